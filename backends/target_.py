@@ -1,0 +1,162 @@
+"""What a target is, and the registry that finds one by chip, family or YAML file.
+
+A backend's file ends in ``TARGET = Target(...)``. Built-in families are the files of this
+folder; outsiders register under the entry point group ``tetrapla.targets``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from tetrapla.ir.errors import RegistryError, nearest
+from tetrapla.ir.graph import Array
+from tetrapla.ir.module import Module
+from tetrapla.simulators.random_ import Key
+from tetrapla.simulators.report import CrossCheck, Run
+from tetrapla.simulators.spec_ import Loaded, Spec, chips, family_of, load_spec
+
+S = TypeVar("S", bound=Spec)
+P = TypeVar("P")
+
+Inputs: TypeAlias = dict[str, Array]
+"""Arrays of shape (invocations, *static shape), by input name."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may ask of a lowering; each family reads what concerns it.
+
+    Args:
+        quant: the number format, "int8" or "none"; None leaves it to the chip's default.
+        timesteps: T of a spiking target; None leaves it to the target's default.
+        ideal: the spec's non-idealities are off (`Spec.ideal`).
+    """
+
+    quant: str | None = None
+    timesteps: int | None = None
+    ideal: bool = False
+
+
+@dataclass(frozen=True)
+class Lowered(Generic[P]):
+    """A compiled model: `module` is what the interpreter judges, `program` what runs."""
+
+    module: Module
+    program: P
+    warnings: tuple[str, ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def no_sources(program: object) -> dict[str, str]:
+    """Return no files: the family emits its program and nothing beside it."""
+    del program
+    return {}
+
+
+@dataclass(frozen=True)
+class Target(Generic[S, P]):
+    """A family of machines: its compiler, its simulator and how the two are checked.
+
+    Args:
+        family: name of the family; the same stem in backends/ and simulators/.
+        spec_type: the pydantic model of one design point.
+        default_chip: name of the chip (or path of the YAML) that the family's name stands for.
+        lower: (module, spec, calibration or None, options) -> Lowered.
+        run: (program, spec, inputs, key) -> Run, the simulator's own function.
+        cross_check: (lowered, spec, inputs, run, reference outputs) -> CrossCheck.
+        stochastic: (spec, options) -> whether two seeds may give two results.
+        sources: (program) -> files that `tetrapla compile` writes beside the program.
+    """
+
+    family: str
+    spec_type: type[S]
+    default_chip: str
+    lower: Callable[[Module, S, Inputs | None, Options], Lowered[P]]
+    run: Callable[[P, S, Inputs, Key], Run]
+    cross_check: Callable[[Lowered[P], S, Inputs, Run, Mapping[str, Array]], CrossCheck]
+    stochastic: Callable[[S, Options], bool]
+    sources: Callable[[P], dict[str, str]] = no_sources
+
+
+AnyTarget: TypeAlias = Target[Any, Any]
+
+
+def families() -> tuple[str, ...]:
+    """Names of the families: the files of this folder, then outsiders' entry points."""
+    own = _own()
+    others = {point.name for point in entry_points(group="tetrapla.targets")}
+    return (*own, *sorted(others - set(own)))
+
+
+def target(family: str) -> AnyTarget:
+    """Return the family's target.
+
+    Raises:
+        RegistryError: no backend has that name.
+    """
+    known = families()
+    if family not in known:
+        there = ", ".join(known)
+        raise RegistryError(f"no family '{family}'{nearest(family, known)}; there are: {there}")
+    if family in _own():
+        found = import_module(f"tetrapla.backends.{family}").TARGET
+    else:
+        (point, *_) = (p for p in entry_points(group="tetrapla.targets") if p.name == family)
+        found = point.load()
+    if not isinstance(found, Target):
+        raise RegistryError(f"target '{family}' must be a Target, not {type(found).__name__}")
+    return found
+
+
+def targets() -> tuple[str, ...]:
+    """Every name that `find` takes, sorted: the chips, then the families."""
+    return (*sorted(chips()), *families())
+
+
+def find(name: str, overrides: Sequence[str] = ()) -> tuple[AnyTarget, Loaded[Any]]:
+    """Return the target and the design point that `name` stands for.
+
+    Args:
+        name: a chip's name, a family's (its default chip), or the path of a YAML file.
+        overrides: ``FIELD=VALUE`` settings laid over the YAML.
+
+    Raises:
+        RegistryError: there is no such chip, family or file.
+        SpecError: the YAML is wrong, at a line and column.
+    """
+    if _is_path(name):
+        path = Path(name)
+        if not path.is_file():
+            raise RegistryError(f"target file '{name}' must exist; write one or name a chip")
+        found = target(family_of(path))
+        return found, load_spec(path, found.spec_type, overrides)
+    catalogue = chips()
+    if name in catalogue:
+        path = Path(catalogue[name])
+        found = target(family_of(path))
+        return found, load_spec(path, found.spec_type, overrides)
+    if name in families():
+        found = target(name)
+        return found, load_spec(found.default_chip, found.spec_type, overrides)
+    known = targets()
+    hint = nearest(name, known)
+    close = f"{hint} there are" if hint else "; there are"
+    raise RegistryError(f"no target '{name}'{close}: {', '.join(known)}")
+
+
+def _own() -> tuple[str, ...]:
+    """The built-in families: this folder's files, without the contract's."""
+    found = iter_modules([str(Path(__file__).parent)])
+    return tuple(sorted(m.name for m in found if not m.name.endswith("_")))
+
+
+def _is_path(name: str) -> bool:
+    """Whether `name` is meant as a file: it has a folder or YAML's suffix."""
+    return "/" in name or "\\" in name or name.endswith((".yaml", ".yml", ".cfg"))
+

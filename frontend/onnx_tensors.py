@@ -1,0 +1,218 @@
+"""ONNX tensors as arrays: sizes checked before anything is allocated, external data contained.
+
+External data is read only from a regular file inside the model's own folder: no absolute path,
+no ``..``, no symbolic or hard link, no pipe or device, and only bytes that the file has.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto
+
+from tetrapla.frontend.names import shown
+from tetrapla.ir.errors import ModelError
+from tetrapla.ir.graph import Array
+
+# 2 GiB, protobuf's own limit for a message; dimensions are multiplied as Python integers
+MAX_TENSOR_BYTES = 2**31
+
+# element type -> (dtype name of the IR, NumPy type, the field that holds typed data)
+_TYPES: Mapping[int, tuple[str, Any, str]] = {
+    TensorProto.FLOAT: ("f32", np.float32, "float_data"),
+    TensorProto.DOUBLE: ("f64", np.float64, "double_data"),
+    TensorProto.FLOAT16: ("f16", np.float16, "int32_data"),
+    TensorProto.INT8: ("i8", np.int8, "int32_data"),
+    TensorProto.UINT8: ("ui8", np.uint8, "int32_data"),
+    TensorProto.INT32: ("i32", np.int32, "int32_data"),
+    TensorProto.INT64: ("i64", np.int64, "int64_data"),
+    TensorProto.BOOL: ("i1", np.bool_, "int32_data"),
+}
+_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
+_EXTERNAL_KEYS = ("location", "offset", "length", "checksum")
+
+
+def dtype_name(element_type: int, what: str) -> str:
+    """The IR's name of an ONNX element type.
+
+    Raises:
+        ModelError: the type is unknown, or one that the IR does not have.
+    """
+    if element_type not in _TYPES:
+        known = TensorProto.DataType.values()
+        name = TensorProto.DataType.Name(element_type) if element_type in known else element_type
+        have = ", ".join(TensorProto.DataType.Name(key) for key in _TYPES)
+        raise ModelError(f"{what} must have an element type of {have}, not {name}")
+    return _TYPES[element_type][0]
+
+
+def array(tensor: TensorProto, folder: Path | None, what: str, *, values: bool = True) -> Array:
+    """The tensor's values, read-only; all zero and without memory when `values` is false.
+
+    Args:
+        tensor: an initializer or a constant attribute.
+        folder: where external data may lie; None refuses it.
+        what: how messages name the tensor.
+        values: whether to read the numbers, or only check shape and type.
+
+    Raises:
+        ModelError: a size, type or location breaks a rule.
+    """
+    dtype_name(tensor.data_type, what)
+    _, numpy_type, typed = _TYPES[tensor.data_type]
+    dtype = np.dtype(numpy_type)
+    shape = _shape(tensor, dtype, what)
+    if not values:
+        return np.broadcast_to(np.zeros((), dtype), shape)
+    _check_one_source(tensor, typed, what)
+    if tensor.data_location == TensorProto.EXTERNAL:
+        raw: bytes | None = _external(tensor, folder, prod(shape) * dtype.itemsize, what)
+    else:
+        raw = tensor.raw_data if tensor.HasField("raw_data") else None
+    if raw is None:
+        return _typed(tensor, shape, dtype, typed, what)
+    if len(raw) != prod(shape) * dtype.itemsize:
+        raise ModelError(
+            f"{what} needs {prod(shape) * dtype.itemsize} bytes for its shape {list(shape)}, "
+            f"not {len(raw)}"
+        )
+    return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(shape)
+
+
+def _shape(tensor: TensorProto, dtype: np.dtype[Any], what: str) -> tuple[int, ...]:
+    shape = tuple(tensor.dims)
+    if len(shape) > 32:
+        raise ModelError(f"{what} must have at most 32 axes, not {len(shape)}")
+    if any(size < 0 for size in shape):
+        raise ModelError(f"{what} must have dimensions of 0 or more, not {list(shape)}")
+    if max(1, *shape) * dtype.itemsize > MAX_TENSOR_BYTES or (
+        prod(shape) * dtype.itemsize > MAX_TENSOR_BYTES
+    ):
+        raise ModelError(
+            f"{what} must be at most {MAX_TENSOR_BYTES} bytes, "
+            f"not shape {list(shape)} of {dtype}"
+        )
+    return shape
+
+
+def _check_one_source(tensor: TensorProto, typed: str, what: str) -> None:
+    """Values come from raw data, from the field of the type, or from a file: never from two."""
+    external = tensor.data_location == TensorProto.EXTERNAL
+    sources = [name for name in _FIELDS if len(getattr(tensor, name))]
+    sources += ["raw_data"] if tensor.HasField("raw_data") and not external else []
+    sources += ["external_data"] if external or len(tensor.external_data) else []
+    if len(sources) > 1 or tensor.HasField("segment"):
+        raise ModelError(f"{what} must hold its values in one place, not in {sources}")
+    if len(tensor.external_data) and not external:
+        raise ModelError(f"{what} names external data but is not marked as external")
+    wrong = [name for name in sources if name in _FIELDS and name != typed]
+    if wrong:
+        raise ModelError(f"{what} must hold its values in {typed}, not in {wrong[0]}")
+
+
+def _typed(
+    tensor: TensorProto, shape: tuple[int, ...], dtype: np.dtype[Any], field: str, what: str
+) -> Array:
+    values: Any = getattr(tensor, field)
+    if len(values) != prod(shape):
+        raise ModelError(
+            f"{what} needs {prod(shape)} values for its shape {list(shape)}, not {len(values)}"
+        )
+    wide = np.array(values, {"float_data": np.float32, "double_data": np.float64}.get(field, np.int64))
+    if dtype == np.float16:
+        return wide.astype(np.uint16).view(np.float16).reshape(shape)
+    narrow = wide.astype(dtype)
+    if dtype.kind in "iu" and not np.array_equal(narrow, wide):
+        raise ModelError(f"{what} must hold values of {dtype}, but one is out of range")
+    return narrow.reshape(shape)
+
+
+def _external(tensor: TensorProto, folder: Path | None, size: int, what: str) -> bytes:
+    """The bytes of a tensor kept in a file beside the model."""
+    location, offset, length = _external_entry(tensor, what)
+    if folder is None:
+        raise ModelError(f"{what} lies in an external file, but the model is not a file")
+    path = _contained(location, folder, what)
+    if length is not None and length != size:
+        raise ModelError(f"{what} needs {size} bytes of external data, not {length}")
+    with _open_plain(path, what) as file:
+        available = os.fstat(file.fileno()).st_size
+        if offset + size > available:
+            raise ModelError(
+                f"{what} needs bytes {offset} to {offset + size} of {shown(location)}, "
+                f"which has {available}"
+            )
+        file.seek(offset)
+        return bytes(file.read(size))
+
+
+def _external_entry(tensor: TensorProto, what: str) -> tuple[str, int, int | None]:
+    """Location, offset and length; every other key is refused."""
+    entries: dict[str, str] = {}
+    for entry in tensor.external_data:
+        if entry.key not in _EXTERNAL_KEYS or entry.key in entries:
+            rule = "be given once" if entry.key in entries else f"be {', '.join(_EXTERNAL_KEYS)}"
+            raise ModelError(f"{what}: a key of external data must {rule}, not {shown(entry.key)}")
+        entries[entry.key] = entry.value
+    numbers = {}
+    for key in ("offset", "length"):
+        text = entries.get(key, "0")
+        if not (text.isascii() and text.isdigit() and len(text) < 20):
+            raise ModelError(f"{what}: {key} must be a number of 0 or more, not {shown(text)}")
+        numbers[key] = int(text)
+    length = numbers["length"] if "length" in entries else None
+    return entries.get("location", ""), numbers["offset"], length
+
+
+def _contained(location: str, folder: Path, what: str) -> Path:
+    """The file's path, after refusing whatever could leave the folder."""
+    pure = PurePosixPath(location)
+    if (
+        not location
+        or "\0" in location
+        or "\\" in location
+        or ":" in location
+        or pure.is_absolute()
+        or ".." in pure.parts
+    ):
+        raise ModelError(
+            f"{what}: external data must lie in the model's own folder, not at "
+            f"{shown(location)}; move the file there"
+        )
+    root = folder.resolve()
+    path = root
+    for part in pure.parts:
+        path = path / part
+        if path.is_symlink():
+            raise ModelError(f"{what}: external data must not be a symbolic link, as {shown(part)} is")
+    if not path.resolve().is_relative_to(root):
+        raise ModelError(f"{what}: external data must lie in the model's own folder")
+    return path
+
+
+def _open_plain(path: Path, what: str) -> Any:
+    """Open a regular file with one name, never following a link or waiting for a pipe."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags |= getattr(os, "O_BINARY", 0)
+    name = shown(path.name)
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):  # before open: a device may act on it
+            raise ModelError(f"{what}: external data must be a regular file, not {name}")
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        reason = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read"
+        raise ModelError(
+            f"{what}: external data {name} {reason}; put it beside the model"
+        ) from error
+    file = os.fdopen(descriptor, "rb")
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        file.close()
+        raise ModelError(f"{what}: external data must be a regular file with one name, not {name}")
+    return file

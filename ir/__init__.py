@@ -1,0 +1,1 @@
+"""The language: dialects, types, weights, the reference interpreter and the text form."""

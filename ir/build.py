@@ -1,0 +1,129 @@
+"""Making a module, one operator at a time, with shapes inferred where the node is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tetrapla.ir.errors import IRError
+from tetrapla.ir.graph import DTYPES, Array, Attribute, Graph, Node, Value
+from tetrapla.ir.module import Module
+from tetrapla.ir.op import Tensor, inferred
+
+
+class ModuleBuilder:
+    """Collects nodes; `finish` writes them as MLIR and verifies."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._count = 0
+        self._inputs: dict[str, Value] = {}
+        self._outputs: dict[str, Value] = {}
+        self._nodes: list[Node] = []
+        self._names: set[str] = set()
+        self._constants: dict[int, str] = {}
+        self._symbols: dict[str, Value] = {}
+        self._weights: dict[int, Array] = {}
+
+    def input(self, name: str, shape: Sequence[int], dtype: str = "f32") -> Value:
+        """Declare an input.
+
+        Raises:
+            IRError: the name is taken, or a dimension is negative.
+        """
+        if name in self._inputs:
+            raise IRError(f"input '{name}' is declared twice; give it another name")
+        self._inputs[name] = value = self._value(tuple(shape), dtype)
+        return value
+
+    def weight(self, symbol: str, array: Array) -> Value:
+        """Declare a constant; a taken symbol gets a number unless the array is the same one.
+
+        Raises:
+            IRError: no element type holds the array.
+        """
+        array = np.asarray(array)
+        dtype = next((name for name, held in DTYPES.items() if held == array.dtype), None)
+        if dtype is None:
+            raise IRError(f"weight @{symbol} must be one of {', '.join(DTYPES)}, not {array.dtype}")
+        taken = self._symbols.get(symbol)
+        if taken is not None and self._weights.get(taken.index) is array:
+            return taken
+        value = self.shape_of_weight(symbol, array.shape, dtype)
+        self._weights[value.index] = array
+        return value
+
+    def shape_of_weight(self, symbol: str, shape: Sequence[int], dtype: str) -> Value:
+        """Declare a constant whose array is not known (a shape-only module)."""
+        name = _unique(symbol, self._symbols)
+        self._symbols[name] = value = self._value(tuple(shape), dtype)
+        self._constants[value.index] = name
+        return value
+
+    def op(
+        self,
+        kind: str,
+        operands: Sequence[Value],
+        attributes: Mapping[str, Attribute] | None = None,
+        name: str = "",
+    ) -> Value:
+        """Append an operator and return its result.
+
+        Raises:
+            IRError: a constraint does not hold; the message starts with the layer's name.
+        """
+        held = dict(attributes or {})
+        types = [Tensor(v.shape, v.dtype) for v in operands]
+        label = _unique(name or kind.split(".")[1], self._names)
+        try:
+            result = inferred(kind, types, held)
+        except IRError as error:
+            raise IRError(f"{label}: {error}") from None
+        self._names.add(label)
+        value = self._value(result.shape, result.dtype)
+        self._nodes.append(Node(kind, label, tuple(operands), (value,), held))
+        return value
+
+    def output(self, name: str, value: Value) -> None:
+        """Declare an output.
+
+        Raises:
+            IRError: the name is taken.
+        """
+        if name in self._outputs:
+            raise IRError(f"output '{name}' is declared twice; give it another name")
+        self._outputs[name] = value
+
+    def finish(self) -> Module:
+        """The module, verified.
+
+        Raises:
+            IRError: there is no output.
+        """
+        if not self._outputs:
+            raise IRError(f"model '{self.name}' must have an output, not none")
+        return Module.from_graph(
+            Graph(
+                tuple(self._inputs.items()),
+                tuple(self._outputs.items()),
+                tuple(self._nodes),
+                self._constants,
+                self._weights,
+            ),
+            self.name,
+        )
+
+    def _value(self, shape: tuple[int, ...], dtype: str) -> Value:
+        if any(size < 0 for size in shape):
+            raise IRError(f"a dimension must not be negative, not {min(shape)} in {shape}")
+        self._count += 1
+        return Value(self._count - 1, tuple(int(size) for size in shape), dtype)
+
+
+def _unique(stem: str, taken: Mapping[str, object] | set[str]) -> str:
+    name, count = stem, 1
+    while name in taken:
+        count += 1
+        name = f"{stem}_{count}"
+    return name

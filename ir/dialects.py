@@ -1,0 +1,7 @@
+"""Every dialect of the project, with its operators defined."""
+
+from tetrapla.ir.nn import Nn
+from tetrapla.ir.quant import Quant
+from tetrapla.ir.spike import Spike
+
+DIALECTS = (Nn, Quant, Spike)

@@ -1,0 +1,93 @@
+"""The door to MLIR's Python bindings: nothing else imports them.
+
+Tries the official package first, then the wheel that carries the same upstream files today.
+"""
+
+import importlib
+from functools import cache
+
+for ROOT in ("mlir", "torch_mlir"):
+    try:
+        _ir = importlib.import_module(f"{ROOT}.ir")
+        _ext = importlib.import_module(f"{ROOT}.dialects.ext")
+        break
+    except ImportError:
+        continue
+else:
+    raise ImportError("MLIR's Python bindings are missing; pip install torch-mlir==20261001")
+_func = importlib.import_module(f"{ROOT}.dialects.func")
+
+ArrayAttr = _ir.ArrayAttr
+Attribute = _ir.Attribute
+BoolAttr = _ir.BoolAttr
+Context = _ir.Context
+DenseI32ArrayAttr = _ir.DenseI32ArrayAttr
+Dialect = _ext.Dialect
+F16Type = _ir.F16Type
+F32Type = _ir.F32Type
+F64Type = _ir.F64Type
+FlatSymbolRefAttr = _ir.FlatSymbolRefAttr
+FloatAttr = _ir.FloatAttr
+FunctionType = _ir.FunctionType
+FuncOp = _func.FuncOp
+InsertionPoint = _ir.InsertionPoint
+IntegerAttr = _ir.IntegerAttr
+IntegerType = _ir.IntegerType
+Location = _ir.Location
+MLIRError = _ir.MLIRError
+Module = _ir.Module
+Operand = _ext.Operand
+Operation = _ir.Operation
+OpView = _ext.Operation
+Pure = _ext.Pure
+RankedTensorType = _ir.RankedTensorType
+Result = _ext.Result
+ReturnOp = _func.ReturnOp
+StringAttr = _ir.StringAttr
+SymbolRefAttr = _ir.SymbolRefAttr
+Type = _ir.Type
+
+__all__ = [
+    "ArrayAttr",
+    "Attribute",
+    "BoolAttr",
+    "Context",
+    "DenseI32ArrayAttr",
+    "Dialect",
+    "F16Type",
+    "F32Type",
+    "F64Type",
+    "FlatSymbolRefAttr",
+    "FloatAttr",
+    "FuncOp",
+    "FunctionType",
+    "InsertionPoint",
+    "IntegerAttr",
+    "IntegerType",
+    "Location",
+    "MLIRError",
+    "Module",
+    "OpView",
+    "Operand",
+    "Operation",
+    "Pure",
+    "RankedTensorType",
+    "Result",
+    "ReturnOp",
+    "StringAttr",
+    "SymbolRefAttr",
+    "Type",
+    "context",
+]
+
+
+@cache
+def context() -> Context:
+    """The one context of the process, with every dialect loaded (loading twice raises)."""
+    from tetrapla.ir.dialects import DIALECTS
+
+    made = Context(load_on_create_dialects=["func", "irdl"])
+    with made, Location.unknown():
+        for dialect in DIALECTS:
+            dialect.load()
+    return made

@@ -1,0 +1,182 @@
+"""Pooling over windows of x[N,C,H,W]."""
+
+import numpy as np
+
+from tetrapla.ir.graph import DTYPES, Array
+from tetrapla.ir.mlir import ArrayAttr, IntegerAttr, Operand, Pure, RankedTensorType, Result
+from tetrapla.ir.nn.dialect import Nn
+from tetrapla.ir.nn.linear import window_shape, windows
+from tetrapla.ir.op import Op, Tensor, require
+
+
+class MaxPool2d(Op, dialect=Nn, name="max_pool2d", traits=[Pure]):
+    """Largest value of each window; the padding never wins.
+
+    Constraints:
+        C1: x has rank 4.
+        C2: kernel has two positive numbers.
+        C4, C5: as nn.conv2d.
+        C6: no pad is as large as the dilated kernel (a window would be empty).
+    """
+
+    x: Operand[RankedTensorType]
+    y: Result[RankedTensorType]
+    kernel: ArrayAttr
+    strides: ArrayAttr
+    pads: ArrayAttr
+    dilations: ArrayAttr
+
+    @staticmethod
+    def infer(
+        x: Tensor,
+        *,
+        kernel: tuple[int, ...],
+        strides: tuple[int, ...],
+        pads: tuple[int, ...],
+        dilations: tuple[int, ...],
+    ) -> Tensor:
+        return Tensor(
+            pool_shape("nn.max_pool2d", x, kernel, strides, pads, dilations), x.dtype
+        )
+
+    @staticmethod
+    def evaluate(
+        x: Array,
+        *,
+        kernel: tuple[int, ...],
+        strides: tuple[int, ...],
+        pads: tuple[int, ...],
+        dilations: tuple[int, ...],
+    ) -> Array:
+        return np.asarray(
+            windows(x, kernel, strides, pads, dilations, lowest(x.dtype)).max(axis=(4, 5))
+        )
+
+    example = (
+        (Tensor((1, 2, 5, 6), "f32"),),
+        {"kernel": (3, 2), "strides": (2, 1), "pads": (1, 0, 1, 1), "dilations": (1, 1)},
+    )
+
+
+class AveragePool2d(Op, dialect=Nn, name="average_pool2d", traits=[Pure]):
+    """Mean of each window, over its inside alone unless `count_include_pad` is 1.
+
+    Constraints:
+        C1, C2, C4, C5, C6: as nn.max_pool2d.
+        C3: count_include_pad is 0 or 1.
+        C7: the element type is a float.
+    """
+
+    x: Operand[RankedTensorType]
+    y: Result[RankedTensorType]
+    kernel: ArrayAttr
+    strides: ArrayAttr
+    pads: ArrayAttr
+    count_include_pad: IntegerAttr
+
+    @staticmethod
+    def infer(
+        x: Tensor,
+        *,
+        kernel: tuple[int, ...],
+        strides: tuple[int, ...],
+        pads: tuple[int, ...],
+        count_include_pad: int,
+    ) -> Tensor:
+        kind = "nn.average_pool2d"
+        require(
+            count_include_pad in (0, 1),
+            f"{kind} C3: count_include_pad must be 0 or 1, not {count_include_pad}",
+        )
+        require(x.dtype[0] == "f", f"{kind} C7: the operand must be a float, not {x}")
+        return Tensor(pool_shape(kind, x, kernel, strides, pads, (1, 1)), x.dtype)
+
+    @staticmethod
+    def evaluate(
+        x: Array,
+        *,
+        kernel: tuple[int, ...],
+        strides: tuple[int, ...],
+        pads: tuple[int, ...],
+        count_include_pad: int,
+    ) -> Array:
+        total = windows(x, kernel, strides, pads, (1, 1)).sum(axis=(4, 5), dtype=x.dtype)
+        count = window_counts(x.shape[2:], kernel, strides, pads, count_include_pad)
+        return np.asarray(total / count.astype(x.dtype))
+
+    example = (
+        (Tensor((1, 2, 5, 6), "f32"),),
+        {"kernel": (3, 2), "strides": (2, 1), "pads": (1, 0, 1, 1), "count_include_pad": 0},
+    )
+
+
+class GlobalAveragePool(Op, dialect=Nn, name="global_average_pool", traits=[Pure]):
+    """Mean over height and width: [N,C,1,1].
+
+    Constraints:
+        C1: x has rank 4.
+        C2: height and width are positive.
+        C3: the element type is a float.
+    """
+
+    x: Operand[RankedTensorType]
+    y: Result[RankedTensorType]
+
+    @staticmethod
+    def infer(x: Tensor) -> Tensor:
+        require(x.dtype[0] == "f", f"nn.global_average_pool C3: {x} is not a float")
+        return Tensor(global_shape("nn.global_average_pool", x), x.dtype)
+
+    @staticmethod
+    def evaluate(x: Array) -> Array:
+        return np.asarray(x.mean(axis=(2, 3), keepdims=True, dtype=x.dtype))
+
+    example = (Tensor((1, 2, 3, 4), "f32"),), {}
+
+
+def pool_shape(
+    kind: str,
+    x: Tensor,
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    pads: tuple[int, ...],
+    dilations: tuple[int, ...],
+) -> tuple[int, ...]:
+    """Check the constraints of a window and return the result's shape."""
+    require(x.rank == 4, f"{kind} C1: the operand needs rank 4, not {x}")
+    require(
+        len(kernel) == 2 and min(kernel) >= 1,
+        f"{kind} C2: kernel must be two positive numbers, not {kernel}",
+    )
+    out = window_shape(kind, x.shape[2:], kernel, strides, pads, dilations)
+    for axis in (0, 1):
+        extent = (kernel[axis] - 1) * dilations[axis] + 1
+        worst = max(pads[axis], pads[axis + 2])
+        require(worst < extent, f"{kind} C6: a pad of {worst} must be below the kernel's {extent}")
+    return (*x.shape[:2], *out)
+
+
+def global_shape(kind: str, x: Tensor) -> tuple[int, ...]:
+    """Check a global pool's operand and return the result's shape."""
+    require(x.rank == 4, f"{kind} C1: the operand needs rank 4, not {x}")
+    require(min(x.shape[2:]) >= 1, f"{kind} C2: height and width must be positive, not {x}")
+    return (*x.shape[:2], 1, 1)
+
+
+def lowest(dtype: np.dtype) -> float | int:  # type: ignore[type-arg]
+    """The value that never wins a maximum."""
+    return -np.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)
+
+
+def window_counts(
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    pads: tuple[int, ...],
+    count_include_pad: int,
+) -> Array:
+    """How many elements each window's mean divides by, [oh, ow]."""
+    inside = np.ones((1, 1, *size), np.int64)
+    fill = 1 if count_include_pad else 0
+    counted = windows(inside, kernel, strides, pads, (1, 1), fill)
+    return np.asarray(counted.sum(axis=(4, 5))[0, 0])

@@ -1,0 +1,126 @@
+"""What an operator is: MLIR fields, `infer` for its type, `evaluate` for its meaning.
+
+The verifier and the interpreter are loops over these two methods; nothing is registered
+elsewhere. No ``from __future__ import annotations`` in files that define operators: the
+bindings read the annotations as objects.
+"""
+
+from math import prod
+from typing import Any, NamedTuple, TypeAlias
+
+from tetrapla.ir.errors import IRError
+from tetrapla.ir.graph import Array, Attribute
+from tetrapla.ir.mlir import OpView
+
+# Above this many elements a value is refused: nothing sensible is that large (8 GiB of float32)
+MAX_ELEMENTS = 2**31
+
+
+class Tensor(NamedTuple):
+    """The type of a value: a static shape and an element type by MLIR's name."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def rank(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    def __str__(self) -> str:
+        return f"tensor<{'x'.join([*map(str, self.shape), self.dtype])}>"
+
+
+Example: TypeAlias = tuple[tuple[Tensor, ...], dict[str, Attribute]]
+
+OPS: dict[str, type["Op"]] = {}
+
+
+class Op(OpView):
+    """Base of every operator of the project's dialects."""
+
+    example = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" in options:
+            OPS[f"{options['dialect'].DIALECT_NAMESPACE}.{options['name']}"] = cls
+
+    @staticmethod
+    def infer(*operands: Tensor, **attributes: Any) -> Tensor:
+        """The result's type.
+
+        Raises:
+            IRError: a numbered constraint does not hold.
+        """
+        raise IRError("this operator has no result type; define `infer`")
+
+    @staticmethod
+    def evaluate(*operands: Array, **attributes: Any) -> Array:
+        """The result's value; operands are never written."""
+        raise IRError("this operator has no meaning; define `evaluate`")
+
+    @staticmethod
+    def verify_invariants(op: Any) -> bool:
+        """Run `infer` on the operands; refuse another result type (constraint C0)."""
+        from tetrapla.ir.convert import attributes_of, tensor_of
+
+        kind = op.operation.name
+        try:
+            operands = [tensor_of(value.type) for value in op.operands]
+            expected = inferred(kind, operands, attributes_of(op))
+            found = tensor_of(op.results[0].type)
+            if found != expected:
+                raise IRError(f"{kind} C0: the result must be {expected}, not {found}")
+        except IRError as error:
+            op.location.emit_error(str(error))
+            return False
+        return True
+
+
+def inferred(
+    kind: str, operands: list[Tensor], attributes: dict[str, Attribute]
+) -> Tensor:
+    """The result type of operator `kind`.
+
+    Raises:
+        IRError: there is no such operator, an operand or attribute is missing or of the
+            wrong kind, or a constraint does not hold.
+    """
+    if kind not in OPS:
+        raise IRError(f"there is no operator '{kind}'")
+    op = OPS[kind]
+    minimum, maximum = arity(op)
+    if not minimum <= len(operands) <= maximum:
+        raise IRError(f"{kind} takes {minimum} to {maximum} operands, not {len(operands)}")
+    wanted = set(attribute_names(op))
+    if wanted != set(attributes):
+        odd = sorted(wanted ^ set(attributes))
+        raise IRError(f"{kind} takes the attributes {sorted(wanted)}; differing: {odd}")
+    result = op.infer(*operands, **attributes)
+    if prod(result.shape) > MAX_ELEMENTS:
+        raise IRError(f"{kind} makes {result}, which is over {MAX_ELEMENTS} elements")
+    return result
+
+
+def _fields(op: type[Op]) -> list[Any]:
+    fields: list[Any] = op._fields
+    return fields
+
+
+def arity(op: type[Op]) -> tuple[int, int]:
+    """The least and the largest number of operands."""
+    operands = [f for f in _fields(op) if type(f).__name__ == "OperandDef"]
+    optional = sum(f.default_is_none for f in operands)
+    return len(operands) - optional, len(operands)
+
+
+def attribute_names(op: type[Op]) -> list[str]:
+    """The names of its attributes, in order."""
+    return [f.name for f in _fields(op) if type(f).__name__ == "AttributeDef"]
+
+
+def require(holds: bool, message: str) -> None:
+    """Raise `message` unless a constraint holds."""
+    if not holds:
+        raise IRError(message)

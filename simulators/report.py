@@ -1,0 +1,367 @@
+"""What a run is, what it costs, and the report that a person reads.
+
+A machine returns a `Run`: values, cycles and counted actions. `assemble` prices it, checks
+what must hold of every run (`InternalError` otherwise) and gives the `Report`, whose JSON is
+the public contract ``tetrapla.report/1``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from html import escape
+from math import isfinite
+from typing import Any, Literal
+
+import numpy as np
+
+from tetrapla.ir.errors import UnsupportedError
+from tetrapla.ir.graph import Array
+from tetrapla.simulators.price_ import Energy as Energy
+from tetrapla.simulators.price_ import price as price
+from tetrapla.simulators.price_ import summed as summed
+from tetrapla.simulators.spec_ import Provenance
+
+SCHEMA = "tetrapla.report/1"
+
+
+class InternalError(RuntimeError):
+    """A result that cannot be: a defect of the program, so nothing is reported."""
+
+
+@dataclass(frozen=True)
+class LayerRun:
+    """One layer of one invocation; `actions` counts ``unit.action``, e.g. ``mac.int8``."""
+
+    name: str
+    op: str
+    cycles: float
+    macs: int
+    utilization_frac: float | None
+    bound_by: str
+    actions: Mapping[str, int | float]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One stretch of a trace: `unit` was busy with `name` from start to end."""
+
+    unit: str
+    name: str
+    start_cycle: float
+    end_cycle: float
+    traffic_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a machine did in ONE invocation (the mean, where several were run).
+
+    Attributes:
+        outputs: values by output name, shape (invocations, \\*shape); may be empty.
+        layers: in order of execution; their actions do not include those in `actions`.
+        cycles: of the whole invocation; layers may overlap, so not their sum.
+        actions: what belongs to no layer, e.g. ``static.cycle``.
+    """
+
+    outputs: Mapping[str, Array]
+    layers: tuple[LayerRun, ...]
+    cycles: float
+    time_s: float
+    actions: Mapping[str, int | float]
+    warnings: tuple[str, ...] = ()
+    trace: tuple[Slice, ...] = ()
+
+
+@dataclass(frozen=True)
+class CrossCheck:
+    """The machine held against the interpreter on the same lowered module."""
+
+    kind: Literal["bit_exact", "tolerance", "statistical"]
+    mismatches: int | None
+    max_rel_error: float | None
+    bound: float | None
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares of right answers, 0..1: the float model's, and the machine's over its seeds."""
+
+    reference: float
+    target: float
+    target_std: float | None
+    seeds: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One row of a report's table."""
+
+    name: str
+    op: str
+    cycles: float
+    macs: int
+    utilization_frac: float | None
+    bound_by: str
+    energy_pj: float | None
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The per-layer table of a report."""
+
+    rows: tuple[LayerRow, ...]
+
+    def __iter__(self) -> Iterator[LayerRow]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame`, a row per layer."""
+        try:
+            import pandas  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415
+        except ImportError:
+            raise UnsupportedError(
+                "to_pandas needs pandas, which is not installed; pip install pandas"
+            ) from None
+        return pandas.DataFrame([asdict(row) for row in self.rows], columns=list(_COLUMNS))
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{escape(name)}</th>" for name in _COLUMNS)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{_shown(getattr(row, name))}</td>" for name in _COLUMNS)
+            + "</tr>"
+            for row in self.rows
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+_COLUMNS = tuple(LayerRow.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of a model on a target; its figures are of one invocation of `batch`."""
+
+    model: str
+    target: str
+    family: str
+    command: str
+    seed: int
+    batch: int
+    cycles: float
+    time_s: float
+    energy: Energy
+    layers: Layers
+    energy_range_pj: tuple[float, float] | None = None
+    area_mm2: float | None = None
+    accuracy: Accuracy | None = None
+    cross_check: CrossCheck | None = None
+    warnings: tuple[str, ...] = ()
+    provenance: tuple[Provenance, ...] = ()
+    second_check: CrossCheck | None = None
+    outputs: Mapping[str, Array] = field(default_factory=dict, compare=False, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the public contract's fields, as plain Python values, in its order.
+
+        `second_check` (a GPU's emitted kernels, where they ran) is there only when it is known.
+        """
+        extra = {} if self.second_check is None else {"second_check": asdict(self.second_check)}
+        raw = {
+            "schema": SCHEMA,
+            "model": self.model,
+            "target": self.target,
+            "family": self.family,
+            "command": self.command,
+            "seed": self.seed,
+            "batch": self.batch,
+            "cycles": _count(self.cycles),
+            "time_s": self.time_s,
+            "energy_pj": {
+                "total": self.energy.total_pj,
+                "by_unit": dict(sorted(self.energy.by_unit.items())),
+                "range": self.energy_range_pj,
+            },
+            "area_mm2": self.area_mm2,
+            "accuracy": None if self.accuracy is None else asdict(self.accuracy),
+            "cross_check": None if self.cross_check is None else asdict(self.cross_check),
+            **extra,
+            "layers": [{**asdict(row), "cycles": _count(row.cycles)} for row in self.layers],
+            "warnings": self.warnings,
+            "provenance": [asdict(entry) for entry in self.provenance],
+        }
+        plain: dict[str, Any] = _plain(raw, "report")
+        return plain
+
+    def to_json(self) -> str:
+        """Return the contract's JSON: the same run gives the same bytes."""
+        return to_json(self.to_dict())
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "time": f"{self.time_s:.6g} s",
+            "cycles": f"{self.cycles:.6g}",
+            "energy": _shown(self.energy.total_pj) + " pJ",
+            "area": _shown(self.area_mm2) + " mm2",
+            "cross-check": _verdict(self.cross_check),
+        }
+        head = f"<h3>{escape(self.model)} on {escape(self.target)}</h3>"
+        body = "".join(f"<tr><th>{name}</th><td>{text}</td></tr>" for name, text in rows.items())
+        notes = "".join(f"<li>{escape(text)}</li>" for text in self.warnings)
+        return f"{head}<table>{body}</table><ul>{notes}</ul>{self.layers._repr_html_()}"
+
+
+def assemble(
+    run: Run,
+    *,
+    model: str,
+    target: str,
+    family: str,
+    command: str,
+    cost: Mapping[str, float | None],
+    seed: int = 0,
+    batch: int = 1,
+    macs: int | None = None,
+    least_cycles: Mapping[str, float] | None = None,
+    energy_range_pj: tuple[float, float] | None = None,
+    area_mm2: float | None = None,
+    accuracy: Accuracy | None = None,
+    cross_check: CrossCheck | None = None,
+    second_check: CrossCheck | None = None,
+    warnings: Sequence[str] = (),
+    provenance: Sequence[Provenance] = (),
+) -> Report:
+    """Price a run, check it and return its report.
+
+    Args:
+        macs: of the lowered model for one invocation; `None` where MACs are not the machine's
+            work (spikes).
+        least_cycles: by layer name, the bound from MACs and bytes.
+
+    Raises:
+        SpecError: an action that `cost` does not list.
+        InternalError: a run that breaks an invariant.
+    """
+    energy = price(summed([*(layer.actions for layer in run.layers), run.actions]), cost)
+    layers = Layers(tuple(_row(layer, cost) for layer in run.layers))
+    check_invariants(run, macs=macs, energy=energy, least_cycles=least_cycles)
+    return Report(
+        model=model,
+        target=target,
+        family=family,
+        command=command,
+        seed=seed,
+        batch=batch,
+        cycles=run.cycles,
+        time_s=run.time_s,
+        energy=energy,
+        layers=layers,
+        energy_range_pj=energy_range_pj,
+        area_mm2=area_mm2,
+        accuracy=accuracy,
+        cross_check=cross_check,
+        warnings=(*warnings, *run.warnings, *energy.warnings),
+        provenance=tuple(provenance),
+        second_check=second_check,
+        outputs=run.outputs,
+    )
+
+
+def check_invariants(
+    run: Run,
+    *,
+    macs: int | None = None,
+    energy: Energy | None = None,
+    least_cycles: Mapping[str, float] | None = None,
+) -> None:
+    """Raise `InternalError` where a run breaks what holds of every run.
+
+    Everything is finite; counts, cycles, time and energy are not negative; a layer takes at
+    least `least_cycles`; utilisation is at most 1; the layers' MACs are the model's.
+    """
+    _at_least("cycles of the run", run.cycles, 0)
+    _at_least("time_s of the run", run.time_s, 0)
+    for action, count in run.actions.items():
+        _at_least(f"{action} of the run", count, 0)
+    for layer in run.layers:
+        _at_least(f"cycles of {layer.name}", layer.cycles, (least_cycles or {}).get(layer.name, 0))
+        _at_least(f"macs of {layer.name}", layer.macs, 0)
+        for action, count in layer.actions.items():
+            _at_least(f"{action} of {layer.name}", count, 0)
+        if layer.utilization_frac is not None:
+            _at_least(f"utilization_frac of {layer.name}", layer.utilization_frac, 0)
+            if layer.utilization_frac > 1:
+                raise InternalError(
+                    f"utilization_frac of {layer.name} must be at most 1, "
+                    f"not {layer.utilization_frac}"
+                )
+    if energy is not None:
+        for unit, energy_pj in {**energy.by_unit, "the total": energy.total_pj}.items():
+            if energy_pj is not None:
+                _at_least(f"energy_pj of {unit}", energy_pj, 0)
+    done = sum(layer.macs for layer in run.layers)
+    if macs is not None and done != macs:
+        raise InternalError(f"macs of the layers must be the model's {macs}, not {done}")
+
+
+def to_json(content: Mapping[str, Any]) -> str:
+    """Return JSON with a newline at its end; NaN and infinities are refused."""
+    text = json.dumps(_plain(content, "report"), indent=2, ensure_ascii=False, allow_nan=False)
+    return text + "\n"
+
+
+def _row(layer: LayerRun, cost: Mapping[str, float | None]) -> LayerRow:
+    return LayerRow(
+        name=layer.name,
+        op=layer.op,
+        cycles=layer.cycles,
+        macs=layer.macs,
+        utilization_frac=layer.utilization_frac,
+        bound_by=layer.bound_by,
+        energy_pj=price(layer.actions, cost).total_pj,
+    )
+
+
+def _at_least(thing: str, value: float, least: float) -> None:
+    if not isfinite(value):
+        raise InternalError(f"{thing} must be finite, not {value}")
+    if value < least:
+        raise InternalError(f"{thing} must be at least {least}, not {value}")
+
+
+def _count(value: float) -> int | float:
+    # a mean of counts is written as a whole number where it is one
+    return int(value) if isfinite(value) and value == int(value) else value
+
+
+def _plain(value: Any, path: str) -> Any:
+    """Return `value` as what JSON has; NumPy scalars and tuples become plain ones."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, f"{path}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not isfinite(value):
+        raise InternalError(f"{path} must be finite, not {value}")
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise InternalError(f"{path} must be plain data, not {type(value).__name__}")
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "n/a"
+    return f"{value:.6g}" if isinstance(value, float) else escape(str(value))
+
+
+def _verdict(check: CrossCheck | None) -> str:
+    if check is None:
+        return "n/a"
+    return f"{check.kind.replace('_', ' ')}: {'passed' if check.passed else 'FAILED'}"

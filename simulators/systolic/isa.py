@@ -1,0 +1,327 @@
+"""The instruction set of the systolic machine: ONE table makes everything else.
+
+`TABLE` is what encoder, decoder, assembler, disassembler and ``docs/isa.md`` are made from;
+the RTL's package is to be made from it too. A word has 128 bits, little-endian:
+
+    [3:0] opcode   [27:4] wait, 3 bits for each of 8 engine slots   [127:28] the operands
+
+Operands lie in the table's order from bit 28 up; every bit that no operand names is zero, and
+a word that breaks this is illegal. A wait of 0 means none; a wait of v >= 1 means: do not
+dispatch before all instructions sent to that engine, except the v - 1 latest, have retired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tetrapla.ir.errors import ModelError, nearest
+
+WORD_BYTES = 16
+WAIT_BITS = 3
+WAIT_SLOTS = 8
+MOST_OUTSTANDING = 2**WAIT_BITS - 2
+ENGINES = ("LW", "MM", "RQ", "VE", "DMA")
+DESCRIPTORS = 16
+REQUANTIZE_ROWS = 16
+
+_WAIT_START = 4
+_OPERANDS_START = _WAIT_START + WAIT_BITS * WAIT_SLOTS
+
+
+@dataclass(frozen=True)
+class Field:
+    """One unsigned operand of `bits` bits."""
+
+    name: str
+    bits: int
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One row of the table; `engine` is None where the dispatcher itself does it."""
+
+    opcode: int
+    name: str
+    engine: str | None
+    meaning: str
+    fields: tuple[Field, ...] = ()
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """An operation with its operands.
+
+    Attributes:
+        op: name of the operation.
+        operands: by field name; one left out is 0.
+        waits: by engine, how many of its instructions may still be outstanding.
+    """
+
+    op: str
+    operands: Mapping[str, int] = field(default_factory=dict)
+    waits: Mapping[str, int] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> int:
+        """The operand's value."""
+        return self.operands.get(name, 0)
+
+    @property
+    def operation(self) -> Operation:
+        """Its row of the table."""
+        return OPERATIONS[self.op]
+
+    @property
+    def engine(self) -> str | None:
+        """The engine that executes it."""
+        return OPERATIONS[self.op].engine
+
+
+_DRAM = Field("dram", 36, "byte address in DRAM")
+_UB = Field("ub", 32, "byte address in the unified buffer")
+_BYTES = Field("bytes", 31, "how many bytes")
+_HOST = Field("host", 1, "1: over the link to the host, 0: from the accelerator's own DRAM")
+_ACC = Field("acc", 16, "first accumulator row")
+
+TABLE: tuple[Operation, ...] = (
+    Operation(0, "NOP", None, "nothing, for one cycle"),
+    Operation(
+        1,
+        "LDW",
+        "DMA",
+        "a dense tile of `rows` x `cols` int8 weights from DRAM to a weight-memory slot; the "
+        "rest of the slot becomes zero",
+        (
+            _DRAM,
+            Field("slot", 8, "slot of the weight memory"),
+            Field("rows", 12, "rows of the tile (reduction)"),
+            Field("cols", 12, "columns of the tile (outputs)"),
+        ),
+    ),
+    Operation(
+        2, "LDA", "DMA", "bytes from DRAM to the unified buffer", (_DRAM, _UB, _BYTES, _HOST)
+    ),
+    Operation(
+        3,
+        "LW",
+        "LW",
+        "shift a slot into the array's shadow weights",
+        (Field("slot", 8, "slot of the weight memory"),),
+    ),
+    Operation(
+        4,
+        "MM",
+        "MM",
+        "output rows `row` .. `row + len - 1` of the descriptor, taps `k` .. `k + lanes - 1`, "
+        "through the array into the accumulators; int32 addition wraps",
+        (
+            Field("desc", 4, "access descriptor of the activations"),
+            _ACC,
+            Field("len", 16, "how many rows"),
+            Field("row", 24, "first output row"),
+            Field("k", 20, "first tap, fed to array row 0"),
+            Field("lanes", 12, "how many array rows are fed; the others get zero"),
+            Field("swap", 1, "1: the shadow weights become the weights, with the wave front"),
+            Field("accumulate", 1, "1: add to the accumulators, 0: overwrite them"),
+        ),
+    ),
+    Operation(
+        5,
+        "RQ",
+        "RQ",
+        "accumulators plus bias, times the float32 scale, clamped, rounded to nearest even, "
+        "plus the zero point, to the unified buffer",
+        (
+            _ACC,
+            Field("len", 16, "how many rows"),
+            Field("cols", 12, "how many columns"),
+            Field("table", 4, "row of the requantise table"),
+            _UB,
+            Field("raw", 1, "1: write int32 accumulator plus bias, four bytes each"),
+        ),
+    ),
+    Operation(
+        6,
+        "VE",
+        "VE",
+        "output rows `row` .. `row + len - 1` of descriptor `a` through the vector unit, all "
+        "channels, dense to `ub`",
+        (
+            Field("func", 4, "0 max, 1 average, 2 global average, 3 add, 4 clamp"),
+            Field("a", 4, "access descriptor of the operand, with the numbers"),
+            Field("b", 4, "access descriptor of the second operand of add"),
+            _UB,
+            Field("len", 24, "how many rows"),
+            Field("row", 24, "first output row"),
+        ),
+    ),
+    Operation(
+        7, "ST", "DMA", "bytes from the unified buffer to DRAM", (_DRAM, _UB, _BYTES, _HOST)
+    ),
+    Operation(
+        8,
+        "CFG",
+        "DMA",
+        "fill an entry of a table from DRAM",
+        (
+            _DRAM,
+            Field("kind", 2, "0 access descriptor, 1 row of the requantise table"),
+            Field("index", 8, "entry"),
+            Field("bytes", 20, "how many bytes"),
+        ),
+    ),
+    Operation(9, "SYNC", None, "nothing but its waits"),
+    Operation(
+        14,
+        "MARK",
+        None,
+        "write (id, cycle) to the trace memory",
+        (Field("id", 24, "layer"),),
+    ),
+    Operation(15, "HALT", None, "wait for every engine, then stop"),
+)
+
+OPERATIONS: Mapping[str, Operation] = {row.name: row for row in TABLE}
+_BY_OPCODE = {row.opcode: row for row in TABLE}
+
+
+def encode(instruction: Instruction) -> bytes:
+    """The instruction's 16 bytes.
+
+    Raises:
+        ModelError: an operand is unknown or does not fit its field, or a wait names no engine
+            or allows too many outstanding instructions.
+    """
+    row = _row(instruction.op)
+    _refuse_unknown(row.name, "operand", instruction.operands, [f.name for f in row.fields])
+    _refuse_unknown(row.name, "engine", instruction.waits, ENGINES)
+    word = row.opcode
+    for slot, engine in enumerate(ENGINES):
+        if engine in instruction.waits:
+            allowed = instruction.waits[engine]
+            if not 0 <= allowed <= MOST_OUTSTANDING:
+                raise ModelError(
+                    f"{row.name} wait {engine} must be 0..{MOST_OUTSTANDING}, not {allowed}"
+                )
+            word |= (allowed + 1) << (_WAIT_START + WAIT_BITS * slot)
+    start = _OPERANDS_START
+    for operand in row.fields:
+        value = instruction[operand.name]
+        if not 0 <= value < 1 << operand.bits:
+            raise ModelError(
+                f"{row.name} {operand.name} must be 0..{(1 << operand.bits) - 1}, not {value}"
+            )
+        word |= value << start
+        start += operand.bits
+    return word.to_bytes(WORD_BYTES, "little")
+
+
+def decode(data: bytes) -> Instruction:
+    """The instruction of one word.
+
+    Raises:
+        ModelError: the word is illegal.
+    """
+    if len(data) != WORD_BYTES:
+        raise ModelError(f"an instruction must have {WORD_BYTES} bytes, not {len(data)}")
+    word = int.from_bytes(data, "little")
+    row = _BY_OPCODE.get(word & 15)
+    if row is None:
+        raise ModelError(f"opcode must be one of {sorted(_BY_OPCODE)}, not {word & 15}")
+    waits = {}
+    for slot in range(WAIT_SLOTS):
+        held = word >> (_WAIT_START + WAIT_BITS * slot) & (1 << WAIT_BITS) - 1
+        if held and slot >= len(ENGINES):
+            raise ModelError(f"{row.name} wait slot {slot} must be zero, not {held}")
+        if held:
+            waits[ENGINES[slot]] = held - 1
+    operands, start = {}, _OPERANDS_START
+    for operand in row.fields:
+        operands[operand.name] = word >> start & (1 << operand.bits) - 1
+        start += operand.bits
+    if word >> start:
+        raise ModelError(f"{row.name} bits 127:{start} must be zero, not {word >> start:#x}")
+    return Instruction(row.name, operands, waits)
+
+
+def text(instruction: Instruction) -> str:
+    """One line of assembly, every operand named."""
+    parts = [instruction.op]
+    parts += [f"{f.name}={instruction[f.name]}" for f in instruction.operation.fields]
+    if instruction.waits:
+        held = [f"{e}:{instruction.waits[e]}" for e in ENGINES if e in instruction.waits]
+        parts.append("wait=" + ",".join(held))
+    return " ".join(parts)
+
+
+def parse(line: str) -> Instruction:
+    """The instruction of one line of assembly.
+
+    Raises:
+        ModelError: the line is not what `text` writes.
+    """
+    op, *parts = line.split() or [""]
+    row = _row(op)
+    operands: dict[str, int] = {}
+    waits: dict[str, int] = {}
+    try:
+        for part in parts:
+            name, _, value = part.partition("=")
+            if name == "wait":
+                pairs = (item.split(":") for item in value.split(","))
+                waits = {engine: int(allowed) for engine, allowed in pairs}
+            else:
+                operands[name] = int(value)
+    except ValueError:
+        raise ModelError(f"'{line}' must be NAME operand=number ...; disassemble it") from None
+    full = {f.name: operands.get(f.name, 0) for f in row.fields}
+    instruction = Instruction(op, {**full, **operands}, waits)
+    encode(instruction)
+    return instruction
+
+
+def markdown() -> str:
+    """The reference page, ``docs/isa.md``."""
+    lines = [_HEAD, "| opcode | name | engine | meaning |", "|---|---|---|---|"]
+    lines += [f"| {o.opcode} | {o.name} | {o.engine or '-'} | {o.meaning} |" for o in TABLE]
+    for row in TABLE:
+        if row.fields:
+            lines += ["", f"## {row.name}", "", "| bits | operand | meaning |", "|---|---|---|"]
+            start = _OPERANDS_START
+            for f in row.fields:
+                lines.append(f"| {start + f.bits - 1}:{start} | {f.name} | {f.meaning} |")
+                start += f.bits
+    return "\n".join(lines) + "\n"
+
+
+def _row(op: str) -> Operation:
+    if op not in OPERATIONS:
+        raise ModelError(f"no instruction '{op}'{nearest(op, OPERATIONS)}")
+    return OPERATIONS[op]
+
+
+def _refuse_unknown(op: str, kind: str, found: Iterable[str], known: Iterable[str]) -> None:
+    names = tuple(known)
+    for name in found:
+        if name not in names:
+            there = ", ".join(names) or "none"
+            raise ModelError(f"{op} has no {kind} '{name}'; there are: {there}")
+
+
+_HEAD = f"""# Instruction set of the systolic machine
+
+Made from `simulators/systolic/isa.py` (`isa.markdown()`); a test holds the two together.
+
+Fixed {8 * WORD_BYTES}-bit words, little-endian: opcode `[3:0]`, wait `[27:4]`, operands from
+bit {_OPERANDS_START} up. Bits that no operand names are zero.
+
+**Wait.** {WAIT_SLOTS} slots of {WAIT_BITS} bits, slot 0 lowest: {", ".join(ENGINES)}; the others
+are reserved and zero. 0: no wait. v >= 1: dispatch only when all instructions sent to that
+engine, except the v - 1 latest, have retired. The assembly writes the allowed number, v - 1.
+
+**Dispatch** is in order, at most one per cycle; an engine takes its next instruction in the
+cycle in which it issues the last row of the one before. There are {DESCRIPTORS} access
+descriptors and {REQUANTIZE_ROWS} rows of the requantise table, whose layouts are in
+`simulators/systolic/tables.py`.
+"""
