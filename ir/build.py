@@ -9,6 +9,7 @@ import numpy as np
 from tetrapla.ir.errors import IRError
 from tetrapla.ir.graph import DTYPES, Array, Attribute, Graph, Node, Value
 from tetrapla.ir.module import Module
+from tetrapla.ir.names import Names
 from tetrapla.ir.op import Tensor, inferred
 
 
@@ -21,9 +22,10 @@ class ModuleBuilder:
         self._inputs: dict[str, Value] = {}
         self._outputs: dict[str, Value] = {}
         self._nodes: list[Node] = []
-        self._names: set[str] = set()
+        self._names = Names()
         self._constants: dict[int, str] = {}
         self._symbols: dict[str, Value] = {}
+        self._symbol_names = Names()
         self._weights: dict[int, Array] = {}
 
     def input(self, name: str, shape: Sequence[int], dtype: str = "f32") -> Value:
@@ -46,7 +48,9 @@ class ModuleBuilder:
         array = np.asarray(array)
         dtype = next((name for name, held in DTYPES.items() if held == array.dtype), None)
         if dtype is None:
-            raise IRError(f"weight @{symbol} must be one of {', '.join(DTYPES)}, not {array.dtype}")
+            raise IRError(
+                f"weight @{symbol} must be one of {', '.join(DTYPES)}, not {array.dtype}"
+            )
         taken = self._symbols.get(symbol)
         if taken is not None and self._weights.get(taken.index) is array:
             return taken
@@ -56,7 +60,7 @@ class ModuleBuilder:
 
     def shape_of_weight(self, symbol: str, shape: Sequence[int], dtype: str) -> Value:
         """Declare a constant whose array is not known (a shape-only module)."""
-        name = _unique(symbol, self._symbols)
+        name = self._symbol_names.take(symbol)
         self._symbols[name] = value = self._value(tuple(shape), dtype)
         self._constants[value.index] = name
         return value
@@ -75,12 +79,12 @@ class ModuleBuilder:
         """
         held = dict(attributes or {})
         types = [Tensor(v.shape, v.dtype) for v in operands]
-        label = _unique(name or kind.split(".")[1], self._names)
+        stem = name or kind.split(".")[-1]
         try:
             result = inferred(kind, types, held)
         except IRError as error:
-            raise IRError(f"{label}: {error}") from None
-        self._names.add(label)
+            raise IRError(f"{stem}: {error}") from None
+        label = self._names.take(stem)
         value = self._value(result.shape, result.dtype)
         self._nodes.append(Node(kind, label, tuple(operands), (value,), held))
         return value
@@ -119,11 +123,3 @@ class ModuleBuilder:
             raise IRError(f"a dimension must not be negative, not {min(shape)} in {shape}")
         self._count += 1
         return Value(self._count - 1, tuple(int(size) for size in shape), dtype)
-
-
-def _unique(stem: str, taken: Mapping[str, object] | set[str]) -> str:
-    name, count = stem, 1
-    while name in taken:
-        count += 1
-        name = f"{stem}_{count}"
-    return name

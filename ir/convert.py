@@ -96,6 +96,8 @@ def _integer(value: Any) -> int:
 
 def attributes_of(op: Any) -> dict[str, Attribute]:
     """The operator's own attributes."""
-    named = ((item.name, item.attr) if hasattr(item, "attr") else (item, op.attributes[item])
-             for item in op.attributes)
+    named = (
+        (item.name, item.attr) if hasattr(item, "attr") else (item, op.attributes[item])
+        for item in op.attributes
+    )
     return {name: plain(value) for name, value in named if name not in FOREIGN}

@@ -31,6 +31,7 @@ def intermediates(module: Module, inputs: Mapping[str, Array]) -> dict[str, Arra
     """The result of every node by its name, and every input by its own, for one invocation."""
     graph = module.graph
     everything = {value.index for node in graph.nodes for value in node.results}
+    everything |= {value.index for _, value in graph.inputs}
     values = _walk(module, inputs, everything)
     found = {name: values[value.index] for name, value in graph.inputs}
     found.update({node.name: values[node.result.index] for node in graph.nodes})

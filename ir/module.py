@@ -11,15 +11,14 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+import tetrapla.ir.dialects  # noqa: F401  (defines every operator)
 from tetrapla.ir.convert import (
     attribute,
     attributes_of,
-    element_type,
     plain,
     tensor_of,
     type_of,
 )
-import tetrapla.ir.dialects  # noqa: F401  (defines every operator)
 from tetrapla.ir.errors import IRError
 from tetrapla.ir.graph import DTYPES, Array, Graph, Node, Value
 from tetrapla.ir.mlir import (
@@ -37,6 +36,7 @@ from tetrapla.ir.mlir import (
     context,
 )
 from tetrapla.ir.mlir import Module as MlirModule
+from tetrapla.ir.names import Names
 from tetrapla.ir.op import OPS, Tensor, arity
 
 WEIGHT = "nn.weight"
@@ -200,9 +200,7 @@ def _operation(node: Node, operands: list[Any]) -> Any:
     )
 
 
-def _snapshot(
-    mlir: MlirModule, store: Mapping[str, Array]
-) -> tuple[Graph, dict[int, Value]]:
+def _snapshot(mlir: MlirModule, store: Mapping[str, Array]) -> tuple[Graph, dict[int, Value]]:
     main = _main(mlir)
     block = main.regions[0].blocks[0]
     values: dict[Any, Value] = {}
@@ -219,7 +217,7 @@ def _snapshot(
     nodes: list[Node] = []
     constants: dict[int, str] = {}
     outputs: list[Value] = []
-    used: set[str] = set()
+    names = Names()
     for op in block.operations:
         operation = op.operation
         if operation.name == "func.return":
@@ -234,17 +232,17 @@ def _snapshot(
             nodes.append(
                 Node(
                     operation.name,
-                    _name(operation, used),
+                    names.take(_stem(operation)),
                     tuple(values[operand] for operand in operation.operands),
                     tuple(add(result) for result in operation.results),
                     attributes_of(operation),
                 )
             )
-    names = [_names(main, key) for key in ("tetrapla.inputs", "tetrapla.outputs")]
+    declared = [_names(main, key) for key in ("tetrapla.inputs", "tetrapla.outputs")]
     weights = {index: store[symbol] for index, symbol in constants.items() if symbol in store}
     graph = Graph(
-        tuple(zip(names[0] or _numbered("in", arguments), arguments, strict=True)),
-        tuple(zip(names[1] or _numbered("out", outputs), outputs, strict=True)),
+        tuple(zip(declared[0] or _numbered("in", arguments), arguments, strict=True)),
+        tuple(zip(declared[1] or _numbered("out", outputs), outputs, strict=True)),
         tuple(nodes),
         constants,
         weights,
@@ -274,21 +272,12 @@ def _numbered(stem: str, values: list[Value]) -> list[str]:
     return [f"{stem}{i}" for i in range(len(values))]
 
 
-def _name(operation: Any, used: set[str]) -> str:
-    stem = operation.name.split(".")[1]
+def _stem(operation: Any) -> str:
     if "layer" in operation.attributes:
-        stem = str(StringAttr(operation.attributes["layer"]).value)
-    name, count = stem, 1
-    while name in used:
-        count += 1
-        name = f"{stem}_{count}"
-    used.add(name)
-    return name
+        return str(StringAttr(operation.attributes["layer"]).value)
+    return str(operation.name).split(".")[-1]
 
 
 def _first_line(error: MLIRError) -> str:
     diagnostics = [d.message for d in getattr(error, "error_diagnostics", [])]
     return diagnostics[0] if diagnostics else str(error).strip().splitlines()[-1]
-
-
-__all__ = ["Module", "element_type"]

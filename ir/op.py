@@ -5,8 +5,9 @@ elsewhere. No ``from __future__ import annotations`` in files that define operat
 bindings read the annotations as objects.
 """
 
+from collections.abc import Callable
 from math import prod
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from tetrapla.ir.errors import IRError
 from tetrapla.ir.graph import Array, Attribute
@@ -39,26 +40,15 @@ OPS: dict[str, type["Op"]] = {}
 class Op(OpView):
     """Base of every operator of the project's dialects."""
 
-    example = None
+    if TYPE_CHECKING:  # an annotation that the bindings see would be a field
+        infer: ClassVar[Callable[..., Tensor]]  # the result's type, or an IRError
+        evaluate: ClassVar[Callable[..., Array]]  # the result's value; operands stay untouched
+        example: ClassVar[Example | None]
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "name" in options:
             OPS[f"{options['dialect'].DIALECT_NAMESPACE}.{options['name']}"] = cls
-
-    @staticmethod
-    def infer(*operands: Tensor, **attributes: Any) -> Tensor:
-        """The result's type.
-
-        Raises:
-            IRError: a numbered constraint does not hold.
-        """
-        raise IRError("this operator has no result type; define `infer`")
-
-    @staticmethod
-    def evaluate(*operands: Array, **attributes: Any) -> Array:
-        """The result's value; operands are never written."""
-        raise IRError("this operator has no meaning; define `evaluate`")
 
     @staticmethod
     def verify_invariants(op: Any) -> bool:
@@ -78,9 +68,7 @@ class Op(OpView):
         return True
 
 
-def inferred(
-    kind: str, operands: list[Tensor], attributes: dict[str, Attribute]
-) -> Tensor:
+def inferred(kind: str, operands: list[Tensor], attributes: dict[str, Attribute]) -> Tensor:
     """The result type of operator `kind`.
 
     Raises:

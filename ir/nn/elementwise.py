@@ -119,13 +119,19 @@ class BatchNorm(Op, dialect=Nn, name="batch_norm", traits=[Pure]):
 
     @staticmethod
     def infer(
-        x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, *, epsilon: float
+        x: Tensor,
+        scale: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        *,
+        epsilon: float,
     ) -> Tensor:
         require(x.rank >= 2, f"nn.batch_norm C1: the operand needs rank 2, not {x}")
         for parameter in (scale, bias, mean, variance):
             require(
                 parameter.shape == (x.shape[1],),
-                f"nn.batch_norm C2: parameters must have shape ({x.shape[1]},), not {parameter}",
+                f"nn.batch_norm C2: parameters need shape ({x.shape[1]},), not {parameter}",
             )
             require(
                 parameter.dtype == x.dtype,

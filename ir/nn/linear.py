@@ -9,8 +9,15 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from tetrapla.ir.graph import Array
-from tetrapla.ir.mlir import ArrayAttr, IntegerAttr, Operand, Pure, RankedTensorType, Result
-from tetrapla.ir.mlir import StringAttr
+from tetrapla.ir.mlir import (
+    ArrayAttr,
+    IntegerAttr,
+    Operand,
+    Pure,
+    RankedTensorType,
+    Result,
+    StringAttr,
+)
 from tetrapla.ir.nn.dialect import Nn
 from tetrapla.ir.op import Op, Tensor, require
 
@@ -129,7 +136,8 @@ def matmul_shape(kind: str, a: Tensor, b: Tensor, bias: Tensor | None) -> tuple[
     assert lead is not None
     n = b.shape[-1]
     require(
-        bias is None or bias.shape == (n,), f"{kind} C4: the bias must have shape ({n},), not {bias}"
+        bias is None or bias.shape == (n,),
+        f"{kind} C4: the bias must have shape ({n},), not {bias}",
     )
     return (*lead, a.shape[-2], n)
 

@@ -1,8 +1,10 @@
 """Pooling over windows of x[N,C,H,W]."""
 
+from typing import Any
+
 import numpy as np
 
-from tetrapla.ir.graph import DTYPES, Array
+from tetrapla.ir.graph import Array
 from tetrapla.ir.mlir import ArrayAttr, IntegerAttr, Operand, Pure, RankedTensorType, Result
 from tetrapla.ir.nn.dialect import Nn
 from tetrapla.ir.nn.linear import window_shape, windows
@@ -35,9 +37,7 @@ class MaxPool2d(Op, dialect=Nn, name="max_pool2d", traits=[Pure]):
         pads: tuple[int, ...],
         dilations: tuple[int, ...],
     ) -> Tensor:
-        return Tensor(
-            pool_shape("nn.max_pool2d", x, kernel, strides, pads, dilations), x.dtype
-        )
+        return Tensor(pool_shape("nn.max_pool2d", x, kernel, strides, pads, dilations), x.dtype)
 
     @staticmethod
     def evaluate(
@@ -152,7 +152,9 @@ def pool_shape(
     for axis in (0, 1):
         extent = (kernel[axis] - 1) * dilations[axis] + 1
         worst = max(pads[axis], pads[axis + 2])
-        require(worst < extent, f"{kind} C6: a pad of {worst} must be below the kernel's {extent}")
+        require(
+            worst < extent, f"{kind} C6: pads must be below the kernel of {extent}, not {worst}"
+        )
     return (*x.shape[:2], *out)
 
 
@@ -163,7 +165,7 @@ def global_shape(kind: str, x: Tensor) -> tuple[int, ...]:
     return (*x.shape[:2], 1, 1)
 
 
-def lowest(dtype: np.dtype) -> float | int:  # type: ignore[type-arg]
+def lowest(dtype: np.dtype[Any]) -> float | int:
     """The value that never wins a maximum."""
     return -np.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)
 

@@ -13,7 +13,7 @@ RANGES = {"i8": (-128, 127), "ui8": (0, 255)}
 
 
 class Quant(Dialect, name="quant"):
-    """Integer arithmetic as ONNX Runtime's kernels compute it (float32 scales, ties to even)."""
+    """Integer arithmetic as ONNX Runtime computes it: float32 scales, ties to even."""
 
 
 def saturate(rounded: Array, dtype: str) -> Array:
@@ -46,9 +46,7 @@ def check_scale(kind: str, x: Tensor, scale: Tensor, axis: int) -> None:
 def check_quantised(kind: str, *values: Tensor) -> None:
     """Every value has a quantised element type."""
     for value in values:
-        require(
-            value.dtype in RANGES, f"{kind} C3: values must be i8 or ui8, not {value}"
-        )
+        require(value.dtype in RANGES, f"{kind} C3: values must be i8 or ui8, not {value}")
 
 
 def check_zero_point(kind: str, zero_point: int, dtype: str) -> None:

@@ -128,7 +128,7 @@ def integer_product(a: Array, b: Array) -> Array:
 
     Done by float64 BLAS: products stay below 2^16 and sums below 2^53 for any K up to 2^37.
     """
-    return np.matmul(a.astype(np.float64), b.astype(np.float64)).astype(np.int64)
+    return np.asarray(np.matmul(a.astype(np.float64), b.astype(np.float64))).astype(np.int64)
 
 
 def wrap(acc: Array) -> Array:
@@ -151,6 +151,4 @@ def _check_types(
     check_quantised(kind, x, w)
     check_zero_point(kind, x_zero_point, x.dtype)
     check_zero_point(kind, w_zero_point, w.dtype)
-    require(
-        bias is None or bias.dtype == "i32", f"{kind} C5: the bias must be i32, not {bias}"
-    )
+    require(bias is None or bias.dtype == "i32", f"{kind} C5: the bias must be i32, not {bias}")

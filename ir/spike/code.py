@@ -28,15 +28,15 @@ class Encode(Op, dialect=Spike, name="encode", traits=[Pure]):
     @staticmethod
     def infer(x: Tensor, *, timesteps: int, scale: float, offset: float, high: int) -> Tensor:
         require(x.dtype == "f32", f"spike.encode C1: the operand must be f32, not {x}")
-        require(timesteps >= 1, f"spike.encode C2: timesteps must be 1 or more, not {timesteps}")
+        require(
+            timesteps >= 1, f"spike.encode C2: timesteps must be 1 or more, not {timesteps}"
+        )
         require(scale > 0, f"spike.encode C3: the scale must be positive, not {scale}")
         require(high > 0, f"spike.encode C4: high must be positive, not {high}")
         return Tensor((timesteps, *x.shape), "i32")
 
     @staticmethod
-    def evaluate(
-        x: Array, *, timesteps: int, scale: float, offset: float, high: int
-    ) -> Array:
+    def evaluate(x: Array, *, timesteps: int, scale: float, offset: float, high: int) -> Array:
         level = np.rint((x - np.float32(offset)) / np.float32(scale))
         current = np.clip(level, 0, high).astype(np.int32)
         return np.repeat(current[None], timesteps, axis=0)

@@ -68,8 +68,12 @@ class Neuron(Op, dialect=Spike, name="neuron", traits=[Pure]):
             (reset, ("subtract", "zero")),
             (compare, ("ge", "gt")),
         ):
-            require(word in known, f"{kind} C3: must be one of {', '.join(known)}, not {word!r}")
-        require(2 <= state_bits <= 31, f"{kind} C4: state_bits must be 2 to 31, not {state_bits}")
+            require(
+                word in known, f"{kind} C3: must be one of {', '.join(known)}, not {word!r}"
+            )
+        require(
+            2 <= state_bits <= 31, f"{kind} C4: state_bits must be 2 to 31, not {state_bits}"
+        )
         return Tensor(current.shape, "i8")
 
     @staticmethod

@@ -98,8 +98,7 @@ class Conv2d(Op, dialect=Spike, name="conv2d", traits=[Pure]):
         shape = conv_shape("spike.conv2d", frame, w, None, strides, pads, dilations, groups)
         check_fan_in("spike.conv2d", prod(w.shape[1:]), exponent)
         require(
-            bias is None
-            or (bias.dtype == "i32" and bias.shape in ((shape[1],), shape[1:])),
+            bias is None or (bias.dtype == "i32" and bias.shape in ((shape[1],), shape[1:])),
             f"spike.conv2d C4: the bias must be i32 of shape ({shape[1]},) or {shape[1:]}, "
             f"not {bias}",
         )

@@ -15,7 +15,6 @@ A row of the requantise table is `HEADER`, then (bias int32, scale float32) for 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -139,8 +138,3 @@ class RequantizeRow:
         return RequantizeRow(
             stride, zero_point, low, high, bool(flags & UNSIGNED), entries["bias"], entries["scale"]
         )
-
-
-def joined(parts: Iterable[bytes]) -> bytes:
-    """Parts one after another, each at a multiple of 16 bytes."""
-    return b"".join(part.ljust(-(-len(part) // 16) * 16, b"\0") for part in parts)

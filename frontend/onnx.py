@@ -1,0 +1,123 @@
+"""ONNX files: opsets 13 to 28, float networks and ONNX's quantised operators.
+
+The file is not trusted: sizes, names, types and references are checked before they are used,
+and external data is read only from the model's own folder (`onnx_tensors`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from tetrapla.frontend.names import safe, shown
+from tetrapla.frontend.onnx_graph import Importer
+from tetrapla.ir.errors import IRError, ModelError, TetraplaError
+from tetrapla.ir.module import Module
+
+SUFFIXES = (".onnx",)
+OLDEST_OPSET, NEWEST_OPSET = 13, 28
+MAX_FILE_BYTES = 2**31  # protobuf's limit
+
+
+def load(
+    path: str | Path,
+    dims: Mapping[str, int] | None = None,
+    batch: int = 1,
+    *,
+    shape_only: bool = False,
+) -> Module:
+    """Read an ONNX file.
+
+    Args:
+        path: the file; external data is looked for beside it.
+        dims: sizes of symbolic dimensions by name.
+        batch: the size of a leading symbolic dimension of an input that `dims` does not name.
+        shape_only: leave the weights' values out; a missing external file is then no error.
+
+    Raises:
+        ModelError: the file cannot be read, or breaks a rule of ONNX.
+        UnsupportedError: it uses operators, or uses of them, that the IR does not have; the
+            message lists all of them.
+    """
+    path = Path(path)
+    model = _parsed(path)
+    try:
+        opset = _check_header(model)
+        importer = Importer(
+            model.graph,
+            opset,
+            {(function.domain, function.name) for function in model.functions},
+            path.parent,
+            safe(path.stem),
+        )
+        return importer.module(dict(dims or {}), batch, shape_only=shape_only)
+    except TetraplaError as error:
+        kind = ModelError if isinstance(error, IRError) else type(error)
+        raise kind(f"{path}: {error}") from None
+
+
+def _parsed(path: Path) -> onnx.ModelProto:
+    """The file as a message.
+
+    Raises:
+        ModelError: it is missing, not a regular file, too large, empty or broken.
+    """
+    try:
+        if not path.exists():
+            raise ModelError(f"{path}: no such file; give the path of an .onnx file")
+        if not path.is_file():
+            raise ModelError(f"{path}: must be a file, not a folder, pipe or device")
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise ModelError(
+                f"{path}: must be at most {MAX_FILE_BYTES} bytes, not {size}; "
+                f"save the weights as external data"
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"{shown(path)}: is not a path of a file") from error
+    if not data:
+        raise ModelError(f"{path}: must be an ONNX model, not an empty file")
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except (DecodeError, RuntimeError, ValueError):
+        raise ModelError(
+            f"{path}: must be an ONNX model, but its {size} bytes are not a complete protobuf "
+            f"message; export or download it again"
+        ) from None
+    return model
+
+
+def _check_header(model: onnx.ModelProto) -> int:
+    """The opset of ONNX's own domain.
+
+    Raises:
+        ModelError: there is no graph, or the opset is absent, doubled or unknown.
+    """
+    if not model.HasField("graph") or model.ir_version < 1:
+        raise ModelError("must be an ONNX model, but it holds no graph; export it again")
+    versions: dict[str, int] = {}
+    for entry in model.opset_import:
+        domain = "" if entry.domain == "ai.onnx" else entry.domain
+        if domain in versions:
+            raise ModelError(
+                f"opset_import must name the domain {shown(domain or 'ai.onnx')} once, not twice"
+            )
+        versions[domain] = entry.version
+    if "" not in versions:
+        raise ModelError("opset_import must name a version of ai.onnx, which is absent")
+    version = versions[""]
+    if not OLDEST_OPSET <= version <= NEWEST_OPSET:
+        raise ModelError(
+            f"the opset must be {OLDEST_OPSET} to {NEWEST_OPSET}, not {version}; "
+            f"convert the model with onnx.version_converter"
+        )
+    return version

@@ -1,0 +1,77 @@
+"""The rules of a graph that need no operator: single definition, defined before use."""
+
+from __future__ import annotations
+
+from onnx import GraphProto
+
+from tetrapla.frontend.names import shown
+from tetrapla.ir.errors import ModelError
+
+
+def check_structure(graph: GraphProto) -> None:
+    """Every name is defined once, and before it is read.
+
+    Raises:
+        ModelError: with the first offence.
+    """
+    if len(graph.sparse_initializer):
+        raise ModelError("sparse initializers are not read; store them as dense tensors")
+    held = _once([tensor.name for tensor in graph.initializer], "initializer")
+    inputs = _once([info.name for info in graph.input], "input")
+    _once([info.name for info in graph.output], "output")
+    defined = held | inputs
+    for index, node in enumerate(graph.node):
+        for name in node.input:
+            if name and name not in defined:
+                raise ModelError(_undefined(graph, index, name))
+        for name in node.output:
+            if name in defined:
+                raise ModelError(f"value {shown(name)} must be defined once, not twice")
+            if name:
+                defined.add(name)
+    for info in graph.output:
+        if info.name not in defined:
+            raise ModelError(f"output {shown(info.name)} is never produced")
+
+
+def _once(names: list[str], what: str) -> set[str]:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ModelError(f"{what} {shown(name)} must be declared once, not twice")
+        if not name:
+            raise ModelError(f"an {what} must have a name, not an empty one")
+        seen.add(name)
+    return seen
+
+
+def _undefined(graph: GraphProto, index: int, name: str) -> str:
+    """Why a value is not there: never made, made later, or made from itself."""
+    node = graph.node[index]
+    reader = shown(node.name or node.op_type)
+    if all(name not in later.output for later in graph.node):
+        return f"node {reader} reads the value {shown(name)}, which nothing defines"
+    if cycle := _cycle(graph):
+        return f"the nodes form a cycle through {' and '.join(map(shown, cycle[:4]))}"
+    return (
+        f"node {reader} reads the value {shown(name)} before it is made; "
+        f"sort the nodes topologically"
+    )
+
+
+def _cycle(graph: GraphProto) -> list[str]:
+    """The outputs of nodes that can never run (Kahn's order); empty when all can."""
+    makers = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
+    waiting = [sum(name in makers for name in node.input) for node in graph.node]
+    readers: dict[str, list[int]] = {}
+    for i, node in enumerate(graph.node):
+        for name in node.input:
+            readers.setdefault(name, []).append(i)
+    ready = [i for i, count in enumerate(waiting) if count == 0]
+    while ready:
+        for name in graph.node[ready.pop()].output:
+            for reader in readers.get(name, ()) if name else ():
+                waiting[reader] -= 1
+                if waiting[reader] == 0:
+                    ready.append(reader)
+    return [graph.node[i].output[0] for i, count in enumerate(waiting) if count > 0]

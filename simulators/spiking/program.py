@@ -1,0 +1,232 @@
+"""What the spiking machine executes: populations of neurons, their synapses, and the cores.
+
+A population is one layer's neurons; `Synapses` say what reaches it and with which weights; a
+`Core` holds some of its neurons and the axons whose spikes it listens to. Neuron numbers
+count within a population, row-major over `shape`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from tetrapla.ir.graph import Array, Attribute
+
+MODELS = ("integrate_and_fire", "maximum", "readout")
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Host side: ``clamp(rne((x - offset) / scale), 0, high)`` of `input` is the bias current."""
+
+    input: str
+    scale: float
+    offset: float
+    high: int
+
+
+@dataclass(frozen=True)
+class Synapses:
+    """The synapses from one population to another.
+
+    Attributes:
+        kind: matmul, conv2d, sum_pool2d, max_pool2d or scale.
+        source: name of the population that fires.
+        source_shape: how the operator sees the source's neurons.
+        wiring: neuron number of the source at every place of `source_shape`, or None where
+            they are in order.
+        weight: int8; one number for sum_pool2d and scale, empty for max_pool2d.
+        exponent: currents are shifted left by it.
+        delay: timesteps that spikes wait, so that short paths meet long ones.
+    """
+
+    kind: str
+    source: str
+    source_shape: tuple[int, ...]
+    wiring: Array | None
+    weight: Array
+    exponent: int = 0
+    kernel: tuple[int, ...] = ()
+    strides: tuple[int, ...] = (1, 1)
+    pads: tuple[int, ...] = (0, 0, 0, 0)
+    dilations: tuple[int, ...] = (1, 1)
+    groups: int = 1
+    delay: int = 0
+
+
+@dataclass(frozen=True)
+class Population:
+    """One layer's neurons.
+
+    Attributes:
+        model: integrate_and_fire, maximum (fires as often as its most active input) or
+            readout (a membrane that never fires).
+        depth: the timestep in which its first spikes can arrive.
+        bias: i32 current of every timestep, per neuron or one for all.
+        threshold: i32, per neuron or one for all.
+        macs: multiply-accumulates of the layer that it stands for.
+    """
+
+    name: str
+    op: str
+    model: str
+    shape: tuple[int, ...]
+    depth: int
+    synapses: tuple[Synapses, ...]
+    bias: Array
+    threshold: Array
+    initial: str = "half"
+    reset: str = "subtract"
+    compare: str = "ge"
+    state_bits: int = 18
+    encoders: tuple[Encoder, ...] = ()
+    macs: int = 0
+
+    @property
+    def neurons(self) -> int:
+        """How many neurons it has."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Core:
+    """One core's share: neuron numbers of one population, and per `Synapses` of it the neuron
+    numbers of the source whose spikes it receives (its input axons)."""
+
+    index: int
+    population: str
+    neurons: Array
+    axons: tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Host side: ``f32(state of population) * scale``, in the order of `wiring`, as `shape`."""
+
+    name: str
+    population: str
+    wiring: Array | None
+    shape: tuple[int, ...]
+    scale: float
+    counts_spikes: bool
+
+
+@dataclass(frozen=True)
+class HostStep:
+    """An operator that the host applies to a readout (softmax, reshape)."""
+
+    kind: str
+    name: str
+    operand: str
+    attributes: Mapping[str, Attribute]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A placed network. `batch` inferences of one invocation run one after another."""
+
+    name: str
+    timesteps: int
+    batch: int
+    inputs: tuple[str, ...]
+    outputs: tuple[tuple[str, str], ...]
+    populations: tuple[Population, ...]
+    cores: tuple[Core, ...]
+    readouts: tuple[Readout, ...]
+    host: tuple[HostStep, ...] = ()
+
+    @property
+    def depth(self) -> int:
+        """Timesteps until the last population has its first input."""
+        return max((p.depth for p in self.populations), default=0)
+
+    @property
+    def chip_timesteps(self) -> int:
+        """Timesteps of one inference: T, and the pipeline's fill."""
+        return self.timesteps + self.depth
+
+    def text(self) -> str:
+        """A listing for a person."""
+        from tetrapla.simulators.spiking.listing import listing
+
+        return listing(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        plain: dict[str, Any] = _plain(self)
+        return plain
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Program:
+        """The program that `to_dict` wrote."""
+        populations = tuple(
+            Population(
+                **{
+                    **_arrays(p),
+                    "shape": tuple(p["shape"]),
+                    "synapses": tuple(_synapses(s) for s in p["synapses"]),
+                    "encoders": tuple(Encoder(**e) for e in p["encoders"]),
+                }
+            )
+            for p in data["populations"]
+        )
+        cores = tuple(
+            Core(
+                c["index"],
+                c["population"],
+                _array(c["neurons"]),
+                tuple(_array(a) for a in c["axons"]),
+            )
+            for c in data["cores"]
+        )
+        return Program(
+            name=data["name"],
+            timesteps=data["timesteps"],
+            batch=data["batch"],
+            inputs=tuple(data["inputs"]),
+            outputs=tuple((name, step) for name, step in data["outputs"]),
+            populations=populations,
+            cores=cores,
+            readouts=tuple(
+                Readout(**{**_arrays(r), "shape": tuple(r["shape"])}) for r in data["readouts"]
+            ),
+            host=tuple(
+                HostStep(h["kind"], h["name"], h["operand"], _tuples(h["attributes"]))
+                for h in data["host"]
+            ),
+        )
+
+
+def _synapses(data: Mapping[str, Any]) -> Synapses:
+    return Synapses(**_tuples(_arrays(data)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return {"dtype": str(value.dtype), "shape": list(value.shape), "data": value.ravel().tolist()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if hasattr(value, "__dataclass_fields__"):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    return value
+
+
+def _array(data: Mapping[str, Any]) -> Array:
+    return np.array(data["data"], data["dtype"]).reshape(data["shape"])
+
+
+def _arrays(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _array(item) if isinstance(item, Mapping) and "dtype" in item else item
+        for key, item in data.items()
+    }
+
+
+def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(item) if isinstance(item, list) else item for key, item in data.items()}

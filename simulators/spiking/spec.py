@@ -1,0 +1,99 @@
+"""One design point of a spiking chip: cores of neurons on a mesh of tiles, with a barrier."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tetrapla.simulators.spec_ import Bits, Count, Seconds, Section, Spec
+
+
+class MeshSection(Section):
+    """The tiles; core c sits in tile ``c // cores_per_tile``, at x = tile // tiles_y."""
+
+    tiles_x: Count = Field(ge=1)
+    tiles_y: Count = Field(ge=1)
+    cores_per_tile: Count = Field(ge=1)
+
+
+class CoreSection(Section):
+    """What one core holds.
+
+    `membrane_bits` includes sign and the `weight_shift_bits` that lie below a weight's last
+    bit: weights and thresholds see ``membrane_bits - weight_shift_bits`` bits.
+    `synapse_memory` counts words of `synapse_word`; a list of synapses has a header and
+    comes in blocks (nengo-loihi's formula, see `capacity`).
+    """
+
+    compartments: Count = Field(ge=1)
+    compartments_per_neuron: Count = Field(ge=1)
+    input_axons: Count = Field(ge=1)
+    output_axons: Count = Field(ge=1)
+    axon_slots_shared: Count = Field(ge=1)
+    synapse_memory: Count = Field(ge=1)
+    synapse_word_bits: Bits = Field(alias="synapse_word", ge=1)
+    synapse_index_bits: Bits = Field(alias="synapse_index", ge=0)
+    list_header_bits: Bits = Field(alias="list_header", ge=0)
+    list_block: Count = Field(ge=1)
+    weight_bits: Bits = Field(alias="weight", ge=2, le=8)
+    membrane_bits: Bits = Field(alias="membrane", ge=8, le=30)
+    weight_shift_bits: Bits = Field(alias="weight_shift", ge=0)
+    threshold_bits: Bits = Field(alias="threshold", ge=2, le=30)
+    bias_bits: Bits = Field(alias="bias", ge=2, le=30)
+    bias_exponent_max: Count = Field(ge=0, le=16)
+    delay_max: Count = Field(ge=0)
+
+    @property
+    def state_bits(self) -> int:
+        """Bits of the membrane above a weight's last bit, with sign."""
+        return self.membrane_bits - self.weight_shift_bits
+
+
+class TimingSection(Section):
+    """How long one event keeps its unit busy."""
+
+    access_s: Seconds = Field(alias="access")
+    update_s: Seconds = Field(alias="update")
+    fire_s: Seconds = Field(alias="fire")
+    packet_out_s: Seconds = Field(alias="packet_out")
+    packet_in_s: Seconds = Field(alias="packet_in")
+    synapse_dense_s: Seconds = Field(alias="synapse_dense")
+    synapse_conv_s: Seconds = Field(alias="synapse_conv")
+    synapse_sparse_s: Seconds = Field(alias="synapse_sparse")
+
+
+class BarrierSection(Section):
+    """End of a timestep, by how many tiles hold neurons: the last row that applies."""
+
+    from_1_tile_s: Seconds = Field(alias="from_1_tile")
+    from_2_tiles_s: Seconds = Field(alias="from_2_tiles")
+    from_4_tiles_s: Seconds = Field(alias="from_4_tiles")
+    from_29_tiles_s: Seconds = Field(alias="from_29_tiles")
+
+    def seconds(self, tiles: int) -> float:
+        """The barrier's duration with that many tiles in use."""
+        rows = (
+            (29, self.from_29_tiles_s),
+            (4, self.from_4_tiles_s),
+            (2, self.from_2_tiles_s),
+        )
+        return next((s for least, s in rows if tiles >= least), self.from_1_tile_s)
+
+
+class SpikingSpec(Spec):
+    """A Loihi-like chip; the sources of a shipped chip's numbers are in its YAML."""
+
+    timesteps: Count = Field(ge=1)
+    mesh: MeshSection
+    core: CoreSection
+    timing: TimingSection
+    barrier: BarrierSection
+
+    @property
+    def cores(self) -> int:
+        """How many cores the chip has."""
+        return self.mesh.tiles_x * self.mesh.tiles_y * self.mesh.cores_per_tile
+
+    def position(self, core: int) -> tuple[int, int]:
+        """Tile coordinates (x, y) of a core."""
+        x, y = divmod(core // self.mesh.cores_per_tile, self.mesh.tiles_y)
+        return x, y

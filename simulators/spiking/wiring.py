@@ -1,0 +1,91 @@
+"""Which neuron hears which: synapse lists, computed from a layer's geometry.
+
+`connections` lists the synapses of chosen target neurons. Compiler and machine both use it
+to know what a core must hold; the reference interpreter does not.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from tetrapla.ir.graph import Array
+from tetrapla.simulators.spiking.program import Synapses
+
+
+class Connections(NamedTuple):
+    """Synapses as three int arrays of equal length.
+
+    `target` counts within the chosen neurons, `source` is the source's neuron number.
+    """
+
+    target: Array
+    source: Array
+    weight: Array
+
+
+def connections(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> Connections:
+    """The synapses that end on `neurons` of a population of `shape`, target by target."""
+    match synapses.kind:
+        case "matmul":
+            place, weight = _dense(synapses, shape, neurons)
+        case "conv2d":
+            place, weight = _conv(synapses, shape, neurons)
+        case "scale":
+            place, weight = neurons[:, None], np.full((len(neurons), 1), synapses.weight[0])
+        case _:
+            place, weight = _pool(synapses, shape, neurons)
+    target = np.broadcast_to(np.arange(len(neurons))[:, None], place.shape)
+    held = place >= 0
+    source = place[held]
+    if synapses.wiring is not None:
+        source = synapses.wiring[source]
+    return Connections(target[held], source, weight[held].astype(np.int32))
+
+
+def axons(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> Array:
+    """The source's neuron numbers that reach any of `neurons`, ascending."""
+    return np.unique(connections(synapses, shape, neurons).source)
+
+
+def _dense(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> tuple[Array, Array]:
+    k, n = synapses.weight.shape
+    row, column = np.divmod(neurons, n)
+    place = row[:, None] * k + np.arange(k)
+    return place, synapses.weight.T[column]
+
+
+def _conv(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> tuple[Array, Array]:
+    channels, height, width = synapses.source_shape
+    filters, per, kh, kw = synapses.weight.shape
+    o, y, x = np.unravel_index(neurons, shape)
+    first = o // (filters // synapses.groups) * per
+    channel = (first[:, None] + np.arange(per))[:, :, None, None]
+    rows = _positions(y, 0, kh, synapses)[:, None, :, None]
+    columns = _positions(x, 1, kw, synapses)[:, None, None, :]
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    place = np.where(inside, (channel * height + rows) * width + columns, -1)
+    size = per * kh * kw
+    del channels
+    return place.reshape(len(neurons), size), synapses.weight.reshape(filters, size)[o]
+
+
+def _pool(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> tuple[Array, Array]:
+    _, height, width = synapses.source_shape
+    kh, kw = synapses.kernel
+    channel, y, x = np.unravel_index(neurons, shape)
+    rows = _positions(y, 0, kh, synapses)[:, :, None]
+    columns = _positions(x, 1, kw, synapses)[:, None, :]
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    place = np.where(inside, (channel[:, None, None] * height + rows) * width + columns, -1)
+    place = place.reshape(len(neurons), prod(synapses.kernel))
+    number = 1 if synapses.kind == "max_pool2d" else int(synapses.weight[0])
+    return place, np.full(place.shape, number)
+
+
+def _positions(at: Array, axis: int, size: int, synapses: Synapses) -> Array:
+    start = at * synapses.strides[axis] - synapses.pads[axis]
+    positions: Array = start[:, None] + np.arange(size) * synapses.dilations[axis]
+    return positions

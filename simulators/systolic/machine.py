@@ -1,0 +1,205 @@
+"""The machine: runs a program on a design point and returns values, cycles and actions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tetrapla.ir.errors import ModelError, SpecError
+from tetrapla.ir.graph import DTYPES, Array
+from tetrapla.simulators.random_ import Key
+from tetrapla.simulators.report import LayerRun, Run, Slice
+from tetrapla.simulators.systolic.counts import actions
+from tetrapla.simulators.systolic.program import HostStep, Port, Program
+from tetrapla.simulators.systolic.spec import SystolicSpec
+from tetrapla.simulators.systolic.timing import (
+    Schedule,
+    held_cycles,
+    schedule,
+    transfer_bytes,
+)
+from tetrapla.simulators.systolic.values import State, execute, invocation_bytes
+
+_CHUNK_BYTES = 2**26
+
+
+def run(program: Program, spec: SystolicSpec, inputs: Mapping[str, Array], key: Key) -> Run:
+    """Run the program.
+
+    Args:
+        program: compiled for this array.
+        spec: the design point.
+        inputs: arrays of shape (invocations, *shape) by input name; none at all for cycles and
+            actions without values.
+        key: unused, nothing here is random.
+
+    Raises:
+        SpecError: the program does not fit the design point.
+        ModelError: inputs are missing or unknown.
+    """
+    del key
+    check_fit(program, spec)
+    plan = schedule(program, spec)
+    return Run(
+        outputs=outputs(program, inputs) if inputs else {},
+        layers=_layers(program, spec, plan),
+        cycles=plan.cycles,
+        time_s=plan.cycles / spec.clock_hz,
+        actions={"static.cycle": plan.cycles},
+        warnings=_warnings(program),
+        trace=_trace(program, plan),
+    )
+
+
+def check_fit(program: Program, spec: SystolicSpec) -> None:
+    """Refuse a program that was compiled for another array or needs larger memories.
+
+    Raises:
+        SpecError: it does not fit.
+    """
+    array, memories = spec.array, spec.memories
+    if (program.rows, program.cols) != (array.rows, array.cols):
+        raise SpecError(
+            f"array must be the program's {program.rows} x {program.cols}, not "
+            f"{array.rows} x {array.cols}; compile the model for this chip"
+        )
+    needs = (
+        ("weight_tiles", program.weight_slots, memories.weight_tiles),
+        ("accumulator_rows", program.accumulator_rows, memories.accumulator_rows),
+        ("unified_buffer", program.unified_buffer_bytes, memories.unified_buffer_bytes),
+        ("dram.capacity", program.dram_bytes, spec.dram.capacity_bytes),
+    )
+    for name, need, there in needs:
+        if need > there:
+            raise SpecError(
+                f"{name} must be at least the program's {need}, not {there}; "
+                "compile the model for this chip"
+            )
+
+
+def outputs(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The values alone, shape (invocations, *shape) by output name.
+
+    Raises:
+        ModelError: inputs are missing or unknown, or hold different numbers of invocations.
+    """
+    wanted = [name for name, _ in program.inputs]
+    counts = {len(array) for array in inputs.values()}
+    if set(wanted) != set(inputs) or len(counts) != 1:
+        raise ModelError(
+            f"inputs must be {wanted} with one number of invocations, not {sorted(inputs)} "
+            f"with {sorted(counts)}"
+        )
+    (count,) = counts
+    chunk = max(1, _CHUNK_BYTES // invocation_bytes(program))
+    parts = [
+        _values(program, {name: array[start : start + chunk] for name, array in inputs.items()})
+        for start in range(0, count, chunk)
+    ]
+    return {
+        name: np.concatenate([part[value] for part in parts]) for name, value in program.outputs
+    }
+
+
+def _values(program: Program, inputs: Mapping[str, Array]) -> dict[int, Array]:
+    """All host values by number, for one chunk of invocations."""
+    count = len(next(iter(inputs.values())))
+    host = {value: inputs[name] for name, value in program.inputs}
+    _host(program, program.before, host, count)
+    state = State(program, count)
+    for port in program.to_device:
+        _region(state, port)[:, port.positions()] = host[port.value]
+    execute(program, state)
+    for port in program.from_device:
+        host[port.value] = _region(state, port)[:, port.positions()]
+    _host(program, program.after, host, count)
+    constants = program.host_constants
+    for _, value in program.outputs:
+        if value in constants:
+            host[value] = np.repeat(constants[value][None], count, axis=0)
+    return host
+
+
+def _region(state: State, port: Port) -> Array:
+    """The port's part of DRAM, (invocations, elements) of its type."""
+    start = port.address - len(state.constants)
+    held = state.regions[:, start : start + port.traffic_bytes]
+    dtype = DTYPES[port.dtype]
+    return held.view(dtype) if dtype.itemsize == 1 else _wide(held, dtype)
+
+
+def _wide(held: Array, dtype: np.dtype) -> Array:  # type: ignore[type-arg]
+    return np.ascontiguousarray(held).view(dtype)
+
+
+def _host(
+    program: Program, steps: tuple[HostStep, ...], host: dict[int, Array], count: int
+) -> None:
+    if not steps:
+        return
+    import tetrapla.ir.dialects  # noqa: F401, PLC0415 - fills the table of operators
+    from tetrapla.ir.op import OPS  # noqa: PLC0415 - loads the MLIR bindings
+
+    constants = program.host_constants
+    with np.errstate(all="ignore"):
+        for step in steps:
+            found = OPS[step.kind].evaluate
+            host[step.result] = np.stack(
+                [
+                    found(
+                        *(constants[v] if v in constants else host[v][i] for v in step.operands),
+                        **step.attributes,
+                    )
+                    for i in range(count)
+                ]
+            )
+
+
+def _layers(program: Program, spec: SystolicSpec, plan: Schedule) -> tuple[LayerRun, ...]:
+    marks = [n for n, i in enumerate(program.instructions) if i.op == "MARK"]
+    starts = [0, *(plan.events[n].dispatch for n in marks[1:])]
+    ends = [*starts[1:], plan.cycles]
+    counted, held = actions(program), held_cycles(plan, starts)
+    rows = []
+    for n, start, end, count, causes in zip(marks, starts, ends, counted, held, strict=True):
+        layer = program.layers[program.instructions[n]["id"]]
+        cycles, macs = end - start, count["mac.int8"]
+        rows.append(
+            LayerRun(
+                name=layer.name,
+                op=layer.op,
+                cycles=cycles,
+                macs=macs,
+                utilization_frac=_utilization(macs, cycles, spec) if layer.macs else None,
+                bound_by=max(sorted(causes), key=lambda name: causes[name]),
+                actions=count,
+            )
+        )
+    return tuple(rows)
+
+
+def _utilization(macs: int, cycles: int, spec: SystolicSpec) -> float:
+    return macs / (cycles * spec.array.rows * spec.array.cols)
+
+
+def _warnings(program: Program) -> tuple[str, ...]:
+    steps = [*program.before, *program.after]
+    if not steps:
+        return ()
+    names = ", ".join(f"{step.name} ({step.kind})" for step in steps)
+    return (f"the host computes {names}; its time and energy are not counted",)
+
+
+def _trace(program: Program, plan: Schedule) -> tuple[Slice, ...]:
+    slices, layer = [], "start"
+    for instruction, event in zip(program.instructions, plan.events, strict=True):
+        if instruction.op == "MARK":
+            layer = program.layers[instruction["id"]].name
+        if instruction.engine is not None:
+            moved = transfer_bytes(instruction) if instruction.engine == "DMA" else 0
+            name = f"{instruction.op} {layer}"
+            slices.append(
+                Slice(instruction.engine, name, event.dispatch + 1, event.retire + 1, moved)
+            )
+    return tuple(slices)

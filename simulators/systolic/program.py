@@ -1,0 +1,232 @@
+"""What the compiler hands to the machine: instructions, the DRAM image, and the host's part."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from tetrapla.ir.errors import ModelError
+from tetrapla.ir.graph import DTYPES, Array, Attribute
+from tetrapla.simulators.systolic.isa import Instruction, encode, parse, text
+
+SCHEMA = "tetrapla.systolic/1"
+
+View = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Port:
+    """A value that crosses between host and accelerator, and where it lies in DRAM.
+
+    Attributes:
+        value: the host's number for it.
+        physical: its shape in memory, row-major.
+        view: ("reshape", shape) and ("transpose", perm) steps from there to its own shape.
+    """
+
+    value: int
+    address: int
+    dtype: str
+    physical: tuple[int, ...]
+    view: View = ()
+
+    @property
+    def traffic_bytes(self) -> int:
+        """Its size."""
+        return prod(self.physical) * DTYPES[self.dtype].itemsize
+
+    def positions(self) -> Array:
+        """For each element in the value's own order and shape, its index in memory."""
+        return viewed(np.arange(prod(self.physical)).reshape(self.physical), self.view)
+
+
+def viewed(array: Array, view: View) -> Array:
+    """`array` after the steps."""
+    for step, arguments in view:
+        array = array.reshape(arguments) if step == "reshape" else array.transpose(arguments)
+    return array
+
+
+@dataclass(frozen=True)
+class HostStep:
+    """An operator that the host computes, by the reference's own definition; it has no cycles."""
+
+    kind: str
+    name: str
+    operands: tuple[int, ...]
+    result: int
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What MARK `id` (its place in the tuple) begins."""
+
+    name: str
+    op: str
+    macs: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled model.
+
+    Attributes:
+        rows, cols: the array that it was compiled for.
+        weight_slots, accumulator_rows, unified_buffer_bytes: what it uses of the memories.
+        constants: DRAM from address 0: weight tiles and tables.
+        dram_bytes: constants, then the ports' regions.
+        packed: by DRAM address of a tile, how many diagonal blocks (groups) share it; the
+            other elements are zero and no useful MACs.
+        inputs, outputs: names, and the host's numbers for the values.
+        before, after: the host's work before and after the accelerator's.
+    """
+
+    name: str
+    rows: int
+    cols: int
+    weight_slots: int
+    accumulator_rows: int
+    unified_buffer_bytes: int
+    dram_bytes: int
+    instructions: tuple[Instruction, ...]
+    constants: bytes = field(repr=False)
+    layers: tuple[Layer, ...]
+    packed: Mapping[int, int]
+    inputs: tuple[tuple[str, int], ...]
+    outputs: tuple[tuple[str, int], ...]
+    to_device: tuple[Port, ...]
+    from_device: tuple[Port, ...]
+    before: tuple[HostStep, ...] = ()
+    after: tuple[HostStep, ...] = ()
+    host_constants: Mapping[int, Array] = field(default_factory=dict, repr=False)
+
+    def binary(self) -> bytes:
+        """The instruction words, as the RTL's instruction memory takes them."""
+        return b"".join(encode(instruction) for instruction in self.instructions)
+
+    def text(self) -> str:
+        """The disassembly, with the layers' names and the host's steps as comments."""
+        head = f"; {self.name}: {self.rows} x {self.cols}, {len(self.instructions)} instructions"
+        lines = [head, *(f"; host before: {s.kind} {s.name}" for s in self.before)]
+        for instruction in self.instructions:
+            if instruction.op == "MARK":
+                layer = self.layers[instruction["id"]]
+                lines.append(f"; {layer.name}: {layer.op}, {layer.macs} MACs")
+            lines.append(text(instruction))
+        lines += [f"; host after: {s.kind} {s.name}" for s in self.after]
+        return "\n".join(lines) + "\n"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `from_dict` gives the same program back."""
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        return {
+            "schema": SCHEMA,
+            **plain,
+            "instructions": [text(instruction) for instruction in self.instructions],
+            "constants": _base64(self.constants),
+            "layers": [[layer.name, layer.op, layer.macs] for layer in self.layers],
+            "packed": {str(address): groups for address, groups in self.packed.items()},
+            "inputs": [list(item) for item in self.inputs],
+            "outputs": [list(item) for item in self.outputs],
+            "to_device": [_port_dict(port) for port in self.to_device],
+            "from_device": [_port_dict(port) for port in self.from_device],
+            "before": [_step_dict(step) for step in self.before],
+            "after": [_step_dict(step) for step in self.after],
+            "host_constants": {str(k): _array_dict(v) for k, v in self.host_constants.items()},
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Program:
+        """The program that `to_dict` wrote.
+
+        Raises:
+            ModelError: the data is of another kind or lacks a part.
+        """
+        if data.get("schema") != SCHEMA:
+            raise ModelError(f"a program's schema must be {SCHEMA}, not {data.get('schema')}")
+        try:
+            return _from_dict(data)
+        except KeyError as error:
+            raise ModelError(f"a program must have the part {error}; compile it again") from None
+
+
+_PLAIN = (
+    "name",
+    "rows",
+    "cols",
+    "weight_slots",
+    "accumulator_rows",
+    "unified_buffer_bytes",
+    "dram_bytes",
+)
+
+
+def _from_dict(data: Mapping[str, Any]) -> Program:
+    return Program(
+        **{name: data[name] for name in _PLAIN},
+        instructions=tuple(parse(line) for line in data["instructions"]),
+        constants=base64.b64decode(data["constants"]),
+        layers=tuple(Layer(*item) for item in data["layers"]),
+        packed={int(address): groups for address, groups in data["packed"].items()},
+        inputs=tuple((name, value) for name, value in data["inputs"]),
+        outputs=tuple((name, value) for name, value in data["outputs"]),
+        to_device=tuple(_port(item) for item in data["to_device"]),
+        from_device=tuple(_port(item) for item in data["from_device"]),
+        before=tuple(_step(item) for item in data["before"]),
+        after=tuple(_step(item) for item in data["after"]),
+        host_constants={int(k): _array(v) for k, v in data["host_constants"].items()},
+    )
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _array_dict(array: Array) -> dict[str, Any]:
+    return {
+        "dtype": array.dtype.str,
+        "shape": list(array.shape),
+        "base64": _base64(np.ascontiguousarray(array).tobytes()),
+    }
+
+
+def _array(data: Mapping[str, Any]) -> Array:
+    held = np.frombuffer(base64.b64decode(data["base64"]), data["dtype"])
+    return held.reshape(data["shape"])
+
+
+def _port_dict(port: Port) -> dict[str, Any]:
+    return {
+        "value": port.value,
+        "address": port.address,
+        "dtype": port.dtype,
+        "physical": list(port.physical),
+        "view": [[step, list(arguments)] for step, arguments in port.view],
+    }
+
+
+def _port(data: Mapping[str, Any]) -> Port:
+    view = tuple((step, tuple(arguments)) for step, arguments in data["view"])
+    return Port(data["value"], data["address"], data["dtype"], tuple(data["physical"]), view)
+
+
+def _step_dict(step: HostStep) -> dict[str, Any]:
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in step.attributes.items()}
+    return {
+        "kind": step.kind,
+        "name": step.name,
+        "operands": list(step.operands),
+        "result": step.result,
+        "attributes": plain,
+    }
+
+
+def _step(data: Mapping[str, Any]) -> HostStep:
+    held = {k: tuple(v) if isinstance(v, list) else v for k, v in data["attributes"].items()}
+    return HostStep(data["kind"], data["name"], tuple(data["operands"]), data["result"], held)

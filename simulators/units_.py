@@ -1,0 +1,174 @@
+"""Quantities with units: how a chip's YAML writes a number, and how the program keeps it.
+
+Each type is a pydantic annotation. Text such as ``700 MHz`` or ``64 KiB`` becomes a number in
+the base unit that the field's name carries (`clock_hz`, `capacity_bytes`). From YAML a bare
+number is refused where a unit belongs; from Python a number is already in the base unit.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from math import isfinite
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from tetrapla.ir.errors import nearest
+
+FROM_YAML: Final = "from_yaml"  # validation context: {FROM_YAML: True}
+RULE: Final = "rule"  # type of the errors raised here; ctx has "rule" and "way_out"
+
+_SI = {"f": -15, "p": -12, "n": -9, "u": -6, "µ": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9}
+_SI |= {"T": 12, "P": 15, "E": 18}
+_QUANTITY = re.compile(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S.*)")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A dimension: its base unit, every unit that is understood, and the one to suggest."""
+
+    base: str
+    factors: dict[str, Decimal]
+    usual: str
+    whole: bool = False
+
+    def __call__(self, raw: object, info: ValidationInfo) -> float | int | None:
+        """Return `raw` in the base unit (pydantic calls this before its own checks)."""
+        if raw is None:
+            return None  # pydantic then says whether the field may be null
+        if isinstance(raw, bool) or not isinstance(raw, int | float | str):
+            raise _error("must be a number with a unit", f"write '64 {self.usual}'")
+        if isinstance(raw, str):
+            return self._number(raw)
+        if info.context and info.context.get(FROM_YAML):
+            raise _error("needs a unit", f"write '{raw} {self.usual}'")
+        if not isfinite(raw) or (self.whole and raw != int(raw)):
+            raise _error("must be a whole number" if self.whole else "must be finite")
+        return int(raw) if self.whole else float(raw)
+
+    def _number(self, text: str) -> float | int:
+        match = _QUANTITY.fullmatch(text.strip())
+        if match is None:
+            raise _error("must be a number with a unit", f"write '64 {self.usual}'")
+        digits, symbol = match.groups()
+        if symbol not in self.factors:
+            units = ", ".join(self.factors)
+            way_out = nearest(symbol, self.factors).removeprefix("; ")
+            raise _error(f"must be in {self.base}", way_out or f"the units are: {units}")
+        # decimals, so that 0.3 pJ is the float nearest to 0.3 and not to 3 * 0.1
+        try:
+            exact = Decimal(digits) * self.factors[symbol]
+            value = float(exact)
+        except (InvalidOperation, ArithmeticError):
+            value = float("inf")
+        if not isfinite(value) or abs(value) > _MOST:
+            raise _error(f"must be at most {_MOST:.0e} {self.base}")
+        if self.whole and exact != int(exact):
+            raise _error(f"must be a whole number of {self.base}")
+        return int(exact) if self.whole else value
+
+
+_MOST = 1e30
+
+
+def split(text: str) -> tuple[str, str]:
+    """Return number and unit of a quantity as written, ``("700", "MHz")``."""
+    match = _QUANTITY.fullmatch(text.strip())
+    return (match.group(1), match.group(2)) if match else (text, "")
+
+
+def _error(rule: str, way_out: str = "") -> PydanticCustomError:
+    return PydanticCustomError(RULE, "{rule}", {"rule": rule, "way_out": way_out})
+
+
+def _si(symbol: str, prefixes: str, shift: int = 0, per: str = "") -> dict[str, Decimal]:
+    """Return factors by unit; `shift` is the base's own power of ten (pJ: 12)."""
+    chosen = ["" if prefix == "1" else prefix for prefix in prefixes]
+    return {f"{p}{symbol}{per}": Decimal(1).scaleb(_SI[p] + shift) for p in chosen}
+
+
+def _bytes(per: str = "") -> dict[str, Decimal]:
+    binary = {f"{p}iB{per}": Decimal(1 << 10 * (i + 1)) for i, p in enumerate("KMGT")}
+    return {**_si("B", "1kMGT", per=per), **binary}
+
+
+def _whole(raw: object, info: ValidationInfo) -> object:
+    if raw is None or (isinstance(raw, int) and not isinstance(raw, bool)):
+        return raw
+    raise _error("must be a whole number without a unit")
+
+
+def _plain(raw: object, info: ValidationInfo) -> object:
+    if raw is None or (isinstance(raw, int | float) and not isinstance(raw, bool)):
+        if isinstance(raw, float) and not isfinite(raw):
+            raise _error("must be finite")
+        return raw
+    if isinstance(raw, str) and re.fullmatch(r"[\d.]+ ?%", raw):
+        return float(Decimal(raw.rstrip("% ")) / 100)
+    raise _error("must be a number without a unit")
+
+
+HERTZ = Unit("Hz", _si("Hz", "1kMGT"), "MHz")
+BYTES = Unit("bytes", _bytes(), "KiB", whole=True)
+BITS = Unit("bits", {"bit": Decimal(1), "bits": Decimal(1)}, "bit", whole=True)
+SECONDS = Unit("s", _si("s", "1munp" + "f"), "ns")
+PICOJOULES = Unit("pJ", _si("J", "1munpf", shift=12), "pJ")
+WATTS = Unit("W", _si("W", "1kmunp"), "W")
+SQUARE_MILLIMETRES = Unit(
+    "mm2",
+    {
+        "mm2": Decimal(1),
+        "um2": Decimal("1e-6"),
+        "nm2": Decimal("1e-12"),
+        "cm2": Decimal(100),
+    },
+    "mm2",
+)
+NANOMETRES = Unit("nm", _si("m", "1munp", shift=9), "nm")
+BYTES_PER_SECOND = Unit(
+    "bytes/s",
+    {**_bytes("/s"), **{k: v / 8 for k, v in _si("bit", "1kMGT", per="/s").items()}},
+    "GB/s",
+)
+OPERATIONS_PER_SECOND = Unit(
+    "op/s", {**_si("op", "1kMGTP", per="/s"), **_si("FLOP", "1kMGTP", per="/s")}, "Gop/s"
+)
+VOLTS = Unit("V", _si("V", "1munk"), "V")
+AMPERES = Unit("A", _si("A", "1munp"), "uA")
+SIEMENS = Unit("S", _si("S", "1munp"), "uS")
+OHMS = Unit("ohm", _si("ohm", "1munkMG"), "ohm")
+FARADS = Unit("F", _si("F", "1munpf"), "fF")
+KELVIN = Unit("K", {"K": Decimal(1)}, "K")
+
+_NOT_NEGATIVE = Field(ge=0)
+Count = Annotated[int, BeforeValidator(_whole), _NOT_NEGATIVE]
+Integer = Annotated[int, BeforeValidator(_whole)]
+Number = Annotated[float, BeforeValidator(_plain)]
+Fraction = Annotated[float, BeforeValidator(_plain), Field(ge=0, le=1)]
+Hertz = Annotated[float, BeforeValidator(HERTZ), _NOT_NEGATIVE]
+Bytes = Annotated[int, BeforeValidator(BYTES), _NOT_NEGATIVE]
+Bits = Annotated[int, BeforeValidator(BITS), _NOT_NEGATIVE]
+Seconds = Annotated[float, BeforeValidator(SECONDS), _NOT_NEGATIVE]
+Picojoules = Annotated[float, BeforeValidator(PICOJOULES), _NOT_NEGATIVE]
+Watts = Annotated[float, BeforeValidator(WATTS), _NOT_NEGATIVE]
+SquareMillimetres = Annotated[float, BeforeValidator(SQUARE_MILLIMETRES), _NOT_NEGATIVE]
+Nanometres = Annotated[float, BeforeValidator(NANOMETRES), _NOT_NEGATIVE]
+BytesPerSecond = Annotated[float, BeforeValidator(BYTES_PER_SECOND), _NOT_NEGATIVE]
+OperationsPerSecond = Annotated[float, BeforeValidator(OPERATIONS_PER_SECOND), _NOT_NEGATIVE]
+Volts = Annotated[float, BeforeValidator(VOLTS)]
+Amperes = Annotated[float, BeforeValidator(AMPERES), _NOT_NEGATIVE]
+Siemens = Annotated[float, BeforeValidator(SIEMENS), _NOT_NEGATIVE]
+Ohms = Annotated[float, BeforeValidator(OHMS), _NOT_NEGATIVE]
+Farads = Annotated[float, BeforeValidator(FARADS), _NOT_NEGATIVE]
+Kelvin = Annotated[float, BeforeValidator(KELVIN), _NOT_NEGATIVE]
+
+
+def unit_of(metadata: list[Any]) -> str:
+    """Return the base unit that a field's annotations name, or nothing."""
+    for entry in metadata:
+        if isinstance(entry, BeforeValidator) and isinstance(entry.func, Unit):
+            return entry.func.base
+    return ""

@@ -1,0 +1,255 @@
+"""YAML with places: a tree of text, mappings and sequences that knows line and column.
+
+Built from the parser's events, without recursion and without ever making a Python object that
+the file names. What a chip never needs is refused: aliases, tags, several documents, nesting
+deeper than `_DEPTH`, a key given twice (many readers drop the first silently).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+from tetrapla.ir.errors import SpecError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST_BYTES = 256 * 1024
+_DEPTH = 16
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+_REAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_SPECIAL = re.compile(r"[-+]?\.inf|\.nan", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something stands: `name` of the file, line and column from 1 (0: no place)."""
+
+    name: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.line}:{self.column}" if self.line else self.name
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A leaf as written; `quoted` text is never a number."""
+
+    text: str
+    quoted: bool
+    place: Place
+
+    @property
+    def value(self) -> str | int | float | bool | None:
+        """What it means in YAML 1.2's core schema."""
+        if self.quoted:
+            return self.text
+        if self.text in ("", "~", "null", "Null", "NULL"):
+            return None
+        if self.text.lower() in ("true", "false"):
+            return self.text.lower() == "true"
+        if _INTEGER.fullmatch(self.text):
+            return int(self.text)
+        if _REAL.fullmatch(self.text):
+            return float(self.text)
+        if _SPECIAL.fullmatch(self.text):
+            return float(self.text.replace(".", ""))
+        return self.text
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A list."""
+
+    place: Place
+    items: list[Tree] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Entries by key, with the place of each key."""
+
+    place: Place
+    entries: dict[str, Tree] = field(default_factory=dict)
+    keys: dict[str, Place] = field(default_factory=dict)
+
+
+Tree: TypeAlias = Scalar | Sequence | Mapping
+
+
+def read_file(path: Path, name: str) -> str:
+    """Return the text of a chip's file, called `name` in messages."""
+    try:
+        if not path.is_file():
+            raise SpecError(f"{name} must be a file, and there is none; check the path")
+        if path.stat().st_size > MOST_BYTES:
+            raise SpecError(
+                f"{name} must have at most {MOST_BYTES} bytes, not {path.stat().st_size}"
+            )
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            f"{name} must be UTF-8 text, not bytes like {error.object[error.start]:#04x}"
+        ) from None
+    except OSError as error:
+        raise SpecError(f"{name} must be readable, not refused: {error.strerror}") from None
+
+
+def read_text(text: str, name: str) -> Mapping:
+    """Return the tree of a YAML text whose top is a mapping; the text may be hostile.
+
+    Raises:
+        SpecError: what is not YAML, or is more of YAML than a chip needs; one line per defect.
+    """
+    builder = _Builder(name)
+    try:
+        for event in YAML(typ="safe", pure=True).parse(text):
+            builder.take(event)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
+        raise SpecError(f"{place}: the file must be YAML: {_one_line(error.problem)}") from None
+    except (YAMLError, ValueError) as error:
+        if isinstance(error, SpecError):
+            raise
+        raise SpecError(f"{name}: the file must be YAML: {_one_line(str(error))}") from None
+    if builder.errors:
+        raise SpecError("\n".join(builder.errors))
+    if not isinstance(builder.top, Mapping):
+        raise SpecError(
+            f"{Place(name, 1, 1)}: the file must hold keys and values, not "
+            f"{kind_of(builder.top)}; start with 'name: …' and 'family: …'"
+        )
+    return builder.top
+
+
+def kind_of(tree: Tree | None) -> str:
+    """Return a few words for what a tree is."""
+    match tree:
+        case Mapping():
+            return "a section"
+        case Sequence():
+            return "a list"
+        case Scalar():
+            return repr(shortened(tree.text))
+        case None:
+            return "nothing"
+
+
+def shortened(text: str) -> str:
+    """Return text that fits a message."""
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def leaf(text: str, place: Place) -> Scalar | Sequence:
+    """Return a value given on the command line: a scalar, or a list in brackets."""
+    tree = read_text("value: " + text, place.name).entries["value"]
+    if isinstance(tree, Mapping):
+        raise SpecError(f"{place} needs a value, not a section; set its fields one by one")
+    return _placed(tree, place)
+
+
+def _placed(tree: Scalar | Sequence, place: Place) -> Scalar | Sequence:
+    if isinstance(tree, Scalar):
+        return Scalar(tree.text, tree.quoted, place)
+    items = [item if isinstance(item, Mapping) else _placed(item, place) for item in tree.items]
+    return Sequence(place, items)
+
+
+class _Builder:
+    """Takes parser events one at a time; `stack` holds the open collections."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.top: Tree | None = None
+        self.errors: list[str] = []
+        self.documents = 0
+        self.stack: list[Sequence | Mapping] = []
+        self.pending: list[tuple[str, Place] | None] = []  # the key that waits for its value
+
+    def take(self, event: Any) -> None:
+        place = Place(self.name, event.start_mark.line + 1, event.start_mark.column + 1)
+        self._refuse(event, place)
+        match event:
+            case ScalarEvent():
+                self._scalar(Scalar(event.value, event.style is not None, place))
+            case MappingStartEvent():
+                self._open(Mapping(place))
+            case SequenceStartEvent():
+                self._open(Sequence(place))
+            case MappingEndEvent() | SequenceEndEvent():
+                self.stack.pop()
+                self.pending.pop()
+            case _:
+                pass
+
+    def _refuse(self, event: Any, place: Place) -> None:
+        if isinstance(event, DocumentStartEvent):
+            self.documents += 1
+            if self.documents > 1:
+                raise SpecError(f"{place}: the file must hold one document, not several")
+        if isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise SpecError(
+                f"{place}: a chip must not use anchors and aliases, not '{event.anchor}'; "
+                "write the value out"
+            )
+        if getattr(event, "tag", None) is not None:
+            raise SpecError(
+                f"{place}: a chip must not use tags, not {shortened(str(event.tag))!r}; "
+                "write the plain value"
+            )
+
+    def _scalar(self, scalar: Scalar) -> None:
+        if self.stack and isinstance(self.stack[-1], Mapping) and self.pending[-1] is None:
+            self.pending[-1] = (scalar.text, scalar.place)
+        else:
+            self._add(scalar)
+
+    def _open(self, tree: Sequence | Mapping) -> None:
+        if len(self.stack) == _DEPTH:
+            raise SpecError(f"{tree.place}: a chip must nest at most {_DEPTH} levels deep")
+        if self.stack and isinstance(self.stack[-1], Mapping) and self.pending[-1] is None:
+            raise SpecError(f"{tree.place}: a key must be text, not {kind_of(tree)}")
+        self._add(tree)
+        self.stack.append(tree)
+        self.pending.append(None)
+
+    def _add(self, tree: Tree) -> None:
+        parent = self.stack[-1] if self.stack else None
+        match parent:
+            case None:
+                self.top = tree
+            case Sequence():
+                parent.items.append(tree)
+            case Mapping():
+                waiting = self.pending[-1]
+                assert waiting is not None  # only a value comes here
+                key, place = waiting
+                self.pending[-1] = None
+                if key in parent.entries:
+                    first = parent.keys[key]
+                    self.errors.append(
+                        f"{place}: the key '{shortened(key)}' must be given once, not again "
+                        f"after line {first.line}; remove one"
+                    )
+                parent.entries[key], parent.keys[key] = tree, place
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "it cannot be parsed").split())

@@ -1,0 +1,130 @@
+"""A module: its weights, its text, its names, and the interpreter's refusals."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from tetrapla.ir.build import ModuleBuilder
+from tetrapla.ir.errors import IRError, ModelError
+from tetrapla.ir.interpret import evaluate, evaluate_many, intermediates
+from tetrapla.ir.module import Module
+
+TEXT = """\
+"builtin.module"() ({
+  "func.func"() <{function_type = (tensor<1x2xf32>) -> tensor<1x3xf32>, sym_name = "main"}> ({
+  ^bb0(%arg0: tensor<1x2xf32>):
+    %0 = "nn.weight"() {symbol = @w} : () -> tensor<2x3xf32>
+    %1 = "nn.matmul"(%arg0, %0) {activation = "relu", layer = "fc", \
+operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x2xf32>, tensor<2x3xf32>) \
+-> tensor<1x3xf32>
+    "func.return"(%1) : (tensor<1x3xf32>) -> ()
+  }) {tetrapla.inputs = ["x"], tetrapla.outputs = ["y"]} : () -> ()
+}) : () -> ()
+"""
+WEIGHTS = {"w": np.array([[1, -1, 2], [3, 1, -4]], np.float32)}
+
+
+def _module() -> Module:
+    build = ModuleBuilder("tiny")
+    x = build.input("x", (1, 2))
+    w = build.weight("w", WEIGHTS["w"])
+    build.output("y", build.op("nn.matmul", [x, w], {"activation": "relu"}, name="fc"))
+    return build.finish()
+
+
+def test_the_text_is_generic_mlir() -> None:
+    assert _module().text().strip() == TEXT.strip()
+
+
+def test_the_interpreter_computes_by_hand() -> None:
+    # [1, 2] @ w = [1 + 6, -1 + 2, 2 - 8] = [7, 1, -6], then relu
+    outputs = evaluate(_module(), {"x": np.array([[1, 2]], np.float32)})
+    assert outputs["y"].tolist() == [[7.0, 1.0, 0.0]]
+
+
+def test_a_module_pickles_as_text_and_weights() -> None:
+    again = pickle.loads(pickle.dumps(_module()))
+    assert again.text() == _module().text()
+    assert np.array_equal(again.weights["w"], WEIGHTS["w"])
+
+
+def test_names_are_unique_and_kept() -> None:
+    build = ModuleBuilder("m")
+    x = build.input("x", (1, 2))
+    for _ in range(3):
+        x = build.op("nn.relu", [x], name="act")
+    build.output("y", x)
+    names = [node.name for node in build.finish().graph.nodes]
+    assert names == ["act", "act_2", "act_3"]
+
+
+def test_many_invocations_are_single_ones_in_a_row() -> None:
+    x = np.array([[[1, 2]], [[3, -1]]], np.float32)
+    many = evaluate_many(_module(), {"x": x})["y"]
+    single = [evaluate(_module(), {"x": row})["y"] for row in x]
+    assert np.array_equal(many, np.stack(single))
+
+
+def test_intermediates_hold_inputs_and_every_node() -> None:
+    found = intermediates(_module(), {"x": np.array([[1, 2]], np.float32)})
+    assert sorted(found) == ["fc", "x"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"v": WEIGHTS["w"]}, "weight @w is named in the module but not in its store"),
+        (
+            {"w": np.zeros((2, 2), np.float32)},
+            "weight @w must be tensor<2x3xf32>, not float32 of shape (2, 2)",
+        ),
+    ],
+)
+def test_a_store_that_does_not_fit_is_refused(
+    weights: dict[str, np.ndarray], message: str
+) -> None:
+    with pytest.raises(IRError) as caught:
+        Module.parse(TEXT, weights)
+    assert str(caught.value) == message
+
+
+def test_text_that_is_not_mlir_is_refused() -> None:
+    with pytest.raises(IRError):
+        Module.parse("this is no module", {})
+
+
+def test_another_dialect_is_refused() -> None:
+    text = TEXT.replace('"nn.matmul"', '"cf.nothing"')
+    with pytest.raises(IRError):
+        Module.parse(text, WEIGHTS)
+
+
+def test_a_shape_only_module_has_no_values() -> None:
+    module = Module.parse(TEXT, {})
+    assert module.shape_only
+    with pytest.raises(ModelError) as caught:
+        evaluate(module, {"x": np.zeros((1, 2), np.float32)})
+    assert str(caught.value) == "model 'model' is shape-only and has no values to compute"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "inputs must be named ['x'], not []"),
+        (
+            {"x": np.zeros((1, 3), np.float32)},
+            "input 'x' must be float32 of shape (1, 2), not float32 of shape (1, 3)",
+        ),
+        (
+            {"x": np.zeros((1, 2))},
+            "input 'x' must be float32 of shape (1, 2), not float64 of shape (1, 2)",
+        ),
+    ],
+)
+def test_wrong_inputs_are_refused(inputs: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        evaluate(_module(), inputs)
+    assert str(caught.value) == message
