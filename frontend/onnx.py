@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from tetrapla.frontend.names import safe, shown
 from tetrapla.frontend.onnx_graph import Importer
+from tetrapla.frontend.onnx_structure import check_text
 from tetrapla.ir.errors import IRError, ModelError, TetraplaError
 from tetrapla.ir.module import Module
 
@@ -45,6 +46,7 @@ def load(
     path = Path(path)
     model = _parsed(path)
     try:
+        check_text(model)
         opset = _check_header(model)
         importer = Importer(
             model.graph,

@@ -180,7 +180,7 @@ class Importer:
         plural = "node" if total == 1 else "nodes"
         return (
             f"{total} {plural} cannot be imported: {', '.join(listed)}{rest}; "
-            f"`tetrapla ops` lists what can"
+            f"replace them before exporting the model"
         )
 
 

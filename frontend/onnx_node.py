@@ -266,7 +266,8 @@ def check_arity(node: NodeProto, schema: defs.OpSchema) -> None:
     ):
         if not low <= len(names) <= high:
             span = str(low) if low == high else f"{low} to {high}"
-            raise ModelError(f"{node.op_type} takes {span} {what}s, not {len(names)}")
+            plural = what if high == 1 else f"{what}s"
+            raise ModelError(f"{node.op_type} takes {span} {plural}, not {len(names)}")
 
 
 def as_constant(value: float, like: Operand, symbol: str) -> Constant:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from onnx import GraphProto
+from collections.abc import Iterator
+
+from onnx import GraphProto, ModelProto
 
 from tetrapla.frontend.names import shown
 from tetrapla.ir.errors import ModelError
@@ -32,6 +34,37 @@ def check_structure(graph: GraphProto) -> None:
     for info in graph.output:
         if info.name not in defined:
             raise ModelError(f"output {shown(info.name)} is never produced")
+
+
+def check_text(model: ModelProto) -> None:
+    """Every text is UTF-8: protobuf hands over other text as bytes.
+
+    Raises:
+        ModelError: one is not.
+    """
+    for text in _texts(model):
+        if not isinstance(text, str):
+            raise ModelError(f"names must be UTF-8 text, not {shown(text)}")
+
+
+def _texts(model: ModelProto) -> Iterator[object]:
+    yield from (entry.domain for entry in model.opset_import)
+    for function in model.functions:
+        yield from (function.domain, function.name)
+    graph = model.graph
+    for tensor in graph.initializer:
+        yield tensor.name
+        for entry in tensor.external_data:
+            yield from (entry.key, entry.value)
+    for info in (*graph.input, *graph.output, *graph.value_info):
+        yield info.name
+        yield from (dim.dim_param for dim in info.type.tensor_type.shape.dim)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield from (attribute.name, attribute.ref_attr_name)
+            for entry in attribute.t.external_data:
+                yield from (entry.key, entry.value)
 
 
 def _once(names: list[str], what: str) -> set[str]:

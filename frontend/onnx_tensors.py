@@ -91,9 +91,8 @@ def _shape(tensor: TensorProto, dtype: np.dtype[Any], what: str) -> tuple[int, .
         raise ModelError(f"{what} must have at most 32 axes, not {len(shape)}")
     if any(size < 0 for size in shape):
         raise ModelError(f"{what} must have dimensions of 0 or more, not {list(shape)}")
-    if max(1, *shape) * dtype.itemsize > MAX_TENSOR_BYTES or (
-        prod(shape) * dtype.itemsize > MAX_TENSOR_BYTES
-    ):
+    # NumPy refuses a product over 2^63 even beside a zero, so zeros are left out here
+    if prod(size for size in shape if size) * dtype.itemsize > MAX_TENSOR_BYTES:
         raise ModelError(
             f"{what} must be at most {MAX_TENSOR_BYTES} bytes, "
             f"not shape {list(shape)} of {dtype}"

@@ -5,7 +5,7 @@ elsewhere. No ``from __future__ import annotations`` in files that define operat
 bindings read the annotations as objects.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
@@ -68,7 +68,7 @@ class Op(OpView):
         return True
 
 
-def inferred(kind: str, operands: list[Tensor], attributes: dict[str, Attribute]) -> Tensor:
+def inferred(kind: str, operands: Sequence[Tensor], attributes: dict[str, Attribute]) -> Tensor:
     """The result type of operator `kind`.
 
     Raises:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
 from math import log, prod, sqrt
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +96,8 @@ def uniforms(key: Key, shape: int | Sequence[int], start: int = 0) -> Reals:
     """Return float64 in the open interval (0, 1): (w + 1/2) / 2^32, exactly."""
     size = _size(shape)
     # w + 1/2 has 33 bits and the divisor is a power of two, so nothing is rounded
-    return ((words(key, size, start) + 0.5) * 2.0**-32).reshape(shape)
+    halves: Reals = (words(key, size, start).astype(np.float64) + 0.5) * 2.0**-32
+    return halves.reshape(shape)
 
 
 def normals(key: Key, shape: int | Sequence[int], start: int = 0) -> Reals:
@@ -119,12 +120,10 @@ def normal_of(word: Words) -> Reals:
         near, far = part[central], part[~central]
         out = z[begin : begin + _CHUNK]
         r = 0.180625 - near * near
-        out[central] = near * (_polynomial(_CENTRE_NUMERATOR, r) / _polynomial(_CENTRE_DENOMINATOR, r))
+        out[central] = near * _ratio(_CENTRE_NUMERATOR, _CENTRE_DENOMINATOR, r)
         # the end is at least 2^-33 away, so r <= 4.79 and AS 241's third range never occurs
         r = np.sqrt(-_log(0.5 - np.abs(far))) - 1.6
-        out[~central] = np.copysign(
-            _polynomial(_TAIL_NUMERATOR, r) / _polynomial(_TAIL_DENOMINATOR, r), far
-        )
+        out[~central] = np.copysign(_ratio(_TAIL_NUMERATOR, _TAIL_DENOMINATOR, r), far)
     return z
 
 
@@ -149,11 +148,15 @@ def _size(shape: int | Sequence[int]) -> int:
 
 
 def _polynomial(coefficients: tuple[float, ...], x: Reals) -> Reals:
-    total: Any = coefficients[0]
+    total = np.full_like(x, coefficients[0])
     for coefficient in coefficients[1:]:
         total = total * x + coefficient
-    result: Reals = total
-    return result
+    return total
+
+
+def _ratio(above: tuple[float, ...], below: tuple[float, ...], x: Reals) -> Reals:
+    quotient: Reals = _polynomial(above, x) / _polynomial(below, x)
+    return quotient
 
 
 def _log(x: Reals) -> Reals:
@@ -163,7 +166,8 @@ def _log(x: Reals) -> Reals:
     low = m < sqrt(0.5)
     m, e = np.where(low, 2 * m, m), np.where(low, e - 1, e)
     s = (m - 1) / (m + 1)
-    return e * _LN2 + 2 * s * _polynomial(_ARTANH, s * s)
+    result: Reals = e * _LN2 + 2 * s * _polynomial(_ARTANH, s * s)
+    return result
 
 
 _LN2 = log(2)

@@ -56,10 +56,10 @@ class Slice:
 
 @dataclass(frozen=True)
 class Run:
-    """What a machine did in ONE invocation (the mean, where several were run).
+    r"""What a machine did in ONE invocation (the mean, where several were run).
 
     Attributes:
-        outputs: values by output name, shape (invocations, \\*shape); may be empty.
+        outputs: values by output name, shape (invocations, \*shape); may be empty.
         layers: in order of execution; their actions do not include those in `actions`.
         cycles: of the whole invocation; layers may overlap, so not their sum.
         actions: what belongs to no layer, e.g. ``static.cycle``.
@@ -124,7 +124,7 @@ class Layers:
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame`, a row per layer."""
         try:
-            import pandas  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415
+            import pandas  # type: ignore[import-untyped,unused-ignore]
         except ImportError:
             raise UnsupportedError(
                 "to_pandas needs pandas, which is not installed; pip install pandas"
@@ -134,7 +134,8 @@ class Layers:
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{escape(name)}</th>" for name in _COLUMNS)
         body = "".join(
-            "<tr>" + "".join(f"<td>{_shown(getattr(row, name))}</td>" for name in _COLUMNS)
+            "<tr>"
+            + "".join(f"<td>{_shown(getattr(row, name))}</td>" for name in _COLUMNS)
             + "</tr>"
             for row in self.rows
         )
@@ -212,7 +213,9 @@ class Report:
             "cross-check": _verdict(self.cross_check),
         }
         head = f"<h3>{escape(self.model)} on {escape(self.target)}</h3>"
-        body = "".join(f"<tr><th>{name}</th><td>{text}</td></tr>" for name, text in rows.items())
+        body = "".join(
+            f"<tr><th>{name}</th><td>{text}</td></tr>" for name, text in rows.items()
+        )
         notes = "".join(f"<li>{escape(text)}</li>" for text in self.warnings)
         return f"{head}<table>{body}</table><ul>{notes}</ul>{self.layers._repr_html_()}"
 
@@ -239,10 +242,8 @@ def assemble(
 ) -> Report:
     """Price a run, check it and return its report.
 
-    Args:
-        macs: of the lowered model for one invocation; `None` where MACs are not the machine's
-            work (spikes).
-        least_cycles: by layer name, the bound from MACs and bytes.
+    `macs` is the lowered model's for one invocation, `None` where MACs are not the machine's
+    work (spikes); `least_cycles` is, by layer name, the bound from MACs and bytes.
 
     Raises:
         SpecError: an action that `cost` does not list.
@@ -290,7 +291,9 @@ def check_invariants(
     for action, count in run.actions.items():
         _at_least(f"{action} of the run", count, 0)
     for layer in run.layers:
-        _at_least(f"cycles of {layer.name}", layer.cycles, (least_cycles or {}).get(layer.name, 0))
+        _at_least(
+            f"cycles of {layer.name}", layer.cycles, (least_cycles or {}).get(layer.name, 0)
+        )
         _at_least(f"macs of {layer.name}", layer.macs, 0)
         for action, count in layer.actions.items():
             _at_least(f"{action} of {layer.name}", count, 0)

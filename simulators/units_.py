@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from math import isfinite
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -26,7 +26,7 @@ _SI |= {"T": 12, "P": 15, "E": 18}
 _QUANTITY = re.compile(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S.*)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one object a dimension, so hashable
 class Unit:
     """A dimension: its base unit, every unit that is understood, and the one to suggest."""
 
@@ -35,10 +35,8 @@ class Unit:
     usual: str
     whole: bool = False
 
-    def __call__(self, raw: object, info: ValidationInfo) -> float | int | None:
+    def __call__(self, raw: object, info: ValidationInfo) -> float | int:
         """Return `raw` in the base unit (pydantic calls this before its own checks)."""
-        if raw is None:
-            return None  # pydantic then says whether the field may be null
         if isinstance(raw, bool) or not isinstance(raw, int | float | str):
             raise _error("must be a number with a unit", f"write '64 {self.usual}'")
         if isinstance(raw, str):
@@ -80,6 +78,11 @@ def split(text: str) -> tuple[str, str]:
     return (match.group(1), match.group(2)) if match else (text, "")
 
 
+def is_quantity(text: str) -> bool:
+    """Whether text is a number with a unit that some field has."""
+    return split(text)[1] in _SYMBOLS
+
+
 def _error(rule: str, way_out: str = "") -> PydanticCustomError:
     return PydanticCustomError(RULE, "{rule}", {"rule": rule, "way_out": way_out})
 
@@ -96,13 +99,13 @@ def _bytes(per: str = "") -> dict[str, Decimal]:
 
 
 def _whole(raw: object, info: ValidationInfo) -> object:
-    if raw is None or (isinstance(raw, int) and not isinstance(raw, bool)):
+    if isinstance(raw, int) and not isinstance(raw, bool):
         return raw
     raise _error("must be a whole number without a unit")
 
 
 def _plain(raw: object, info: ValidationInfo) -> object:
-    if raw is None or (isinstance(raw, int | float) and not isinstance(raw, bool)):
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
         if isinstance(raw, float) and not isfinite(raw):
             raise _error("must be finite")
         return raw
@@ -114,7 +117,7 @@ def _plain(raw: object, info: ValidationInfo) -> object:
 HERTZ = Unit("Hz", _si("Hz", "1kMGT"), "MHz")
 BYTES = Unit("bytes", _bytes(), "KiB", whole=True)
 BITS = Unit("bits", {"bit": Decimal(1), "bits": Decimal(1)}, "bit", whole=True)
-SECONDS = Unit("s", _si("s", "1munp" + "f"), "ns")
+SECONDS = Unit("s", _si("s", "1munpf"), "ns")
 PICOJOULES = Unit("pJ", _si("J", "1munpf", shift=12), "pJ")
 WATTS = Unit("W", _si("W", "1kmunp"), "W")
 SQUARE_MILLIMETRES = Unit(
@@ -143,6 +146,12 @@ OHMS = Unit("ohm", _si("ohm", "1munkMG"), "ohm")
 FARADS = Unit("F", _si("F", "1munpf"), "fF")
 KELVIN = Unit("K", {"K": Decimal(1)}, "K")
 
+_UNITS: tuple[Unit, ...] = (
+    *(HERTZ, BYTES, BITS, SECONDS, PICOJOULES, WATTS, SQUARE_MILLIMETRES, NANOMETRES),
+    *(BYTES_PER_SECOND, OPERATIONS_PER_SECOND, VOLTS, AMPERES, SIEMENS, OHMS, FARADS, KELVIN),
+)
+_SYMBOLS = frozenset(symbol for unit in _UNITS for symbol in unit.factors) | {"%"}
+
 _NOT_NEGATIVE = Field(ge=0)
 Count = Annotated[int, BeforeValidator(_whole), _NOT_NEGATIVE]
 Integer = Annotated[int, BeforeValidator(_whole)]
@@ -164,11 +173,3 @@ Siemens = Annotated[float, BeforeValidator(SIEMENS), _NOT_NEGATIVE]
 Ohms = Annotated[float, BeforeValidator(OHMS), _NOT_NEGATIVE]
 Farads = Annotated[float, BeforeValidator(FARADS), _NOT_NEGATIVE]
 Kelvin = Annotated[float, BeforeValidator(KELVIN), _NOT_NEGATIVE]
-
-
-def unit_of(metadata: list[Any]) -> str:
-    """Return the base unit that a field's annotations name, or nothing."""
-    for entry in metadata:
-        if isinstance(entry, BeforeValidator) and isinstance(entry.func, Unit):
-            return entry.func.base
-    return ""

@@ -189,7 +189,7 @@ def window_shape(
         len(pads) == 4 and min(pads) >= 0,
         f"{kind} C4: pads must be four non-negative numbers, not {pads}",
     )
-    counts = []
+    counts: list[int] = []
     for axis in (0, 1):
         extent = (kernel[axis] - 1) * dilations[axis] + 1
         padded = size[axis] + pads[axis] + pads[axis + 2]

@@ -9,12 +9,14 @@ from tetrapla.ir.spike.dialect import Spike
 
 
 class Encode(Op, dialect=Spike, name="encode", traits=[Pure]):
-    """Constant input current: ``y[t] = clamp(rne((x - offset) / scale), 0, high)`` for every t.
+    """Constant input current: ``y[t] = clamp(rne(x / scale), 0, high)`` for every t.
+
+    A negative scale encodes the negative part.
 
     Constraints:
         C1: the operand is f32.
         C2: there is at least one timestep.
-        C3: the scale is positive.
+        C3: the scale is not zero.
         C4: high is positive.
     """
 
@@ -22,28 +24,27 @@ class Encode(Op, dialect=Spike, name="encode", traits=[Pure]):
     y: Result[RankedTensorType]
     timesteps: IntegerAttr
     scale: FloatAttr
-    offset: FloatAttr
     high: IntegerAttr
 
     @staticmethod
-    def infer(x: Tensor, *, timesteps: int, scale: float, offset: float, high: int) -> Tensor:
+    def infer(x: Tensor, *, timesteps: int, scale: float, high: int) -> Tensor:
         require(x.dtype == "f32", f"spike.encode C1: the operand must be f32, not {x}")
         require(
             timesteps >= 1, f"spike.encode C2: timesteps must be 1 or more, not {timesteps}"
         )
-        require(scale > 0, f"spike.encode C3: the scale must be positive, not {scale}")
+        require(scale != 0, f"spike.encode C3: the scale must not be zero, not {scale}")
         require(high > 0, f"spike.encode C4: high must be positive, not {high}")
         return Tensor((timesteps, *x.shape), "i32")
 
     @staticmethod
-    def evaluate(x: Array, *, timesteps: int, scale: float, offset: float, high: int) -> Array:
-        level = np.rint((x - np.float32(offset)) / np.float32(scale))
+    def evaluate(x: Array, *, timesteps: int, scale: float, high: int) -> Array:
+        level = np.rint(x / np.float32(scale))
         current = np.clip(level, 0, high).astype(np.int32)
         return np.repeat(current[None], timesteps, axis=0)
 
     example = (
         (Tensor((1, 2, 3), "f32"),),
-        {"timesteps": 4, "scale": 0.25, "offset": -1.0, "high": 8},
+        {"timesteps": 4, "scale": 0.25, "high": 8},
     )
 
 

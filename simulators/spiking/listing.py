@@ -33,7 +33,7 @@ def _population(program: Program, population: Population) -> list[str]:
         f"population {p.name}: {p.model} {_shape(p.shape)}, {rule}{p.state_bits} bits, "
         f"depth {p.depth}"
     ]
-    lines += [f"  input {e.input}: scale {e.scale:.9g}, offset {e.offset:.9g}" for e in p.encoders]
+    lines += [f"  input {e.input}: scale {e.scale:.9g}, at most {e.high}" for e in p.encoders]
     lines += [f"  {_synapses(s)}" for s in p.synapses]
     lines += [f"  {_core(c, p)}" for c in program.cores if c.population == p.name]
     return lines

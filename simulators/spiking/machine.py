@@ -190,7 +190,7 @@ def _weighted(train: Array, weight: Array) -> Array:
 
 
 def _encoded(encoder: Encoder, x: Array) -> Array:
-    level = np.rint((x - np.float32(encoder.offset)) / np.float32(encoder.scale))
+    level = np.rint(x / np.float32(encoder.scale))
     bias: Array = np.clip(level, 0, encoder.high).astype(np.int32)
     return bias.reshape(len(x), -1)
 

@@ -21,11 +21,10 @@ MODELS = ("integrate_and_fire", "maximum", "readout")
 
 @dataclass(frozen=True)
 class Encoder:
-    """Host side: ``clamp(rne((x - offset) / scale), 0, high)`` of `input` is the bias current."""
+    """Host side: ``clamp(rne(x / scale), 0, high)`` of `input` is the bias current."""
 
     input: str
     scale: float
-    offset: float
     high: int
 
 

@@ -40,7 +40,7 @@ def broken(op: type[Op], types: tuple[Tensor, ...], attributes: dict[str, Any]) 
     before = [operand.copy() for operand in operands]
     expected = op.infer(*types, **attributes)
     result = op.evaluate(*operands, **attributes)
-    faults = []
+    faults: list[str] = []
     if not all(np.array_equal(a, b) for a, b in zip(before, operands, strict=True)):
         faults.append("writes into an operand")
     if (result.shape, result.dtype) != (expected.shape, DTYPES[expected.dtype]):

@@ -1,0 +1,355 @@
+"""A trained ReLU network as integrate-and-fire neurons.
+
+Data-based threshold balancing: a layer fires at rate 1 where its activation reaches the
+99.9th percentile of calibration (Rueckauer et al. 2017); membranes start at half the
+threshold and are reset by subtraction; the input is a constant current. What may be negative
+is carried by two populations, one for each sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+
+from tetrapla.backends.spiking.emit import Current, Emitter, Rate, Term, Train
+from tetrapla.ir.build import ModuleBuilder
+from tetrapla.ir.errors import UnsupportedError
+from tetrapla.ir.graph import Array, Attribute, Graph, Node, Value
+from tetrapla.ir.module import Module
+from tetrapla.ir.nn.pool import window_counts
+from tetrapla.simulators.spiking.spec import SpikingSpec
+
+# input currents have this many steps to rate 1; a bias mantissa of 13 bits holds them
+INPUT_LEVELS = 2048
+# weight of a pooling synapse; thresholds carry the division
+_POOL_WEIGHT = 32
+
+
+@dataclass(frozen=True)
+class Host:
+    """A value that has left the chip."""
+
+    value: Value
+
+
+Spiking: TypeAlias = Rate | Current | Host
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The module with spike operators, and what to tell its user."""
+
+    module: Module
+    warnings: tuple[str, ...]
+    thresholds: Mapping[str, int]
+    host: tuple[str, ...]
+
+
+def convert(
+    module: Module, peaks: Mapping[str, float], spec: SpikingSpec, timesteps: int
+) -> Converted:
+    """The spiking form of a fused float module.
+
+    Args:
+        module: operators of `nn` alone, batch first.
+        peaks: by node or input name, the magnitude that rate 1 stands for; see `ranges`.
+        spec: widths of the chip's integers.
+        timesteps: T.
+
+    Raises:
+        UnsupportedError: lists every node that has no spiking form.
+    """
+    return _Walk(module, peaks, spec, timesteps).convert()
+
+
+class _Refused(Exception):
+    """A node that cannot be converted, and why."""
+
+
+class _Walk:
+    def __init__(
+        self, module: Module, peaks: Mapping[str, float], spec: SpikingSpec, timesteps: int
+    ) -> None:
+        self._graph: Graph = module.graph
+        self._peaks = peaks
+        self._builder = ModuleBuilder(module.name)
+        self._emit = Emitter(self._builder, spec.core, timesteps)
+        self._values: dict[int, Spiking] = {}
+        self._uses = module.graph.uses()
+        self._rates: dict[int, Rate] = {}
+        self._maxima = False
+        self._host: list[str] = []
+
+    def convert(self) -> Converted:
+        for name, value in self._graph.inputs:
+            self._values[value.index] = self._input(name, value)
+        refused: dict[str, list[str]] = {}
+        broken: set[int] = set()
+        for node in self._graph.nodes:
+            if any(v.index in broken for v in node.operands) and node.kind in _CAN:
+                broken.add(node.result.index)
+                continue
+            try:
+                self._values[node.result.index] = self._node(node)
+            except _Refused as reason:
+                refused.setdefault(f"{node.kind} ({reason})", []).append(node.name)
+                broken.add(node.result.index)
+        if refused:
+            listed = "; ".join(
+                f"{len(names)} x {kind}: {', '.join(names)}" for kind, names in refused.items()
+            )
+            raise UnsupportedError(
+                f"spiking: a network of neurons cannot do {listed}; it can do {', '.join(_CAN)}"
+            )
+        for name, value in self._graph.outputs:
+            self._builder.output(name, self._leave(self._values[value.index], name).value)
+        warnings = list(self._emit.warnings)
+        if self._maxima:
+            warnings.append(
+                "max pooling uses neurons that follow their most active input; "
+                "no published neuron of the chip does that"
+            )
+        return Converted(
+            self._builder.finish(),
+            tuple(warnings),
+            dict(self._emit.thresholds),
+            tuple(self._host),
+        )
+
+    def _input(self, name: str, value: Value) -> Spiking:
+        x = self._builder.input(name, value.shape, value.dtype)
+        full = self._peaks[name]
+        signs = (1, -1) if self._peaks.get(f"{name}.low", 0.0) < 0 else (1,)
+        trains = []
+        for sign in signs:
+            label = name if sign > 0 else f"{name}.negative"
+            current = self._builder.op(
+                "spike.encode",
+                [x],
+                {
+                    "timesteps": self._emit.timesteps,
+                    "scale": sign * full / INPUT_LEVELS,
+                    "high": INPUT_LEVELS,
+                },
+                name=f"{label}.current",
+            )
+            fired = self._emit.fire(current, np.array([INPUT_LEVELS], np.int32), label)
+            trains.append(Train(fired, sign))
+        return Rate(tuple(trains), full)
+
+    def _node(self, node: Node) -> Spiking:
+        match node.kind:
+            case "nn.matmul" | "nn.conv2d":
+                return self._linear(node)
+            case "nn.add":
+                return self._add(node)
+            case "nn.relu":
+                return self._relu(self._of(node), node.name)
+            case "nn.max_pool2d":
+                return self._max_pool(node)
+            case "nn.average_pool2d" | "nn.global_average_pool":
+                return self._average_pool(node)
+            case "nn.reshape" | "nn.transpose":
+                return self._view(node)
+            case "nn.softmax":
+                value = self._leave(self._of(node), node.name).value
+                return self._on_host(node, value)
+            case _:
+                raise _Refused("no spiking form")
+
+    def _of(self, node: Node, place: int = 0) -> Spiking:
+        operand = node.operands[place]
+        if operand.index not in self._values:
+            raise _Refused("its operand is a constant")
+        return self._values[operand.index]
+
+    def _on_host(self, node: Node, value: Value) -> Host:
+        self._host.append(f"{node.kind} ({node.name})")
+        return Host(self._builder.op(node.kind, [value], node.attributes, name=node.name))
+
+    def _linear(self, node: Node) -> Spiking:
+        if not self._graph.is_weight(node.operands[1]):
+            raise _Refused("both operands are computed")
+        weight = self._graph.weight(node.operands[1])
+        kind = node.kind.removeprefix("nn.")
+        if kind == "matmul" and weight.ndim != 2:
+            raise _Refused("the weights have more than two axes")
+        attributes = {k: v for k, v in node.attributes.items() if k != "activation"}
+        rate = self._rate(node.operands[0], self._of(node))
+        terms = tuple(Term(kind, t, rate.full, weight, attributes) for t in rate.trains)
+        bias = None
+        if len(node.operands) > 2:
+            bias = self._graph.weight(node.operands[2])
+            bias = bias[:, None, None] if kind == "conv2d" else bias
+        current = Current(node.name, terms, bias)
+        if node.attributes["activation"] == "relu":
+            return self._fired(current, node.name)
+        return current
+
+    def _add(self, node: Node) -> Spiking:
+        parts: list[Current] = []
+        constant: Array | None = None
+        for operand in node.operands:
+            if self._graph.is_weight(operand):
+                constant = self._graph.weight(operand)
+            else:
+                parts.append(self._as_current(operand, node.name))
+        if any(part.views for part in parts):
+            raise _Refused("it adds what was reshaped before its relu")
+        if constant is not None:
+            constant = self._frame(constant, node)
+        if any(operand.shape != node.result.shape for operand in node.operands if not
+               self._graph.is_weight(operand)):
+            raise _Refused("it broadcasts a computed operand")
+        terms = tuple(term for part in parts for term in part.terms)
+        biases = [part.bias for part in parts if part.bias is not None]
+        biases += [constant] if constant is not None else []
+        bias = None
+        for other in biases:
+            bias = other if bias is None else bias + other
+        return Current(node.name, terms, bias)
+
+    def _frame(self, constant: Array, node: Node) -> Array:
+        """A constant operand without its batch axis."""
+        rank = len(node.result.shape)
+        if constant.ndim == rank:
+            if constant.shape[0] != 1:
+                raise _Refused("a constant differs within the batch")
+            return np.asarray(constant[0])
+        return constant
+
+    def _relu(self, value: Spiking, name: str) -> Spiking:
+        if isinstance(value, Host):
+            raise _Refused("it comes after the readout")
+        if isinstance(value, Rate) and not value.signed:
+            return value
+        if isinstance(value, Rate):
+            value = _identity(value, name)
+        return self._fired(value, name)
+
+    def _fired(self, current: Current, name: str) -> Rate:
+        full = self._peaks[name]
+        return Rate((Train(self._emit.neurons(current, full)),), full)
+
+    def _max_pool(self, node: Node) -> Spiking:
+        value = self._of(node)
+        if isinstance(value, Current):
+            users = self._uses.get(node.result.index, [])
+            if not users or any(user.kind != "nn.relu" for user in users):
+                raise _Refused("its operand may be negative")
+            value = self._relu(value, self._producer(node))
+        if not isinstance(value, Rate) or value.signed:
+            raise _Refused("its operand may be negative")
+        self._maxima = True
+        (train,) = value.trains
+        pooled = self._builder.op(
+            "spike.max_pool2d", [train.value], node.attributes, name=node.name
+        )
+        return Rate((Train(pooled),), value.full)
+
+    def _average_pool(self, node: Node) -> Spiking:
+        rate = self._rate(node.operands[0], self._of(node))
+        size = node.operands[0].shape[2:]
+        if node.kind == "nn.global_average_pool":
+            kernel, strides, pads, include = size, (1, 1), (0, 0, 0, 0), 0
+        else:
+            kernel, strides = node.ints("kernel"), node.ints("strides")
+            pads, include = node.ints("pads"), node.int("count_include_pad")
+        counts = window_counts(size, kernel, strides, pads, include)
+        full = rate.full if rate.signed else min(rate.full, self._peaks[node.name])
+        theta = np.rint(_POOL_WEIGHT * counts * (full / rate.full)).astype(np.int32)
+        theta = np.array([theta.flat[0]]) if np.all(theta == theta.flat[0]) else theta
+        attributes: dict[str, Attribute] = {
+            "kernel": kernel,
+            "strides": strides,
+            "pads": pads,
+            "weight": _POOL_WEIGHT,
+            "exponent": 0,
+        }
+        trains = []
+        for train in rate.trains:
+            name = node.name if train.sign > 0 else f"{node.name}.negative"
+            summed = self._builder.op(
+                "spike.sum_pool2d", [train.value], attributes, name=f"{name}.synapses"
+            )
+            trains.append(Train(self._emit.fire(summed, np.maximum(theta, 1), name), train.sign))
+        return Rate(tuple(trains), full)
+
+    def _view(self, node: Node) -> Spiking:
+        value = self._of(node)
+        batch = node.operands[0].shape[0]
+        kept = (
+            node.ints("perm")[0] == 0
+            if node.kind == "nn.transpose"
+            else node.ints("shape")[:1] == (batch,)
+        )
+        if isinstance(value, Host):
+            return self._on_host(node, value.value)
+        if not kept:
+            raise _Refused("it moves the batch axis")
+        if isinstance(value, Current):
+            return replace(value, views=(*value.views, (node.kind, node.attributes)))
+        trains = tuple(
+            replace(t, value=self._emit.view(t.value, node.kind, node.attributes))
+            for t in value.trains
+        )
+        return Rate(trains, value.full)
+
+    def _rate(self, operand: Value, value: Spiking) -> Rate:
+        """The value as spikes; a current gets neurons for each sign, once."""
+        if isinstance(value, Rate):
+            return value
+        if isinstance(value, Host):
+            raise _Refused("it comes after the readout")
+        if operand.index not in self._rates:
+            full = self._peaks[value.name]
+            trains = (
+                Train(self._emit.neurons(value, full)),
+                Train(self._emit.neurons(value.negated(), full, ".negative"), -1),
+            )
+            self._rates[operand.index] = Rate(trains, full)
+        return self._rates[operand.index]
+
+    def _as_current(self, operand: Value, name: str) -> Current:
+        value = self._values[operand.index]
+        if isinstance(value, Host):
+            raise _Refused("it comes after the readout")
+        return value if isinstance(value, Current) else _identity(value, name)
+
+    def _producer(self, node: Node) -> str:
+        operand = node.operands[0].index
+        return next(n.name for n in self._graph.nodes if n.result.index == operand)
+
+    def _leave(self, value: Spiking, name: str) -> Host:
+        """The value read by the host."""
+        if isinstance(value, Host):
+            return value
+        if isinstance(value, Rate) and not value.signed:
+            (train,) = value.trains
+            scale = value.full / self._emit.timesteps
+            return Host(self._emit.decode(train.value, scale, f"{name}.count"))
+        current = value if isinstance(value, Current) else _identity(value, name)
+        largest = self._peaks.get(f"{current.name}.max", 0.0)
+        return Host(self._emit.readout(current, largest))
+
+
+def _identity(rate: Rate, name: str) -> Current:
+    one = np.ones(1)
+    return Current(name, tuple(Term("scale", t, rate.full, one) for t in rate.trains), None)
+
+
+_CAN = (
+    "nn.conv2d",
+    "nn.matmul",
+    "nn.add",
+    "nn.relu",
+    "nn.max_pool2d",
+    "nn.average_pool2d",
+    "nn.global_average_pool",
+    "nn.reshape",
+    "nn.transpose",
+    "nn.softmax",
+)

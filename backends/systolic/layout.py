@@ -1,0 +1,175 @@
+"""Where values lie in the unified buffer, and which layouts the instructions can read.
+
+Images lie with their channels last, so that one pixel's channels are contiguous. Reshapes and
+transposes cost nothing: they are steps of a view, and the weights of the next matrix product
+are permuted instead. A layout that no access descriptor can express is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tetrapla.ir.errors import UnsupportedError
+from tetrapla.ir.graph import DTYPES, Array, Value
+from tetrapla.simulators.systolic.program import View, viewed
+from tetrapla.simulators.systolic.tables import UNSIGNED, Descriptor
+
+
+@dataclass(eq=False)
+class Buffer:
+    """A stretch of the unified buffer; `address` is known once all are allocated.
+
+    `first` and `last` are the stages that write and last read it.
+    """
+
+    size_bytes: int
+    first: int
+    last: int
+    address: int = -1
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A value in a buffer: `physical` is its row-major shape there, `view` leads to its own."""
+
+    buffer: Buffer
+    physical: tuple[int, ...]
+    view: View
+    dtype: str
+
+    def positions(self) -> Array:
+        """For each element in the value's own order, its index in the buffer."""
+        return viewed(np.arange(int(np.prod(self.physical))).reshape(self.physical), self.view)
+
+    def then(self, step: str, arguments: tuple[int, ...]) -> Placed:
+        """The value after a reshape or transpose."""
+        return replace(self, view=(*self.view, (step, arguments)))
+
+    @property
+    def flags(self) -> int:
+        """The descriptor's flags for its type."""
+        return UNSIGNED if self.dtype == "ui8" else 0
+
+
+def default_layout(value: Value) -> tuple[tuple[int, ...], View]:
+    """Physical shape and view of a fresh value: channels last for images, else as it is."""
+    if len(value.shape) != 4:
+        return value.shape, ()
+    n, c, h, w = value.shape
+    return (n, h, w, c), (("transpose", (0, 3, 1, 2)),)
+
+
+def placed(value: Value, first: int) -> Placed:
+    """A fresh value in a buffer of its own."""
+    physical, view = default_layout(value)
+    size_bytes = value.elements * DTYPES[value.dtype].itemsize
+    return Placed(Buffer(size_bytes, first, first), physical, view, value.dtype)
+
+
+def image(x: Placed) -> Descriptor:
+    """How to read x[N,C,H,W], for a window to be added; base is relative to the buffer.
+
+    Raises:
+        UnsupportedError: the channels of a pixel are not contiguous.
+    """
+    p = x.positions()
+    n, c, h, w = p.shape
+    base = int(p[0, 0, 0, 0])
+    steps = [_step(p, axis) for axis in range(4)]
+    grid = [step * np.arange(size) for step, size in zip(steps, p.shape, strict=True)]
+    affine = grid[0][:, None, None, None] + grid[1][:, None, None] + grid[2][:, None] + grid[3]
+    if (c > 1 and steps[1] != 1) or not np.array_equal(p, base + affine):
+        raise UnsupportedError("channels that are not contiguous in memory")
+    return Descriptor(
+        base=base,
+        channels=c,
+        height=h,
+        width=w,
+        image_stride=steps[0],
+        row_stride=steps[2],
+        pixel_stride=steps[3],
+        flags=x.flags,
+    )
+
+
+def matrix(x: Placed) -> tuple[Descriptor, Array]:
+    """How to read a[..., m, k] row by row, and the order of k in memory.
+
+    Element j of a row in memory is element ``order[j]`` of the row itself.
+
+    Raises:
+        UnsupportedError: a row is not contiguous, or rows differ in their order.
+    """
+    p = x.positions()
+    rows = p.reshape(-1, p.shape[-1])
+    starts = rows.min(axis=1)
+    offsets = rows[0] - starts[0]
+    step = int(starts[1] - starts[0]) if len(starts) > 1 else 0
+    even = np.array_equal(starts, starts[0] + step * np.arange(len(starts)))
+    same = np.array_equal(rows, starts[:, None] + offsets)
+    if not even or not same or step < 0 or int(offsets.max()) != rows.shape[1] - 1:
+        raise UnsupportedError("rows that are not contiguous in memory")
+    descriptor = Descriptor(
+        base=int(starts[0]),
+        channels=rows.shape[1],
+        width=len(rows),
+        out_w=len(rows),
+        pixel_stride=step,
+        flags=x.flags,
+    )
+    return descriptor, np.argsort(offsets)
+
+
+def flat(x: Placed) -> Descriptor:
+    """All of a buffer as rows of its last axis, whatever the view."""
+    channels = x.physical[-1] if x.physical else 1
+    rows = int(np.prod(x.physical)) // channels
+    return Descriptor(
+        base=0, channels=channels, width=rows, out_w=rows, pixel_stride=channels, flags=x.flags
+    )
+
+
+def _step(p: Array, axis: int) -> int:
+    if p.shape[axis] == 1:
+        return 0
+    index = [0] * p.ndim
+    index[axis] = 1
+    return int(p[tuple(index)] - p[(0,) * p.ndim])
+
+
+def allocate(buffers: list[Buffer], capacity_bytes: int, name: str) -> int:
+    """Give each buffer its address, first fit over those alive together; returns the size used.
+
+    Raises:
+        UnsupportedError: they do not fit together.
+    """
+    used = 0
+    for number, buffer in enumerate(buffers):
+        alive = sorted(
+            (
+                other
+                for other in buffers[:number]
+                if other.first <= buffer.last and buffer.first <= other.last
+            ),
+            key=lambda other: other.address,
+        )
+        address = 0
+        for other in alive:
+            if address + buffer.size_bytes <= other.address:
+                break
+            address = max(address, _aligned(other.address + other.size_bytes))
+        if address + buffer.size_bytes > capacity_bytes:
+            raise UnsupportedError(
+                f"systolic: activations of '{name}' must fit the unified buffer of "
+                f"{capacity_bytes} bytes, not {address + buffer.size_bytes} bytes; "
+                "lower the batch or enlarge memories.unified_buffer"
+            )
+        buffer.address = address
+        used = max(used, address + buffer.size_bytes)
+    return used
+
+
+def _aligned(address: int) -> int:
+    return -(-address // 16) * 16

@@ -1,0 +1,171 @@
+"""Who computes which node: the host before, the accelerator, the host after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tetrapla.ir.errors import UnsupportedError
+from tetrapla.ir.graph import Graph, Node
+
+DEVICE = (
+    "quant.conv2d",
+    "quant.matmul",
+    "quant.requantize",
+    "quant.add",
+    "quant.average_pool2d",
+    "quant.global_average_pool",
+    "nn.max_pool2d",
+    "nn.relu",
+    "nn.reshape",
+    "nn.transpose",
+)
+_PRODUCTS = ("quant.conv2d", "quant.matmul")
+# work that the array is there for: never quietly done by the host
+_NEVER_HOST = ("nn.conv2d", "nn.matmul", *_PRODUCTS)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The nodes of a graph by who computes them, each in the graph's order."""
+
+    before: tuple[Node, ...]
+    device: tuple[Node, ...]
+    after: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A node that no instruction can do, and why."""
+
+    kind: str
+    name: str
+    reason: str
+
+
+def partition(graph: Graph) -> Partition:
+    """Split the graph.
+
+    Raises:
+        UnsupportedError: some nodes can be computed by neither; one message names them all.
+    """
+    before: list[Node] = []
+    device: list[Node] = []
+    after: list[Node] = []
+    where: dict[int, str] = {}
+    for node in graph.nodes:
+        sources = {where.get(v.index, "before") for v in node.operands}
+        if _fits_device(node) and (node.kind in _PRODUCTS or "before" != max(sources, key=_late)):
+            place, nodes = "device", device
+        elif sources <= {"before"}:
+            place, nodes = "before", before
+        else:
+            place, nodes = "after", after
+        where[node.result.index] = place
+        nodes.append(node)
+    refuse([*_stranded(device, after), *_on_host((*before, *after)), *_static(graph, device)])
+    if not device:
+        raise UnsupportedError(
+            "systolic: the model has no integer operator for the array; quantise it with "
+            "--quant int8"
+        )
+    return Partition(tuple(before), tuple(device), tuple(after))
+
+
+def refuse(refusals: Iterable[Refusal]) -> None:
+    """Raise one message that names every refused node, grouped by kind and reason.
+
+    Raises:
+        UnsupportedError: there is at least one.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for refusal in refusals:
+        names = groups.setdefault((refusal.kind, refusal.reason), [])
+        if refusal.name not in names:
+            names.append(refusal.name)
+    if groups:
+        parts = [
+            f"{len(names)} {kind} ({', '.join(names)}: {reason})"
+            for (kind, reason), names in groups.items()
+        ]
+        raise UnsupportedError(
+            f"systolic has no instruction for {', '.join(parts)}; it can do {', '.join(DEVICE)} "
+            "on integers, and the host any float operator but conv2d and matmul before the "
+            "first or after the last of these"
+        )
+
+
+def _late(place: str) -> int:
+    return ("before", "device", "after").index(place)
+
+
+def _fits_device(node: Node) -> bool:
+    """Whether the machine has the operator for these types."""
+    if node.kind in ("nn.reshape", "nn.transpose"):
+        return node.result.dtype in ("i8", "ui8", "i32")
+    return node.kind in DEVICE and all(v.dtype in ("i8", "ui8", "i32") for v in node.operands[:1])
+
+
+def _stranded(device: list[Node], after: list[Node]) -> list[Refusal]:
+    """Host nodes after the accelerator whose results it would need back."""
+    wanted = {v.index for node in device for v in node.operands}
+    found = []
+    for node in reversed(after):
+        if node.result.index in wanted:
+            found.append(Refusal(node.kind, node.name, "between integer operators"))
+            wanted.update(v.index for v in node.operands)
+    return found[::-1]
+
+
+def _on_host(nodes: tuple[Node, ...]) -> list[Refusal]:
+    reason = "on floats; quantise with --quant int8"
+    return [Refusal(n.kind, n.name, reason) for n in nodes if n.kind in _NEVER_HOST]
+
+
+def _static(graph: Graph, device: list[Node]) -> list[Refusal]:
+    """What can be told from one node alone."""
+    products = {n.result.index: n for n in device if n.kind in _PRODUCTS}
+    found = []
+    for node in device:
+        reason = ""
+        if node.kind in _PRODUCTS:
+            reason = _product(graph, node)
+        elif node.kind == "quant.requantize":
+            reason = _requantize(graph, node, products)
+        elif node.kind == "quant.add" and node.operands[0].shape != node.operands[1].shape:
+            reason = "operands of different shapes"
+        elif node.kind in ("nn.relu", "nn.max_pool2d") and node.result.dtype == "i32":
+            reason = "on int32"
+        if reason:
+            found.append(Refusal(node.kind, node.name, reason))
+    return found
+
+
+def _product(graph: Graph, node: Node) -> str:
+    if not all(graph.is_weight(v) for v in node.operands[1:]):
+        return "weights that are not constant"
+    if node.kind == "quant.matmul" and len(node.operands[1].shape) != 2:
+        return "weights that are not a matrix"
+    weights = node.operands[1]
+    zero = node.int("w_zero_point")
+    if weights.index in graph.weights:
+        centred = graph.weight(weights).astype(np.int32) - zero
+        if centred.size and (centred.min() < -128 or centred.max() > 127):
+            return "weights that less their zero point exceed int8"
+    return ""
+
+
+def _requantize(graph: Graph, node: Node, products: dict[int, Node]) -> str:
+    acc, scale = node.operands
+    if acc.index not in products:
+        return "its operand is not an accumulator"
+    if not graph.is_weight(scale):
+        return "a scale that is not constant"
+    channel = 1 if products[acc.index].kind == "quant.conv2d" else len(acc.shape) - 1
+    if scale.shape != (1,) and node.int("axis") % len(acc.shape) != channel:
+        return "a scale along another axis than the outputs"
+    if scale.index in graph.weights and not np.isfinite(graph.weight(scale)).all():
+        return "a scale that is not finite"
+    return ""

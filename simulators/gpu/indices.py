@@ -1,0 +1,81 @@
+"""Which element of a buffer a kernel reads: the integer arithmetic of its address expressions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tetrapla.ir.graph import Array
+from tetrapla.simulators.gpu.program import Conv, MatMul, Pool
+
+
+def strided(index: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
+    """Offsets of row-major positions `index` of `shape` under other strides."""
+    offset = np.zeros_like(index)
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        offset += index % size * stride
+        index = index // size
+    return offset
+
+
+def matmul_operands(
+    kernel: MatMul, z: int, row: Array, column: Array, step: Array
+) -> tuple[tuple[Array, Array], tuple[Array, Array], Array]:
+    """Offsets and masks of a[row, step] and b[step, column], and offsets of y[row, column]."""
+    _, m, n, k = kernel.problem
+    which = np.array([z])
+    a_start = strided(which, kernel.lead, kernel.a_strides)[0] * m * k
+    b_start = strided(which, kernel.lead, kernel.b_strides)[0] * k * n
+    a = a_start + row[:, None] * k + step
+    b = b_start + step[:, None] * n + column
+    y = z * m * n + row[:, None] * n + column
+    a_inside = (row < m)[:, None] & (step < k)
+    b_inside = (step < k)[:, None] & (column < n)
+    return (a, a_inside), (b, b_inside), y
+
+
+def conv_operands(
+    kernel: Conv, group: int, row: Array, column: Array, step: Array
+) -> tuple[tuple[Array, Array, Array], tuple[Array, Array], Array]:
+    """Offsets and masks of the patches, of the filters, and offsets of the output.
+
+    The patches have two masks: inside the matrix, and inside the image (else padding).
+    """
+    groups, m, n, k = kernel.problem
+    _, channels, height, width = kernel.shape
+    out_h, out_w = kernel.out
+    kernel_h, kernel_w = kernel.kernel
+    top, left, _, _ = kernel.pads
+    image, p, q = row // (out_h * out_w), row // out_w % out_h, row % out_w
+    c, r, s = step // (kernel_h * kernel_w), step // kernel_w % kernel_h, step % kernel_w
+    y = (p * kernel.strides[0] - top)[:, None] + r * kernel.dilations[0]
+    x = (q * kernel.strides[1] - left)[:, None] + s * kernel.dilations[1]
+    plane = image[:, None] * channels + group * (channels // groups) + c
+    patches = (plane * height + y) * width + x
+    in_matrix = (row < m)[:, None] & (step < k)
+    in_image = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    filters = (group * n + column) * k + step[:, None]
+    in_filters = (step < k)[:, None] & (column < n)
+    offset = (image[:, None] * groups * n + group * n + column) * (out_h * out_w)
+    output = offset + (p * out_w + q)[:, None]
+    return (patches, in_matrix, in_image), (filters, in_filters), output
+
+
+def window_operand(kernel: Pool, r: int, s: int) -> tuple[Array, Array]:
+    """Offsets of element (r, s) of every window, in the output's order, and whether it is inside."""
+    (height, width), (out_h, out_w) = kernel.size, kernel.out
+    index = np.arange(kernel.planes * out_h * out_w)
+    plane, p, q = index // (out_h * out_w), index // out_w % out_h, index % out_w
+    y = p * kernel.strides[0] - kernel.pads[0] + r * kernel.dilations[0]
+    x = q * kernel.strides[1] - kernel.pads[1] + s * kernel.dilations[1]
+    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    return (plane * height + y) * width + x, inside
+
+
+def window_padded(kernel: Pool, r: int, s: int) -> Array:
+    """Whether element (r, s) of every window lies inside the padded image."""
+    (height, width), (out_h, out_w) = kernel.size, kernel.out
+    index = np.arange(kernel.planes * out_h * out_w)
+    p, q = index // out_w % out_h, index % out_w
+    y = p * kernel.strides[0] - kernel.pads[0] + r
+    x = q * kernel.strides[1] - kernel.pads[1] + s
+    return (y < height + kernel.pads[2]) & (x < width + kernel.pads[3])

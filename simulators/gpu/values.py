@@ -1,0 +1,276 @@
+"""What the kernels compute, tile by tile, in the plan's own number formats and order.
+
+Arrays have a leading axis of invocations; the rest of a buffer is flat, as device memory is.
+Every product of a tile is one BLAS call per invocation and k tile, so the result does not
+depend on how many invocations run together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from tetrapla.ir.graph import DTYPES, Array
+from tetrapla.ir.quant.scale import fused_multiply_add
+from tetrapla.simulators.gpu.indices import (
+    conv_operands,
+    matmul_operands,
+    strided,
+    window_operand,
+    window_padded,
+)
+from tetrapla.simulators.gpu.program import (
+    Binary,
+    Conv,
+    Gather,
+    GlobalPool,
+    Kernel,
+    MatMul,
+    Pointwise,
+    Pool,
+    Product,
+    Program,
+    Softmax,
+)
+from tetrapla.simulators.gpu.steps import RANGES, round_half_even
+
+
+def values(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Run the plan's kernels.
+
+    Args:
+        program: with its weights.
+        inputs: (invocations, *shape) by input name; floats are rounded to the buffers' type.
+
+    Returns:
+        (invocations, *shape) by output name, in the module's types.
+    """
+    memory = program.memory
+    flat: dict[str, Array] = {}
+    for buffer in program.buffers:
+        if buffer.role == "weight":
+            flat[buffer.name] = _stored(program.weights[buffer.name].reshape(1, -1), buffer.dtype)
+    for port in program.inputs:
+        array = np.asarray(inputs[port.name])
+        flat[port.buffer] = _stored(array.reshape(len(array), -1), memory[port.buffer].dtype)
+    last = _last_reads(program)
+    with np.errstate(all="ignore"):  # an overflow is an infinity, as on the chip
+        for position, kernel in enumerate(program.kernels):
+            y = compute(kernel, flat)
+            flat[kernel.output] = _stored(y, memory[kernel.output].dtype)
+            for name in [n for n, when in last.items() if when == position]:
+                flat.pop(name, None)
+    count = max(len(np.asarray(array)) for array in inputs.values())
+    return {port.name: _returned(flat[port.buffer], port.shape, port.dtype, count)
+            for port in program.outputs}
+
+
+def compute(kernel: Kernel, flat: Mapping[str, Array]) -> Array:
+    """The kernel's output before it is rounded to its buffer's type: (invocations, elements)."""
+    return _COMPUTE[type(kernel)](kernel, flat)
+
+
+def _product(kernel: Product, flat: Mapping[str, Array]) -> Array:
+    """The grid of tiles; an element that no tile writes stays out of range, and is seen."""
+    count, m, n, _ = kernel.problem
+    invocations = max(len(flat[kernel.a]), len(flat[kernel.b]))
+    y: Array | None = None
+    tiles_m, tiles_n, _ = kernel.grid
+    for z in range(count):
+        for tile_m in range(tiles_m):
+            for tile_n in range(tiles_n):
+                row = np.arange(tile_m * kernel.tile.m, min(m, (tile_m + 1) * kernel.tile.m))
+                column = np.arange(tile_n * kernel.tile.n, min(n, (tile_n + 1) * kernel.tile.n))
+                tile, where = _tile(kernel, flat, z, row, column)
+                channel = z * n + column if isinstance(kernel, Conv) else column
+                tile = _steps(kernel, tile, flat, channel)
+                if y is None:
+                    y = _unwritten((invocations, count * m * n), tile.dtype)
+                y[:, where] = tile
+    assert y is not None, kernel.name
+    return y
+
+
+def _tile(
+    kernel: Product, flat: Mapping[str, Array], z: int, row: Array, column: Array
+) -> tuple[Array, Array]:
+    """One tile's accumulators after the whole k loop, and where its elements go."""
+    _, _, _, k = kernel.problem
+    total: Array | None = None
+    where = np.zeros(0, np.int64)
+    for start in range(0, k, kernel.tile.k):
+        step = np.arange(start, min(k, start + kernel.tile.k))
+        if isinstance(kernel, Conv):
+            (a, _, in_image), (b, _), where = conv_operands(kernel, z, row, column, step)
+        else:
+            assert isinstance(kernel, MatMul)
+            (a, in_image), (b, _), where = matmul_operands(kernel, z, row, column, step)
+        x = _gathered(flat[kernel.a], a, in_image, kernel.a_zero_point)
+        partial = _dot(kernel, x, flat[kernel.b][:, b])
+        total = partial if total is None else total + partial
+    assert total is not None, kernel.name
+    return (total.astype(np.int32) if kernel.operand == "i8" else total), where
+
+
+def _dot(kernel: Product, x: Array, w: Array) -> Array:
+    """One k tile's products, summed: float32, or int64 that is exact (int32 once summed)."""
+    if kernel.operand == "i8":
+        # float64 holds sums of products of 9-bit integers exactly up to k = 2^37
+        centred = x.astype(np.float64) - kernel.a_zero_point
+        return np.matmul(centred, w.astype(np.float64) - kernel.b_zero_point).astype(np.int64)
+    held = DTYPES[kernel.operand]
+    x, w = x.astype(held, copy=False), w.astype(held, copy=False)
+    return np.matmul(x.astype(np.float32), w.astype(np.float32))
+
+
+def _pool(kernel: Pool, flat: Mapping[str, Array]) -> Array:
+    x = _registers(flat[kernel.x])
+    elements = kernel.planes * kernel.out[0] * kernel.out[1]
+    counted = np.zeros(elements, np.float32)
+    y: Array | None = None
+    for r in range(kernel.kernel[0]):
+        for s in range(kernel.kernel[1]):
+            offset, inside = window_operand(kernel, r, s)
+            counted += window_padded(kernel, r, s) if kernel.count_include_pad else inside
+            if kernel.function == "max":
+                lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(np.int32).min
+                found = _gathered(x, offset, inside, lowest)
+                y = found if y is None else np.maximum(y, found)
+                continue
+            found = _gathered(x, offset, inside, kernel.zero_points[0])
+            if kernel.function == "quant_average":
+                found = _real(found, kernel.scales[0], kernel.zero_points[0])
+            y = found if y is None else y + found
+    assert y is not None, kernel.name
+    if kernel.function != "max":
+        y = np.asarray(y / counted)
+    if kernel.function == "quant_average":
+        # the zero point enters before the rounding
+        steps = y / np.float32(kernel.scales[1]) + np.float32(kernel.zero_points[1])
+        y = _saturated(steps, flat[kernel.x].dtype)
+    return _flat_steps(kernel, y, flat)
+
+
+def _global_pool(kernel: GlobalPool, flat: Mapping[str, Array]) -> Array:
+    x = _registers(flat[kernel.x]).reshape(-1, kernel.planes, kernel.size)
+    if kernel.function == "average":
+        total = x.sum(axis=2, dtype=np.float32)
+        return _flat_steps(kernel, np.asarray(total / np.float32(kernel.size)), flat)
+    whole = (x - kernel.zero_points[0]).sum(axis=2, dtype=np.int64).astype(np.float32)
+    x_scale, y_scale = (np.float32(scale) for scale in kernel.scales)
+    steps = whole * (x_scale / (y_scale * np.float32(kernel.size)))
+    low, high = RANGES["ui8" if flat[kernel.x].dtype == np.uint8 else "i8"]
+    zero = kernel.zero_points[1]
+    rounded = round_half_even(np.clip(steps, np.float32(low - zero), np.float32(high - zero)))
+    return _flat_steps(kernel, rounded.astype(np.int32) + np.int32(zero), flat)
+
+
+def _softmax(kernel: Softmax, flat: Mapping[str, Array]) -> Array:
+    x = flat[kernel.x].astype(np.float32)
+    outer = kernel.rows // kernel.stride
+    cube = x.reshape(len(x), outer, kernel.length, kernel.stride)
+    power = np.exp(cube - cube.max(axis=2, keepdims=True))
+    y = power / power.sum(axis=2, keepdims=True)
+    return _flat_steps(kernel, y.reshape(len(x), -1), flat)
+
+
+def _pointwise(kernel: Pointwise, flat: Mapping[str, Array]) -> Array:
+    return _flat_steps(kernel, _registers(flat[kernel.x]), flat)
+
+
+def _binary(kernel: Binary, flat: Mapping[str, Array]) -> Array:
+    index = np.arange(int(np.prod(kernel.shape)))
+    a = _registers(flat[kernel.a][:, strided(index, kernel.shape, kernel.a_strides)])
+    b = _registers(flat[kernel.b][:, strided(index, kernel.shape, kernel.b_strides)])
+    if kernel.function == "quant_add":
+        y = _quantised_sum(kernel, a, b, flat[kernel.a].dtype)
+    else:
+        y = np.asarray(a + b if kernel.function == "add" else a * b)
+    return _flat_steps(kernel, y, flat)
+
+
+def _quantised_sum(kernel: Binary, a: Array, b: Array, dtype: np.dtype[np.generic]) -> Array:
+    """``fma(a, rA, fma(b, rB, c))`` with the zero points folded into c (ONNX Runtime)."""
+    a_scale, b_scale, y_scale = (np.float32(scale) for scale in kernel.scales)
+    a_zero, b_zero, y_zero = (np.float32(zero) for zero in kernel.zero_points)
+    ra, rb = a_scale / y_scale, b_scale / y_scale
+    offset = y_zero - (ra * a_zero + rb * b_zero)
+    return _saturated(fused_multiply_add(a, ra, fused_multiply_add(b, rb, offset)), dtype)
+
+
+def _gather(kernel: Gather, flat: Mapping[str, Array]) -> Array:
+    index = np.arange(int(np.prod(kernel.shape)))
+    return flat[kernel.x][:, strided(index, kernel.shape, kernel.strides)]
+
+
+_COMPUTE: dict[type[Kernel], Callable[..., Array]] = {
+    MatMul: _product,
+    Conv: _product,
+    Pool: _pool,
+    GlobalPool: _global_pool,
+    Softmax: _softmax,
+    Pointwise: _pointwise,
+    Binary: _binary,
+    Gather: _gather,
+}
+
+
+def _steps(kernel: Kernel, y: Array, flat: Mapping[str, Array], channel: Array) -> Array:
+    """Apply the steps; `channel` says which parameter each element along the last axis takes."""
+
+    def laid(name: str) -> Array:
+        vector = flat[name][0]
+        return vector if len(vector) == 1 else vector[channel]
+
+    for step in kernel.steps:
+        y = step.apply(y, laid)
+    return y
+
+
+def _flat_steps(kernel: Kernel, y: Array, flat: Mapping[str, Array]) -> Array:
+    channel = np.arange(y.shape[1]) // kernel.inner % kernel.channels
+    return _steps(kernel, y, flat, channel)
+
+
+def _gathered(x: Array, offset: Array, inside: Array, other: float) -> Array:
+    """Masked loads: x[:, offset] where `inside`, else `other`."""
+    found = x[:, np.where(inside, offset, 0)]
+    return np.where(inside, found, x.dtype.type(other)) if not inside.all() else found
+
+
+def _real(x: Array, scale: float, zero_point: int) -> Array:
+    return (x - np.int32(zero_point)).astype(np.float32) * np.float32(scale)
+
+
+def _saturated(steps: Array, dtype: np.dtype[np.generic]) -> Array:
+    low, high = RANGES["ui8" if dtype == np.uint8 else "i8"]
+    return round_half_even(np.clip(steps, np.float32(low), np.float32(high))).astype(np.int32)
+
+
+def _registers(x: Array) -> Array:
+    """What a load gives: float32 or int32."""
+    return x.astype(np.float32 if x.dtype.kind == "f" else np.int32, copy=False)
+
+
+def _stored(y: Array, dtype: str) -> Array:
+    return y.astype(DTYPES[dtype], copy=False)
+
+
+def _unwritten(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
+    """Memory whose content is as wrong as can be."""
+    return np.full(shape, np.nan if dtype.kind == "f" else np.iinfo(dtype).min, dtype)
+
+
+def _returned(y: Array, shape: tuple[int, ...], dtype: str, count: int) -> Array:
+    held = _stored(y, dtype).reshape(len(y), *shape)
+    return np.repeat(held, count, axis=0) if len(held) != count else held
+
+
+def _last_reads(program: Program) -> dict[str, int]:
+    """The position of the kernel after which a scratch buffer is free."""
+    kept = {port.buffer for port in program.outputs}
+    last = {n: i for i, kernel in enumerate(program.kernels) for n in kernel.reads}
+    return {name: i for name, i in last.items() if name not in kept}
+
+

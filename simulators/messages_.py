@@ -1,0 +1,184 @@
+"""Pydantic's findings in the project's words: place, thing, rule, value, way out."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from tetrapla.ir.errors import nearest
+from tetrapla.simulators.leaves_ import dotted, is_leaf, written
+from tetrapla.simulators.schema_ import KeyPath, aliases, models_at, unit_at
+from tetrapla.simulators.units_ import RULE, is_quantity
+from tetrapla.simulators.yaml_ import Mapping, Place, Scalar, Sequence, Tree, kind_of, shortened
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+_BOUNDS = {
+    "greater_than": ("gt", "greater than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+    "multiple_of": ("multiple_of", "a multiple of"),
+}
+_KINDS = {
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "finite": "must be finite",
+    "string": "must be text",
+    "bool": "must be true or false",
+    "list": "must be a list",
+    "tuple": "must be a list",
+    "dict": "must be a section",
+    "model": "must be a section",
+}
+
+
+def messages(refused: ValidationError, tree: Mapping, model: Any, shown: str) -> list[str]:
+    """Return one message for each defect, in the order of the file."""
+    findings = [(error, _path(tree, error["loc"])) for error in refused.errors()]
+    known: list[tuple[Place, str]] = []
+    misspelt: set[KeyPath] = set()
+    missing = [path for error, path in findings if error["type"] == "missing"]
+    for error, path in findings:
+        if error["type"] == "extra_forbidden":
+            absent = [str(other[-1]) for other in missing if other[:-1] == path[:-1]]
+            text, meant = _unknown(path, model, absent)
+            misspelt.add((*path[:-1], meant))
+            known.append((_place(tree, path), text))
+    for error, path in findings:
+        if error["type"] == "extra_forbidden":
+            continue
+        if error["type"] == "missing" and path in misspelt:
+            continue
+        known.append((_place(tree, path), _sentence(error, path, tree, model)))
+    known.sort(key=lambda entry: (entry[0].line == 0, entry[0].line, entry[0].column))
+    return [_at(place, text, shown) for place, text in known]
+
+
+def foreign_names(tree: Tree, model: Any, shown: str, path: KeyPath = ()) -> list[str]:
+    """Return messages for keys that are the program's names (`clock_hz`), not YAML's (`clock`).
+
+    Pydantic would take either, and silently drop one of two.
+    """
+    if not isinstance(tree, Mapping) or is_leaf(tree):
+        items = list(enumerate(tree.items)) if isinstance(tree, Sequence) else []
+        return [m for i, item in items for m in foreign_names(item, model, shown, (*path, i))]
+    found = []
+    models = models_at(model, path)
+    for key, item in tree.entries.items():
+        named = (alias for one in models for alias, name in aliases(one).items() if name == key)
+        meant = next(named, None)
+        if meant is not None and not any(key in aliases(one) for one in models):
+            thing = dotted(path) or "the file"
+            text = f"{thing} has no key '{key}'; did you mean '{meant}'?"
+            found.append(_at(tree.keys[key], text, shown))
+        found += foreign_names(item, model, shown, (*path, key))
+    return found
+
+
+def _at(place: Place, text: str, shown: str) -> str:
+    # an override is its own thing: its place already names the field
+    return f"{place}: {text}" if place.line or place.name == shown else f"{place} {text}"
+
+
+def _path(tree: Tree, loc: tuple[int | str, ...]) -> KeyPath:
+    """Return the part of pydantic's location that is keys; it also names members of unions."""
+    path: list[str | int] = []
+    here: Tree | None = tree
+    for i, part in enumerate(loc):
+        if isinstance(here, Mapping) and part in here.entries:
+            here = here.entries[str(part)]
+        elif isinstance(here, Sequence) and isinstance(part, int) and part < len(here.items):
+            here = here.items[part]
+        elif not (isinstance(here, Mapping) and not is_leaf(here) and i == len(loc) - 1):
+            continue  # the name of a union's member, or '[key]'
+        path.append(part)
+    return tuple(path)
+
+
+def _lookup(tree: Tree, path: KeyPath) -> Tree | None:
+    here: Tree | None = tree
+    for part in path:
+        if isinstance(here, Mapping):
+            here = here.entries.get(str(part))
+        elif isinstance(here, Sequence) and isinstance(part, int) and part < len(here.items):
+            here = here.items[part]
+        else:
+            return None
+    return here
+
+
+def _place(tree: Mapping, path: KeyPath) -> Place:
+    """Return the place of a key, or of what ought to hold it."""
+    for length in range(len(path), 0, -1):
+        parent, part = _lookup(tree, path[: length - 1]), path[length - 1]
+        if isinstance(parent, Mapping) and part in parent.keys:
+            return parent.keys[str(part)]
+        item = _lookup(tree, path[:length])
+        if item is not None:
+            return item.place
+    return Place(tree.place.name, 1, 1)
+
+
+def _unknown(path: KeyPath, model: Any, missing: list[str]) -> tuple[str, str]:
+    """Return the message for a key that nothing has, and the key that was meant."""
+    thing, key = dotted(path[:-1]) or "the file", str(path[-1])
+    known = sorted({alias for one in models_at(model, path[:-1]) for alias in aliases(one)})
+    hint = nearest(key, missing) or nearest(key, known)
+    meant = hint.removeprefix("; did you mean '").removesuffix("'?")
+    hint = hint or f"; it can have: {', '.join(known)}"
+    return f"{thing} has no key '{shortened(key)}'{hint}", meant
+
+
+def _sentence(error: Any, path: KeyPath, tree: Mapping, model: Any) -> str:
+    if error["type"] == "missing":
+        thing = dotted(path[:-1]) or "the file"
+        return f"{thing} needs the key '{path[-1]}'; add '{path[-1]}: …'"
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    here = _lookup(tree, path)
+    override = not _place(tree, path).line
+    rule, way_out = _rule(error, unit_at(model, path))
+    if error["loc"] and error["loc"][-1] == "[key]":
+        value = repr(str(path[-1]))
+    else:
+        value = _shown(here)
+    thing = "" if override else (dotted(path) or "the file") + " "
+    return f"{thing}{rule}, not {value}{way_out and '; ' + way_out}"
+
+
+def _rule(error: Any, unit: str) -> tuple[str, str]:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == RULE:
+        return context["rule"], context["way_out"]
+    if kind in _BOUNDS:
+        name, words = _BOUNDS[kind]
+        return f"must be {words} {context[name]:g} {unit}".rstrip(), ""
+    if kind in ("literal_error", "enum"):
+        allowed = re.findall(r"'([^']*)'", context["expected"])
+        hint = nearest(str(error["input"]), allowed).removeprefix("; ")
+        return f"must be {context['expected']}", hint
+    if kind == "string_pattern_mismatch":
+        return f"must match {context['pattern']}", ""
+    if kind in ("too_short", "too_long"):
+        words = {"too_short": "at least", "too_long": "at most"}[kind]
+        count = context.get("min_length", context.get("max_length"))
+        return f"must have {words} {count} items", ""
+    family = kind.partition("_")[0]
+    if family in _KINDS:
+        return _KINDS[family], ""
+    return f"must be right: {error['msg']}", ""
+
+
+def _shown(tree: Tree | None) -> str:
+    if isinstance(tree, Mapping) and is_leaf(tree):
+        tree = tree.entries["value"]
+    if not isinstance(tree, Scalar):
+        return shortened(written(tree)) if isinstance(tree, Sequence) else kind_of(tree)
+    value = tree.value
+    if value is None:
+        return "null"
+    if isinstance(value, str) and not is_quantity(value):
+        return repr(shortened(value))
+    return shortened(tree.text)

@@ -1,0 +1,213 @@
+"""Chips: a frozen model per family, read from YAML with a place and a source for every number.
+
+A leaf is a plain value (``clock: 700 MHz``) or ``{value: 700 MHz, source: "…", grade: …}``.
+Every defect of a file is reported, one a line: ``<file>:<line>:<column>: <thing> <rule>, not
+<value>; <way out>``. Quantities are in `units_`, the reading of YAML in `yaml_`, leaves and
+overrides in `leaves_`, the wording of pydantic's findings in `messages_`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Generic, Self, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from tetrapla.ir.errors import RegistryError, SpecError, nearest
+from tetrapla.simulators import units_
+from tetrapla.simulators.leaves_ import ASSUMED, GRADES, USER, Leaf, dotted, leaves, override
+from tetrapla.simulators.messages_ import foreign_names, messages
+from tetrapla.simulators.schema_ import annotation_at, is_numeric, unit_at
+from tetrapla.simulators.yaml_ import Scalar, read_file, read_text
+
+Amperes = units_.Amperes
+Bits = units_.Bits
+Bytes = units_.Bytes
+BytesPerSecond = units_.BytesPerSecond
+Count = units_.Count
+Farads = units_.Farads
+Fraction = units_.Fraction
+Hertz = units_.Hertz
+Integer = units_.Integer
+Kelvin = units_.Kelvin
+Nanometres = units_.Nanometres
+Number = units_.Number
+Ohms = units_.Ohms
+OperationsPerSecond = units_.OperationsPerSecond
+Picojoules = units_.Picojoules
+Seconds = units_.Seconds
+Siemens = units_.Siemens
+SquareMillimetres = units_.SquareMillimetres
+Volts = units_.Volts
+Watts = units_.Watts
+
+Action = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")]
+Cost: TypeAlias = dict[Action, Picojoules | None]  # a price is null where no source gives one
+
+
+class Section(BaseModel):
+    """A group of fields; the YAML key of a field is its alias, without the unit.
+
+    A validator that raises `ValueError` words the whole sentence: ``array.rows must be …``.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+    )
+
+
+class ChipSection(Section):
+    """What is printed on the box; `None` where no source gives it."""
+
+    area_mm2: SquareMillimetres | None = Field(alias="area")
+    default_format: str
+    node_nm: Nanometres | None = Field(default=None, alias="node")
+    tdp_w: Watts | None = Field(default=None, alias="tdp")
+
+
+class Spec(Section):
+    """One design point; a family's subclass adds its sections."""
+
+    name: str
+    family: str
+    cost: Cost
+    chip: ChipSection
+
+    def ideal(self) -> Self:
+        """Return the spec with every non-ideality off; a digital machine has none."""
+        return self
+
+
+S = TypeVar("S", bound=Spec)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where one number comes from: `value` and `unit` as written, ``"700"`` and ``"MHz"``."""
+
+    field: str
+    value: str
+    unit: str
+    source: str
+    grade: str
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[S]):
+    """A spec, the origin of each of its numbers, and the text that it was read from."""
+
+    name: str
+    spec: S
+    provenance: tuple[Provenance, ...]
+    text: str
+    overrides: tuple[str, ...] = ()
+
+
+def load_spec(
+    source: str | Path, spec_type: type[S], overrides: Sequence[str] = ()
+) -> Loaded[S]:
+    """Read a chip.
+
+    Args:
+        source: a shipped chip's name, or a YAML file.
+        spec_type: the family's model.
+        overrides: ``FIELD=VALUE`` each, as given to ``--set``; their grade is ``user``.
+
+    Raises:
+        RegistryError: no chip of this name.
+        SpecError: the defects of the file and of the overrides, one a line.
+    """
+    path, shown = locate(source)
+    text = read_file(path, shown)
+    tree = read_text(text, shown)
+    errors: list[str] = []
+    for text_of_one in overrides:
+        override(tree, text_of_one, spec_type, errors)
+    found = leaves(tree, errors)
+    errors += foreign_names(tree, spec_type, shown)
+    spec: S | None = None
+    try:
+        context = {units_.FROM_YAML: True}
+        spec = spec_type.model_validate(found.data, context=context)
+    except ValidationError as refused:
+        errors += messages(refused, tree, spec_type, shown)
+    if spec is None or errors:
+        raise SpecError("\n".join(dict.fromkeys(errors)))
+    provenance = tuple(_provenance(found.leaves, spec_type, spec))
+    return Loaded(spec.name, spec, provenance, text, tuple(overrides))
+
+
+def chips() -> dict[str, Path]:
+    """Return the shipped chips' files by name."""
+    folder = Path(__file__).parent / "chips"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def locate(source: str | Path) -> tuple[Path, str]:
+    """Return the file of a chip, and its name in messages."""
+    known = chips()
+    if isinstance(source, str) and source in known:
+        return known[source], known[source].name
+    path = Path(source)
+    if isinstance(source, Path) or path.suffix in (".yaml", ".yml") or path.is_file():
+        return path, str(source)
+    hint = nearest(source, known) or f"; there are: {', '.join(known) or 'none'}"
+    raise RegistryError(f"no chip '{source}'{hint}")
+
+
+def family_of(source: str | Path) -> str:
+    """Return the family that a chip's file names."""
+    path, shown = locate(source)
+    tree = read_text(read_file(path, shown), shown)
+    family = tree.entries.get("family")
+    if not isinstance(family, Scalar) or not isinstance(family.value, str):
+        place = tree.keys.get("family", tree.place)
+        raise SpecError(f"{place}: family must be the name of a family; add 'family: …'")
+    return family.value
+
+
+def unsourced(path: Path) -> list[str]:
+    """Return the fields of a chip's numbers that name no source or no grade."""
+    found = leaves(read_text(read_file(path, path.name), path.name), [])
+    return [
+        dotted(leaf.path)
+        for leaf in found.leaves
+        if leaf.looks_numeric and (not leaf.source or leaf.grade not in GRADES)
+    ]
+
+
+def dump(loaded: Loaded[S]) -> str:
+    """Return the YAML that a chip was read from, with the overrides as comments above."""
+    changed = "".join(f"# --set {text}\n" for text in loaded.overrides)
+    return changed + loaded.text
+
+
+def _provenance(found: Sequence[Leaf], spec_type: type[Spec], spec: Spec) -> list[Provenance]:
+    written = [
+        Provenance(dotted(leaf.path), *leaf.number, leaf.source, leaf.grade or USER)
+        for leaf in found
+        if is_numeric(annotation_at(spec_type, leaf.path))
+    ]
+    return written + _defaults(spec, {leaf.path for leaf in found}, ())
+
+
+def _defaults(
+    section: Section, given: set[tuple[str | int, ...]], path: tuple[str | int, ...]
+) -> list[Provenance]:
+    """Return the numbers that a file leaves to the program; a field's description says why."""
+    found: list[Provenance] = []
+    for name, entry in type(section).model_fields.items():
+        here, value = (*path, entry.alias or name), getattr(section, name)
+        if isinstance(value, Section):
+            found += _defaults(value, given, here)
+        elif here not in given and type(value) in (int, float):
+            source = entry.description or f"the program's default for {type(section).__name__}"
+            unit = unit_at(type(section), (here[-1],))
+            found.append(Provenance(dotted(here), repr(value), unit, source, ASSUMED))
+    return found

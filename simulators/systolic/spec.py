@@ -1,0 +1,85 @@
+"""One design point of the systolic family: an R x C weight-stationary array and its memories."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tetrapla.ir.errors import SpecError
+from tetrapla.simulators.spec_ import (
+    Bytes,
+    BytesPerSecond,
+    Count,
+    Hertz,
+    Seconds,
+    Section,
+    Spec,
+)
+
+_MOST_LANES = 4095  # what the ISA's 12-bit fields hold
+
+
+class ArraySection(Section):
+    """The PEs: `rows` is the reduction, `cols` the outputs."""
+
+    rows: Count = Field(ge=1, le=_MOST_LANES)
+    cols: Count = Field(ge=1, le=_MOST_LANES)
+    dataflow: Literal["weight_stationary"] = "weight_stationary"
+
+
+class MemoriesSection(Section):
+    """On-chip memories.
+
+    Attributes:
+        unified_buffer_bytes: activations, int8.
+        weight_tiles: slots of the weight memory, each rows x cols int8.
+        accumulator_rows: each `cols` int32; used as two halves.
+    """
+
+    unified_buffer_bytes: Bytes = Field(alias="unified_buffer", le=2**32)
+    weight_tiles: Count = Field(ge=1, le=256)
+    accumulator_rows: Count = Field(ge=1, le=2**16 - 1)
+
+
+class VectorSection(Section):
+    """The vector unit: operand elements per cycle, of one pixel's channels."""
+
+    lanes: Count = Field(ge=1)
+
+
+class DramSection(Section):
+    """The accelerator's own memory."""
+
+    capacity_bytes: Bytes = Field(alias="capacity", le=2**36)
+    bandwidth_bytes_per_s: BytesPerSecond = Field(alias="bandwidth", gt=0)
+    latency_s: Seconds = Field(alias="latency")
+
+
+class HostSection(Section):
+    """The link to the host."""
+
+    bandwidth_bytes_per_s: BytesPerSecond = Field(alias="bandwidth", gt=0)
+    latency_s: Seconds = Field(alias="latency")
+
+
+class SystolicSpec(Spec):
+    """A systolic chip."""
+
+    array: ArraySection
+    clock_hz: Hertz = Field(alias="clock", gt=0)
+    memories: MemoriesSection
+    vector: VectorSection
+    dram: DramSection
+    host: HostSection
+
+    @model_validator(mode="after")
+    def _holds_one_tile(self) -> SystolicSpec:
+        """The smallest program needs one row of activations in and one out."""
+        need, there = self.array.rows + self.array.cols, self.memories.unified_buffer_bytes
+        if there < need:
+            raise SpecError(
+                f"{self.name}: memories.unified_buffer must hold one row in and one row out, "
+                f"{need} bytes, not {there}; enlarge it or shrink the array"
+            )
+        return self
