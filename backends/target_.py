@@ -159,4 +159,3 @@ def _own() -> tuple[str, ...]:
 def _is_path(name: str) -> bool:
     """Whether `name` is meant as a file: it has a folder or YAML's suffix."""
     return "/" in name or "\\" in name or name.endswith((".yaml", ".yml", ".cfg"))
-

@@ -162,8 +162,10 @@ def mlp_onnx(net: nn.Module) -> onnx.ModelProto:
 def cnn_onnx(net: nn.Module) -> onnx.ModelProto:
     """Conv, BatchNormalization, Relu twice, Conv, Relu; the poolings; Gemm."""
     w = _Writer(net)
-    conv: Callable[..., str] = lambda *inputs: w.add(  # noqa: E731
-        "Conv", inputs[0], *inputs[1:], kernel_shape=[3, 3], pads=[1, 1, 1, 1]
+    conv: Callable[..., str] = (
+        lambda *inputs: w.add(  # noqa: E731
+            "Conv", inputs[0], *inputs[1:], kernel_shape=[3, 3], pads=[1, 1, 1, 1]
+        )
     )
     x = "image"
     for i in ("1", "2"):

@@ -14,7 +14,9 @@ from tetrapla.ir.errors import ModelError, nearest
 class Dimensions:
     """What every symbol of the inputs stands for."""
 
-    def __init__(self, inputs: Sequence[ValueInfoProto], dims: dict[str, int], batch: int) -> None:
+    def __init__(
+        self, inputs: Sequence[ValueInfoProto], dims: dict[str, int], batch: int
+    ) -> None:
         for name, size in {**dims, "batch": batch}.items():
             if size < 1:
                 raise ModelError(f"dimension {shown(name)} must be 1 or more, not {size}")
@@ -33,7 +35,12 @@ class Dimensions:
             if dim.WhichOneof("value") == "dim_param" and dim.dim_param:
                 self._sizes.setdefault(dim.dim_param, batch)
         fixed = [dim.dim_value for dim in leading if dim.WhichOneof("value") == "dim_value"]
-        if batch != 1 and fixed and all(size != batch for size in fixed) and len(fixed) == len(leading):
+        if (
+            batch != 1
+            and fixed
+            and all(size != batch for size in fixed)
+            and len(fixed) == len(leading)
+        ):
             raise ModelError(
                 f"the batch must be the model's own {fixed[0]}, not {batch}; "
                 f"export it with a symbolic leading dimension"
@@ -83,7 +90,9 @@ class Dimensions:
         if declared.elem_type:
             name = dtype_name(declared.elem_type, f"value {shown(info.name)}")
             if name != dtype:
-                raise ModelError(f"value {shown(info.name)} is declared as {name}, but is {dtype}")
+                raise ModelError(
+                    f"value {shown(info.name)} is declared as {name}, but is {dtype}"
+                )
         if not declared.HasField("shape"):
             return
         sizes = [self._declared(dim) for dim in declared.shape.dim]

@@ -93,7 +93,11 @@ class Importer:
         env: _Env = {}
         for tensor in self._graph.initializer:
             what = f"initializer {shown(tensor.name)}"
-            integers = onnx_tensors.dtype_name(tensor.data_type, what) not in ("f16", "f32", "f64")
+            integers = onnx_tensors.dtype_name(tensor.data_type, what) not in (
+                "f16",
+                "f32",
+                "f64",
+            )
             # shapes, axes and scales are needed even where weights are not
             external = tensor.data_location == tensor.EXTERNAL
             small = sum(tensor.dims) <= 64 or (integers and len(tensor.dims) <= 1)
@@ -123,7 +127,9 @@ class Importer:
         title = f"{domain}::{proto.op_type}" if domain else proto.op_type
         title = shown(title)[1:-1]
         translate = self._translator(domain, proto.op_type)
-        foldable = domain == "" and (proto.op_type in ("Shape", "Size") or proto.op_type in FOLDS)
+        foldable = domain == "" and (
+            proto.op_type in ("Shape", "Size") or proto.op_type in FOLDS
+        )
         if translate is None and not foldable:
             self._refuse(title, proto, label)
             return None
@@ -199,4 +205,3 @@ def _dtype(info: ValueInfoProto) -> str:
     if kind.WhichOneof("value") != "tensor_type":
         raise ModelError(f"input {shown(info.name)} must be a tensor")
     return onnx_tensors.dtype_name(kind.tensor_type.elem_type, f"input {shown(info.name)}")
-

@@ -227,7 +227,9 @@ def attributes_of(
             raise ModelError(f"attribute {shown(name)} must be given once, not twice")
         held = AttributeProto.AttributeType.Name(attribute.type)
         if held != types[name] or attribute.ref_attr_name:
-            raise ModelError(f"attribute {shown(name)} must be of type {types[name]}, not {held}")
+            raise ModelError(
+                f"attribute {shown(name)} must be of type {types[name]}, not {held}"
+            )
         found[name] = _plain(attribute)
     for name, described in schema.attributes.items() if schema else ():
         if described.required and name not in found:

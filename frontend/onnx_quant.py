@@ -90,8 +90,7 @@ def _dequantize_linear(node: OnnxNode, scope: Scope) -> Operand:
             shape[axis] = scale.size
         return q.made(
             lambda array: (
-                (array.astype(np.int64) - zero_point).astype(np.float32)
-                * scale.reshape(shape)
+                (array.astype(np.int64) - zero_point).astype(np.float32) * scale.reshape(shape)
             ),
             "_dequantized",
         )

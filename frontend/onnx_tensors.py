@@ -34,7 +34,14 @@ _TYPES: Mapping[int, tuple[str, Any, str]] = {
     TensorProto.INT64: ("i64", np.int64, "int64_data"),
     TensorProto.BOOL: ("i1", np.bool_, "int32_data"),
 }
-_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
+_FIELDS = (
+    "float_data",
+    "int32_data",
+    "string_data",
+    "int64_data",
+    "double_data",
+    "uint64_data",
+)
 _EXTERNAL_KEYS = ("location", "offset", "length", "checksum")
 
 
@@ -46,7 +53,9 @@ def dtype_name(element_type: int, what: str) -> str:
     """
     if element_type not in _TYPES:
         known = TensorProto.DataType.values()
-        name = TensorProto.DataType.Name(element_type) if element_type in known else element_type
+        name = (
+            TensorProto.DataType.Name(element_type) if element_type in known else element_type
+        )
         have = ", ".join(TensorProto.DataType.Name(key) for key in _TYPES)
         raise ModelError(f"{what} must have an element type of {have}, not {name}")
     return _TYPES[element_type][0]
@@ -123,7 +132,9 @@ def _typed(
         raise ModelError(
             f"{what} needs {prod(shape)} values for its shape {list(shape)}, not {len(values)}"
         )
-    wide = np.array(values, {"float_data": np.float32, "double_data": np.float64}.get(field, np.int64))
+    wide = np.array(
+        values, {"float_data": np.float32, "double_data": np.float64}.get(field, np.int64)
+    )
     if dtype == np.float16:
         return wide.astype(np.uint16).view(np.float16).reshape(shape)
     narrow = wide.astype(dtype)
@@ -156,8 +167,12 @@ def _external_entry(tensor: TensorProto, what: str) -> tuple[str, int, int | Non
     entries: dict[str, str] = {}
     for entry in tensor.external_data:
         if entry.key not in _EXTERNAL_KEYS or entry.key in entries:
-            rule = "be given once" if entry.key in entries else f"be {', '.join(_EXTERNAL_KEYS)}"
-            raise ModelError(f"{what}: a key of external data must {rule}, not {shown(entry.key)}")
+            rule = (
+                "be given once" if entry.key in entries else f"be {', '.join(_EXTERNAL_KEYS)}"
+            )
+            raise ModelError(
+                f"{what}: a key of external data must {rule}, not {shown(entry.key)}"
+            )
         entries[entry.key] = entry.value
     numbers = {}
     for key in ("offset", "length"):
@@ -189,7 +204,9 @@ def _contained(location: str, folder: Path, what: str) -> Path:
     for part in pure.parts:
         path = path / part
         if path.is_symlink():
-            raise ModelError(f"{what}: external data must not be a symbolic link, as {shown(part)} is")
+            raise ModelError(
+                f"{what}: external data must not be a symbolic link, as {shown(part)} is"
+            )
     if not path.resolve().is_relative_to(root):
         raise ModelError(f"{what}: external data must lie in the model's own folder")
     return path
@@ -213,5 +230,7 @@ def _open_plain(path: Path, what: str) -> Any:
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         file.close()
-        raise ModelError(f"{what}: external data must be a regular file with one name, not {name}")
+        raise ModelError(
+            f"{what}: external data must be a regular file with one name, not {name}"
+        )
     return file

@@ -1,8 +1,8 @@
 """Nodes and weights that no output needs are dropped; inputs stay, they are the interface.
 
-    before   a = nn.relu(x)          after   a = nn.relu(x)
-             b = nn.softmax(x)               output a
-             output a
+before   a = nn.relu(x)          after   a = nn.relu(x)
+         b = nn.softmax(x)               output a
+         output a
 """
 
 from __future__ import annotations

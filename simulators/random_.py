@@ -106,7 +106,7 @@ def normals(key: Key, shape: int | Sequence[int], start: int = 0) -> Reals:
 
 
 def normal_of(word: Words) -> Reals:
-    """Return z = Phi^-1((w + 1/2) / 2^32) within 1e-14 + 1e-14 |z|.
+    """Return z = Phi^-1((w + 1/2) / 2^32) within 1e-15 (1 + |z|).
 
     M. J. Wichura, "Algorithm AS 241", Applied Statistics 37 (1988), PPND16. Only + - x / and
     sqrt act on the numbers, which IEEE 754 rounds alike everywhere: `numpy.log` does not.
@@ -198,7 +198,7 @@ _TAIL_NUMERATOR = (
     7.74545014278341407640e-4,
     2.27238449892691845833e-2,
     2.41780725177450611770e-1,
-    1.27045825236838258e0,
+    1.27045825245236838258e0,
     3.64784832476320460504e0,
     5.76949722146069140550e0,
     4.63033784615654529590e0,

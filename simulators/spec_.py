@@ -127,8 +127,9 @@ def load_spec(
     text = read_file(path, shown)
     tree = read_text(text, shown)
     errors: list[str] = []
-    for text_of_one in overrides:
-        override(tree, text_of_one, spec_type, errors)
+    refusals: list[str] = []
+    for assignment in overrides:
+        override(tree, assignment, spec_type, refusals)
     found = leaves(tree, errors)
     errors += foreign_names(tree, spec_type, shown)
     spec: S | None = None
@@ -137,8 +138,8 @@ def load_spec(
         spec = spec_type.model_validate(found.data, context=context)
     except ValidationError as refused:
         errors += messages(refused, tree, spec_type, shown)
-    if spec is None or errors:
-        raise SpecError("\n".join(dict.fromkeys(errors)))
+    if spec is None or errors or refusals:
+        raise SpecError("\n".join(dict.fromkeys([*errors, *refusals])))
     provenance = tuple(_provenance(found.leaves, spec_type, spec))
     return Loaded(spec.name, spec, provenance, text, tuple(overrides))
 

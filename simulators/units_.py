@@ -23,7 +23,8 @@ RULE: Final = "rule"  # type of the errors raised here; ctx has "rule" and "way_
 
 _SI = {"f": -15, "p": -12, "n": -9, "u": -6, "µ": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9}
 _SI |= {"T": 12, "P": 15, "E": 18}
-_QUANTITY = re.compile(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S.*)")
+# the number is atomic: 128 is not 12 of the unit 8
+_QUANTITY = re.compile(r"((?>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?))\s*([^\d\s.].*)")
 
 
 @dataclass(frozen=True, eq=False)  # one object a dimension, so hashable

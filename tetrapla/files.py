@@ -69,7 +69,9 @@ def write_all(contents: Mapping[Path, str | bytes]) -> None:
     except OSError as error:
         for name, _ in written:
             Path(name).unlink(missing_ok=True)
-        raise ModelError(f"output '{error.filename}' cannot be written: {error.strerror}") from None
+        raise ModelError(
+            f"output '{error.filename}' cannot be written: {error.strerror}"
+        ) from None
 
 
 def _check_place(path: Path) -> None:

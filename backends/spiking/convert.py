@@ -24,8 +24,8 @@ from tetrapla.simulators.spiking.spec import SpikingSpec
 
 # input currents have this many steps to rate 1; a bias mantissa of 13 bits holds them
 INPUT_LEVELS = 2048
-# weight of a pooling synapse; thresholds carry the division
-_POOL_WEIGHT = 32
+# thresholds of pooling neurons carry the division; below this they round too coarsely
+_LEAST_POOL_THETA = 256
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ class _Walk:
         return self._fired(value, name)
 
     def _fired(self, current: Current, name: str) -> Rate:
-        full = self._peaks[name]
+        full = self._peaks[f"{name}.positive"]
         return Rate((Train(self._emit.neurons(current, full)),), full)
 
     def _max_pool(self, node: Node) -> Spiking:
@@ -260,13 +260,15 @@ class _Walk:
             pads, include = node.ints("pads"), node.int("count_include_pad")
         counts = window_counts(size, kernel, strides, pads, include)
         full = rate.full if rate.signed else min(rate.full, self._peaks[node.name])
-        theta = np.rint(_POOL_WEIGHT * counts * (full / rate.full)).astype(np.int32)
+        shares = counts * (full / rate.full)
+        weight = int(np.clip(np.ceil(_LEAST_POOL_THETA / shares.min()), 1, 127))
+        theta = np.rint(weight * shares).astype(np.int32)
         theta = np.array([theta.flat[0]]) if np.all(theta == theta.flat[0]) else theta
         attributes: dict[str, Attribute] = {
             "kernel": kernel,
             "strides": strides,
             "pads": pads,
-            "weight": _POOL_WEIGHT,
+            "weight": weight,
             "exponent": 0,
         }
         trains = []
@@ -332,7 +334,8 @@ class _Walk:
             scale = value.full / self._emit.timesteps
             return Host(self._emit.decode(train.value, scale, f"{name}.count"))
         current = value if isinstance(value, Current) else _identity(value, name)
-        largest = self._peaks.get(f"{current.name}.max", 0.0)
+        fallback = sum(term.full for term in current.terms)
+        largest = self._peaks.get(f"{current.name}.max", fallback)
         return Host(self._emit.readout(current, largest))
 
 

@@ -21,8 +21,8 @@ def ranges(module: Module, calibration: Mapping[str, Array]) -> dict[str, float]
     """Magnitudes by node and input name.
 
     ``name`` is the percentile of the non-zero magnitudes (of an input: the maximum),
-    ``name.max`` the largest, ``name.low`` an input's least value. A tensor that is always
-    zero has magnitude 1.
+    ``name.positive`` that of the positive values, ``name.max`` the largest, ``name.low`` an
+    input's least value. A tensor that is always zero has magnitude 1.
 
     Raises:
         ModelError: there are no calibration data.
@@ -39,16 +39,18 @@ def ranges(module: Module, calibration: Mapping[str, Array]) -> dict[str, float]
         for name, array in found.items():
             seen.setdefault(name, []).append(np.asarray(array).ravel())
     inputs = {name for name, _ in module.graph.inputs}
-    relus = {n.name for n in module.graph.nodes if n.kind == "nn.relu"}
-    del relus
     measured: dict[str, float] = {}
     for name, arrays in seen.items():
         values = np.concatenate(arrays)
         magnitude = np.abs(values[values != 0])
         largest = float(magnitude.max(initial=0.0))
-        typical = float(np.percentile(magnitude, PERCENTILE)) if magnitude.size else 1.0
-        measured[name] = (largest or 1.0) if name in inputs else typical
+        measured[name] = (largest or 1.0) if name in inputs else _percentile(magnitude)
+        measured[f"{name}.positive"] = _percentile(values[values > 0])
         measured[f"{name}.max"] = largest
         if name in inputs:
             measured[f"{name}.low"] = float(values.min(initial=0.0))
     return measured
+
+
+def _percentile(values: Array) -> float:
+    return float(np.percentile(values, PERCENTILE)) if values.size else 1.0

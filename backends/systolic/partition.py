@@ -22,6 +22,7 @@ DEVICE = (
     "nn.reshape",
     "nn.transpose",
 )
+_MOVES = ("nn.reshape", "nn.transpose")
 _PRODUCTS = ("quant.conv2d", "quant.matmul")
 # work that the array is there for: never quietly done by the host
 _NEVER_HOST = ("nn.conv2d", "nn.matmul", *_PRODUCTS)
@@ -57,7 +58,8 @@ def partition(graph: Graph) -> Partition:
     where: dict[int, str] = {}
     for node in graph.nodes:
         sources = {where.get(v.index, "before") for v in node.operands}
-        if _fits_device(node) and (node.kind in _PRODUCTS or "before" != max(sources, key=_late)):
+        moves = node.kind in _MOVES  # free on either side: the host's where it has the operand
+        if _fits_device(node) and not (moves and sources <= {"before"}):
             place, nodes = "device", device
         elif sources <= {"before"}:
             place, nodes = "before", before
@@ -97,13 +99,9 @@ def refuse(refusals: Iterable[Refusal]) -> None:
         )
 
 
-def _late(place: str) -> int:
-    return ("before", "device", "after").index(place)
-
-
 def _fits_device(node: Node) -> bool:
     """Whether the machine has the operator for these types."""
-    if node.kind in ("nn.reshape", "nn.transpose"):
+    if node.kind in _MOVES:
         return node.result.dtype in ("i8", "ui8", "i32")
     return node.kind in DEVICE and all(v.dtype in ("i8", "ui8", "i32") for v in node.operands[:1])
 

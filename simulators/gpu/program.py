@@ -293,7 +293,9 @@ class Program:
         for kernel in self.kernels:
             made = f"{type(kernel).__name__}({', '.join(kernel.sources)})"
             parts = [made, *(type(step).__name__ for step in kernel.steps)]
-            lines.append(f"  {kernel.name}: {kernel.output} = {' | '.join(parts)}{_sizes(kernel)}")
+            lines.append(
+                f"  {kernel.name}: {kernel.output} = {' | '.join(parts)}{_sizes(kernel)}"
+            )
         return "\n".join(lines) + "\n"
 
     def to_dict(self) -> dict[str, Any]:

@@ -50,7 +50,9 @@ def values(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
     flat: dict[str, Array] = {}
     for buffer in program.buffers:
         if buffer.role == "weight":
-            flat[buffer.name] = _stored(program.weights[buffer.name].reshape(1, -1), buffer.dtype)
+            flat[buffer.name] = _stored(
+                program.weights[buffer.name].reshape(1, -1), buffer.dtype
+            )
     for port in program.inputs:
         array = np.asarray(inputs[port.name])
         flat[port.buffer] = _stored(array.reshape(len(array), -1), memory[port.buffer].dtype)
@@ -62,8 +64,10 @@ def values(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
             for name in [n for n, when in last.items() if when == position]:
                 flat.pop(name, None)
     count = max(len(np.asarray(array)) for array in inputs.values())
-    return {port.name: _returned(flat[port.buffer], port.shape, port.dtype, count)
-            for port in program.outputs}
+    return {
+        port.name: _returned(flat[port.buffer], port.shape, port.dtype, count)
+        for port in program.outputs
+    }
 
 
 def compute(kernel: Kernel, flat: Mapping[str, Array]) -> Array:
@@ -272,5 +276,3 @@ def _last_reads(program: Program) -> dict[str, int]:
     kept = {port.buffer for port in program.outputs}
     last = {n: i for i, kernel in enumerate(program.kernels) for n in kernel.reads}
     return {name: i for name, i in last.items() if name not in kept}
-
-

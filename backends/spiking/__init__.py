@@ -1,0 +1,86 @@
+"""Backend `spiking`: ReLU networks as integrate-and-fire neurons on a Loihi-like chip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tetrapla.backends.spiking.convert import convert
+from tetrapla.backends.spiking.lower import unplaced
+from tetrapla.backends.spiking.place import place
+from tetrapla.backends.spiking.ranges import PERCENTILE, ranges
+from tetrapla.backends.target_ import Inputs, Lowered, Options, Target
+from tetrapla.ir.errors import ModelError
+from tetrapla.ir.graph import Array
+from tetrapla.ir.module import Module
+from tetrapla.passes.pipeline_ import canonical
+from tetrapla.simulators.report import CrossCheck, Run
+from tetrapla.simulators.spiking import Program, SpikingSpec, run
+
+
+def lower(
+    module: Module, spec: SpikingSpec, calibration: Inputs | None, options: Options
+) -> Lowered[Program]:
+    """Convert, place and explain.
+
+    Raises:
+        ModelError: there are no calibration data.
+        UnsupportedError: nodes without a spiking form (all are listed), or no room.
+    """
+    timesteps = spec.timesteps if options.timesteps is None else options.timesteps
+    if timesteps < 1:
+        raise ModelError(f"timesteps must be 1 or more, not {timesteps}")
+    fused = canonical(module)
+    converted = convert(fused, ranges(fused, calibration or {}), spec, timesteps)
+    program = place(unplaced(converted.module, spec), spec)
+    chosen = "the chip's default" if options.timesteps is None else "as asked"
+    warnings = [
+        f"{timesteps} timesteps per inference ({chosen}), and {program.depth} until the last "
+        "layer has its first input; cycles are timesteps",
+        "the energy holds the chip's events and leakage; the host, input and output are not in "
+        "it: no source prices them",
+        *converted.warnings,
+    ]
+    if converted.host:
+        warnings.append(f"the host computes {', '.join(converted.host)}")
+    notes = {
+        "timesteps": timesteps,
+        "percentile": PERCENTILE,
+        "thresholds": dict(converted.thresholds),
+        "cores": len(program.cores),
+        "host": list(converted.host),
+    }
+    return Lowered(converted.module, program, tuple(warnings), notes)
+
+
+def cross_check(
+    lowered: Lowered[Program],
+    spec: SpikingSpec,
+    inputs: Inputs,
+    run: Run,
+    reference: Mapping[str, Array],
+) -> CrossCheck:
+    """Every output, bit by bit: all arithmetic between the chip's borders is in integers."""
+    del lowered, spec, inputs
+    mismatches = sum(
+        int(np.count_nonzero(run.outputs[name] != expected))
+        for name, expected in reference.items()
+    )
+    return CrossCheck("bit_exact", mismatches, None, None, mismatches == 0)
+
+
+def _never(spec: SpikingSpec, options: Options) -> bool:
+    del spec, options
+    return False
+
+
+TARGET: Target[SpikingSpec, Program] = Target(
+    family="spiking",
+    spec_type=SpikingSpec,
+    default_chip="loihi",
+    lower=lower,
+    run=run,
+    cross_check=cross_check,
+    stochastic=_never,
+)

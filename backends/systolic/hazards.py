@@ -1,0 +1,90 @@
+"""Waits: what an instruction must let finish, found from what it reads and writes.
+
+A resource is ("ub", start, end), a stretch of the unified buffer, or the name and number of
+another memory's part. An engine works in order, so it never waits for itself, except where the
+unified buffer is read that it wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tetrapla.simulators.systolic.isa import ENGINES, MOST_OUTSTANDING, OPERATIONS, Instruction
+
+Resource = tuple[str, int, int]
+
+
+def part(name: str, number: int) -> Resource:
+    """A numbered part of a memory."""
+    return (name, number, number + 1)
+
+
+@dataclass
+class _Record:
+    """Number of the latest instruction of each engine that wrote, and that read."""
+
+    writers: dict[str, int] = field(default_factory=dict)
+    readers: dict[str, int] = field(default_factory=dict)
+
+
+class Dispatcher:
+    """Collects instructions and gives each its waits."""
+
+    def __init__(self) -> None:
+        self.instructions: list[Instruction] = []
+        self._sent = dict.fromkeys(ENGINES, 0)
+        self._retired = dict.fromkeys(ENGINES, 0)  # numbers below are known to have retired
+        self._records: dict[Resource, _Record] = {}
+
+    def send(
+        self,
+        op: str,
+        operands: dict[str, int],
+        reads: Iterable[Resource] = (),
+        writes: Iterable[Resource] = (),
+    ) -> None:
+        """Append an instruction."""
+        engine = OPERATIONS[op].engine
+        needed: dict[str, int] = {}
+        for resource in reads:
+            for record in self._overlapping(resource):
+                own = engine if resource[0] != "ub" else None
+                _later(needed, record.writers, own)
+        for resource in writes:
+            for record in self._overlapping(resource):
+                _later(needed, record.writers, engine)
+                _later(needed, record.readers, engine)
+        waits = {}
+        for other, number in needed.items():
+            if number >= self._retired[other]:
+                allowed = min(self._sent[other] - 1 - number, MOST_OUTSTANDING)
+                waits[other] = allowed
+                self._retired[other] = self._sent[other] - allowed
+        self.instructions.append(Instruction(op, operands, waits))
+        if engine is not None:
+            number = self._sent[engine]
+            self._sent[engine] += 1
+            for resource in reads:
+                self._record(resource).readers[engine] = number
+            for resource in writes:
+                self._record(resource).writers[engine] = number
+
+    def _record(self, resource: Resource) -> _Record:
+        return self._records.setdefault(resource, _Record())
+
+    def _overlapping(self, resource: Resource) -> list[_Record]:
+        name, start, end = resource
+        if name != "ub":
+            return [self._record(resource)]
+        return [
+            record
+            for (other, first, last), record in self._records.items()
+            if other == "ub" and first < end and start < last
+        ]
+
+
+def _later(needed: dict[str, int], found: dict[str, int], own: str | None) -> None:
+    for engine, number in found.items():
+        if engine != own and number > needed.get(engine, -1):
+            needed[engine] = number

@@ -1,0 +1,247 @@
+"""From nodes to stages: what to compute with which tables, before any instruction exists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tetrapla.backends.systolic.layout import Buffer, Placed, flat, image, placed
+from tetrapla.backends.systolic.partition import Refusal, refuse
+from tetrapla.backends.systolic.tiling import Block, bias, conv_blocks, matmul_blocks
+from tetrapla.ir.errors import UnsupportedError
+from tetrapla.ir.graph import Array, Graph, Node, Value
+from tetrapla.simulators.systolic import vector
+from tetrapla.simulators.systolic.tables import COUNT_PAD, Descriptor, RequantizeRow
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What RQ does with the accumulators: to `target`, `table` for all channels at once."""
+
+    target: Placed
+    table: RequantizeRow
+    raw: bool
+
+
+@dataclass(frozen=True)
+class Product:
+    """A convolution or matrix product with its epilogues."""
+
+    name: str
+    op: str
+    macs: int
+    rows: int
+    source: Placed
+    blocks: list[Block]
+    epilogues: list[Epilogue]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One instruction of the vector unit: descriptors with bases relative to the buffers."""
+
+    name: str
+    op: str
+    func: int
+    rows: int
+    sources: tuple[Placed, ...]
+    descriptors: tuple[Descriptor, ...]
+    target: Placed
+
+
+class Stages:
+    """Collects stages; `values` says where each value lies, `buffers` what needs an address."""
+
+    def __init__(self, graph: Graph, array: tuple[int, int]) -> None:
+        self.graph = graph
+        self.array = array
+        self.found: list[Product | Pass] = []
+        self.values: dict[int, Placed] = {}
+        self.buffers: list[Buffer] = []
+        self.constants: list[tuple[Placed, Array]] = []
+        self._uses = graph.uses()
+        self._kept = {value.index for _, value in graph.outputs}
+
+    def add_all(self, nodes: tuple[Node, ...]) -> None:
+        """Make the stages of the accelerator's nodes.
+
+        Raises:
+            UnsupportedError: layouts that no instruction can read; one message for all.
+        """
+        refusals = []
+        for node in nodes:
+            try:
+                self._add(node)
+            except UnsupportedError as error:
+                refusals.append(Refusal(node.kind, node.name, str(error)))
+                for value in self._results(node):  # go on, to find all of them
+                    self.values[value.index] = self.fresh(value)
+        refuse(refusals)
+
+    def fresh(self, value: Value, first: int | None = None) -> Placed:
+        """Place a value in a new buffer, written by stage `first`, else by the one to come."""
+        found = placed(value, len(self.found) + 1 if first is None else first)
+        self.buffers.append(found.buffer)
+        return found
+
+    def read(self, value: Value) -> Placed:
+        """Where a value lies; the stage to come reads it. A constant is loaded at the start."""
+        if value.index not in self.values:
+            self.values[value.index] = self.fresh(value, first=0)
+            self.constants.append((self.values[value.index], self.graph.weight(value)))
+        found = self.values[value.index]
+        found.buffer.last = max(found.buffer.last, len(self.found) + 1)
+        return found
+
+    def _results(self, node: Node) -> list[Value]:
+        if node.kind not in ("quant.conv2d", "quant.matmul"):
+            return [node.result]
+        return [node.result, *(n.result for n in self._requantizers(node))]
+
+    def _requantizers(self, node: Node) -> list[Node]:
+        uses = self._uses.get(node.result.index, [])
+        return [use for use in uses if use.kind == "quant.requantize"]
+
+    def _add(self, node: Node) -> None:
+        match node.kind:
+            case "quant.conv2d" | "quant.matmul":
+                self.found.append(self._product(node))
+            case "quant.requantize":
+                pass  # part of its product
+            case "nn.reshape":
+                self._move(node, "reshape", node.result.shape)
+            case "nn.transpose":
+                self._move(node, "transpose", node.ints("perm"))
+            case _:
+                self.found.append(self._pass(node))
+
+    def _move(self, node: Node, step: str, arguments: tuple[int, ...]) -> None:
+        source = self.read(node.operands[0])
+        self.values[node.result.index] = source.then(step, arguments)
+
+    def _product(self, node: Node) -> Product:
+        x = self.read(node.operands[0])
+        if node.kind == "quant.conv2d":
+            blocks = conv_blocks(self.graph, node, x, self.array)
+        else:
+            blocks = matmul_blocks(self.graph, node, x)
+        weights = node.operands[1].shape
+        taps = int(np.prod(weights[1:])) if node.kind == "quant.conv2d" else weights[0]
+        channels = weights[0] if node.kind == "quant.conv2d" else weights[1]
+        rows = node.result.elements // channels
+        held = bias(self.graph, node, blocks)
+        return Product(
+            node.name,
+            node.kind,
+            rows * taps * channels,
+            rows,
+            x,
+            blocks,
+            self._epilogues(node, held),
+        )
+
+    def _epilogues(self, node: Node, held: Array) -> list[Epilogue]:
+        """One for each requantise, and the accumulators themselves where others read them."""
+        requantizers = self._requantizers(node)
+        found = []
+        for use in requantizers:
+            scale = np.broadcast_to(self.graph.weight(use.operands[1]), held.shape)
+            target = self.fresh(use.result)
+            self.values[use.result.index] = target
+            table = RequantizeRow(
+                len(held),
+                use.int("zero_point"),
+                use.int("low"),
+                use.int("high"),
+                use.str("dtype") == "ui8",
+                held,
+                scale,
+            )
+            found.append(Epilogue(target, table, raw=False))
+        uses = self._uses.get(node.result.index, [])
+        if len(uses) > len(requantizers) or node.result.index in self._kept or not uses:
+            target = self.fresh(node.result)
+            self.values[node.result.index] = target
+            one = np.ones(held.shape, np.float32)
+            table = RequantizeRow(4 * len(held), 0, 0, 0, False, held, one)
+            found.append(Epilogue(target, table, raw=True))
+        return found
+
+    def _pass(self, node: Node) -> Pass:
+        sources = tuple(self.read(value) for value in node.operands[:2])
+        if node.kind in ("nn.relu", "quant.add"):
+            func, descriptors, target = self._elementwise(node, sources)
+        else:
+            func, descriptor = _window(node, sources[0])
+            descriptors, target = (descriptor,), self.fresh(node.result)
+        self.values[node.result.index] = target
+        rows = int(np.prod(target.physical)) // descriptors[0].channels
+        return Pass(node.name, node.kind, func, rows, sources, descriptors, target)
+
+    def _elementwise(
+        self, node: Node, sources: tuple[Placed, ...]
+    ) -> tuple[int, tuple[Descriptor, ...], Placed]:
+        """The result lies as the first operand does."""
+        first = sources[0]
+        if any(s.physical != first.physical or s.view != first.view for s in sources):
+            raise UnsupportedError("operands of different layouts")
+        buffer = self.fresh(node.result).buffer
+        target = Placed(buffer, first.physical, first.view, node.result.dtype)
+        if node.kind == "nn.relu":
+            high = 255 if first.flags else 127
+            return vector.CLAMP, (replace(flat(first), low=0, high=high),), target
+        a = replace(flat(first), **_ratios(node))
+        return vector.ADD, (a, flat(sources[1])), target
+
+
+def _ratios(node: Node) -> dict[str, float]:
+    """The constants of quant.add, each rounded to float32 as the operator says."""
+    y = np.float32(node.float("y_scale"))
+    ra, rb = np.float32(node.float("a_scale")) / y, np.float32(node.float("b_scale")) / y
+    zeros = ra * np.float32(node.int("a_zero_point")) + rb * np.float32(node.int("b_zero_point"))
+    offset = np.float32(node.int("y_zero_point")) - zeros
+    return {"p0": float(ra), "p1": float(rb), "p2": float(offset)}
+
+
+def _window(node: Node, x: Placed) -> tuple[int, Descriptor]:
+    """The instruction and the descriptor of a pooling operator."""
+    whole = image(x)
+    _, _, out_h, out_w = node.result.shape
+    if node.kind == "quant.global_average_pool":
+        size = np.float32(whole.height * whole.width)
+        y_scale = np.float32(node.float("y_scale"))
+        ratio = np.float32(node.float("x_scale")) / (y_scale * size)
+        return vector.GLOBAL_AVERAGE, replace(
+            whole,
+            kernel_h=whole.height,
+            kernel_w=whole.width,
+            zero_x=node.int("x_zero_point"),
+            zero_y=node.int("y_zero_point"),
+            p0=float(ratio),
+        )
+    (kh, kw), (sy, sx) = node.ints("kernel"), node.ints("strides")
+    top, left, _, _ = node.ints("pads")
+    window = replace(
+        whole,
+        kernel_h=kh,
+        kernel_w=kw,
+        out_h=out_h,
+        out_w=out_w,
+        stride_y=sy,
+        stride_x=sx,
+        pad_top=top,
+        pad_left=left,
+    )
+    if node.kind == "nn.max_pool2d":
+        dy, dx = node.ints("dilations")
+        return vector.MAX, replace(window, dilation_y=dy, dilation_x=dx)
+    counted = COUNT_PAD if node.int("count_include_pad") else 0
+    return vector.AVERAGE, replace(
+        window,
+        flags=window.flags | counted,
+        zero_x=node.int("x_zero_point"),
+        zero_y=node.int("y_zero_point"),
+        p0=float(np.float32(node.float("x_scale"))),
+        p1=float(np.float32(node.float("y_scale"))),
+    )

@@ -1,0 +1,114 @@
+"""The project's own text: ``model.mlir`` with its weights beside it in ``model.npz``.
+
+The text is MLIR's generic form, as every MLIR tool prints it; the archive holds one array per
+weight under its symbol, and no Python objects. A file without an archive is shape-only when it
+names weights.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tetrapla.frontend.names import safe
+from tetrapla.ir.errors import IRError, ModelError
+from tetrapla.ir.graph import Array
+from tetrapla.ir.module import Module
+
+SUFFIXES = (".mlir",)
+_LARGEST_TEXT_BYTES = 2**28  # assumed: a million operators take about 200 MB
+_LARGEST_WEIGHT_BYTES = 2**31
+
+
+def load(
+    path: str | Path,
+    dims: Mapping[str, int] | None = None,
+    batch: int = 1,
+    *,
+    shape_only: bool = False,
+) -> Module:
+    """Read a module; its shapes are static, so `dims` must be empty and `batch` is its own.
+
+    Raises:
+        ModelError: the file is missing, is not a module of the project, or its weights do not
+            fit the text.
+    """
+    path = Path(path)
+    if dims:
+        raise ModelError(f"{path}: has no symbolic dimension '{next(iter(dims))}'; drop --dim")
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; give the path of an .mlir file")
+    if path.stat().st_size > _LARGEST_TEXT_BYTES:
+        raise ModelError(f"{path}: must be at most {_LARGEST_TEXT_BYTES} bytes")
+    try:
+        text = path.read_text("utf-8")
+    except (UnicodeDecodeError, OSError) as error:
+        raise ModelError(f"{path}: must be UTF-8 text; it cannot be read") from error
+    store = path.with_suffix(".npz")
+    weights = {} if shape_only or not store.is_file() else _weights(store)
+    try:
+        module = Module.parse(text, weights, safe(path.stem))
+    except IRError as error:
+        raise ModelError(f"{path}: {error}") from None
+    if batch != 1 and all(value.shape[:1] != (batch,) for value in module.inputs.values()):
+        raise ModelError(f"{path}: has its own fixed batch; drop --batch {batch}")
+    return module
+
+
+def save(module: Module, path: str | Path) -> None:
+    """Write the text, and the weights beside it; each file appears whole or not at all."""
+    path = Path(path)
+    if module.weights:
+        _written(path.with_suffix(".npz"), lambda target: _save_weights(module, target))
+    _written(path, lambda target: target.write_text(module.text(), "utf-8"))
+
+
+def _save_weights(module: Module, target: Path) -> None:
+    arrays = {symbol: module.weights[symbol] for symbol in sorted(module.weights)}
+    # an archive entry is never named after an argument of savez
+    with target.open("wb") as file, zipfile.ZipFile(file, "w") as archive:
+        for symbol, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{symbol}.npy", (1980, 1, 1, 0, 0, 0))
+            with archive.open(entry, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
+
+
+def _written(path: Path, write: object) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        assert callable(write)
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _weights(path: Path) -> dict[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            for entry in archive.zip.infolist():
+                if entry.file_size > _LARGEST_WEIGHT_BYTES:
+                    raise ModelError(
+                        f"{path}: '{entry.filename}' must be at most "
+                        f"{_LARGEST_WEIGHT_BYTES} bytes, not {entry.file_size}"
+                    )
+            return {symbol: archive[symbol] for symbol in archive.files}
+    except ModelError:
+        raise
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        AttributeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise ModelError(
+            f"{path}: must be an .npz archive of the weights, but cannot be read; "
+            f"save the module again"
+        ) from error

@@ -1,0 +1,134 @@
+"""Where the exporter writes: nodes, initializers and the names of values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from tetrapla.frontend.names import Names
+from tetrapla.ir.errors import ModelError
+from tetrapla.ir.graph import Array, Graph, Node, Value
+
+# ONNX Runtime 1.20 reads these, and they have every operator that is written
+OPSET, IR_VERSION = 17, 8
+RUNTIME = "com.microsoft"
+
+TYPES: Mapping[str, int] = {
+    "f64": TensorProto.DOUBLE,
+    "f32": TensorProto.FLOAT,
+    "f16": TensorProto.FLOAT16,
+    "i8": TensorProto.INT8,
+    "ui8": TensorProto.UINT8,
+    "i32": TensorProto.INT32,
+    "i64": TensorProto.INT64,
+    "i1": TensorProto.BOOL,
+}
+
+
+class Writer:
+    """One ONNX graph in the making."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.uses = graph.uses()
+        self._nodes: list[object] = []
+        self._initializers: list[TensorProto] = []
+        self._names = Names()
+        self._values: dict[int, str] = {}
+        self._domains = {""}
+        for name, value in graph.inputs:
+            self._values[value.index] = self._reserved(name)
+        # an output that is an input, a weight or another output gets its own Identity
+        self._copies: list[tuple[str, Value]] = []
+        for name, value in graph.outputs:
+            if value.index in self._values or graph.is_weight(value):
+                self._copies.append((self._reserved(name), value))
+            else:
+                self._values[value.index] = self._reserved(name)
+
+    def _reserved(self, name: str) -> str:
+        given = self._names.fresh(name)
+        if given != name:
+            raise ModelError(
+                f"a name of an input or output must be unique and of letters, digits, '_' "
+                f"and '.', not '{name[:64]}'; rename it before exporting"
+            )
+        return given
+
+    def name(self, value: Value) -> str:
+        """The ONNX name of an operand; a constant is written when first asked for."""
+        if value.index not in self._values:
+            symbol = self.graph.constants[value.index]
+            self._values[value.index] = self.constant(self.graph.weight(value), symbol)
+        return self._values[value.index]
+
+    def names(self, values: Sequence[Value]) -> list[str]:
+        """The ONNX names of operands."""
+        return [self.name(value) for value in values]
+
+    def result(self, node: Node) -> str:
+        """The name of a node's result: the output's if it is one, else the layer's."""
+        index = node.result.index
+        if index not in self._values:
+            self._values[index] = self._names.fresh(node.name)
+        return self._values[index]
+
+    def fresh(self, name: str) -> str:
+        """A new name of an intermediate value."""
+        return self._names.fresh(name)
+
+    def constant(self, array: Array, name: str) -> str:
+        """An initializer; returns its name."""
+        fresh = self._names.fresh(name)
+        self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), fresh))
+        return fresh
+
+    def add(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        output: str,
+        attributes: Mapping[str, object] | None = None,
+        domain: str = "",
+    ) -> str:
+        """Append a node; returns its output."""
+        self._domains.add(domain)
+        made = helper.make_node(
+            op, inputs, [output], name=output, domain=domain, **dict(attributes or {})
+        )
+        self._nodes.append(made)
+        return output
+
+    def only_use(self, node: Node) -> Node | None:
+        """The one node that reads a result which is no output; None otherwise."""
+        index = node.result.index
+        if any(value.index == index for _, value in self.graph.outputs):
+            return None
+        readers = self.uses.get(index, [])
+        return readers[0] if len(readers) == 1 else None
+
+    def finish(self, name: str) -> bytes:
+        """The whole model, serialised without anything that depends on the machine."""
+        for copy, value in self._copies:
+            self.add("Identity", [self.name(value)], copy)
+        graph: GraphProto = helper.make_graph(
+            self._nodes,
+            name,
+            [_info(key, value) for key, value in self.graph.inputs],
+            [_info(key, value) for key, value in self.graph.outputs],
+            self._initializers,
+        )
+        versions = {"": OPSET, RUNTIME: 1}
+        opsets = [helper.make_opsetid(key, versions[key]) for key in sorted(self._domains)]
+        model: ModelProto = helper.make_model(
+            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="tetrapla"
+        )
+        if model.ByteSize() >= 2**31:
+            raise ModelError("an ONNX file must be below 2 GiB; the model is larger")
+        return bytes(model.SerializeToString(deterministic=True))
+
+
+def _info(name: str, value: Value) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, TYPES[value.dtype], list(value.shape))

@@ -1,0 +1,183 @@
+"""The range of every value over real data, read from the reference interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+
+from tetrapla.ir.errors import ModelError, RegistryError, nearest
+from tetrapla.ir.graph import Array
+from tetrapla.ir.interpret import intermediates, invocations
+from tetrapla.ir.module import Module
+
+METHODS = ("minmax", "percentile")
+# resolution of the percentile method: a cut lies within 1/2048 of the range (ONNX Runtime's
+# calibrater has as many bins)
+BINS = 2048
+
+Interval: TypeAlias = tuple[float, float]
+Progress: TypeAlias = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """The interval of each float32 value, by input's name and by node's name."""
+
+    inputs: Mapping[str, Interval] = field(default_factory=dict)
+    nodes: Mapping[str, Interval] = field(default_factory=dict)
+
+    def input(self, name: str) -> Interval:
+        """The interval of an input.
+
+        Raises:
+            ModelError: it was not calibrated.
+        """
+        return _known(self.inputs, "input", name)
+
+    def node(self, name: str) -> Interval:
+        """The interval of a node's result.
+
+        Raises:
+            ModelError: it was not calibrated.
+        """
+        return _known(self.nodes, "layer", name)
+
+
+def ranges(
+    module: Module,
+    inputs: Mapping[str, Array],
+    method: str = "minmax",
+    percentile_pct: float = 99.99,
+    progress: Progress | None = None,
+) -> Ranges:
+    """Run the module on calibration data and note each float32 value's interval.
+
+    Args:
+        module: with its weights.
+        inputs: arrays of shape (invocations, *static shape) by input name.
+        method: "minmax", or "percentile": the interval that holds `percentile_pct` of the
+            values, half of the rest cut off on either side, by a histogram of 2048 bins.
+        percentile_pct: in (0, 100]; used by "percentile" alone.
+        progress: called with 1 after each invocation of each sweep (percentile takes two).
+
+    Raises:
+        ModelError: the data is not finite, or of another shape, type or name than the inputs,
+            or makes a layer's result infinite or NaN.
+        RegistryError: there is no such method.
+    """
+    if method not in METHODS:
+        there = ", ".join(METHODS)
+        raise RegistryError(
+            f"no calibration method '{method}'{nearest(method, METHODS)}; there are: {there}"
+        )
+    if not 0 < percentile_pct <= 100:
+        raise ModelError(f"a calibration percentile must lie in (0, 100], not {percentile_pct}")
+    _check(module, inputs)
+    found = _extremes(module, inputs, progress)
+    if method == "percentile":
+        found = _percentiles(module, inputs, found, percentile_pct, progress)
+    named = {value.index: name for name, value in module.graph.inputs}
+    for node in module.graph.nodes:
+        named[node.result.index] = node.name
+    at_input = {value.index for _, value in module.graph.inputs}
+    by_input = {named[i]: interval for i, interval in found.items() if i in at_input}
+    by_node = {named[i]: interval for i, interval in found.items() if i not in at_input}
+    return Ranges(MappingProxyType(by_input), MappingProxyType(by_node))
+
+
+def _known(table: Mapping[str, Interval], what: str, name: str) -> Interval:
+    if name not in table:
+        raise ModelError(
+            f"{what} '{name}' must have a calibrated range and has none; "
+            "calibrate on the module that is quantised"
+        )
+    return table[name]
+
+
+def _check(module: Module, inputs: Mapping[str, Array]) -> None:
+    for name, value in module.graph.inputs:
+        array = inputs.get(name)
+        if array is None:
+            continue
+        if array.shape[1:] != value.shape or array.ndim != len(value.shape) + 1:
+            raise ModelError(
+                f"calibration data of input '{name}' must have shape (invocations, "
+                f"{', '.join(map(str, value.shape))}), not {array.shape}"
+            )
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            where = int(np.argwhere(~np.isfinite(array))[0][0])
+            raise ModelError(
+                f"calibration data of input '{name}' must be finite, not "
+                f"{array[where][~np.isfinite(array[where])].flat[0]} in sample {where}; "
+                "drop or mend that sample"
+            )
+    invocations(module, inputs)
+
+
+def _values(
+    module: Module, inputs: Mapping[str, Array], progress: Progress | None
+) -> Iterator[tuple[int, Array]]:
+    """Every float32 value of every invocation, by its index in the graph."""
+    graph = module.graph
+    nodes = [node for node in graph.nodes if node.result.dtype == "f32"]
+    for i in range(invocations(module, inputs)):
+        sample = {name: array[i] for name, array in inputs.items()}
+        found = intermediates(module, sample)
+        for name, value in graph.inputs:
+            if value.dtype == "f32":
+                yield value.index, sample[name]
+        for node in nodes:
+            yield node.result.index, found[node.name]
+        if progress is not None:
+            progress(1)
+
+
+def _extremes(
+    module: Module, inputs: Mapping[str, Array], progress: Progress | None
+) -> dict[int, Interval]:
+    found: dict[int, Interval] = {}
+    names = {node.result.index: node.name for node in module.graph.nodes}
+    for index, array in _values(module, inputs, progress):
+        if array.size == 0:
+            found.setdefault(index, (0.0, 0.0))
+            continue
+        low, high = float(array.min()), float(array.max())
+        if not np.isfinite(low) or not np.isfinite(high):
+            raise ModelError(
+                f"{names.get(index, 'an input')}: calibrated values must be finite, "
+                f"not {low}..{high}; mend the model's weights or the data"
+            )
+        past = found.get(index, (low, high))
+        found[index] = min(low, past[0]), max(high, past[1])
+    return found
+
+
+def _percentiles(
+    module: Module,
+    inputs: Mapping[str, Array],
+    extremes: Mapping[int, Interval],
+    percentile_pct: float,
+    progress: Progress | None,
+) -> dict[int, Interval]:
+    counts = {index: np.zeros(BINS, np.int64) for index in extremes}
+    for index, array in _values(module, inputs, progress):
+        counts[index] += np.histogram(
+            array.astype(np.float64), bins=BINS, range=extremes[index]
+        )[0]
+    return {i: _cut(counts[i], extremes[i], percentile_pct) for i in extremes}
+
+
+def _cut(counts: Array, extreme: Interval, percentile_pct: float) -> Interval:
+    """The interval between the bins where the tails' shares are used up."""
+    tail = (1 - percentile_pct / 100) / 2 * float(counts.sum())
+    low, high = extreme
+    step = (high - low) / BINS
+    below = int(np.searchsorted(np.cumsum(counts), tail, side="right"))
+    above = int(np.searchsorted(np.cumsum(counts[::-1]), tail, side="right"))
+    if below + above >= BINS:
+        return extreme
+    return low + below * step, high - above * step

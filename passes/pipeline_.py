@@ -1,0 +1,52 @@
+"""The two pipelines that backends start from: a fused float module, and an int8 one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tetrapla.ir.graph import Array
+from tetrapla.ir.module import Module
+from tetrapla.passes.calibrate_ import Progress, ranges
+from tetrapla.passes.eliminate_common import EliminateCommon
+from tetrapla.passes.eliminate_dead_code import EliminateDeadCode
+from tetrapla.passes.fold_batch_norm import FoldBatchNorm
+from tetrapla.passes.fold_constants import FoldConstants
+from tetrapla.passes.fuse_epilogue import FuseEpilogue
+from tetrapla.passes.pass_ import Pass, run
+from tetrapla.passes.quantize import Quantize
+
+CLEANING: tuple[Pass, ...] = (FoldConstants(), EliminateDeadCode(), EliminateCommon())
+# fusion runs twice: a bias must be on the convolution before batch normalisation is folded
+# into both, and a ReLU can follow only after
+CANONICAL: tuple[Pass, ...] = (*CLEANING, FuseEpilogue(), FoldBatchNorm(), FuseEpilogue())
+
+
+def canonical(module: Module) -> Module:
+    """The float module with constants folded and epilogues fused.
+
+    Raises:
+        TetraplaError: a pass refuses the module.
+    """
+    return run(module, CANONICAL)
+
+
+def int8(
+    module: Module,
+    calibration: Mapping[str, Array],
+    method: str = "minmax",
+    progress: Progress | None = None,
+) -> Module:
+    """The quantised form of the canonical module, calibrated on data.
+
+    Args:
+        module: float32.
+        calibration: arrays of shape (invocations, *static shape) by input name.
+        method: of `calibrate_.ranges`.
+        progress: called with 1 after each invocation.
+
+    Raises:
+        ModelError: the data does not fit the model, or numbers are not finite.
+    """
+    fused = canonical(module)
+    found = ranges(fused, calibration, method, progress=progress)
+    return run(fused, (Quantize(found), *CLEANING))

@@ -1,0 +1,124 @@
+"""The numbers of int8 quantisation: scales, zero points, integer weights and biases.
+
+Weights are symmetric in -127..127 per output channel, activations asymmetric in -128..127 per
+tensor over a range that includes zero, biases int32 at the scale of the products. All scales
+are binary32, because that is what the kernels multiply by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tetrapla.ir.errors import ModelError
+from tetrapla.ir.graph import Array
+
+LOW, HIGH = -128, 127
+# the smallest normal binary32: hardware multipliers have no subnormals
+SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+
+Scales = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Affine:
+    """How an int8 tensor is read: ``real = (q - zero_point) * scale``; scale is a binary32."""
+
+    scale: float
+    zero_point: int
+
+
+def affine(low: float, high: float) -> Affine:
+    """The reading of a tensor whose values lie in ``low..high``.
+
+    The range is widened to include zero, which so has an exact integer (padding and ReLU need
+    it): scale = f32((high - low) / 255), zero point = clip(rint(-128 - low / scale)). A tensor
+    of zeros has scale 1.
+    """
+    low, high = min(float(low), 0.0), max(float(high), 0.0)
+    scale = float(np.float32((high - low) / (HIGH - LOW)))
+    if scale < SMALLEST_SCALE:
+        scale = 1.0
+    zero_point = int(np.clip(np.rint(LOW - low / scale), LOW, HIGH))
+    return Affine(scale, zero_point)
+
+
+def weight_scales(
+    weights: Array, axis: int | None, least: NDArray[Any] | float = 0.0
+) -> Scales:
+    """``max|w| / 127`` per index of `axis` (or one for the whole tensor); 1 where all are zero.
+
+    Args:
+        weights: finite floats.
+        axis: of the output channels.
+        least: where the quotient is smaller, this takes its place (see `least_scales`).
+    """
+    others = tuple(i for i in range(weights.ndim) if i != axis)
+    tops = np.abs(weights.astype(np.float32)).max(axis=others, initial=0).reshape(-1)
+    scales = tops / np.float32(HIGH)
+    raised = np.maximum(scales, np.asarray(least, np.float64).astype(np.float32))
+    return np.where(tops == 0, np.float32(1), raised).astype(np.float32)
+
+
+def least_scales(bias: Array | None, x_scale: float, y_scale: float) -> NDArray[np.float64]:
+    """Below which weight scales are of no use.
+
+    A channel whose weights are almost zero would have a bias beyond int32: its scale is raised
+    until the bias is at most 2^30, as ONNX Runtime's quantiser does. And a channel that moves
+    the result by less than 2^-29 of a step (2^31 products of 2^-60) keeps a normal multiplier.
+    """
+    held = np.zeros(1) if bias is None else np.abs(bias.astype(np.float64))
+    return np.maximum(held / (x_scale * 2.0**30), y_scale / x_scale * 2.0**-60)
+
+
+def integer_weights(weights: Array, scales: Scales, axis: int | None) -> NDArray[np.int8]:
+    """``clip(rint(w / scale), -127, 127)``."""
+    shape = [1] * weights.ndim
+    if axis is not None:
+        shape[axis] = -1
+    steps = np.rint(weights.astype(np.float32) / scales.reshape(shape))
+    integers: NDArray[np.int8] = np.clip(steps, -HIGH, HIGH).astype(np.int8)
+    return integers
+
+
+def integer_bias(layer: str, bias: Array, products: Scales) -> NDArray[np.int32]:
+    """``rint(b / (x_scale * w_scale))``.
+
+    Args:
+        layer: for the message.
+        bias: floats, one per channel.
+        products: the scale of the accumulators, one or one per channel.
+
+    Raises:
+        ModelError: a value does not fit int32 (or is not finite).
+    """
+    with np.errstate(all="ignore"):
+        steps = np.rint(bias.astype(np.float64) / products.astype(np.float64))
+    fits = np.abs(steps) < 2**31
+    if not fits.all():
+        value = bias[~fits][0]
+        raise ModelError(
+            f"{layer}: a bias must fit int32 in steps of its accumulator's scale, not {value}; "
+            "calibrate on data that the layer's input really sees"
+        )
+    return steps.astype(np.int32)
+
+
+def multipliers(layer: str, products: Scales, y_scale: float) -> Scales:
+    """``f32(f32(x_scale * w_scale) / y_scale)``, from accumulator to result.
+
+    Raises:
+        ModelError: one is not a normal positive binary32.
+    """
+    with np.errstate(all="ignore"):
+        found = products / np.float32(y_scale)
+    usable = np.isfinite(found) & (found >= SMALLEST_SCALE)
+    if not usable.all():
+        raise ModelError(
+            f"{layer}: a requantisation multiplier must be a normal binary32, "
+            f"not {found[~usable][0]}; rescale the layer's weights"
+        )
+    return found
