@@ -1,7 +1,9 @@
 """Train the two example networks and write them as ONNX, together with the digits they saw.
 
     pip install tetrapla[train]
-    python examples/train_digits.py            # writes *.onnx beside itself and into tetrapla/data/
+    python examples/train_digits.py
+
+writes the files beside itself and into ``tetrapla/data/``.
 
 The 1,797 8x8 digits come from scikit-learn (UCI Optical Recognition of Handwritten Digits);
 the split is ``train_test_split(test_size=0.25, random_state=0, stratify=y)``. Seeds are fixed
@@ -13,7 +15,6 @@ decays them: the networks are meant to survive eight bits and noisy analog weigh
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -89,12 +90,12 @@ def shifted(x: Tensor, generator: torch.Generator) -> Tensor:
     padded = nn.functional.pad(x, (1, 1, 1, 1))
     offsets = torch.randint(0, 3, (len(x), 2), generator=generator)
     offsets[torch.rand(len(x), generator=generator) < 0.5] = 1
-    moved = [image[:, i : i + 8, j : j + 8] for image, (i, j) in zip(padded, offsets.tolist())]
-    return torch.stack(moved)
+    pairs = zip(padded, offsets.tolist(), strict=True)
+    return torch.stack([image[:, i : i + 8, j : j + 8] for image, (i, j) in pairs])
 
 
 def trained(net: nn.Module, x: Tensor, y: Tensor, epochs: int, noise_frac: float) -> nn.Module:
-    """Adam with a cosine rate; each step sees the weights times ``1 + noise_frac * N(0, 1)``."""
+    """AdamW with a cosine rate; a step sees the weights times ``1 + noise_frac * N(0, 1)``."""
     generator = torch.Generator().manual_seed(1)
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-2)
     steps = epochs * (len(x) // BATCH)
@@ -162,20 +163,16 @@ def mlp_onnx(net: nn.Module) -> onnx.ModelProto:
 def cnn_onnx(net: nn.Module) -> onnx.ModelProto:
     """Conv, BatchNormalization, Relu twice, Conv, Relu; the poolings; Gemm."""
     w = _Writer(net)
-    conv: Callable[..., str] = (
-        lambda *inputs: w.add(  # noqa: E731
-            "Conv", inputs[0], *inputs[1:], kernel_shape=[3, 3], pads=[1, 1, 1, 1]
-        )
-    )
+    window = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
     x = "image"
     for i in ("1", "2"):
-        x = conv(f"conv{i}", x, w.weight(f"conv{i}.weight"))
+        x = w.add("Conv", f"conv{i}", x, w.weight(f"conv{i}.weight"), **window)
         keys = ("weight", "bias", "running_mean", "running_var")
         statistics = [w.weight(f"bn{i}.{key}") for key in keys]
         x = w.add("BatchNormalization", f"bn{i}", x, *statistics, epsilon=1e-5)
         x = w.add("Relu", f"relu{i}", x)
     x = w.add("MaxPool", "pool1", x, kernel_shape=[2, 2], strides=[2, 2])
-    x = conv("conv3", x, w.weight("conv3.weight"), w.weight("conv3.bias"))
+    x = w.add("Conv", "conv3", x, w.weight("conv3.weight"), w.weight("conv3.bias"), **window)
     x = w.add("Relu", "relu3", x)
     x = w.add("MaxPool", "pool2", x, kernel_shape=[2, 2], strides=[2, 2])
     x = w.add("Flatten", "flatten", x, axis=1)

@@ -7,10 +7,9 @@ names weights.
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from tetrapla.ir.module import Module
 SUFFIXES = (".mlir",)
 _LARGEST_TEXT_BYTES = 2**28  # assumed: a million operators take about 200 MB
 _LARGEST_WEIGHT_BYTES = 2**31
+_BROKEN = (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 def load(
@@ -78,12 +78,11 @@ def _save_weights(module: Module, target: Path) -> None:
                 np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
 
 
-def _written(path: Path, write: object) -> None:
+def _written(path: Path, write: Callable[[Path], object]) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
-        assert callable(write)
         write(partial)
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 

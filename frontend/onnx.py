@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
 
 from tetrapla.frontend.names import safe, shown
 from tetrapla.frontend.onnx_graph import Importer
@@ -90,7 +89,7 @@ def _parsed(path: Path) -> onnx.ModelProto:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
-    except (DecodeError, RuntimeError, ValueError):
+    except Exception:  # protobuf's own error type differs between its implementations
         raise ModelError(
             f"{path}: must be an ONNX model, but its {size} bytes are not a complete protobuf "
             f"message; export or download it again"
@@ -111,7 +110,8 @@ def _check_header(model: onnx.ModelProto) -> int:
         domain = "" if entry.domain == "ai.onnx" else entry.domain
         if domain in versions:
             raise ModelError(
-                f"opset_import must name the domain {shown(domain or 'ai.onnx')} once, not twice"
+                f"opset_import must name the domain {shown(domain or 'ai.onnx')} once, "
+                f"not twice"
             )
         versions[domain] = entry.version
     if "" not in versions:

@@ -113,7 +113,8 @@ class Dimensions:
 
 
 def _dims(info: ValueInfoProto) -> Sequence[TensorShapeProto.Dimension]:
-    return info.type.tensor_type.shape.dim
+    dims: Sequence[TensorShapeProto.Dimension] = info.type.tensor_type.shape.dim
+    return dims
 
 
 def _symbols(inputs: Sequence[ValueInfoProto]) -> dict[str, None]:

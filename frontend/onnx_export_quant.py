@@ -119,8 +119,8 @@ def _matmul(node: Node, writer: Writer) -> None:
 
 
 def _reshaped(writer: Writer, name: str, shape: tuple[int, ...], layer: str) -> str:
-    constant = writer.constant(np.array(shape, np.int64), f"{layer}_image_shape")
-    return writer.add("Reshape", [name, constant], writer.fresh(f"{layer}_image"))
+    constant = writer.constant(np.array(shape, np.int64), f"{layer}_shape")
+    return writer.add("Reshape", [name, constant], writer.fresh(f"{layer}_reshaped"))
 
 
 def _qlinear(
@@ -138,7 +138,7 @@ def _qlinear(
     scale = writer.graph.weight(follower.operands[1])
     symbol = writer.graph.constants[follower.operands[1].index]
     shape = () if scale.size == 1 else scale.shape
-    one = writer.constant(np.float32(1), f"{node.name}_one")
+    one = writer.constant(_f32(1), f"{node.name}_one")
     dtype = follower.str("dtype")
     names = [
         x,
@@ -182,10 +182,10 @@ def _accumulate(node: Node, writer: Writer, op: str, attributes: Mapping[str, ob
         writer.add(op, [x, w, *points], writer.result(node), attributes)
         return
     product = writer.add(op, [x, w, *points], writer.fresh(f"{node.name}_product"), attributes)
-    bias = writer.graph.weight(node.operands[2])
-    column = bias.reshape(-1, 1, 1) if node.kind == "quant.conv2d" else bias
-    added = writer.constant(column, writer.graph.constants[node.operands[2].index])
-    writer.add("Add", [product, added], writer.result(node))
+    bias = writer.name(node.operands[2])
+    if node.kind == "quant.conv2d":
+        bias = _reshaped(writer, bias, (-1, 1, 1), f"{node.name}_bias")
+    writer.add("Add", [product, bias], writer.result(node))
 
 
 def _requantize(node: Node, writer: Writer) -> None:

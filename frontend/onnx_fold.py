@@ -188,3 +188,4 @@ FOLDS: dict[str, Fold] = {
     "Where": _where,
     "Expand": _expand,
 }
+FOLDABLE = frozenset({"Shape", "Size", *FOLDS, *_INTEGER_ARITHMETIC})

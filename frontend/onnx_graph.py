@@ -14,7 +14,7 @@ from onnx import GraphProto, NodeProto, TypeProto, ValueInfoProto, defs
 from tetrapla.frontend import onnx_ops, onnx_quant, onnx_tensors
 from tetrapla.frontend.names import Names, shown
 from tetrapla.frontend.onnx_dims import Dimensions
-from tetrapla.frontend.onnx_fold import FOLDS, folded
+from tetrapla.frontend.onnx_fold import FOLDABLE, folded
 from tetrapla.frontend.onnx_node import (
     Constant,
     OnnxNode,
@@ -127,9 +127,7 @@ class Importer:
         title = f"{domain}::{proto.op_type}" if domain else proto.op_type
         title = shown(title)[1:-1]
         translate = self._translator(domain, proto.op_type)
-        foldable = domain == "" and (
-            proto.op_type in ("Shape", "Size") or proto.op_type in FOLDS
-        )
+        foldable = domain == "" and proto.op_type in FOLDABLE
         if translate is None and not foldable:
             self._refuse(title, proto, label)
             return None

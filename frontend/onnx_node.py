@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from onnx import AttributeProto, NodeProto, TensorProto, defs
@@ -19,6 +19,9 @@ from tetrapla.ir.graph import DTYPES, Array, Attribute, Value
 OnnxAttribute: TypeAlias = (
     "int | float | str | tuple[int, ...] | tuple[float, ...] | TensorProto"
 )
+
+
+Ints: TypeAlias = tuple[int, ...]
 
 
 class Refusal(Exception):  # noqa: N818  a refusal is collected, not an error of its own
@@ -58,7 +61,7 @@ Operand: TypeAlias = Value | Constant
 
 @dataclass(frozen=True)
 class OnnxNode:
-    """One node: `operands` are resolved (None where absent), attributes have their schema's type.
+    """One node with operands resolved (None where absent) and attributes of the schema's type.
 
     Attributes:
         label: the layer's name, safe and unique.
@@ -83,25 +86,7 @@ class OnnxNode:
         """An operand that may be absent."""
         return self.operands[index] if index < len(self.operands) else None
 
-    def int(self, key: str, default: int) -> int:
-        """An integer attribute."""
-        found = self.attributes.get(key, default)
-        assert isinstance(found, int)
-        return found
-
-    def float(self, key: str, default: float) -> float:
-        """A float attribute."""
-        found = self.attributes.get(key, default)
-        assert isinstance(found, (int, float))
-        return float(found)
-
-    def str(self, key: str, default: str) -> str:
-        """A string attribute."""
-        found = self.attributes.get(key, default)
-        assert isinstance(found, str)
-        return found
-
-    def ints(self, key: str, default: Sequence[int]) -> tuple[int, ...]:
+    def ints(self, key: str, default: Ints) -> Ints:
         """An attribute of integers; its length must be the default's."""
         found = self.attributes.get(key, tuple(default))
         assert isinstance(found, tuple)
@@ -109,11 +94,29 @@ class OnnxNode:
             raise ModelError(f"{key} must hold {len(default)} numbers, not {len(found)}")
         return tuple(int(item) for item in found)
 
-    def all_ints(self, key: str) -> tuple[int, ...] | None:
+    def all_ints(self, key: str) -> Ints | None:
         """An attribute of any number of integers, or None."""
         found = self.attributes.get(key)
         assert found is None or isinstance(found, tuple)
         return None if found is None else tuple(int(item) for item in found)
+
+    def float(self, key: str, default: float) -> float:
+        """A float attribute."""
+        found = self.attributes.get(key, default)
+        assert isinstance(found, (int, float))
+        return float(found)
+
+    def int(self, key: str, default: int) -> int:
+        """An integer attribute."""
+        found = self.attributes.get(key, default)
+        assert isinstance(found, int)
+        return found
+
+    def str(self, key: str, default: str) -> str:
+        """A string attribute."""
+        found = self.attributes.get(key, default)
+        assert isinstance(found, str)
+        return found
 
 
 class Scope:
@@ -217,7 +220,8 @@ def attributes_of(
     Raises:
         ModelError: an attribute is unknown, given twice, of another type, or missing.
     """
-    types = {k: v.type.name for k, v in schema.attributes.items()} if schema else dict(known)
+    described: Mapping[str, Any] = schema.attributes if schema else {}
+    types = {**known, **{name: form.type.name for name, form in described.items()}}
     found: dict[str, OnnxAttribute] = {}
     for attribute in node.attribute:
         name = attribute.name
@@ -231,8 +235,8 @@ def attributes_of(
                 f"attribute {shown(name)} must be of type {types[name]}, not {held}"
             )
         found[name] = _plain(attribute)
-    for name, described in schema.attributes.items() if schema else ():
-        if described.required and name not in found:
+    for name, form in described.items():
+        if form.required and name not in found:
             raise ModelError(f"{node.op_type} needs the attribute '{name}', which is absent")
     return found
 

@@ -22,7 +22,7 @@ from tetrapla.frontend.onnx_node import (
 )
 from tetrapla.frontend.onnx_window import average_window, convolution
 from tetrapla.ir.errors import ModelError
-from tetrapla.ir.graph import Array
+from tetrapla.ir.graph import Array, Attribute
 
 OPERATORS: dict[tuple[str, str], Translate] = {}
 RUNTIME = "com.microsoft"  # ONNX Runtime's own domain
@@ -72,7 +72,11 @@ def _quantize_linear(node: OnnxNode, scope: Scope) -> Operand:
         shifted = np.clip(steps.astype(np.float64) + _zero_point(node, 2), low, high)
         kind = np.int8 if dtype == "i8" else np.uint8
         return x.made(lambda _: shifted.astype(kind), "_quantized")
-    attributes = {"zero_point": _zero_point(node, 2), "axis": axis, "dtype": dtype}
+    attributes: dict[str, Attribute] = {
+        "zero_point": _zero_point(node, 2),
+        "axis": axis,
+        "dtype": dtype,
+    }
     return scope.op("quant.quantize", [x, _weight(node, scale)], attributes, node.label)
 
 
@@ -101,7 +105,7 @@ def _dequantize_linear(node: OnnxNode, scope: Scope) -> Operand:
 @translates("QLinearConv")
 def _qlinear_conv(node: OnnxNode, scope: Scope) -> Operand:
     x, w = node.operand(0), node.operand(3)
-    attributes = {
+    attributes: dict[str, Attribute] = {
         **convolution(node, x, w),
         "x_zero_point": _zero_point(node, 2),
         "w_zero_point": _zero_point(node, 5),
@@ -125,7 +129,7 @@ def _qlinear_matmul(node: OnnxNode, scope: Scope) -> Operand:
 
 @translates("QLinearAdd", RUNTIME)
 def _qlinear_add(node: OnnxNode, scope: Scope) -> Operand:
-    attributes: dict[str, int | float | str | tuple[int, ...]] = {}
+    attributes: dict[str, Attribute] = {}
     for name, index in (("a", 1), ("b", 4), ("y", 6)):
         attributes[f"{name}_scale"] = _scale(node, index)
         attributes[f"{name}_zero_point"] = _zero_point(node, index + 1)
@@ -164,7 +168,7 @@ def _requantize(
     if dtype not in _RANGES:
         raise Refusal("only to int8 or uint8")
     low, high = _RANGES[dtype]
-    attributes = {
+    attributes: dict[str, Attribute] = {
         "zero_point": _zero_point(node, zero_index),
         "low": low,
         "high": high,
@@ -200,12 +204,11 @@ def _scales(node: OnnxNode, index: int) -> Array:
         raise Refusal("only with float32 scales")
     if scale.ndim > 1:
         raise ModelError(f"a scale must be a number or a list, not shape {list(scale.shape)}")
-    bad = scale[~(np.isfinite(scale) & (scale > 0))] if scale.ndim else scale.reshape(1)
-    if scale.ndim == 0:
-        bad = bad[~(np.isfinite(bad) & (bad > 0))]
+    scale = scale.reshape(-1)
+    bad = scale[~(np.isfinite(scale) & (scale > 0))]
     if bad.size:
         raise ModelError(f"a scale must be positive and finite, not {bad[0]}")
-    return scale.reshape(-1)
+    return scale
 
 
 def _zero_point(node: OnnxNode, index: int) -> int:

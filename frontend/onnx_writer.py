@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+)
 
 from tetrapla.frontend.names import Names
 from tetrapla.ir.errors import ModelError
@@ -33,7 +42,7 @@ class Writer:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.uses = graph.uses()
-        self._nodes: list[object] = []
+        self._nodes: list[NodeProto] = []
         self._initializers: list[TensorProto] = []
         self._names = Names()
         self._values: dict[int, str] = {}
@@ -82,7 +91,7 @@ class Writer:
     def constant(self, array: Array, name: str) -> str:
         """An initializer; returns its name."""
         fresh = self._names.fresh(name)
-        self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), fresh))
+        self._initializers.append(numpy_helper.from_array(np.asarray(array, order="C"), fresh))
         return fresh
 
     def add(
@@ -90,7 +99,7 @@ class Writer:
         op: str,
         inputs: Sequence[str],
         output: str,
-        attributes: Mapping[str, object] | None = None,
+        attributes: Mapping[str, Any] | None = None,
         domain: str = "",
     ) -> str:
         """Append a node; returns its output."""

@@ -8,7 +8,16 @@ from typing import Any, Final
 from tetrapla.ir.errors import SpecError, nearest
 from tetrapla.simulators.schema_ import KeyPath, aliases, models_at
 from tetrapla.simulators.units_ import is_quantity, split
-from tetrapla.simulators.yaml_ import Mapping, Place, Scalar, Sequence, Tree, kind_of, leaf
+from tetrapla.simulators.yaml_ import (
+    Mapping,
+    Place,
+    Scalar,
+    Sequence,
+    Tree,
+    kind_of,
+    leaf,
+    shortened,
+)
 
 ASSUMED: Final = "assumed"
 USER: Final = "user"
@@ -95,9 +104,7 @@ def override(tree: Mapping, text: str, model: Any, errors: list[str]) -> None:
     section, key = home
     old = section.entries.get(key)
     if old is not None and not is_leaf(old):
-        errors.append(
-            f"{place} must name a value, not {kind_of(old)}; set its fields one by one"
-        )
+        errors.append(f"{place} must name a value, not {kind_of(old)}; set its own fields")
         return
     try:
         section.entries[key] = leaf(value.strip(), place)
@@ -149,13 +156,13 @@ def _sourced(tree: Mapping, path: KeyPath, found: list[Leaf], errors: list[str])
     for key in tree.entries:
         if key not in _LEAF_KEYS:
             hint = nearest(key, _LEAF_KEYS) or f"; it can have: {', '.join(_LEAF_KEYS)}"
-            errors.append(f"{tree.keys[key]}: {thing} has no key '{key}'{hint}")
+            errors.append(f"{tree.keys[key]}: {thing} has no key '{shortened(key)}'{hint}")
     source, grade = _text(tree, "source", thing, errors), _text(tree, "grade", thing, errors)
     if grade not in ("", *GRADES):
         hint = nearest(grade, GRADES)
         errors.append(
             f"{tree.keys['grade']}: {thing}.grade must be {', '.join(GRADES[:-1])} or "
-            f"{GRADES[-1]}, not '{grade}'{hint}"
+            f"{GRADES[-1]}, not '{shortened(grade)}'{hint}"
         )
     value = tree.entries["value"]
     if isinstance(value, Mapping):

@@ -71,7 +71,7 @@ def foreign_names(tree: Tree, model: Any, shown: str, path: KeyPath = ()) -> lis
         meant = next(named, None)
         if meant is not None and not any(key in aliases(one) for one in models):
             thing = dotted(path) or "the file"
-            text = f"{thing} has no key '{key}'; did you mean '{meant}'?"
+            text = f"{thing} has no key '{shortened(key)}'; did you mean '{meant}'?"
             found.append(_at(tree.keys[key], text, shown))
         found += foreign_names(item, model, shown, (*path, key))
     return found
@@ -141,7 +141,7 @@ def _sentence(error: Any, path: KeyPath, tree: Mapping, model: Any) -> str:
     override = not _place(tree, path).line
     rule, way_out = _rule(error, unit_at(model, path))
     if error["loc"] and error["loc"][-1] == "[key]":
-        value = repr(str(path[-1]))
+        value = f"'{shortened(str(path[-1]))}'"
     else:
         value = _shown(here)
     thing = "" if override else (dotted(path) or "the file") + " "
@@ -180,5 +180,5 @@ def _shown(tree: Tree | None) -> str:
     if value is None:
         return "null"
     if isinstance(value, str) and not is_quantity(value):
-        return repr(shortened(value))
+        return f"'{shortened(value)}'"
     return shortened(tree.text)

@@ -47,14 +47,13 @@ Action = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$"
 Cost: TypeAlias = dict[Action, Picojoules | None]  # a price is null where no source gives one
 
 
-class Section(BaseModel):
+class Section(BaseModel, frozen=True):
     """A group of fields; the YAML key of a field is its alias, without the unit.
 
     A validator that raises `ValueError` words the whole sentence: ``array.rows must be …``.
     """
 
     model_config = ConfigDict(
-        frozen=True,
         extra="forbid",
         populate_by_name=True,
         allow_inf_nan=False,
@@ -153,9 +152,9 @@ def chips() -> dict[str, Path]:
 def locate(source: str | Path) -> tuple[Path, str]:
     """Return the file of a chip, and its name in messages."""
     known = chips()
-    if isinstance(source, str) and source in known:
-        return known[source], known[source].name
-    path = Path(source)
+    path = known[source] if isinstance(source, str) and source in known else Path(source)
+    if path in known.values():
+        return path, path.name
     if isinstance(source, Path) or path.suffix in (".yaml", ".yml") or path.is_file():
         return path, str(source)
     hint = nearest(source, known) or f"; there are: {', '.join(known) or 'none'}"

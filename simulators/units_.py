@@ -42,10 +42,12 @@ class Unit:
             raise _error("must be a number with a unit", f"write '64 {self.usual}'")
         if isinstance(raw, str):
             return self._number(raw)
+        if not isfinite(raw):
+            raise _error("must be finite")
         if info.context and info.context.get(FROM_YAML):
             raise _error("needs a unit", f"write '{raw} {self.usual}'")
-        if not isfinite(raw) or (self.whole and raw != int(raw)):
-            raise _error("must be a whole number" if self.whole else "must be finite")
+        if self.whole and raw != int(raw):
+            raise _error("must be a whole number")
         return int(raw) if self.whole else float(raw)
 
     def _number(self, text: str) -> float | int:
@@ -54,9 +56,7 @@ class Unit:
             raise _error("must be a number with a unit", f"write '64 {self.usual}'")
         digits, symbol = match.groups()
         if symbol not in self.factors:
-            units = ", ".join(self.factors)
-            way_out = nearest(symbol, self.factors).removeprefix("; ")
-            raise _error(f"must be in {self.base}", way_out or f"the units are: {units}")
+            raise _error(f"must be in {self.base}", self._meant(symbol))
         # decimals, so that 0.3 pJ is the float nearest to 0.3 and not to 3 * 0.1
         try:
             exact = Decimal(digits) * self.factors[symbol]
@@ -68,6 +68,13 @@ class Unit:
         if self.whole and exact != int(exact):
             raise _error(f"must be a whole number of {self.base}")
         return int(exact) if self.whole else value
+
+    def _meant(self, symbol: str) -> str:
+        # KB is not near kB by letters alone
+        alike = [unit for unit in self.factors if unit.lower() == symbol.lower()]
+        hint = f"did you mean '{alike[0]}'?" if alike else ""
+        hint = hint or nearest(symbol, self.factors).removeprefix("; ")
+        return hint or f"the units are: {', '.join(self.factors)}"
 
 
 _MOST = 1e30
@@ -147,11 +154,11 @@ OHMS = Unit("ohm", _si("ohm", "1munkMG"), "ohm")
 FARADS = Unit("F", _si("F", "1munpf"), "fF")
 KELVIN = Unit("K", {"K": Decimal(1)}, "K")
 
-_UNITS: tuple[Unit, ...] = (
+UNITS: tuple[Unit, ...] = (
     *(HERTZ, BYTES, BITS, SECONDS, PICOJOULES, WATTS, SQUARE_MILLIMETRES, NANOMETRES),
     *(BYTES_PER_SECOND, OPERATIONS_PER_SECOND, VOLTS, AMPERES, SIEMENS, OHMS, FARADS, KELVIN),
 )
-_SYMBOLS = frozenset(symbol for unit in _UNITS for symbol in unit.factors) | {"%"}
+_SYMBOLS = frozenset(symbol for unit in UNITS for symbol in unit.factors) | {"%"}
 
 _NOT_NEGATIVE = Field(ge=0)
 Count = Annotated[int, BeforeValidator(_whole), _NOT_NEGATIVE]

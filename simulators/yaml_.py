@@ -147,21 +147,30 @@ def kind_of(tree: Tree | None) -> str:
         case Sequence():
             return "a list"
         case Scalar():
-            return repr(shortened(tree.text))
+            return f"'{shortened(tree.text)}'"
         case None:
             return "nothing"
 
 
 def shortened(text: str) -> str:
-    """Return text that fits a message."""
+    """Return text that fits a message; what does not print (a terminal's escapes) is a dot."""
+    text = "".join(letter if letter.isprintable() else "." for letter in text[:41])
     return text if len(text) <= 40 else text[:37] + "..."
 
 
 def leaf(text: str, place: Place) -> Scalar | Sequence:
     """Return a value given on the command line: a scalar, or a list in brackets."""
-    tree = read_text("value: " + text, place.name).entries["value"]
+    try:
+        top = read_text("value: " + text, place.name)
+    except SpecError as error:
+        # line and column of a command line help nobody
+        message = re.sub(r"^:\d+:\d+", "", str(error).removeprefix(place.name))
+        raise SpecError(place.name + message.replace("the file", "its value")) from None
+    tree = top.entries["value"]
+    if len(top.entries) > 1:
+        raise SpecError(f"{place} needs one value, not several lines; use --set for each")
     if isinstance(tree, Mapping):
-        raise SpecError(f"{place} needs a value, not a section; set its fields one by one")
+        raise SpecError(f"{place} needs a value, not a section; set its own fields")
     return _placed(tree, place)
 
 
@@ -206,16 +215,20 @@ class _Builder:
                 raise SpecError(f"{place}: the file must hold one document, not several")
         if isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None:
             raise SpecError(
-                f"{place}: a chip must not use anchors and aliases, not '{event.anchor}'; "
+                f"{place}: a chip must do without anchors and aliases, not use "
+                f"'{shortened(event.anchor)}'; "
                 "write the value out"
             )
         if getattr(event, "tag", None) is not None:
             raise SpecError(
-                f"{place}: a chip must not use tags, not {shortened(str(event.tag))!r}; "
+                f"{place}: a chip must do without tags, not use "
+                f"'{shortened(str(event.tag))}'; "
                 "write the plain value"
             )
 
     def _scalar(self, scalar: Scalar) -> None:
+        if any("\ud800" <= letter <= "\udfff" for letter in scalar.text):
+            raise SpecError(f"{scalar.place}: text must be Unicode, not half a surrogate")
         if self.stack and isinstance(self.stack[-1], Mapping) and self.pending[-1] is None:
             self.pending[-1] = (scalar.text, scalar.place)
         else:
@@ -223,7 +236,7 @@ class _Builder:
 
     def _open(self, tree: Sequence | Mapping) -> None:
         if len(self.stack) == _DEPTH:
-            raise SpecError(f"{tree.place}: a chip must nest at most {_DEPTH} levels deep")
+            raise SpecError(f"{tree.place}: a chip must nest at most {_DEPTH} deep, not deeper")
         if self.stack and isinstance(self.stack[-1], Mapping) and self.pending[-1] is None:
             raise SpecError(f"{tree.place}: a key must be text, not {kind_of(tree)}")
         self._add(tree)

@@ -69,9 +69,8 @@ def write_all(contents: Mapping[Path, str | bytes]) -> None:
     except OSError as error:
         for name, _ in written:
             Path(name).unlink(missing_ok=True)
-        raise ModelError(
-            f"output '{error.filename}' cannot be written: {error.strerror}"
-        ) from None
+        where, why = error.filename, error.strerror
+        raise ModelError(f"output '{where}' cannot be written: {why}") from None
 
 
 def _check_place(path: Path) -> None:

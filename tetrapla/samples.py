@@ -92,11 +92,9 @@ def batch_of(module: Module) -> int:
 
 
 def _has_labels(source: str) -> bool:
-    return (
-        source in BUNDLED
-        or not source.endswith(".npz")
-        or {"x", "y"} <= set(load_inputs(source))
-    )
+    if source in BUNDLED or not source.endswith(".npz"):
+        return True
+    return {"x", "y"} <= set(load_inputs(source))
 
 
 def _labelled(module: Module, source: str) -> Samples:
@@ -108,7 +106,8 @@ def _labelled(module: Module, source: str) -> Samples:
         )
     data = load_data(source)
     ((name, value),) = module.graph.inputs
-    batch = batch_of(module)
+    whole = prod(data.x.shape[1:]) == prod(value.shape)  # a sample is an invocation
+    batch = 1 if whole else batch_of(module)
     train = data.train[:CALIBRATION_SAMPLES]
     inputs, warnings = _grouped(name, data.x[data.test], value, batch, source)
     count = len(inputs) * batch
@@ -173,7 +172,6 @@ def _grouped(
         raise ModelError(
             f"{source}: '{name}' must have at least {batch} samples, not {len(array)}"
         )
-    warnings = (
-        (f"{left} samples left out: they do not fill a batch of {batch}",) if left else ()
-    )
+    warning = f"{left} samples left out: they do not fill a batch of {batch}"
+    warnings = (warning,) if left else ()
     return np.ascontiguousarray(kept.astype(DTYPES[value.dtype], copy=False)), warnings

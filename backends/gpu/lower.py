@@ -1,10 +1,9 @@
 """Module to plan: one kernel per product, pool, softmax or sum, with what follows fused in.
 
-    before   c = nn.conv2d(x, @w, @b) {activation = "relu"}     after   conv: c = Conv(x, w) | Bias | Relu
-             f = nn.reshape(c)                                          (no kernel: f is c)
-
-    before   a = quant.conv2d(q, @w, @b)                        after   conv: r = Conv(q, w) | Bias
-             r = quant.requantize(a, @s)                                       | Requantize
+    before   a = quant.conv2d(q, @w, @b)       after   conv: r = Conv(q, w) | Bias | Requantize
+             r = quant.requantize(a, @s)               fc: a = MatMul(r, v)
+             f = nn.reshape(r)
+             a = quant.matmul(f, @v)
 
 A value is stored once, in the plan's format; a reshape, and a transpose that keeps the order
 of the axes longer than one, are the same buffer read with other extents.
@@ -13,36 +12,20 @@ of the axes longer than one, are the same buffer read with other extents.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from tetrapla.backends.gpu.kernels import HEADS, Plan
-from tetrapla.backends.gpu.views import roots
+from tetrapla.backends.gpu.bound import INEXACT
+from tetrapla.backends.gpu.heads import HEADS
+from tetrapla.backends.gpu.plan import VIEWS, Plan
+from tetrapla.backends.gpu.steps import joined
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node
 from tetrapla.ir.module import Module
-from tetrapla.passes import pipeline_
-from tetrapla.simulators.gpu.program import Buffer, Kernel, Port, Program
+from tetrapla.passes.pipeline_ import canonical, int8
+from tetrapla.simulators.gpu.program import Kernel, Program
 from tetrapla.simulators.gpu.spec import Spec
-from tetrapla.simulators.gpu.steps import (
-    BatchNorm,
-    Dequantize,
-    Quantize,
-    Relu,
-    Requantize,
-    Step,
-)
 
-# float arithmetic whose result depends on the order of its sums or on the library's exponential
-INEXACT = (
-    "nn.matmul",
-    "nn.conv2d",
-    "nn.softmax",
-    "nn.average_pool2d",
-    "nn.global_average_pool",
-)
-FUSIBLE = ("nn.relu", "nn.batch_norm", "quant.quantize", "quant.dequantize", "quant.requantize")
-VIEWS = ("nn.reshape", "nn.transpose")
 DTYPES = ("f32", "i8", "ui8", "i32")
 
 
@@ -53,9 +36,9 @@ def lower(
 
     Args:
         module: float, or already quantised (then the plan is the integer one).
-        spec: the chip; its `chip.default_format` holds where `options.quant` is None or none.
+        spec: the chip; its `chip.default_format` holds where `options.quant` is None.
         calibration: (invocations, *shape) by input name, for int8.
-        options: `quant` is int8, none or None.
+        options: `quant` is int8 or none; none on a chip whose format is int8 means fp16.
 
     Raises:
         UnsupportedError: all nodes that have no kernel, with counts.
@@ -70,10 +53,10 @@ def lower(
                 f"model '{module.name}' must have calibration data for int8, not none; "
                 "give --calib F.npz, or --quant none"
             )
-        _refuse_unsupported(module.graph)
-        lowered = pipeline_.int8(module, calibration)
+        refuse_unsupported(module.graph)
+        lowered = int8(module, calibration)
     else:
-        lowered = pipeline_.canonical(module)
+        lowered = canonical(module)
     return Lowered(lowered, plan(lowered, number_format))
 
 
@@ -84,82 +67,87 @@ def plan(module: Module, number_format: str) -> Program:
         UnsupportedError: all nodes that have no kernel, with counts.
     """
     graph = module.graph
-    _refuse_unsupported(graph)
-    _refuse_inexact_integers(graph)
-    made = Plan(graph, roots(graph), number_format)
-    uses = graph.uses()
-    kept = {value.index for _, value in graph.outputs}
+    refuse_unsupported(graph)
+    refuse_inexact_integers(graph)
+    made = Plan(graph, number_format)
     fused: set[str] = set()
     kernels: list[Kernel] = []
     for node in graph.nodes:
-        if node.name in fused or _is_view(node, made.root):
+        if node.name in fused or made.is_view(node):
             continue
-        draft, tail = _Draft(HEADS[node.kind](node, made)), node
-        while tail.result.index not in kept:
-            (user, *others) = uses.get(tail.result.index, [None])
-            if others or user is None or not draft.take(user, made):
-                break
-            fused.add(user.name)
-            tail = user
-        kernels.append(replace(draft.kernel, output=made.store(tail.result, tail.name)))
-    return _program(module, made, tuple(kernels), number_format)
+        kernel, tail = _grown(HEADS[node.kind](node, made), node, made, fused)
+        kernels.append(replace(kernel, output=made.store(tail.result, tail.name)))
+    inputs, outputs = made.ports()
+    weights = {
+        buffer.name: module.weights[buffer.name]
+        for buffer in made.buffers
+        if buffer.role == "weight" and buffer.name in module.weights
+    }
+    return Program(
+        module.name, number_format, inputs, outputs, made.buffers, tuple(kernels), weights
+    )
 
 
-@dataclass
-class _Draft:
-    """A kernel that may still take the next node in."""
-
-    kernel: Kernel
-
-    def take(self, node: Node, made: Plan) -> bool:
-        """Fuse `node` as a step if it is one and its parameters lie along the same axis."""
-        if node.kind not in FUSIBLE or any(not made.is_weight(v) for v in node.operands[1:]):
-            return False
-        layout = step_layout(node)
-        held = (self.kernel.channels, self.kernel.inner)
-        if layout is not None and held != (1, 1) and layout != held:
-            return False
-        if layout is not None:
-            self.kernel = replace(self.kernel, channels=layout[0], inner=layout[1])
-        self.kernel = replace(self.kernel, steps=(*self.kernel.steps, step(node, made)))
-        return True
+def refuse_unsupported(graph: Graph) -> None:
+    """Name every node that has no kernel, in one message."""
+    known = (*HEADS, *VIEWS)
+    counts: dict[str, int] = {}
+    for node in graph.nodes:
+        wrong = [v.dtype for v in (*node.operands, *node.results) if v.dtype not in DTYPES]
+        if node.kind not in known:
+            counts[node.kind] = counts.get(node.kind, 0) + 1
+        elif wrong:
+            named = f"{node.kind} of {wrong[0]}"
+            counts[named] = counts.get(named, 0) + 1
+    if counts:
+        listed = ", ".join(f"{kind} ({count})" for kind, count in sorted(counts.items()))
+        raise UnsupportedError(
+            f"gpu has no kernel for {listed}; it can do {', '.join(sorted(known))}"
+        )
 
 
-def step(node: Node, made: Plan) -> Step:
-    """A node as a step of the kernel that makes its operand."""
-    names = [made.load(value, "f32") for value in node.operands[1:]]
-    match node.kind:
-        case "nn.relu":
-            return Relu()
-        case "nn.batch_norm":
-            scale, bias, mean, variance = names
-            return BatchNorm(scale, bias, mean, variance, node.float("epsilon"))
-        case "quant.quantize":
-            return Quantize(names[0], node.int("zero_point"), node.str("dtype"))
-        case "quant.dequantize":
-            return Dequantize(names[0], node.int("zero_point"))
-        case _:
-            low, high = node.int("low"), node.int("high")
-            return Requantize(names[0], node.int("zero_point"), low, high)
+def refuse_inexact_integers(graph: Graph) -> None:
+    """Integers made from floats that two machines may round differently cannot be checked."""
+    doubtful: set[int] = set()
+    refused: list[str] = []
+    for node in graph.nodes:
+        doubt = any(value.index in doubtful for value in node.operands)
+        if node.kind == "quant.quantize" and doubt:
+            refused.append(node.name)
+        elif doubt or node.kind in INEXACT:
+            doubtful.add(node.result.index)
+    if refused:
+        raise UnsupportedError(
+            "gpu: quant.quantize must not read what a float sum or softmax made, as "
+            f"{', '.join(refused)} ({len(refused)}) does; use --quant none"
+        )
 
 
-def step_layout(node: Node) -> tuple[int, int] | None:
-    """(channels, inner) of a node's per-channel parameters; None where one number serves all."""
-    if len(node.operands) == 1 or node.operands[1].elements == 1:
-        return None
-    shape = node.result.shape
-    axis = 1 if node.kind == "nn.batch_norm" else node.int("axis") % len(shape)
-    inner = 1
-    for size in shape[axis + 1 :]:
-        inner *= size
-    return shape[axis], inner
+def _grown(kernel: Kernel, node: Node, made: Plan, fused: set[str]) -> tuple[Kernel, Node]:
+    """The kernel with every step that follows, and the node whose result it stores."""
+    kept = {value.index for _, value in made.graph.outputs}
+    uses = made.graph.uses()
+    tail = node
+    while tail.result.index not in kept and len(uses.get(tail.result.index, ())) == 1:
+        (user,) = uses[tail.result.index]
+        if user.operands[0].index != tail.result.index:
+            break
+        grown = joined(kernel, user, made)
+        if grown is None:
+            break
+        fused.add(user.name)
+        kernel, tail = grown, user
+    return kernel, tail
 
 
-def pointwise(node: Node, made: Plan) -> Kernel:
-    """A step that found no kernel to join."""
-    from tetrapla.simulators.gpu.program import Pointwise
-    channels, inner = step_layout(node) or (1, 1)
-    x = made.load(node.operands[0])
-    elements = node.result.elements
-    only = (step(node, made),)
-    return Pointwise(node.name, node.kind, "", only, channels, inner, x, elements, 1024)
+def _format(spec: Spec, options: Options) -> str:
+    default = spec.chip.default_format
+    match options.quant:
+        case None:
+            return default
+        case "none":
+            return "fp16" if default == "int8" else default
+        case "int8":
+            return "int8"
+        case other:
+            raise UnsupportedError(f"gpu: --quant must be int8 or none, not {other}")

@@ -65,17 +65,13 @@ def _words(
 ) -> int:
     indexed = core.weight_bits + core.synapse_index_bits
     if s.kind == "matmul":
-        k, n = s.weight.shape
-        columns = len(np.unique(neurons % n))
-        del k
+        columns = len(np.unique(neurons % s.weight.shape[1]))
         return len(heard) * list_words(columns, core.weight_bits, core)
     if s.kind == "scale":
         return len(heard) * list_words(1, indexed, core)
-    plane = s.source_shape[1] * s.source_shape[2]
     filters = len(np.unique(neurons // (shape[1] * shape[2])))
     if s.kind == "conv2d":
         per_filter = s.weight.shape[2] * s.weight.shape[3]
         lists = min(len(heard), s.source_shape[0])
         return lists * list_words(per_filter * filters, indexed, core)
-    del plane
     return filters * list_words(s.kernel[0] * s.kernel[1], indexed, core)

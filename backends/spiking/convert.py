@@ -65,7 +65,7 @@ def convert(
     return _Walk(module, peaks, spec, timesteps).convert()
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """A node that cannot be converted, and why."""
 
 
@@ -84,6 +84,7 @@ class _Walk:
         self._host: list[str] = []
 
     def convert(self) -> Converted:
+        self._check_interface()
         for name, value in self._graph.inputs:
             self._values[value.index] = self._input(name, value)
         refused: dict[str, list[str]] = {}
@@ -94,7 +95,7 @@ class _Walk:
                 continue
             try:
                 self._values[node.result.index] = self._node(node)
-            except _Refused as reason:
+            except _RefusedError as reason:
                 refused.setdefault(f"{node.kind} ({reason})", []).append(node.name)
                 broken.add(node.result.index)
         if refused:
@@ -118,6 +119,20 @@ class _Walk:
             dict(self._emit.thresholds),
             tuple(self._host),
         )
+
+    def _check_interface(self) -> None:
+        batches = {value.shape[:1] for _, value in self._graph.inputs}
+        for name, value in self._graph.inputs:
+            if value.dtype != "f32" or len(value.shape) < 2 or len(batches) != 1:
+                raise UnsupportedError(
+                    f"spiking: input '{name}' must be f32 with the batch as its first axis, "
+                    f"the same for all inputs, not {value.dtype} of shape {value.shape}"
+                )
+        for name, value in self._graph.outputs:
+            if self._graph.is_weight(value):
+                raise UnsupportedError(
+                    f"spiking: output '{name}' must be computed from an input, not a constant"
+                )
 
     def _input(self, name: str, value: Value) -> Spiking:
         x = self._builder.input(name, value.shape, value.dtype)
@@ -158,12 +173,12 @@ class _Walk:
                 value = self._leave(self._of(node), node.name).value
                 return self._on_host(node, value)
             case _:
-                raise _Refused("no spiking form")
+                raise _RefusedError("no spiking form")
 
     def _of(self, node: Node, place: int = 0) -> Spiking:
         operand = node.operands[place]
         if operand.index not in self._values:
-            raise _Refused("its operand is a constant")
+            raise _RefusedError("its operand is a constant")
         return self._values[operand.index]
 
     def _on_host(self, node: Node, value: Value) -> Host:
@@ -172,11 +187,11 @@ class _Walk:
 
     def _linear(self, node: Node) -> Spiking:
         if not self._graph.is_weight(node.operands[1]):
-            raise _Refused("both operands are computed")
+            raise _RefusedError("both operands are computed")
         weight = self._graph.weight(node.operands[1])
         kind = node.kind.removeprefix("nn.")
         if kind == "matmul" and weight.ndim != 2:
-            raise _Refused("the weights have more than two axes")
+            raise _RefusedError("the weights have more than two axes")
         attributes = {k: v for k, v in node.attributes.items() if k != "activation"}
         rate = self._rate(node.operands[0], self._of(node))
         terms = tuple(Term(kind, t, rate.full, weight, attributes) for t in rate.trains)
@@ -198,12 +213,15 @@ class _Walk:
             else:
                 parts.append(self._as_current(operand, node.name))
         if any(part.views for part in parts):
-            raise _Refused("it adds what was reshaped before its relu")
+            raise _RefusedError("it adds what was reshaped before its relu")
         if constant is not None:
             constant = self._frame(constant, node)
-        if any(operand.shape != node.result.shape for operand in node.operands if not
-               self._graph.is_weight(operand)):
-            raise _Refused("it broadcasts a computed operand")
+        if any(
+            operand.shape != node.result.shape
+            for operand in node.operands
+            if not self._graph.is_weight(operand)
+        ):
+            raise _RefusedError("it broadcasts a computed operand")
         terms = tuple(term for part in parts for term in part.terms)
         biases = [part.bias for part in parts if part.bias is not None]
         biases += [constant] if constant is not None else []
@@ -217,13 +235,13 @@ class _Walk:
         rank = len(node.result.shape)
         if constant.ndim == rank:
             if constant.shape[0] != 1:
-                raise _Refused("a constant differs within the batch")
+                raise _RefusedError("a constant differs within the batch")
             return np.asarray(constant[0])
         return constant
 
     def _relu(self, value: Spiking, name: str) -> Spiking:
         if isinstance(value, Host):
-            raise _Refused("it comes after the readout")
+            raise _RefusedError("it comes after the readout")
         if isinstance(value, Rate) and not value.signed:
             return value
         if isinstance(value, Rate):
@@ -239,10 +257,10 @@ class _Walk:
         if isinstance(value, Current):
             users = self._uses.get(node.result.index, [])
             if not users or any(user.kind != "nn.relu" for user in users):
-                raise _Refused("its operand may be negative")
+                raise _RefusedError("its operand may be negative")
             value = self._relu(value, self._producer(node))
         if not isinstance(value, Rate) or value.signed:
-            raise _Refused("its operand may be negative")
+            raise _RefusedError("its operand may be negative")
         self._maxima = True
         (train,) = value.trains
         pooled = self._builder.op(
@@ -252,9 +270,11 @@ class _Walk:
 
     def _average_pool(self, node: Node) -> Spiking:
         rate = self._rate(node.operands[0], self._of(node))
+        strides: tuple[int, ...]
+        pads: tuple[int, ...]
         size = node.operands[0].shape[2:]
         if node.kind == "nn.global_average_pool":
-            kernel, strides, pads, include = size, (1, 1), (0, 0, 0, 0), 0
+            kernel, strides, pads, include = size, (1, 1), (0,) * 4, 0
         else:
             kernel, strides = node.ints("kernel"), node.ints("strides")
             pads, include = node.ints("pads"), node.int("count_include_pad")
@@ -277,7 +297,9 @@ class _Walk:
             summed = self._builder.op(
                 "spike.sum_pool2d", [train.value], attributes, name=f"{name}.synapses"
             )
-            trains.append(Train(self._emit.fire(summed, np.maximum(theta, 1), name), train.sign))
+            trains.append(
+                Train(self._emit.fire(summed, np.maximum(theta, 1), name), train.sign)
+            )
         return Rate(tuple(trains), full)
 
     def _view(self, node: Node) -> Spiking:
@@ -291,7 +313,7 @@ class _Walk:
         if isinstance(value, Host):
             return self._on_host(node, value.value)
         if not kept:
-            raise _Refused("it moves the batch axis")
+            raise _RefusedError("it moves the batch axis")
         if isinstance(value, Current):
             return replace(value, views=(*value.views, (node.kind, node.attributes)))
         trains = tuple(
@@ -305,7 +327,7 @@ class _Walk:
         if isinstance(value, Rate):
             return value
         if isinstance(value, Host):
-            raise _Refused("it comes after the readout")
+            raise _RefusedError("it comes after the readout")
         if operand.index not in self._rates:
             full = self._peaks[value.name]
             trains = (
@@ -318,7 +340,7 @@ class _Walk:
     def _as_current(self, operand: Value, name: str) -> Current:
         value = self._values[operand.index]
         if isinstance(value, Host):
-            raise _Refused("it comes after the readout")
+            raise _RefusedError("it comes after the readout")
         return value if isinstance(value, Current) else _identity(value, name)
 
     def _producer(self, node: Node) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -116,16 +117,14 @@ class _Lowering:
     def _encode(self, node: Node) -> _Current:
         names = {value.index: name for name, value in self._graph.inputs}
         self._timesteps = node.int("timesteps")
-        encoder = Encoder(
-            names[node.operands[0].index], node.float("scale"), node.int("high")
-        )
+        encoder = Encoder(names[node.operands[0].index], node.float("scale"), node.int("high"))
         return _Current(encoders=(encoder,))
 
     def _synapses(self, node: Node) -> _Current:
         train = self._trains[node.operands[0].index]
         source = self._populations[train.population]
         kind = node.kind.removeprefix("spike.")
-        geometry = {
+        geometry: dict[str, Any] = {
             key: node.ints(key)
             for key in ("kernel", "strides", "pads", "dilations")
             if key in node.attributes
@@ -162,13 +161,12 @@ class _Lowering:
         biases = [bias for bias in (first.bias, second.bias) if bias is not None]
         return _Current(
             first.synapses + second.synapses,
-            np.sum(biases, axis=0, dtype=np.int32) if biases else None,
+            np.asarray(np.sum(biases, axis=0, dtype=np.int32)) if biases else None,
             first.encoders + second.encoders,
         )
 
     def _fire(self, node: Node, model: str, current: _Current) -> None:
         shape = node.result.shape[2:]
-        details: dict[str, object] = {}
         theta = np.zeros(1, np.int32)
         if model == "integrate_and_fire":
             theta = self._graph.weight(node.operands[1])
@@ -176,7 +174,6 @@ class _Lowering:
                 theta = np.broadcast_to(theta, node.result.shape[1:])[0].ravel()
             theta = theta.reshape(-1)
         self._populate(node.name, model, shape, current, theta, node)
-        del details
         ids = np.arange(prod(shape)).reshape(shape)
         self._trains[node.result.index] = _Train(node.name, ids)
 
@@ -189,20 +186,10 @@ class _Lowering:
         theta: Array,
         node: Node,
     ) -> None:
-        depths = [self._populations[s.source].depth for s in current.synapses]
-        depth = max(depths, default=-1) + 1
-        synapses = tuple(
-            replace(s, delay=depth - 1 - d)
-            for s, d in zip(current.synapses, depths, strict=True)
-        )
-        longest = max((s.delay for s in synapses), default=0)
-        most = self._spec.core.delay_max
-        if longest > most:
-            raise UnsupportedError(
-                f"layer {name}: a skip connection must wait at most {most} timesteps, not "
-                f"{longest}; shorten the path beside it"
-            )
-        words = {k: node.str(k) for k in ("initial", "reset", "compare") if k in node.attributes}
+        synapses, depth = self._delayed(name, current)
+        words = {
+            k: node.str(k) for k in ("initial", "reset", "compare") if k in node.attributes
+        }
         width = node.attributes.get("state_bits", self._spec.core.state_bits)
         assert isinstance(width, int)
         self._populations[name] = Population(
@@ -219,6 +206,23 @@ class _Lowering:
             macs=sum(_macs(s, shape) for s in synapses),
             **words,
         )
+
+    def _delayed(self, name: str, current: _Current) -> tuple[tuple[Synapses, ...], int]:
+        """The synapses with the delays that let all paths arrive together, and when."""
+        depths = [self._populations[s.source].depth for s in current.synapses]
+        depth = max(depths, default=-1) + 1
+        synapses = tuple(
+            replace(s, delay=depth - 1 - d)
+            for s, d in zip(current.synapses, depths, strict=True)
+        )
+        longest = max((s.delay for s in synapses), default=0)
+        most = self._spec.core.delay_max
+        if longest > most:
+            raise UnsupportedError(
+                f"layer {name}: a skip connection must wait at most {most} timesteps, not "
+                f"{longest}; shorten the path beside it"
+            )
+        return synapses, depth
 
     def _decode(self, node: Node) -> None:
         operand = node.operands[0]
@@ -257,7 +261,7 @@ def _macs(synapses: Synapses, shape: tuple[int, ...]) -> int:
     """Multiply-accumulates of the layer that the synapses stand for."""
     match synapses.kind:
         case "matmul":
-            return prod(shape) * synapses.weight.shape[0]
+            return prod(shape) * int(synapses.weight.shape[0])
         case "conv2d":
             return prod(shape) * prod(synapses.weight.shape[1:])
         case _:

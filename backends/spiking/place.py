@@ -27,6 +27,14 @@ def place(program: Program, spec: SpikingSpec) -> Program:
         UnsupportedError: a neuron does not fit a core, or the layers do not fit the chip.
     """
     most = spec.core.compartments // spec.core.compartments_per_neuron
+    if most < 1:
+        raise UnsupportedError(
+            f"spiking: a core must hold a neuron of {spec.core.compartments_per_neuron} "
+            f"compartments, not {spec.core.compartments} compartments; set core.compartments"
+        )
+    _refuse_beyond(
+        program, {p.name: -(-p.neurons // most) for p in program.populations}, spec, "at least "
+    )
     limits = {p.name: min(most, p.neurons) for p in program.populations}
     while True:
         shares = {p.name: partition(p, limits[p.name], spec) for p in program.populations}
@@ -40,16 +48,8 @@ def place(program: Program, spec: SpikingSpec) -> Program:
                     f"{spec.core.output_axons} per core; make the next layer smaller"
                 )
             limits[name] = max(1, limits[name] // 2)
-    count = sum(map(len, shares.values()))
-    if count > spec.cores:
-        largest = max(shares, key=lambda name: len(shares[name]))
-        raise UnsupportedError(
-            f"model {program.name} needs {count} cores, and the chip has {spec.cores}; layer "
-            f"{largest} alone takes {len(shares[largest])}; use a smaller model or more cores"
-        )
-    cores = [
-        (p.name, piece) for p in program.populations for piece in shares[p.name]
-    ]
+    _refuse_beyond(program, {name: len(pieces) for name, pieces in shares.items()}, spec)
+    cores = [(p.name, piece) for p in program.populations for piece in shares[p.name]]
     return replace(
         program,
         cores=tuple(
@@ -65,7 +65,7 @@ def partition(population: Population, most: int, spec: SpikingSpec) -> tuple[Sha
         UnsupportedError: a single neuron does not fit a core.
     """
     best: tuple[Share, ...] | None = None
-    for blocks in _cuts(population, most, spec):
+    for blocks in _cuts(population, most):
         if best is not None and len(blocks) > len(best):
             continue
         pieces = tuple(share(population, neurons) for neurons in blocks)
@@ -83,6 +83,19 @@ def partition(population: Population, most: int, spec: SpikingSpec) -> tuple[Sha
             "split the layer's inputs or use a chip with larger cores"
         )
     return _halved(population, np.arange(population.neurons), most, spec)
+
+
+def _refuse_beyond(
+    program: Program, cores: dict[str, int], spec: SpikingSpec, bound: str = ""
+) -> None:
+    """Raise `UnsupportedError` where the layers need more cores than there are."""
+    count = sum(cores.values())
+    if count > spec.cores:
+        largest = max(cores, key=lambda name: cores[name])
+        raise UnsupportedError(
+            f"model {program.name} must fit {spec.cores} cores, not {bound}{count}; layer "
+            f"{largest} alone takes {cores[largest]}; use a smaller model or a larger chip"
+        )
 
 
 def _weight(pieces: tuple[Share, ...]) -> tuple[int, int]:
@@ -106,7 +119,7 @@ def _halved(
     )
 
 
-def _cuts(population: Population, most: int, spec: SpikingSpec) -> Iterator[list[Array]]:
+def _cuts(population: Population, most: int) -> Iterator[list[Array]]:
     """Candidate partitions, the coarsest first."""
     ids = np.arange(population.neurons)
     least = -(-population.neurons // most)
@@ -118,7 +131,8 @@ def _cuts(population: Population, most: int, spec: SpikingSpec) -> Iterator[list
     cuts = [
         (c, h, w)
         for c, h, w in product(*(range(1, size + 1) for size in population.shape))
-        if -(-channels // c) * -(-height // h) * -(-width // w) <= most and _even(population, c, h, w)
+        if -(-channels // c) * -(-height // h) * -(-width // w) <= most
+        and _even(population, c, h, w)
     ]
     cuts.sort(key=lambda cut: cut[0] * cut[1] * cut[2])
     for c, h, w in cuts[:64]:
@@ -128,7 +142,6 @@ def _cuts(population: Population, most: int, spec: SpikingSpec) -> Iterator[list
             for band in np.array_split(slab, h, axis=1)
             for block in np.array_split(band, w, axis=2)
         ]
-    del spec
 
 
 def _counts(least: int, neurons: int) -> Iterator[int]:
@@ -158,7 +171,9 @@ def _crowded(
                 slots[synapses.source][heard] += spec.core.axon_slots_shared if shared else 1
     crowded = {}
     for p in program.populations:
-        worst = max((int(slots[p.name][piece.neurons].sum()) for piece in shares[p.name]), default=0)
+        worst = max(
+            (int(slots[p.name][piece.neurons].sum()) for piece in shares[p.name]), default=0
+        )
         if worst > spec.core.output_axons:
             crowded[p.name] = worst
     return crowded

@@ -1,14 +1,15 @@
 """From stages to instructions, in an order that keeps the array busy.
 
-    weights        LDW two tiles ahead where the slots allow it, LW right after the MM that
-                   takes the tile before
-    accumulators   two halves, so that RQ of one tile runs beside the MMs of the next
-    tables         the next stage's descriptor before this stage's last RQ
+weights        LDW two tiles ahead where the slots allow it, LW right after the MM that
+               takes the tile before
+accumulators   two halves, so that RQ of one tile runs beside the MMs of the next
+tables         the next stage's, before this stage's last RQ
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from tetrapla.backends.systolic.hazards import Dispatcher, Resource, part
 from tetrapla.backends.systolic.image import Table, Use
@@ -19,6 +20,9 @@ from tetrapla.simulators.systolic.isa import DESCRIPTORS, REQUANTIZE_ROWS
 from tetrapla.simulators.systolic.program import Port
 
 _AHEAD = 2
+
+Tables: TypeAlias = tuple[tuple[Table, ...], tuple[Table, ...]]
+"""Access descriptors and requantise rows."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,9 @@ class Emitter:
         self._uses = uses
         self._send = self.dispatcher.send
         # a use needs LW where its tile is not the one already in the array
-        self._shifts = [n for n, u in enumerate(uses) if not n or uses[n - 1].weights != u.weights]
+        self._shifts = [
+            n for n, u in enumerate(uses) if not n or uses[n - 1].weights != u.weights
+        ]
         self._shift_set = frozenset(self._shifts)
         self._slots = Slots(machine.weight_tiles, [uses[n].weights for n in self._shifts])
         self._loaded = self._shifted = 0
@@ -82,6 +88,11 @@ class Emitter:
         """Begin a layer."""
         self._send("MARK", {"id": number})
 
+    @property
+    def weight_slots(self) -> int:
+        """Slots of the weight memory that the program uses."""
+        return self._slots.used
+
     def halt(self) -> None:
         """End the program."""
         self._send("HALT", {})
@@ -92,7 +103,7 @@ class Emitter:
         while self._loaded < min(self._shifted + ahead, len(self._shifts)):
             self._load_tile()
 
-    def vector(self, one: Pass, tables: tuple[Table, ...]) -> None:
+    def vector(self, one: Pass, tables: tuple[Table, ...], following: Tables) -> None:
         """A pass of the vector unit."""
         entries = [self._descriptor(table) for table in tables]
         operands = {
@@ -104,9 +115,10 @@ class Emitter:
         }
         reads = [*(part("descriptor", e) for e in entries), *(_whole(s) for s in one.sources)]
         self._send("VE", operands, reads, [_whole(one.target)])
+        self._prepare(following)
 
-    def product(self, first: int, count: int, following: Table | None) -> None:
-        """The uses of one stage; `following` is the next stage's descriptor, if it has one."""
+    def product(self, first: int, count: int, following: Tables) -> None:
+        """The uses of one stage; `following` are the tables that the next stage needs first."""
         waiting: list[tuple[Use, int]] = []
         for number in range(first, first + count):
             use = self._uses[number]
@@ -119,9 +131,14 @@ class Emitter:
             if use.last:
                 waiting.append((use, self._half))
                 self._half = (self._half + 1) % self._machine.halves
-        if following is not None:
-            self._descriptor(following)
+        self._prepare(following)
         self._requantize(waiting)
+
+    def _prepare(self, following: Tables) -> None:
+        for table in following[0]:
+            self._descriptor(table)
+        for table in following[1]:
+            self._row(table)
 
     def _load_tile(self) -> None:
         use = self._uses[self._shifts[self._loaded]]
@@ -160,9 +177,8 @@ class Emitter:
         product = self._stages[use.product]
         assert isinstance(product, Product), "a use belongs to a product"
         reads = [part("descriptor", entry), _whole(product.source)]
-        if swap:
-            reads.append(part("shadow", 0))
-        self._send("MM", operands, reads, [part("accumulators", self._half)])
+        takes = [part("shadow", 0)] if swap else []
+        self._send("MM", operands, reads, [part("accumulators", self._half)], takes)
 
     def _requantize(self, waiting: list[tuple[Use, int]]) -> None:
         """RQ of complete tiles; `waiting` is emptied."""
@@ -201,7 +217,8 @@ class Emitter:
     ) -> int:
         """The entry that holds a table; CFG into the oldest one where none does."""
         if table in held:
-            return held[table]
+            held[table] = entry = held.pop(table)  # now the latest
+            return entry
         entry = len(held) if len(held) < limit else held.pop(next(iter(held)))
         held[table] = entry
         operands = {"dram": table.address, "kind": kind, "index": entry, "bytes": table.bytes}

@@ -36,6 +36,7 @@ class Dispatcher:
         self._sent = dict.fromkeys(ENGINES, 0)
         self._retired = dict.fromkeys(ENGINES, 0)  # numbers below are known to have retired
         self._records: dict[Resource, _Record] = {}
+        self._stretches: dict[Resource, _Record] = {}  # of the unified buffer
 
     def send(
         self,
@@ -43,11 +44,15 @@ class Dispatcher:
         operands: dict[str, int],
         reads: Iterable[Resource] = (),
         writes: Iterable[Resource] = (),
+        takes: Iterable[Resource] = (),
     ) -> None:
-        """Append an instruction."""
+        """Append an instruction.
+
+        What it `takes` it reads at the front of its wave: whoever comes after it may write.
+        """
         engine = OPERATIONS[op].engine
         needed: dict[str, int] = {}
-        for resource in reads:
+        for resource in (*reads, *takes):
             for record in self._overlapping(resource):
                 own = engine if resource[0] != "ub" else None
                 _later(needed, record.writers, own)
@@ -71,7 +76,8 @@ class Dispatcher:
                 self._record(resource).writers[engine] = number
 
     def _record(self, resource: Resource) -> _Record:
-        return self._records.setdefault(resource, _Record())
+        records = self._stretches if resource[0] == "ub" else self._records
+        return records.setdefault(resource, _Record())
 
     def _overlapping(self, resource: Resource) -> list[_Record]:
         name, start, end = resource
@@ -79,8 +85,8 @@ class Dispatcher:
             return [self._record(resource)]
         return [
             record
-            for (other, first, last), record in self._records.items()
-            if other == "ub" and first < end and start < last
+            for (_, first, last), record in self._stretches.items()
+            if first < end and start < last
         ]
 
 

@@ -64,7 +64,9 @@ def place_product(
     """Put a product's tiles and tables into the image; its uses in order of execution."""
     weights: dict[tuple[int, int, int], int] = {}
     rows: dict[tuple[int, int], tuple[Table, ...]] = {}
-    descriptors = [place_descriptor(image, product.source, b.descriptor) for b in product.blocks]
+    descriptors = [
+        place_descriptor(image, product.source, b.descriptor) for b in product.blocks
+    ]
     for tile in tiles(product.blocks, product.rows, array, most_rows):
         block = product.blocks[tile.block]
         where = (tile.block, tile.column, tile.tap)

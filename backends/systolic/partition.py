@@ -103,7 +103,9 @@ def _fits_device(node: Node) -> bool:
     """Whether the machine has the operator for these types."""
     if node.kind in _MOVES:
         return node.result.dtype in ("i8", "ui8", "i32")
-    return node.kind in DEVICE and all(v.dtype in ("i8", "ui8", "i32") for v in node.operands[:1])
+    return node.kind in DEVICE and all(
+        v.dtype in ("i8", "ui8", "i32") for v in node.operands[:1]
+    )
 
 
 def _stranded(device: list[Node], after: list[Node]) -> list[Refusal]:

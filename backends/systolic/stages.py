@@ -199,7 +199,9 @@ def _ratios(node: Node) -> dict[str, float]:
     """The constants of quant.add, each rounded to float32 as the operator says."""
     y = np.float32(node.float("y_scale"))
     ra, rb = np.float32(node.float("a_scale")) / y, np.float32(node.float("b_scale")) / y
-    zeros = ra * np.float32(node.int("a_zero_point")) + rb * np.float32(node.int("b_zero_point"))
+    zeros = ra * np.float32(node.int("a_zero_point")) + rb * np.float32(
+        node.int("b_zero_point")
+    )
     offset = np.float32(node.int("y_zero_point")) - zeros
     return {"p0": float(ra), "p1": float(rb), "p2": float(offset)}
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tetrapla.ir.graph import Array, Graph, Node
 from tetrapla.backends.systolic.layout import Placed, image, matrix
+from tetrapla.ir.graph import Array, Graph, Node
 from tetrapla.simulators.systolic.tables import Descriptor
 
 

@@ -98,8 +98,9 @@ class Neuron(Op, dialect=Spike, name="neuron", traits=[Pure]):
 
 
 class MaxPool2d(Op, dialect=Spike, name="max_pool2d", traits=[Pure]):
-    """Spiking maximum: after every timestep the output has fired as often as the input of
-    each window that has fired most; padding never fires.
+    """Spiking maximum: each window's output keeps up with its most active input.
+
+    After every timestep it has fired as often as the one that fired most; padding never fires.
 
     Constraints:
         C1: s is an i8 spike train [T, N, C, H, W].
@@ -145,7 +146,7 @@ class MaxPool2d(Op, dialect=Spike, name="max_pool2d", traits=[Pure]):
         frames = counts.reshape(-1, *x.shape[2:])
         most = windows(frames, kernel, strides, pads, dilations).max(axis=(4, 5))
         most = most.reshape(*x.shape[:2], *most.shape[1:])
-        return np.diff(most, axis=0, prepend=0).astype(np.int8)
+        return np.asarray(np.diff(most, axis=0, prepend=0).astype(np.int8))
 
     example = (
         (Tensor((3, 1, 2, 5, 6), "i8"),),

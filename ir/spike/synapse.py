@@ -16,7 +16,9 @@ from tetrapla.ir.spike.dialect import Spike, check_fan_in, check_train
 
 
 class MatMul(Op, dialect=Spike, name="matmul", traits=[Pure]):
-    """All-to-all synapses: ``y[t, ..., n] = (sum_k s[t, ..., k] w[k, n]) * 2**exponent + bias[n]``.
+    """All-to-all synapses.
+
+    ``y[t, ..., n] = (sum_k s[t, ..., k] w[k, n]) * 2**exponent + bias[n]``.
 
     Constraints:
         C1: s is an i8 spike train of rank 3 or more.
@@ -136,7 +138,9 @@ class Conv2d(Op, dialect=Spike, name="conv2d", traits=[Pure]):
 
 
 class SumPool2d(Op, dialect=Spike, name="sum_pool2d", traits=[Pure]):
-    """Equal synapses from each window: ``y[t] = (spikes in the window) * weight * 2**exponent``.
+    """Equal synapses from each window.
+
+    ``y[t] = (spikes of t in the window) * weight * 2**exponent``.
 
     Constraints:
         C1: s is an i8 spike train [T, N, C, H, W].

@@ -1,4 +1,4 @@
-"""Which element of a buffer a kernel reads: the integer arithmetic of its address expressions."""
+"""Which element of a buffer a kernel reads: the arithmetic of its address expressions."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def conv_operands(
 
 
 def window_operand(kernel: Pool, r: int, s: int) -> tuple[Array, Array]:
-    """Offsets of element (r, s) of every window, in the output's order, and whether it is inside."""
+    """Offsets of element (r, s) of every window, in output order, and whether it is inside."""
     (height, width), (out_h, out_w) = kernel.size, kernel.out
     index = np.arange(kernel.planes * out_h * out_w)
     plane, p, q = index // (out_h * out_w), index // out_w % out_h, index % out_w

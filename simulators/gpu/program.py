@@ -345,7 +345,7 @@ def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kernel_dict(kernel: Kernel) -> dict[str, Any]:
-    data = {"kernel": type(kernel).__name__, **_plain(kernel)}
+    data = {"type": type(kernel).__name__, **_plain(kernel)}
     data["steps"] = [{"step": type(step).__name__, **_plain(step)} for step in kernel.steps]
     if isinstance(kernel, Product):
         data["tile"] = _plain(kernel.tile)
@@ -354,7 +354,7 @@ def _kernel_dict(kernel: Kernel) -> dict[str, Any]:
 
 def _kernel_from(data: Mapping[str, Any]) -> Kernel:
     values = _tuples(data)
-    kind = KERNELS[values.pop("kernel")]
+    kind = KERNELS[values.pop("type")]
     values["steps"] = tuple(step_from(step) for step in values["steps"])
     if "tile" in values:
         values["tile"] = Tile(**values["tile"])

@@ -71,7 +71,7 @@ def values(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def compute(kernel: Kernel, flat: Mapping[str, Array]) -> Array:
-    """The kernel's output before it is rounded to its buffer's type: (invocations, elements)."""
+    """The kernel's output before its buffer rounds it: (invocations, elements)."""
     return _COMPUTE[type(kernel)](kernel, flat)
 
 
@@ -122,10 +122,11 @@ def _dot(kernel: Product, x: Array, w: Array) -> Array:
     if kernel.operand == "i8":
         # float64 holds sums of products of 9-bit integers exactly up to k = 2^37
         centred = x.astype(np.float64) - kernel.a_zero_point
-        return np.matmul(centred, w.astype(np.float64) - kernel.b_zero_point).astype(np.int64)
+        exact: Array = np.matmul(centred, w.astype(np.float64) - kernel.b_zero_point)
+        return exact.astype(np.int64)
     held = DTYPES[kernel.operand]
     x, w = x.astype(held, copy=False), w.astype(held, copy=False)
-    return np.matmul(x.astype(np.float32), w.astype(np.float32))
+    return np.asarray(np.matmul(x.astype(np.float32), w.astype(np.float32)))
 
 
 def _pool(kernel: Pool, flat: Mapping[str, Array]) -> Array:
@@ -221,11 +222,11 @@ _COMPUTE: dict[type[Kernel], Callable[..., Array]] = {
 
 
 def _steps(kernel: Kernel, y: Array, flat: Mapping[str, Array], channel: Array) -> Array:
-    """Apply the steps; `channel` says which parameter each element along the last axis takes."""
+    """Apply the steps; `channel` says which parameter each element of the last axis takes."""
 
     def laid(name: str) -> Array:
         vector = flat[name][0]
-        return vector if len(vector) == 1 else vector[channel]
+        return vector if len(vector) == 1 else np.asarray(vector[channel])
 
     for step in kernel.steps:
         y = step.apply(y, laid)
@@ -263,7 +264,7 @@ def _stored(y: Array, dtype: str) -> Array:
 
 def _unwritten(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
     """Memory whose content is as wrong as can be."""
-    return np.full(shape, np.nan if dtype.kind == "f" else np.iinfo(dtype).min, dtype)
+    return np.full(shape, np.nan if dtype.kind == "f" else np.iinfo(np.int32).min, dtype)
 
 
 def _returned(y: Array, shape: tuple[int, ...], dtype: str, count: int) -> Array:

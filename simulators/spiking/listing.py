@@ -28,7 +28,11 @@ def listing(program: Program) -> str:
 
 def _population(program: Program, population: Population) -> list[str]:
     p = population
-    rule = f"theta {ranges(p.threshold)}, {p.reset}, {p.compare}, " if p.model != "maximum" else ""
+    rule = (
+        f"theta {_span(p.threshold)}, {p.reset}, {p.compare}, "
+        if p.model == "integrate_and_fire"
+        else ""
+    )
     lines = [
         f"population {p.name}: {p.model} {_shape(p.shape)}, {rule}{p.state_bits} bits, "
         f"depth {p.depth}"
@@ -71,6 +75,11 @@ def ranges(numbers: Array) -> str:
     shown = [f"{r[0]}:{r[-1] + 1}" if len(r) > 1 else str(r[0]) for r in runs[:4]]
     more = f", ... {len(runs) - 4} more" if len(runs) > 4 else ""
     return ", ".join(shown) + more
+
+
+def _span(numbers: Array) -> str:
+    low, high = int(numbers.min()), int(numbers.max())
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -34,7 +34,8 @@ def run(program: Program, spec: SpikingSpec, inputs: Mapping[str, Array], key: K
     """Simulate; the machine is deterministic and ignores `key`.
 
     Args:
-        program: placed on a chip of `spec`.
+        program: placed on cores.
+        spec: of the chip that it was placed for.
         inputs: float32 arrays of shape (invocations, batch, ...) by input name.
         key: unused; every family's machine takes one.
 
@@ -47,6 +48,7 @@ def run(program: Program, spec: SpikingSpec, inputs: Mapping[str, Array], key: K
     states: dict[str, list[Array]] = {r.name: [] for r in program.readouts}
     fanout = fanouts(program, spec)
     for part in _chunks(program, invocations * program.batch):
+        # chunks keep memory bounded; the results do not depend on them
         chunk = {name: array[part] for name, array in flat.items()}
         for readout, array in _simulate(program, spec, chunk, fanout, tally):
             states[readout.name].append(array)
@@ -85,7 +87,7 @@ def _simulate(
             done = _fire(p, core, heard, inputs)
             train[:, :, core.neurons] = done.train
             events = _events(p, core, done, fanout[p.name], heard, depth)
-            tally.add(p, core, events, done, fanout[p.name], meter.add(core, p.depth, events))
+            tally.add(p, core, events, done, fanout[p.name], meter.add(p.depth, events))
         trains[p.name] = train
     tally.finish(meter)
     for r in program.readouts:
@@ -131,9 +133,7 @@ class _Heard:
         return product.reshape(*self.extent, neurons)
 
 
-def _fire(
-    p: Population, core: Core, heard: _Heard, inputs: Mapping[str, Array]
-) -> Activity:
+def _fire(p: Population, core: Core, heard: _Heard, inputs: Mapping[str, Array]) -> Activity:
     n = len(core.neurons)
     if p.model == "maximum":
         target, source, _ = heard.lists[0]
@@ -207,9 +207,7 @@ def _layer(program: Program, p: Population, tally: Tally) -> LayerRun:
     )
 
 
-def _host(
-    program: Program, values: Mapping[str, Array], invocations: int
-) -> dict[str, Array]:
+def _host(program: Program, values: Mapping[str, Array], invocations: int) -> dict[str, Array]:
     held = dict(values)
     for step in program.host:
         rows = [
@@ -220,9 +218,7 @@ def _host(
     return {name: held[step] for name, step in program.outputs}
 
 
-def _inferences(
-    program: Program, inputs: Mapping[str, Array]
-) -> tuple[dict[str, Array], int]:
+def _inferences(program: Program, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], int]:
     if set(inputs) != set(program.inputs):
         raise ModelError(f"inputs must be named {list(program.inputs)}, not {sorted(inputs)}")
     counts = {len(array) for array in inputs.values()}
@@ -230,6 +226,9 @@ def _inferences(
         raise ModelError(
             f"inputs must hold one equal, positive number of invocations, not {sorted(counts)}"
         )
+    for name, array in inputs.items():
+        if np.isnan(array).any():
+            raise ModelError(f"input '{name}' must hold numbers, not NaN; mend the data")
     (invocations,) = counts
     total = invocations * program.batch
     return {k: np.asarray(a).reshape(total, -1) for k, a in inputs.items()}, invocations

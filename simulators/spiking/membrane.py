@@ -13,8 +13,11 @@ from tetrapla.ir.graph import Array
 
 
 class Activity(NamedTuple):
-    """`train` holds the spikes (or, last row, a readout's membrane), `updated` [T, B] how many
-    neurons had a charge or an input, `saturated` how often a membrane met its limit."""
+    """What the neurons of a core did.
+
+    `train` holds the spikes, or as its only row a readout's membrane; `updated` [T, B] says
+    how many neurons had a charge or an input, `saturated` how often a membrane met its limit.
+    """
 
     train: Array
     updated: Array
@@ -37,6 +40,10 @@ def integrate(
         current: i32 [T, B, n], bias included.
         driven: bool (n,), the neurons that have a bias.
         threshold: i32 (n,), or None for a readout, whose train is its state i32 [1, B, n].
+        initial: "half" a threshold or "zero".
+        reset: "subtract" or "zero".
+        compare: "ge" or "gt".
+        state_bits: of the membrane, with sign; it saturates.
     """
     limit = 2 ** (state_bits - 1) - 1
     steps, batch, n = current.shape
@@ -68,6 +75,7 @@ def maximum(arriving: Array, starts: Array, fed: Array, neurons: int) -> Activit
         arriving: i8 [T, B, synapses], the spike at each synapse, target by target.
         starts: first synapse of each fed neuron.
         fed: the neurons that have synapses.
+        neurons: how many there are.
     """
     steps, batch, _ = arriving.shape
     counts = np.zeros(arriving.shape[1:], np.int32)

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tetrapla.ir.graph import Array
-from tetrapla.simulators.spiking.program import Core
 from tetrapla.simulators.spiking.spec import SpikingSpec, TimingSection
 
 FORMATS = {
@@ -49,9 +48,8 @@ class Meter:
         self._neurons_s = np.zeros((timesteps, batch))
         self._synapses_s = np.zeros((timesteps, batch))
 
-    def add(self, core: Core, depth: int, events: Events) -> dict[str, float]:
+    def add(self, depth: int, events: Events) -> dict[str, float]:
         """Note one core's events; returns its mean busy seconds per inference by cause."""
-        del core
         timing = self._spec.timing
         per_neuron = self._spec.core.compartments_per_neuron
         window = slice(depth, depth + len(events.updated))
@@ -79,7 +77,8 @@ class Meter:
 
     def seconds(self, tiles: int) -> Array:
         """Duration of each inference [B]."""
-        return step_seconds(self._spec, self._neurons_s, self._synapses_s, tiles).sum(axis=0)
+        steps = step_seconds(self._spec, self._neurons_s, self._synapses_s, tiles)
+        return np.asarray(steps.sum(axis=0))
 
 
 def step_seconds(spec: SpikingSpec, neurons_s: Array, synapses_s: Array, tiles: int) -> Array:

@@ -93,8 +93,11 @@ class Population:
 
 @dataclass(frozen=True)
 class Core:
-    """One core's share: neuron numbers of one population, and per `Synapses` of it the neuron
-    numbers of the source whose spikes it receives (its input axons)."""
+    """One core's share of a population, by neuron numbers.
+
+    `axons` holds, per `Synapses` of the population, the source's neurons whose spikes the core
+    receives, ascending.
+    """
 
     index: int
     population: str
@@ -206,7 +209,11 @@ def _synapses(data: Mapping[str, Any]) -> Synapses:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return {"dtype": str(value.dtype), "shape": list(value.shape), "data": value.ravel().tolist()}
+        return {
+            "dtype": str(value.dtype),
+            "shape": list(value.shape),
+            "data": value.ravel().tolist(),
+        }
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):

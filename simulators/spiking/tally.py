@@ -108,8 +108,8 @@ class Tally:
     def warnings(self) -> tuple[str, ...]:
         """Layers whose membranes met their limit."""
         return tuple(
-            f"layer {name}: membranes saturated {count} times in {self._inferences} inferences; "
-            "its activations may be off"
+            f"layer {name}: membranes saturated {count} times in {self._inferences} "
+            "inferences; its activations may be off"
             for name, count in self._saturated.items()
             if count
         )

@@ -58,7 +58,7 @@ def _dense(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> tuple[
 
 
 def _conv(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> tuple[Array, Array]:
-    channels, height, width = synapses.source_shape
+    _, height, width = synapses.source_shape
     filters, per, kh, kw = synapses.weight.shape
     o, y, x = np.unravel_index(neurons, shape)
     first = o // (filters // synapses.groups) * per
@@ -68,7 +68,6 @@ def _conv(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> tuple[A
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     place = np.where(inside, (channel * height + rows) * width + columns, -1)
     size = per * kh * kw
-    del channels
     return place.reshape(len(neurons), size), synapses.weight.reshape(filters, size)[o]
 
 

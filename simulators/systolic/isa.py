@@ -321,7 +321,7 @@ are reserved and zero. 0: no wait. v >= 1: dispatch only when all instructions s
 engine, except the v - 1 latest, have retired. The assembly writes the allowed number, v - 1.
 
 **Dispatch** is in order, at most one per cycle; an engine takes its next instruction in the
-cycle in which it issues the last row of the one before. There are {DESCRIPTORS} access
+cycle in which it issues the last row of the one before, and retires in order. There are {DESCRIPTORS} access
 descriptors and {REQUANTIZE_ROWS} rows of the requantise table, whose layouts are in
 `simulators/systolic/tables.py`.
 """

@@ -138,8 +138,8 @@ def _host(
 ) -> None:
     if not steps:
         return
-    import tetrapla.ir.dialects  # noqa: F401, PLC0415 - fills the table of operators
-    from tetrapla.ir.op import OPS  # noqa: PLC0415 - loads the MLIR bindings
+    import tetrapla.ir.dialects  # noqa: F401 - fills the table of operators
+    from tetrapla.ir.op import OPS
 
     constants = program.host_constants
     with np.errstate(all="ignore"):
@@ -148,7 +148,10 @@ def _host(
             host[step.result] = np.stack(
                 [
                     found(
-                        *(constants[v] if v in constants else host[v][i] for v in step.operands),
+                        *(
+                            constants[v] if v in constants else host[v][i]
+                            for v in step.operands
+                        ),
                         **step.attributes,
                     )
                     for i in range(count)

@@ -112,7 +112,9 @@ class Program:
 
     def text(self) -> str:
         """The disassembly, with the layers' names and the host's steps as comments."""
-        head = f"; {self.name}: {self.rows} x {self.cols}, {len(self.instructions)} instructions"
+        head = (
+            f"; {self.name}: {self.rows} x {self.cols}, {len(self.instructions)} instructions"
+        )
         lines = [head, *(f"; host before: {s.kind} {s.name}" for s in self.before)]
         for instruction in self.instructions:
             if instruction.op == "MARK":
@@ -153,7 +155,9 @@ class Program:
         try:
             return _from_dict(data)
         except KeyError as error:
-            raise ModelError(f"a program must have the part {error}; compile it again") from None
+            raise ModelError(
+                f"a program must have the part {error}; compile it again"
+            ) from None
 
 
 _PLAIN = (

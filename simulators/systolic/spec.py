@@ -79,7 +79,7 @@ class SystolicSpec(Spec):
         need, there = self.array.rows + self.array.cols, self.memories.unified_buffer_bytes
         if there < need:
             raise SpecError(
-                f"{self.name}: memories.unified_buffer must hold one row in and one row out, "
+                "memories.unified_buffer must hold one row in and one row out, "
                 f"{need} bytes, not {there}; enlarge it or shrink the array"
             )
         return self

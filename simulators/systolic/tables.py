@@ -136,5 +136,11 @@ class RequantizeRow:
         stride, zero_point, low, high, flags, _ = HEADER.unpack_from(data)
         entries = np.frombuffer(data, _ENTRY, offset=HEADER.size)
         return RequantizeRow(
-            stride, zero_point, low, high, bool(flags & UNSIGNED), entries["bias"], entries["scale"]
+            stride,
+            zero_point,
+            low,
+            high,
+            bool(flags & UNSIGNED),
+            entries["bias"],
+            entries["scale"],
         )

@@ -8,8 +8,8 @@ Dispatch is in order, at most one per cycle. With d the dispatch cycle of an ins
     VE    issues its work d+1 .. d+n, retires d+n+2, n = rows x pixels x ceil(channels / lanes)
     DMA   busy d+1 .. d+n, retires d+n+latency, n = ceil(bytes / bytes per cycle)
 
-An engine accepts its next instruction in the cycle of its last issue; a wait asks for
-d >= retire + 1; HALT waits for all, and the run takes d(HALT) + 1 cycles. No instruction's
+An engine accepts its next instruction in the cycle of its last issue and retires in order
+(none before the one sent before it); a wait asks for d >= retire + 1; HALT waits for all, and the run takes d(HALT) + 1 cycles. No instruction's
 time depends on data, so the same program always takes the same time.
 """
 
@@ -83,9 +83,12 @@ def schedule(program: Program, spec: SystolicSpec) -> Schedule:
                 dispatch, cause, held = events[last].free, last, engine
         issue, latency = issue_and_latency(program, spec, instruction, descriptors)
         free = dispatch + issue
-        events.append(Event(dispatch, free, free + latency, cause, held))
+        retire = free + latency
         if engine is not None:
+            if sent[engine]:
+                retire = max(retire, events[sent[engine][-1]].retire)
             sent[engine].append(number)
+        events.append(Event(dispatch, free, retire, cause, held))
     return Schedule(tuple(events), events[-1].dispatch + 1 if events else 0)
 
 

@@ -60,7 +60,9 @@ def execute(program: Program, state: State) -> None:
 def invocation_bytes(program: Program) -> int:
     """Memory that one more invocation takes."""
     width = max([i["cols"] for i in program.instructions if i.op in ("LDW", "RQ")], default=1)
-    widest = max([i["len"] * i["lanes"] for i in program.instructions if i.op == "MM"], default=0)
+    widest = max(
+        [i["len"] * i["lanes"] for i in program.instructions if i.op == "MM"], default=0
+    )
     regions = program.dram_bytes - len(program.constants)
     accumulators = 4 * program.accumulator_rows * width
     return program.unified_buffer_bytes + regions + 2 * accumulators + 5 * widest + 1
@@ -97,9 +99,7 @@ def _multiply(state: State, i: Instruction) -> None:
     assert state.weights is not None, "MM before any LW"
     lanes, weights = i["lanes"], state.weights
     descriptor = state.descriptors[i["desc"]]
-    outside, address = outside_and_address(
-        descriptor, i["row"], i["len"], i["k"], lanes
-    )
+    outside, address = outside_and_address(descriptor, i["row"], i["len"], i["k"], lanes)
     values = np.take(state.buffer, address, axis=1)
     if descriptor.unsigned:
         values = values.view(np.uint8)

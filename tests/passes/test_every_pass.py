@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import IRError, RegistryError
-from tetrapla.ir.graph import Array, Value
+from tetrapla.ir.graph import Array, Attribute, Value
 from tetrapla.ir.interpret import evaluate
 from tetrapla.ir.module import Module
 from tetrapla.passes.pass_ import Pass, find, passes, run
@@ -116,14 +116,15 @@ def _step(
     normal: Callable[..., Value],
     draw: np.random.Generator,
 ) -> Value:
-    same = {"strides": (1, 1), "pads": (1, 1, 1, 1)}
+    same: dict[str, Attribute] = {"strides": (1, 1), "pads": (1, 1, 1, 1)}
     match step:
         case "conv" | "grouped_conv":
             groups = 2 if step == "grouped_conv" else 1
             w = normal("w", 4, 4 // groups, 3, 3)
             biases = [normal("b", 4)] if draw.integers(2) else []
-            attributes = {**same, "dilations": (1, 1), "groups": groups, "activation": "none"}
-            return build.op("nn.conv2d", [x, w, *biases], attributes, name=step)
+            more: dict[str, Attribute] = {"dilations": (1, 1), "groups": groups}
+            more["activation"] = "none"
+            return build.op("nn.conv2d", [x, w, *biases], {**same, **more}, name=step)
         case "channel_bias":
             shape = [(4, 1, 1), (1, 4, 1, 1), (1, 1, 1), ()][draw.integers(4)]
             return build.op("nn.add", [x, normal("c", *shape)][:: draw.choice([1, -1])])
@@ -139,9 +140,10 @@ def _step(
         case "self_add":
             return build.op("nn.add", [x, x])
         case "max_pool" | "average_pool":
-            extra = {"dilations": (1, 1)} if step == "max_pool" else {"count_include_pad": 0}
-            attributes = {**same, "kernel": (3, 3), **extra}
-            return build.op(f"nn.{step}2d", [x], attributes)
+            same["kernel"] = (3, 3)
+            key = "dilations" if step == "max_pool" else "count_include_pad"
+            same[key] = (1, 1) if step == "max_pool" else 0
+            return build.op(f"nn.{step}2d", [x], same)
         case "transpose":
             return build.op("nn.transpose", [x], {"perm": (0, 1, 3, 2)})
         case "constant":

@@ -1,0 +1,21 @@
+"""The GPU's compiler: fused kernels as a plan, and their Triton source."""
+
+from tetrapla.backends.gpu.lower import lower
+from tetrapla.backends.gpu.triton_source import sources
+from tetrapla.backends.gpu.verdict import cross_check
+from tetrapla.backends.target_ import Target
+from tetrapla.simulators.gpu.machine import run
+from tetrapla.simulators.gpu.spec import Spec
+
+TARGET = Target(
+    family="gpu",
+    spec_type=Spec,
+    default_chip="h100",
+    lower=lower,
+    run=run,
+    cross_check=cross_check,
+    stochastic=lambda spec, options: False,
+    sources=sources,
+)
+
+__all__ = ["TARGET"]

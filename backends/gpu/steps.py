@@ -1,0 +1,63 @@
+"""Nodes that fuse into the kernel before them, as steps on its output elements."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+from tetrapla.backends.gpu.plan import Plan
+from tetrapla.ir.graph import Node
+from tetrapla.simulators.gpu.program import Kernel
+from tetrapla.simulators.gpu.steps import (
+    BatchNorm,
+    Dequantize,
+    Quantize,
+    Relu,
+    Requantize,
+    Step,
+)
+
+FUSIBLE = ("nn.relu", "nn.batch_norm", "quant.quantize", "quant.dequantize", "quant.requantize")
+
+
+def joined(kernel: Kernel, node: Node, plan: Plan) -> Kernel | None:
+    """The kernel with `node` as its last step; None where it cannot take it.
+
+    It can where the node's parameters are weights that lie along the kernel's own channels.
+    """
+    if node.kind not in FUSIBLE or not all(map(plan.graph.is_weight, node.operands[1:])):
+        return None
+    wanted = layout(node)
+    held = (kernel.channels, kernel.inner)
+    if wanted is not None and held not in ((1, 1), wanted):
+        return None
+    channels, inner = wanted or held
+    steps = (*kernel.steps, step(node, plan))
+    return replace(kernel, steps=steps, channels=channels, inner=inner)
+
+
+def step(node: Node, plan: Plan) -> Step:
+    """A node as a step of the kernel that makes its operand."""
+    names = [plan.load(value) for value in node.operands[1:]]
+    match node.kind:
+        case "nn.relu":
+            return Relu()
+        case "nn.batch_norm":
+            scale, bias, mean, variance = names
+            return BatchNorm(scale, bias, mean, variance, node.float("epsilon"))
+        case "quant.quantize":
+            return Quantize(names[0], node.int("zero_point"), node.str("dtype"))
+        case "quant.dequantize":
+            return Dequantize(names[0], node.int("zero_point"))
+        case _:
+            low, high = node.int("low"), node.int("high")
+            return Requantize(names[0], node.int("zero_point"), low, high)
+
+
+def layout(node: Node) -> tuple[int, int] | None:
+    """(channels, inner) of a node's parameters; None where one number serves all."""
+    if len(node.operands) == 1 or node.operands[1].elements == 1:
+        return None
+    shape = node.result.shape
+    axis = 1 if node.kind == "nn.batch_norm" else node.int("axis") % len(shape)
+    return shape[axis], prod(shape[axis + 1 :])

@@ -1,0 +1,2 @@
+def sources(p: object) -> dict[str, str]:
+    return {}

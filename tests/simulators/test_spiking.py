@@ -1,0 +1,301 @@
+"""The spiking machine: neurons by hand, laws, energy and time by hand, faults planted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tetrapla.ir.errors import ModelError
+from tetrapla.ir.op import OPS
+from tetrapla.simulators.random_ import Key
+from tetrapla.simulators.report import price, summed
+from tetrapla.simulators.spec_ import load_spec
+from tetrapla.simulators.spiking import Core, Population, Program, SpikingSpec, Synapses, run
+from tetrapla.simulators.spiking.membrane import integrate, maximum
+from tetrapla.simulators.spiking.meter import Events, Meter
+from tetrapla.simulators.spiking.program import Encoder, Readout
+from tetrapla.simulators.spiking.wiring import connections
+
+RULE = {"initial": "half", "reset": "subtract", "compare": "ge", "state_bits": 18}
+
+
+@pytest.fixture(scope="module")
+def single() -> SpikingSpec:
+    """Loihi with one compartment per neuron, as SANA-FE counts."""
+    return load_spec("loihi", SpikingSpec, ["core.compartments_per_neuron=1"]).spec
+
+
+def two_neurons(threshold: int = 4) -> Program:
+    """An input neuron that drives a second one with weight 3; four timesteps."""
+    none, four = np.zeros(1, np.int32), np.array([4], np.int32)
+    first = Population(
+        "first",
+        "spike.encode",
+        "integrate_and_fire",
+        (1,),
+        0,
+        (),
+        none,
+        four,
+        encoders=(Encoder("x", 0.25, 4),),
+    )
+    synapse = Synapses("scale", "first", (1,), None, np.array([3], np.int8))
+    theta = np.array([threshold], np.int32)
+    second = Population(
+        "second", "spike.scale", "integrate_and_fire", (1,), 1, (synapse,), none, theta
+    )
+    return Program(
+        name="two",
+        timesteps=4,
+        batch=1,
+        inputs=("x",),
+        outputs=(("y", "count"),),
+        populations=(first, second),
+        cores=(
+            Core(0, "first", np.array([0]), ()),
+            Core(1, "second", np.array([0]), (np.array([0]),)),
+        ),
+        readouts=(Readout("count", "second", None, (1, 1), 0.5, True),),
+    )
+
+
+def test_a_neuron_by_hand() -> None:
+    # theta 4, v starts at 2, current 3 in every step:
+    #   v = 5 fires -> 1;  4 fires -> 0;  3 silent;  6 fires -> 2;  5 fires -> 1
+    current = np.full((5, 1, 1), 3, np.int32)
+    done = integrate(current, np.ones(1, bool), np.array([4], np.int32), **RULE)
+    assert done.train.ravel().tolist() == [1, 1, 0, 1, 1]
+    assert done.updated.ravel().tolist() == [1, 1, 1, 1, 1]
+    strict = integrate(
+        current, np.ones(1, bool), np.array([4], np.int32), **{**RULE, "compare": "gt"}
+    )
+    # 5 -> 1; 4 is not over 4; 7 -> 3; 6 -> 2; 5 -> 1
+    assert strict.train.ravel().tolist() == [1, 0, 1, 1, 1]
+
+
+def test_a_membrane_saturates_and_says_so() -> None:
+    # 4 bits: limit 7; 5, then 10 -> 7, then 12 -> 7
+    current = np.full((3, 1, 1), 5, np.int32)
+    done = integrate(current, np.zeros(1, bool), None, **{**RULE, "state_bits": 4})
+    assert done.train.ravel().tolist() == [7]
+    assert done.saturated == 2
+    judged = OPS["spike.decode"].evaluate(current, scale=1.0, state_bits=4)
+    assert judged.ravel().tolist() == [7.0]
+
+
+def test_a_maximum_fires_with_its_most_active_input_by_hand() -> None:
+    # inputs a 0 1 1 0 and b 1 0 0 1: running counts max = 1 1 2 2
+    a_b = np.array([[0, 1], [1, 0], [1, 0], [0, 1]], np.int8)[:, None]
+    done = maximum(a_b, np.array([0]), np.array([0]), 1)
+    assert done.train.ravel().tolist() == [1, 0, 1, 0]
+
+
+@given(st.integers(0, 100), st.integers(1, 6))
+def test_a_constant_current_is_counted_within_half_a_spike(
+    current: int, doublings: int
+) -> None:
+    # |count / T - current / theta| <= 1 / (2 T): more timesteps never widen the bound
+    steps, theta = 2**doublings, 100
+    constant = np.full((steps, 1, 1), current, np.int32)
+    done = integrate(constant, np.ones(1, bool), np.array([theta], np.int32), **RULE)
+    error = abs(int(done.train.sum()) * theta - current * steps)
+    assert error <= theta / 2
+
+
+@given(st.lists(st.integers(-50, 50), min_size=1, max_size=40))
+def test_charge_is_conserved(steps: list[int]) -> None:
+    current = np.array(steps, np.int32)[:, None, None]
+    theta = np.array([30], np.int32)
+    fired = integrate(current, np.zeros(1, bool), theta, **RULE).train
+    gathered = integrate(current - fired * theta, np.zeros(1, bool), None, **RULE).train
+    # initial charge + input = spikes * theta + what is left
+    assert 15 + sum(steps) == int(fired.sum()) * 30 + 15 + int(gathered.item())
+
+
+def test_energy_of_two_neurons_by_hand(single: SpikingSpec) -> None:
+    # x = 1 is a current of 4 = theta: `first` fires 4 times. `second` as in the trace above
+    # with current 3: 1 1 0 1. The pipeline takes 5 timesteps, both cores are in one tile.
+    done = run(two_neurons(), single, {"x": np.ones((1, 1, 1), np.float32)}, Key(0))
+    assert done.outputs["y"].ravel().tolist() == [1.5]
+    assert done.cycles == 5
+    actions = summed([layer.actions for layer in done.layers])
+    assert {name: count for name, count in actions.items() if count} == {
+        "soma.access": 10,
+        "soma.update": 8,
+        "soma.fire": 7,
+        "network.packet_out": 4,
+        "network.packet_in": 4,
+        "synapse.sparse": 4,
+    }
+    energy = price(actions, single.cost)
+    expected = 10 * 51.2 + 8 * 21.6 + 7 * 69.3 + 4 * 111 + 4 * 33.6
+    assert energy.total_pj == pytest.approx(expected, rel=1e-12)
+
+
+def test_time_of_two_neurons_by_hand(single: SpikingSpec) -> None:
+    # steps 0-3: first core 6 + 3.7 + 30 + 5.1 ns, over 16 + 4.7 ns of the second's synapse;
+    # step 4: second core 6 + 3.7 + 30 ns; each ends with a barrier of 600 ns
+    done = run(two_neurons(), single, {"x": np.ones((1, 1, 1), np.float32)}, Key(0))
+    assert done.time_s == pytest.approx((4 * 44.8 + 39.7 + 5 * 600) * 1e-9, rel=1e-12)
+    assert done.actions["static.ns"] == pytest.approx(done.time_s * 1e9, rel=1e-12)
+    assert [layer.bound_by for layer in done.layers] == ["barrier", "barrier"]
+
+
+def test_counts_are_means_over_inferences(single: SpikingSpec) -> None:
+    x = np.array([1.0, 0.0], np.float32).reshape(2, 1, 1)
+    done = run(two_neurons(), single, {"x": x}, Key(0))
+    # with x = 0 nothing fires
+    assert done.layers[0].actions["soma.fire"] == 2
+    assert done.outputs["y"].ravel().tolist() == [1.5, 0.0]
+
+
+def test_hops_follow_the_mesh(single: SpikingSpec) -> None:
+    # core 0 is in tile (0, 0); core 4 * 5 = 20 in tile 5 = (1, 1): one hop each way per spike
+    program = two_neurons()
+    far = replace(program, cores=(program.cores[0], replace(program.cores[1], index=20)))
+    done = run(far, single, {"x": np.ones((1, 1, 1), np.float32)}, Key(0))
+    assert done.layers[0].actions["network.hop_east_west"] == 4
+    assert done.layers[0].actions["network.hop_north_south"] == 4
+
+
+def test_a_program_survives_json(single: SpikingSpec) -> None:
+    program = two_neurons()
+    again = Program.from_dict(json.loads(json.dumps(program.to_dict())))
+    assert again.to_dict() == program.to_dict()
+    x = {"x": np.full((1, 1, 1), 0.6, np.float32)}
+    assert run(again, single, x, Key(0)).time_s == run(program, single, x, Key(0)).time_s
+
+
+def test_a_program_prints() -> None:
+    assert two_neurons().text() == (
+        "program two: 4 timesteps + 1 to fill the pipeline, 2 cores\n"
+        "population first: integrate_and_fire 1, theta 4, subtract, ge, 18 bits, depth 0\n"
+        "  input x: scale 0.25, at most 4\n"
+        "  core 0: neurons [0]\n"
+        "population second: integrate_and_fire 1, theta 4, subtract, ge, 18 bits, depth 1\n"
+        "  scale from first: weight [3]\n"
+        "  core 1: neurons [0]; axons first[0]\n"
+        "readout count: second * 0.5 -> 1x1\n"
+        "output y: count\n"
+    )
+
+
+def test_nan_is_refused(single: SpikingSpec) -> None:
+    with pytest.raises(ModelError) as refused:
+        run(two_neurons(), single, {"x": np.full((1, 1, 1), np.nan, np.float32)}, Key(0))
+    assert str(refused.value) == "input 'x' must hold numbers, not NaN; mend the data"
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(1, 3),
+    st.integers(1, 2),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    st.tuples(*[st.integers(0, 2)] * 4),
+    st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    st.integers(0, 2**32 - 1),
+)
+def test_synapse_lists_are_the_operator(
+    channels: int,
+    groups: int,
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    pads: tuple[int, ...],
+    dilations: tuple[int, int],
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    source = (channels * groups, 6, 5)
+    weight = rng.integers(-127, 128, (2 * groups, channels, *kernel), np.int8)
+    spikes = rng.integers(0, 2, (2, 1, *source), np.int8)
+    geometry = {"strides": strides, "pads": pads, "dilations": dilations, "groups": groups}
+    expected = OPS["spike.conv2d"].evaluate(spikes, weight, exponent=0, **geometry)
+    shape = expected.shape[2:]
+    synapses = Synapses("conv2d", "s", source, None, weight, **geometry)
+    listed = connections(synapses, shape, np.arange(int(np.prod(shape))))
+    block = np.zeros((int(np.prod(source)), int(np.prod(shape))), np.int64)
+    np.add.at(block, (listed.source, listed.target), listed.weight)
+    found = spikes.reshape(2, -1).astype(np.int64) @ block
+    assert np.array_equal(found.reshape(expected.shape), expected)
+
+
+class Sanafe:
+    """One stored run of SANA-FE 2.2.9, re-simulated for the events of every core."""
+
+    def __init__(self, case: int) -> None:
+        stored = np.load(Path(__file__).parents[1] / "golden" / "sanafe.npz")
+        self.stored = {k[3:]: stored[k] for k in stored.files if k.startswith(f"c{case}_")}
+        d = self.stored
+        self.raster = d["raster"].astype(np.int64)
+        self.steps, self.neurons = self.raster.shape
+        self.core = d["core"].astype(int)
+        self.cores = np.unique(self.core)
+        self.updated = self._updated()
+        # one packet per spike and destination core, and its synapses there
+        self.synapses = np.zeros((self.neurons, len(self.cores)), np.int64)
+        target = np.searchsorted(self.cores, self.core[d["dst"]])
+        np.add.at(self.synapses, (d["src"].astype(int), target), 1)
+        self.packets = (self.synapses > 0).astype(np.int64)
+
+    def _updated(self) -> np.ndarray:  # type: ignore[type-arg]
+        """Whether each neuron had a potential, bias or input: doubles cut to 1/64."""
+        d = self.stored
+        matrix = np.zeros((self.neurons, self.neurons))
+        np.add.at(matrix, (d["src"].astype(int), d["dst"].astype(int)), d["w"])
+        v = np.zeros(self.neurons)
+        updated = np.zeros(self.raster.shape, np.int64)
+        for t in range(self.steps):
+            arriving = self.raster[t - 1] @ matrix if t else np.zeros(self.neurons)
+            updated[t] = (v != 0) | (d["bias"] != 0) | (arriving != 0)
+            v = np.trunc(v * (d["leak"] if t else 1.0) * 64) / 64 + d["bias"] + arriving
+            v[self.raster[t] == 1] = 0.0
+        return updated
+
+
+@pytest.mark.parametrize("case", [0, 1])
+def test_time_is_sanafes(case: int, single: SpikingSpec) -> None:
+    s = Sanafe(case)
+    form = "sparse" if "sparse" in str(s.stored["synapse"]) else "dense"
+    meter = Meter(single, s.steps, 1)
+    for k, core in enumerate(s.cores):
+        here = s.core == core
+        events = Events(
+            int(here.sum()),
+            s.updated[:, here].sum(axis=1, keepdims=True),
+            s.raster[:, here].sum(axis=1, keepdims=True),
+            (s.raster[:, here] @ s.packets[here].sum(axis=1))[:, None],
+        )
+        arriving = (s.raster @ s.packets[:, k])[:, None]
+        events.arrivals.append((0, form, arriving, (s.raster @ s.synapses[:, k])[:, None]))
+        meter.add(0, events)
+    tiles = len(np.unique(s.cores // 4))
+    assert s.updated.sum() == s.stored["neurons_updated"]
+    assert meter.seconds(tiles)[0] == pytest.approx(s.stored["sim_time_s_simple"], rel=1e-9)
+
+
+@pytest.mark.parametrize("case", [0, 1])
+def test_energy_is_sanafes(case: int, single: SpikingSpec) -> None:
+    s = Sanafe(case)
+    form = "sparse" if "sparse" in str(s.stored["synapse"]) else "dense"
+    place = np.array([single.position(int(core)) for core in range(128)])
+    away = np.abs(place[s.core][:, None] - place[s.cores][None])
+    hops = (s.raster.sum(axis=0)[:, None, None] * s.packets[:, :, None] * away).sum((0, 1))
+    spikes = s.raster.sum(axis=0)
+    actions = {
+        f"synapse.{form}": int(spikes @ s.synapses.sum(axis=1)),
+        "soma.access": s.neurons * s.steps,
+        "soma.update": int(s.updated.sum()),
+        "soma.fire": int(spikes.sum()),
+        "network.packet_out": int(spikes @ s.packets.sum(axis=1)),
+        "network.hop_east_west": int(hops[0]),
+        "network.hop_north_south": int(hops[1]),
+    }
+    energy = price(actions, single.cost)
+    assert energy.total_pj == pytest.approx(s.stored["energy_j_total"] * 1e12, rel=1e-9)

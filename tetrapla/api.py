@@ -1,0 +1,116 @@
+"""The functions of the package: each takes a model's path or a module."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from tetrapla.comparison import Comparison
+from tetrapla.ir.errors import ModelError
+from tetrapla.ir.graph import Array
+from tetrapla.ir.interpret import evaluate as _evaluate
+from tetrapla.ir.module import Module
+from tetrapla.models import load
+from tetrapla.run import Executable, compile_for, options_of, reports
+from tetrapla.settings import Settings, command
+from tetrapla.simulators.report import Report
+from tetrapla.sweep import Sweep, swept
+
+Model: TypeAlias = Module | str | os.PathLike[str]
+
+
+def evaluate(module: Module, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The reference interpreter's outputs for one invocation, by name."""
+    return _evaluate(module, inputs)
+
+
+def compile(
+    module: Module,
+    target: str,
+    calibration: Mapping[str, Array] | None = None,
+    **chosen: Any,
+) -> Executable:
+    """Compile a module for a target.
+
+    Args:
+        module: from `load` or `Builder`.
+        target: a chip's name, a family's, or the path of a YAML file.
+        calibration: arrays (samples, *shape) by input name, for targets that quantise.
+        chosen: `quant`, `timesteps`, `ideal`, `overrides` of `Settings`.
+    """
+    settings = _settings(chosen)
+    options = options_of(settings)
+    return compile_for(module, target, calibration, options, settings.overrides)
+
+
+def simulate(model: Model, target: str, **chosen: Any) -> Report:
+    """Run a model on one target; `chosen` are the fields of `Settings`, e.g. `data="digits"`."""
+    settings = _settings(chosen)
+    module = _module(model, settings)
+    said = command("simulate", [_name(model)], [target], settings)
+    return reports(module, [target], settings, said)[0]
+
+
+def compare(
+    model: Model | Sequence[Model], targets: Sequence[str], **chosen: Any
+) -> Comparison:
+    """Run one or more models on several targets; `chosen` are the fields of `Settings`."""
+    settings = _settings(chosen)
+    models = [model] if isinstance(model, (Module, str, os.PathLike)) else list(model)
+    if isinstance(targets, str):
+        targets = targets.split(",")
+    said = command("compare", [_name(each) for each in models], list(targets), settings)
+    modules = [_module(each, settings) for each in models]
+    found = [r for module in modules for r in reports(module, targets, settings, said)]
+    return Comparison(tuple(found))
+
+
+def sweep(
+    model: Model,
+    target: str,
+    grid: Mapping[str, Sequence[object]],
+    objectives: Sequence[str] = (),
+    **chosen: Any,
+) -> Sweep:
+    """Run a model on every point of a grid of a target's fields.
+
+    Args:
+        model: a module or the path of a file.
+        target: a chip's name, a family's, or the path of a YAML file.
+        grid: values by field, e.g. ``{"array.rows": [16, 32], "timesteps": [8, 16]}``.
+        objectives: of "latency", "energy", "accuracy", "area"; what is known when empty.
+        chosen: the fields of `Settings`.
+    """
+    settings = _settings(chosen)
+    texts = {field: tuple(str(value) for value in values) for field, values in grid.items()}
+    load_again = None if isinstance(model, Module) else lambda held: _module(model, held)
+    module = _module(model, settings)
+    return swept(module, target, texts, objectives, settings, _name(model), load_again)
+
+
+def _settings(chosen: Mapping[str, Any]) -> Settings:
+    unknown = sorted(set(chosen) - set(Settings.__dataclass_fields__))
+    if unknown:
+        known = ", ".join(Settings.__dataclass_fields__)
+        raise TypeError(f"no option {unknown[0]!r}; there are: {known}")
+    held = dict(chosen)
+    if isinstance(held.get("dims"), Mapping):
+        held["dims"] = tuple(held["dims"].items())
+    if "overrides" in held:
+        held["overrides"] = tuple(held["overrides"])
+    return Settings(**held)
+
+
+def _module(model: Model, settings: Settings) -> Module:
+    if isinstance(model, Module):
+        if settings.dims or settings.batch is not None:
+            raise ModelError(
+                "a Module must be loaded with its dims and batch; pass them to load"
+            )
+        return model
+    return load(model, dict(settings.dims), settings.batch)
+
+
+def _name(model: Model) -> str:
+    return model.name if isinstance(model, Module) else os.fspath(model)
