@@ -1,5 +1,7 @@
 """The project's own text: ``model.mlir`` with its weights beside it in ``model.npz``.
 
+A folder that `tetrapla compile` wrote has them in ``weights.npz``, which is read too.
+
 The text is MLIR's generic form, as every MLIR tool prints it; the archive holds one array per
 weight under its symbol, and no Python objects. A file without an archive is shape-only when it
 names weights.
@@ -49,8 +51,9 @@ def load(
         text = path.read_text("utf-8")
     except (UnicodeDecodeError, OSError) as error:
         raise ModelError(f"{path}: must be UTF-8 text; it cannot be read") from error
-    store = path.with_suffix(".npz")
-    weights = {} if shape_only or not store.is_file() else _weights(store)
+    stores = [path.with_suffix(".npz"), path.with_name("weights.npz")]
+    store = next((store for store in stores if store.is_file()), None)
+    weights = {} if shape_only or store is None else _weights(store)
     try:
         module = Module.parse(text, weights, safe(path.stem))
     except IRError as error:
@@ -89,13 +92,16 @@ def _written(path: Path, write: Callable[[Path], object]) -> None:
 
 def _weights(path: Path) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            for entry in archive.zip.infolist():
+        # opened here, because NumPy leaves a broken file open
+        with path.open("rb") as file, zipfile.ZipFile(file) as entries:
+            for entry in entries.infolist():
                 if entry.file_size > _LARGEST_WEIGHT_BYTES:
                     raise ModelError(
                         f"{path}: '{entry.filename}' must be at most "
                         f"{_LARGEST_WEIGHT_BYTES} bytes, not {entry.file_size}"
                     )
+            file.seek(0)
+            archive = np.load(file, allow_pickle=False)
             return {symbol: archive[symbol] for symbol in archive.files}
     except ModelError:
         raise

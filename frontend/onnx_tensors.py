@@ -168,7 +168,9 @@ def _external_entry(tensor: TensorProto, what: str) -> tuple[str, int, int | Non
     for entry in tensor.external_data:
         if entry.key not in _EXTERNAL_KEYS or entry.key in entries:
             rule = (
-                "be given once" if entry.key in entries else f"be {', '.join(_EXTERNAL_KEYS)}"
+                "be given once"
+                if entry.key in entries
+                else f"be one of {', '.join(_EXTERNAL_KEYS)}"
             )
             raise ModelError(
                 f"{what}: a key of external data must {rule}, not {shown(entry.key)}"
@@ -231,6 +233,7 @@ def _open_plain(path: Path, what: str) -> Any:
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         file.close()
         raise ModelError(
-            f"{what}: external data must be a regular file with one name, not {name}"
+            f"{what}: external data must be a regular file with one name (no hard link), "
+            f"not {name}"
         )
     return file

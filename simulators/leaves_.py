@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from tetrapla.ir.errors import SpecError, nearest
@@ -53,7 +53,7 @@ class Found:
     """A file as plain data for pydantic, and its leaves in order."""
 
     data: Any
-    leaves: list[Leaf] = field(default_factory=list)
+    leaves: list[Leaf]
 
 
 def leaves(tree: Tree, errors: list[str]) -> Found:

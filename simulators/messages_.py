@@ -64,7 +64,7 @@ def foreign_names(tree: Tree, model: Any, shown: str, path: KeyPath = ()) -> lis
     if not isinstance(tree, Mapping) or is_leaf(tree):
         items = list(enumerate(tree.items)) if isinstance(tree, Sequence) else []
         return [m for i, item in items for m in foreign_names(item, model, shown, (*path, i))]
-    found = []
+    found: list[str] = []
     models = models_at(model, path)
     for key, item in tree.entries.items():
         named = (alias for one in models for alias, name in aliases(one).items() if name == key)

@@ -11,8 +11,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
+from importlib import import_module
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -124,14 +125,15 @@ class Layers:
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame`, a row per layer."""
         try:
-            import pandas  # type: ignore[import-untyped,unused-ignore]
+            pandas: Any = import_module("pandas")
         except ImportError:
             raise UnsupportedError(
                 "to_pandas needs pandas, which is not installed; pip install pandas"
             ) from None
         return pandas.DataFrame([asdict(row) for row in self.rows], columns=list(_COLUMNS))
 
-    def _repr_html_(self) -> str:
+    def to_html(self) -> str:
+        """Return the table as HTML, escaped."""
         head = "".join(f"<th>{escape(name)}</th>" for name in _COLUMNS)
         body = "".join(
             "<tr>"
@@ -140,6 +142,9 @@ class Layers:
             for row in self.rows
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
 
 
 _COLUMNS = tuple(LayerRow.__dataclass_fields__)
@@ -166,7 +171,9 @@ class Report:
     warnings: tuple[str, ...] = ()
     provenance: tuple[Provenance, ...] = ()
     second_check: CrossCheck | None = None
-    outputs: Mapping[str, Array] = field(default_factory=dict, compare=False, repr=False)
+    outputs: Mapping[str, Array] = field(
+        default_factory=dict[str, Array], compare=False, repr=False
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the public contract's fields, as plain Python values, in its order.
@@ -217,7 +224,7 @@ class Report:
             f"<tr><th>{name}</th><td>{text}</td></tr>" for name, text in rows.items()
         )
         notes = "".join(f"<li>{escape(text)}</li>" for text in self.warnings)
-        return f"{head}<table>{body}</table><ul>{notes}</ul>{self.layers._repr_html_()}"
+        return f"{head}<table>{body}</table><ul>{notes}</ul>{self.layers.to_html()}"
 
 
 def assemble(
@@ -346,16 +353,17 @@ def _count(value: float) -> int | float:
 def _plain(value: Any, path: str) -> Any:
     """Return `value` as what JSON has; NumPy scalars and tuples become plain ones."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, f"{path}.{key}") for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, f"{path}[{i}]") for i, item in enumerate(value)]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not isfinite(value):
-        raise InternalError(f"{path} must be finite, not {value}")
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise InternalError(f"{path} must be plain data, not {type(value).__name__}")
+        entries = cast("Mapping[str, Any]", value)
+        return {key: _plain(item, f"{path}.{key}") for key, item in entries.items()}
+    if isinstance(value, list | tuple):
+        items = cast("Sequence[Any]", value)
+        return [_plain(item, f"{path}[{i}]") for i, item in enumerate(items)]
+    plain: Any = cast("Any", value).item() if isinstance(value, np.generic) else value
+    if isinstance(plain, float) and not isfinite(plain):
+        raise InternalError(f"{path} must be finite, not {plain}")
+    if plain is None or isinstance(plain, bool | int | float | str):
+        return plain
+    raise InternalError(f"{path} must be plain data, not {type(plain).__name__}")
 
 
 def _shown(value: object) -> str:

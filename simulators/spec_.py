@@ -47,13 +47,14 @@ Action = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$"
 Cost: TypeAlias = dict[Action, Picojoules | None]  # a price is null where no source gives one
 
 
-class Section(BaseModel, frozen=True):
+class Section(BaseModel):
     """A group of fields; the YAML key of a field is its alias, without the unit.
 
     A validator that raises `ValueError` words the whole sentence: ``array.rows must be …``.
     """
 
     model_config = ConfigDict(
+        frozen=True,
         extra="forbid",
         populate_by_name=True,
         allow_inf_nan=False,

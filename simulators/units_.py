@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from math import isfinite
 from typing import Annotated, Final
 
@@ -21,8 +21,20 @@ from tetrapla.ir.errors import nearest
 FROM_YAML: Final = "from_yaml"  # validation context: {FROM_YAML: True}
 RULE: Final = "rule"  # type of the errors raised here; ctx has "rule" and "way_out"
 
-_SI = {"f": -15, "p": -12, "n": -9, "u": -6, "µ": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9}
-_SI |= {"T": 12, "P": 15, "E": 18}
+_SI = {
+    "f": -15,
+    "p": -12,
+    "n": -9,
+    "u": -6,
+    "µ": -6,
+    "m": -3,
+    "": 0,
+    "k": 3,
+    "M": 6,
+    "G": 9,
+    "T": 12,
+    "P": 15,
+}
 # the number is atomic: 128 is not 12 of the unit 8
 _QUANTITY = re.compile(r"((?>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?))\s*([^\d\s.].*)")
 
@@ -61,9 +73,9 @@ class Unit:
         try:
             exact = Decimal(digits) * self.factors[symbol]
             value = float(exact)
-        except (InvalidOperation, ArithmeticError):
-            value = float("inf")
-        if not isfinite(value) or abs(value) > _MOST:
+        except ArithmeticError:  # an exponent beyond Decimal's own
+            exact, value = Decimal(0), float("inf")
+        if abs(value) > _MOST:
             raise _error(f"must be at most {_MOST:.0e} {self.base}")
         if self.whole and exact != int(exact):
             raise _error(f"must be a whole number of {self.base}")

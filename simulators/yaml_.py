@@ -8,13 +8,12 @@ deeper than `_DEPTH`, a key given twice (many readers drop the first silently).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import (
-    AliasEvent,
     DocumentStartEvent,
     MappingEndEvent,
     MappingStartEvent,
@@ -78,7 +77,7 @@ class Sequence:
     """A list."""
 
     place: Place
-    items: list[Tree] = field(default_factory=list)
+    items: list[Tree]
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,8 @@ class Mapping:
     """Entries by key, with the place of each key."""
 
     place: Place
-    entries: dict[str, Tree] = field(default_factory=dict)
-    keys: dict[str, Place] = field(default_factory=dict)
+    entries: dict[str, Tree]
+    keys: dict[str, Place]
 
 
 Tree: TypeAlias = Scalar | Sequence | Mapping
@@ -118,17 +117,17 @@ def read_text(text: str, name: str) -> Mapping:
         SpecError: what is not YAML, or is more of YAML than a chip needs; one line per defect.
     """
     builder = _Builder(name)
+    reader: Any = YAML(typ="safe", pure=True)
     try:
-        for event in YAML(typ="safe", pure=True).parse(text):
+        for event in reader.parse(text):
             builder.take(event)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
-        raise SpecError(f"{place}: the file must be YAML: {_one_line(error.problem)}") from None
+    except SpecError:
+        raise
     except (YAMLError, ValueError) as error:
-        if isinstance(error, SpecError):
-            raise
-        raise SpecError(f"{name}: the file must be YAML: {_one_line(str(error))}") from None
+        mark: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise SpecError(f"{place}: the file must be YAML: {problem}") from None
     if builder.errors:
         raise SpecError("\n".join(builder.errors))
     if not isinstance(builder.top, Mapping):
@@ -195,34 +194,31 @@ class _Builder:
     def take(self, event: Any) -> None:
         place = Place(self.name, event.start_mark.line + 1, event.start_mark.column + 1)
         self._refuse(event, place)
-        match event:
-            case ScalarEvent():
-                self._scalar(Scalar(event.value, event.style is not None, place))
-            case MappingStartEvent():
-                self._open(Mapping(place))
-            case SequenceStartEvent():
-                self._open(Sequence(place))
-            case MappingEndEvent() | SequenceEndEvent():
-                self.stack.pop()
-                self.pending.pop()
-            case _:
-                pass
+        if isinstance(event, ScalarEvent):
+            scalar: Any = event
+            self._scalar(Scalar(scalar.value, scalar.style is not None, place))
+        elif isinstance(event, MappingStartEvent):
+            self._open(Mapping(place, {}, {}))
+        elif isinstance(event, SequenceStartEvent):
+            self._open(Sequence(place, []))
+        elif isinstance(event, MappingEndEvent | SequenceEndEvent):
+            self.stack.pop()
+            self.pending.pop()
 
     def _refuse(self, event: Any, place: Place) -> None:
         if isinstance(event, DocumentStartEvent):
             self.documents += 1
             if self.documents > 1:
                 raise SpecError(f"{place}: the file must hold one document, not several")
-        if isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None:
+        anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
+        if anchor is not None:
             raise SpecError(
                 f"{place}: a chip must do without anchors and aliases, not use "
-                f"'{shortened(event.anchor)}'; "
-                "write the value out"
+                f"'{shortened(str(anchor))}'; write the value out"
             )
-        if getattr(event, "tag", None) is not None:
+        if tag is not None:
             raise SpecError(
-                f"{place}: a chip must do without tags, not use "
-                f"'{shortened(str(event.tag))}'; "
+                f"{place}: a chip must do without tags, not use '{shortened(str(tag))}'; "
                 "write the plain value"
             )
 
@@ -262,7 +258,3 @@ class _Builder:
                         f"after line {first.line}; remove one"
                     )
                 parent.entries[key], parent.keys[key] = tree, place
-
-
-def _one_line(text: str | None) -> str:
-    return " ".join((text or "it cannot be parsed").split())

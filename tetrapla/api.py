@@ -45,7 +45,7 @@ def compile(
 
 
 def simulate(model: Model, target: str, **chosen: Any) -> Report:
-    """Run a model on one target; `chosen` are the fields of `Settings`, e.g. `data="digits"`."""
+    """Run a model on one target; `chosen` are the fields of `Settings`: `data="digits"`."""
     settings = _settings(chosen)
     module = _module(model, settings)
     said = command("simulate", [_name(model)], [target], settings)
@@ -105,9 +105,7 @@ def _settings(chosen: Mapping[str, Any]) -> Settings:
 def _module(model: Model, settings: Settings) -> Module:
     if isinstance(model, Module):
         if settings.dims or settings.batch is not None:
-            raise ModelError(
-                "a Module must be loaded with its dims and batch; pass them to load"
-            )
+            raise ModelError("a Module has fixed shapes; give dims and batch to load, not here")
         return model
     return load(model, dict(settings.dims), settings.batch)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,21 +88,20 @@ class Comparison:
         return summary([report.to_dict() for report in self.reports])
 
 
-def flat(report: dict[str, Any]) -> dict[str, Any]:
+def flat(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report's figures as one row, `COLUMNS` by name."""
     accuracy, check = report["accuracy"] or {}, report["cross_check"] or {}
     row = {name: report[name] for name in COLUMNS if name in report}
     row["energy_pj"] = report["energy_pj"]["total"]
-    row |= {
-        f"accuracy_{key}": accuracy.get(key) for key in ("reference", "target", "target_std")
-    }
+    for key in ("reference", "target", "target_std"):
+        row[f"accuracy_{key}"] = accuracy.get(key)
     for key in ("kind", "mismatches", "max_rel_error", "passed"):
         row[f"cross_check_{key}"] = check.get(key)
     row["bound_by"] = bound_by(report)
     return row
 
 
-def bound_by(report: dict[str, Any]) -> str | None:
+def bound_by(report: Mapping[str, Any]) -> str | None:
     """What bounds most of a report's time: the layers' bounds weighted by their cycles."""
     cycles: dict[str, float] = {}
     for layer in report["layers"]:

@@ -91,10 +91,11 @@ def _arrays(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise ModelError(f"{path}: no such file; give the path of an .npz file")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ModelError(f"{path}: must be an .npz archive, not a single .npy array")
-            _check_sizes(path, archive.zip)
+        # opened here, because NumPy leaves a broken file open
+        with path.open("rb") as file, zipfile.ZipFile(file) as entries:
+            _check_sizes(path, entries)
+            file.seek(0)
+            archive = np.load(file, allow_pickle=False)
             return {key: _numbers(path, key, archive[key]) for key in archive.files}
     except ModelError:
         raise
@@ -106,9 +107,9 @@ def _arrays(path: Path) -> dict[str, Array]:
         ) from error
 
 
-def _check_sizes(path: Path, archive: zipfile.ZipFile | None) -> None:
+def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
     """Refuse a compressed bomb before it is unpacked."""
-    for entry in archive.infolist() if archive else ():
+    for entry in archive.infolist():
         if entry.file_size > _LIMIT_BYTES:
             raise ModelError(
                 f"{path}: array '{entry.filename}' must be at most {_LIMIT_BYTES} bytes, "

@@ -9,11 +9,9 @@ from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 
-from tetrapla.datasets import load_inputs
 from tetrapla.ir.errors import ModelError, nearest
 from tetrapla.ir.module import Module
 
-_TEXT = ".mlir"
 _OTHERS = {  # known to be a model, but of a kind that holds no graph to read
     ".pt": "a PyTorch checkpoint; export it with torch.onnx.export(model, x, 'model.onnx')",
     ".pth": "a PyTorch checkpoint; export it with torch.onnx.export(model, x, 'model.onnx')",
@@ -32,7 +30,7 @@ def load(
     """Read a model file.
 
     Args:
-        path: `.onnx`, or the project's own `.mlir` with its `weights.npz` beside it.
+        path: `.onnx`, or the project's own `.mlir`.
         dims: sizes of symbolic dimensions by name.
         batch: size of a leading symbolic dimension; 1 when it is not given.
 
@@ -44,13 +42,10 @@ def load(
     suffix = file.suffix.lower()
     if batch is not None and batch < 1:
         raise ModelError(f"--batch must be at least 1, not {batch}")
-    if suffix == _TEXT:
-        module = _text(file)
-    else:
-        readers = {known: frontend for frontend in _frontends() for known in frontend.SUFFIXES}
-        if suffix not in readers:
-            raise ModelError(_unknown(file, suffix, sorted([*readers, _TEXT])))
-        module = readers[suffix].load(file, dims=dict(dims or {}), batch=batch or 1)
+    readers = {known: frontend for frontend in _frontends() for known in frontend.SUFFIXES}
+    if suffix not in readers:
+        raise ModelError(_unknown(file, suffix, sorted(readers)))
+    module: Module = readers[suffix].load(file, dims=dict(dims or {}), batch=batch or 1)
     _check_batch(module, batch)
     return module
 
@@ -59,21 +54,9 @@ def _frontends() -> Iterator[ModuleType]:
     """The files of frontend/ that read files: they name `SUFFIXES`."""
     folder = str(Path(import_module("tetrapla.frontend").__file__ or "").parent)
     for found in iter_modules([folder]):
-        if "_" not in found.name:  # onnx_ops and the like are parts of onnx
-            frontend = import_module(f"tetrapla.frontend.{found.name}")
-            if hasattr(frontend, "SUFFIXES"):
-                yield frontend
-
-
-def _text(file: Path) -> Module:
-    if not file.is_file():
-        raise ModelError(f"{file}: no such file; give the path of an .mlir file")
-    weights = file.with_name("weights.npz")
-    try:
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{file}: cannot be read as text ({error})") from None
-    return Module.parse(text, load_inputs(weights) if weights.is_file() else {}, file.stem)
+        frontend = import_module(f"tetrapla.frontend.{found.name}")
+        if hasattr(frontend, "SUFFIXES"):
+            yield frontend
 
 
 def _unknown(file: Path, suffix: str, known: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import floor, log10
 from typing import Any
 
@@ -23,7 +24,7 @@ def quantity(value: float | None, unit: str) -> str:
     return f"{scaled:.{digits}f} {_PREFIXES[power]}{unit}"
 
 
-def latency(report: dict[str, Any]) -> str:
+def latency(report: Mapping[str, Any]) -> str:
     """A report's time."""
     return quantity(report["time_s"], "s")
 
@@ -33,12 +34,12 @@ def energy(picojoules: float | None) -> str:
     return quantity(None if picojoules is None else picojoules * 1e-12, "J")
 
 
-def area(report: dict[str, Any]) -> str:
+def area(report: Mapping[str, Any]) -> str:
     """A report's area."""
     return "n/a" if report["area_mm2"] is None else f"{report['area_mm2']:.3g} mm2"
 
 
-def accuracy(report: dict[str, Any]) -> str:
+def accuracy(report: Mapping[str, Any]) -> str:
     """A report's accuracy, with its spread over seeds where there is one."""
     found = report["accuracy"]
     if found is None:
@@ -47,7 +48,7 @@ def accuracy(report: dict[str, Any]) -> str:
     return f"{100 * found['target']:.1f}{spread} %"
 
 
-def check(found: dict[str, Any] | None) -> str:
+def check(found: Mapping[str, Any] | None) -> str:
     """What a cross-check found, in a few words."""
     if found is None:
         return "n/a"

@@ -147,9 +147,7 @@ def _check_grid(grid: Mapping[str, Sequence[str]], load: object) -> None:
     if not grid or not points:
         raise ModelError("sweep must have at least one --set FIELD=V1,V2, not none")
     if points > MAX_POINTS:
-        raise ModelError(
-            f"sweep must have at most {MAX_POINTS} points, not {points}; set fewer"
-        )
+        raise ModelError(f"sweep must have at most {MAX_POINTS} points, not {points}")
     if "batch" in grid and load is None:
         raise ModelError("a Module has one batch; sweep over batch with the model's path")
 

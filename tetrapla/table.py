@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tetrapla import quantities
 from tetrapla.comparison import bound_by
@@ -121,7 +121,7 @@ def _table(
     )
     words = ("bound by", "cross-check")
     for i, heading in enumerate(headings):
-        aligned = "left" if i < left or heading in words else "right"
+        aligned: Literal["left", "right"] = "left" if i < left or heading in words else "right"
         table.add_column(heading, justify=aligned, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))

@@ -42,6 +42,10 @@ def lower(
         "it: no source prices them",
         *converted.warnings,
     ]
+    if options.quant not in (None, "int8"):
+        warnings.append(
+            f"weights are 8 bits on this chip; --quant {options.quant} changes nothing"
+        )
     if converted.host:
         warnings.append(f"the host computes {', '.join(converted.host)}")
     notes = {

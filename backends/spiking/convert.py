@@ -138,7 +138,7 @@ class _Walk:
         x = self._builder.input(name, value.shape, value.dtype)
         full = self._peaks[name]
         signs = (1, -1) if self._peaks.get(f"{name}.low", 0.0) < 0 else (1,)
-        trains = []
+        trains: list[Train] = []
         for sign in signs:
             label = name if sign > 0 else f"{name}.negative"
             current = self._builder.op(
@@ -291,7 +291,7 @@ class _Walk:
             "weight": weight,
             "exponent": 0,
         }
-        trains = []
+        trains: list[Train] = []
         for train in rate.trains:
             name = node.name if train.sign > 0 else f"{node.name}.negative"
             summed = self._builder.op(

@@ -53,7 +53,7 @@ class Term:
     train: Train
     full: float
     weight: Array
-    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    attributes: Mapping[str, Attribute] = field(default_factory=dict[str, Attribute])
 
     @property
     def real(self) -> Array:

@@ -123,6 +123,7 @@ class _Lowering:
     def _synapses(self, node: Node) -> _Current:
         train = self._trains[node.operands[0].index]
         source = self._populations[train.population]
+        shape: tuple[int, ...] = node.operands[0].shape
         kind = node.kind.removeprefix("spike.")
         geometry: dict[str, Any] = {
             key: node.ints(key)
@@ -141,7 +142,7 @@ class _Lowering:
         synapses = Synapses(
             kind=kind,
             source=train.population,
-            source_shape=node.operands[0].shape[2:],
+            source_shape=shape[2:],
             wiring=train.in_order(source.neurons),
             weight=weight,
             exponent=node.int("exponent") if "exponent" in node.attributes else 0,

@@ -169,7 +169,7 @@ def _crowded(
             for synapses, heard in zip(p.synapses, piece.axons, strict=True):
                 shared = synapses.kind in SHARED
                 slots[synapses.source][heard] += spec.core.axon_slots_shared if shared else 1
-    crowded = {}
+    crowded: dict[str, int] = {}
     for p in program.populations:
         worst = max(
             (int(slots[p.name][piece.neurons].sum()) for piece in shares[p.name]), default=0

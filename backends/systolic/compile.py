@@ -10,7 +10,7 @@ from tetrapla.backends.systolic.image import (
     place_pass,
     place_product,
 )
-from tetrapla.backends.systolic.layout import Placed, allocate
+from tetrapla.backends.systolic.layout import Placed, allocate, constant
 from tetrapla.backends.systolic.partition import Partition, partition
 from tetrapla.backends.systolic.stages import Pass, Product, Stages
 from tetrapla.ir.graph import Array, Graph, Node, Value
@@ -85,7 +85,7 @@ def _assemble(
     for port in leaving:
         emitter.store(port, stages.values[port.value])
     emitter.halt()
-    return Program(
+    program = Program(
         name=name,
         rows=array[0],
         cols=array[1],
@@ -103,8 +103,11 @@ def _assemble(
         from_device=leaving,
         before=tuple(_host_step(node) for node in parts.before),
         after=tuple(_host_step(node) for node in parts.after),
+        has_values=all(index in graph.weights for index in graph.constants),
         host_constants=_host_constants(graph, parts),
     )
+    program.binary()  # every operand fits its field
+    return program
 
 
 def _emit_stages(
@@ -168,4 +171,4 @@ def _host_step(node: Node) -> HostStep:
 def _host_constants(graph: Graph, parts: Partition) -> dict[int, Array]:
     wanted = [v for node in (*parts.before, *parts.after) for v in node.operands]
     wanted += [value for _, value in graph.outputs]
-    return {v.index: graph.weight(v) for v in wanted if graph.is_weight(v)}
+    return {v.index: constant(graph, v) for v in wanted if graph.is_weight(v)}

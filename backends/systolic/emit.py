@@ -85,8 +85,8 @@ class Emitter:
         self._send("ST", operands, reads=[_whole(source)])
 
     def mark(self, number: int) -> None:
-        """Begin a layer."""
-        self._send("MARK", {"id": number})
+        """Begin a layer, once the one before has written its results."""
+        self._send("MARK", {"id": number}, after=("RQ", "VE"))
 
     @property
     def weight_slots(self) -> int:

@@ -45,13 +45,15 @@ class Dispatcher:
         reads: Iterable[Resource] = (),
         writes: Iterable[Resource] = (),
         takes: Iterable[Resource] = (),
+        after: Iterable[str] = (),
     ) -> None:
         """Append an instruction.
 
         What it `takes` it reads at the front of its wave: whoever comes after it may write.
+        It goes `after` all that was sent to these engines.
         """
         engine = OPERATIONS[op].engine
-        needed: dict[str, int] = {}
+        needed = {other: self._sent[other] - 1 for other in after}
         for resource in (*reads, *takes):
             for record in self._overlapping(resource):
                 own = engine if resource[0] != "ub" else None

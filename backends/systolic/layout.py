@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tetrapla.ir.errors import UnsupportedError
-from tetrapla.ir.graph import DTYPES, Array, Value
+from tetrapla.ir.graph import DTYPES, Array, Graph, Value
 from tetrapla.simulators.systolic.program import View, viewed
 from tetrapla.simulators.systolic.tables import UNSIGNED, Descriptor
 
@@ -53,6 +53,12 @@ class Placed:
         return UNSIGNED if self.dtype == "ui8" else 0
 
 
+def constant(graph: Graph, value: Value) -> Array:
+    """A constant's array; zeros where the module is shape-only."""
+    held = graph.weights.get(value.index)
+    return np.zeros(value.shape, DTYPES[value.dtype]) if held is None else held
+
+
 def default_layout(value: Value) -> tuple[tuple[int, ...], View]:
     """Physical shape and view of a fresh value: channels last for images, else as it is."""
     if len(value.shape) != 4:
@@ -75,7 +81,7 @@ def image(x: Placed) -> Descriptor:
         UnsupportedError: the channels of a pixel are not contiguous.
     """
     p = x.positions()
-    n, c, h, w = p.shape
+    _, c, h, w = p.shape
     base = int(p[0, 0, 0, 0])
     steps = [_step(p, axis) for axis in range(4)]
     grid = [step * np.arange(size) for step, size in zip(steps, p.shape, strict=True)]

@@ -93,9 +93,9 @@ def refuse(refusals: Iterable[Refusal]) -> None:
             for (kind, reason), names in groups.items()
         ]
         raise UnsupportedError(
-            f"systolic has no instruction for {', '.join(parts)}; it can do {', '.join(DEVICE)} "
-            "on integers, and the host any float operator but conv2d and matmul before the "
-            "first or after the last of these"
+            f"systolic has no instruction for {', '.join(parts)}; "
+            f"it can do {', '.join(DEVICE)} on integers, and the host any float operator but "
+            "conv2d and matmul before the first or after the last of these"
         )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tetrapla.backends.systolic.layout import Buffer, Placed, flat, image, placed
+from tetrapla.backends.systolic.layout import Buffer, Placed, constant, flat, image, placed
 from tetrapla.backends.systolic.partition import Refusal, refuse
 from tetrapla.backends.systolic.tiling import Block, bias, conv_blocks, matmul_blocks
 from tetrapla.ir.errors import UnsupportedError
@@ -89,7 +89,7 @@ class Stages:
         """Where a value lies; the stage to come reads it. A constant is loaded at the start."""
         if value.index not in self.values:
             self.values[value.index] = self.fresh(value, first=0)
-            self.constants.append((self.values[value.index], self.graph.weight(value)))
+            self.constants.append((self.values[value.index], constant(self.graph, value)))
         found = self.values[value.index]
         found.buffer.last = max(found.buffer.last, len(self.found) + 1)
         return found
@@ -146,7 +146,7 @@ class Stages:
         requantizers = self._requantizers(node)
         found = []
         for use in requantizers:
-            scale = np.broadcast_to(self.graph.weight(use.operands[1]), held.shape)
+            scale = np.broadcast_to(constant(self.graph, use.operands[1]), held.shape)
             target = self.fresh(use.result)
             self.values[use.result.index] = target
             table = RequantizeRow(
@@ -191,11 +191,12 @@ class Stages:
         if node.kind == "nn.relu":
             high = 255 if first.flags else 127
             return vector.CLAMP, (replace(flat(first), low=0, high=high),), target
-        a = replace(flat(first), **_ratios(node))
+        ra, rb, offset = _ratios(node)
+        a = replace(flat(first), p0=ra, p1=rb, p2=offset)
         return vector.ADD, (a, flat(sources[1])), target
 
 
-def _ratios(node: Node) -> dict[str, float]:
+def _ratios(node: Node) -> tuple[float, float, float]:
     """The constants of quant.add, each rounded to float32 as the operator says."""
     y = np.float32(node.float("y_scale"))
     ra, rb = np.float32(node.float("a_scale")) / y, np.float32(node.float("b_scale")) / y
@@ -203,7 +204,7 @@ def _ratios(node: Node) -> dict[str, float]:
         node.int("b_zero_point")
     )
     offset = np.float32(node.int("y_zero_point")) - zeros
-    return {"p0": float(ra), "p1": float(rb), "p2": float(offset)}
+    return float(ra), float(rb), float(offset)
 
 
 def _window(node: Node, x: Placed) -> tuple[int, Descriptor]:

@@ -1,8 +1,9 @@
 """Integer products as tiles of the array.
 
-A convolution is an implicit matrix product: M output pixels, K = kernel_h kernel_w channels taps
-(channel fastest), N filters. K is cut into tiles of R taps, N into tiles of C columns, M into
-what half of the accumulators holds. Groups that fit together share a tile, block-diagonally.
+A convolution is an implicit matrix product: M output pixels, K taps (kernel_h x kernel_w x
+channels, channel fastest), N filters. K is cut into tiles of R taps, N into tiles of C
+columns, M into what half of the accumulators holds. Groups that fit together share a tile,
+block-diagonally.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tetrapla.backends.systolic.layout import Placed, image, matrix
+from tetrapla.backends.systolic.layout import Placed, constant, image, matrix
 from tetrapla.ir.graph import Array, Graph, Node
 from tetrapla.simulators.systolic.tables import Descriptor
 
@@ -148,7 +149,7 @@ def bias(graph: Graph, node: Node, blocks: list[Block]) -> Array:
     sums = np.concatenate([block.weights.sum(axis=0, dtype=np.int64) for block in blocks])
     total = -node.int("x_zero_point") * sums
     if len(node.operands) > 2:
-        total = total + graph.weight(node.operands[2])
+        total = total + constant(graph, node.operands[2])
     return total.astype(np.int32)
 
 
@@ -171,5 +172,5 @@ def _diagonal(weights: Array, groups: int) -> Array:
 
 
 def _centred(graph: Graph, node: Node) -> Array:
-    weights = graph.weight(node.operands[1]).astype(np.int16) - node.int("w_zero_point")
+    weights = constant(graph, node.operands[1]).astype(np.int16) - node.int("w_zero_point")
     return weights.astype(np.int8)

@@ -40,9 +40,7 @@ def integrate(
         current: i32 [T, B, n], bias included.
         driven: bool (n,), the neurons that have a bias.
         threshold: i32 (n,), or None for a readout, whose train is its state i32 [1, B, n].
-        initial: "half" a threshold or "zero".
-        reset: "subtract" or "zero".
-        compare: "ge" or "gt".
+        initial, reset, compare: the words of `spike.neuron`.
         state_bits: of the membrane, with sign; it saturates.
     """
     limit = 2 ** (state_bits - 1) - 1

@@ -36,7 +36,9 @@ class Events:
     updated: Array
     fired: Array
     packets_out: Array
-    arrivals: list[tuple[int, str, Array, Array]] = field(default_factory=list)
+    arrivals: list[tuple[int, str, Array, Array]] = field(
+        default_factory=list[tuple[int, str, Array, Array]]
+    )
     """Per synapse group: first timestep, format, packets in [T, B], synaptic events [T, B]."""
 
 

@@ -7,10 +7,10 @@ count within a population, row-major over `shape`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -165,74 +165,47 @@ class Program:
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Program:
         """The program that `to_dict` wrote."""
-        populations = tuple(
-            Population(
-                **{
-                    **_arrays(p),
-                    "shape": tuple(p["shape"]),
-                    "synapses": tuple(_synapses(s) for s in p["synapses"]),
-                    "encoders": tuple(Encoder(**e) for e in p["encoders"]),
-                }
-            )
-            for p in data["populations"]
+        held: dict[str, Any] = _read(data)
+        held["populations"] = tuple(_population(p) for p in data["populations"])
+        held["cores"] = tuple(Core(**_read(c)) for c in data["cores"])
+        held["readouts"] = tuple(Readout(**_read(r)) for r in data["readouts"])
+        held["host"] = tuple(
+            HostStep(**{**h, "attributes": _read(h["attributes"])}) for h in data["host"]
         )
-        cores = tuple(
-            Core(
-                c["index"],
-                c["population"],
-                _array(c["neurons"]),
-                tuple(_array(a) for a in c["axons"]),
-            )
-            for c in data["cores"]
-        )
-        return Program(
-            name=data["name"],
-            timesteps=data["timesteps"],
-            batch=data["batch"],
-            inputs=tuple(data["inputs"]),
-            outputs=tuple((name, step) for name, step in data["outputs"]),
-            populations=populations,
-            cores=cores,
-            readouts=tuple(
-                Readout(**{**_arrays(r), "shape": tuple(r["shape"])}) for r in data["readouts"]
-            ),
-            host=tuple(
-                HostStep(h["kind"], h["name"], h["operand"], _tuples(h["attributes"]))
-                for h in data["host"]
-            ),
-        )
+        return Program(**held)
 
 
-def _synapses(data: Mapping[str, Any]) -> Synapses:
-    return Synapses(**_tuples(_arrays(data)))
+def _population(data: Mapping[str, Any]) -> Population:
+    held: dict[str, Any] = _read(data)
+    held["synapses"] = tuple(Synapses(**_read(s)) for s in data["synapses"])
+    held["encoders"] = tuple(Encoder(**_read(e)) for e in data["encoders"])
+    return Population(**held)
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return {
-            "dtype": str(value.dtype),
-            "shape": list(value.shape),
-            "data": value.ravel().tolist(),
-        }
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
+        array = cast("Array", value)
+        data = array.ravel().tolist()
+        return {"dtype": str(array.dtype), "shape": list(array.shape), "data": data}
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if hasattr(value, "__dataclass_fields__"):
+        mapping = cast("Mapping[str, Any]", value)
+        return {key: _plain(item) for key, item in mapping.items()}
+    if isinstance(value, (tuple, list)):
+        items = cast("Sequence[Any]", value)
+        return [_plain(item) for item in items]
+    if is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     return value
 
 
-def _array(data: Mapping[str, Any]) -> Array:
-    return np.array(data["data"], data["dtype"]).reshape(data["shape"])
-
-
-def _arrays(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _array(item) if isinstance(item, Mapping) and "dtype" in item else item
-        for key, item in data.items()
-    }
-
-
-def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(item) if isinstance(item, list) else item for key, item in data.items()}
+def _read(value: Any) -> Any:
+    """Arrays where they were, tuples for lists, the rest as it is."""
+    if isinstance(value, Mapping):
+        mapping = cast("Mapping[str, Any]", value)
+        if "dtype" in mapping:
+            return np.array(mapping["data"], mapping["dtype"]).reshape(mapping["shape"])
+        return {key: _read(item) for key, item in mapping.items()}
+    if isinstance(value, list):
+        items = cast("Sequence[Any]", value)
+        return tuple(_read(item) for item in items)
+    return value

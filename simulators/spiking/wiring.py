@@ -28,13 +28,16 @@ class Connections(NamedTuple):
 
 def connections(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> Connections:
     """The synapses that end on `neurons` of a population of `shape`, target by target."""
+    place: Array
+    weight: Array
     match synapses.kind:
         case "matmul":
             place, weight = _dense(synapses, shape, neurons)
         case "conv2d":
             place, weight = _conv(synapses, shape, neurons)
         case "scale":
-            place, weight = neurons[:, None], np.full((len(neurons), 1), synapses.weight[0])
+            place = neurons[:, None]
+            weight = np.full(place.shape, synapses.weight[0])
         case _:
             place, weight = _pool(synapses, shape, neurons)
     target = np.broadcast_to(np.arange(len(neurons))[:, None], place.shape)
@@ -52,21 +55,21 @@ def axons(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> Array:
 
 def _dense(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> tuple[Array, Array]:
     k, n = synapses.weight.shape
-    row, column = np.divmod(neurons, n)
-    place = row[:, None] * k + np.arange(k)
-    return place, synapses.weight.T[column]
+    first: Array = neurons // n * k
+    place = np.add(first[:, None], np.arange(int(k)), dtype=np.int64)
+    return place, synapses.weight.T[neurons % n]
 
 
 def _conv(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> tuple[Array, Array]:
     _, height, width = synapses.source_shape
     filters, per, kh, kw = synapses.weight.shape
-    o, y, x = np.unravel_index(neurons, shape)
-    first = o // (filters // synapses.groups) * per
-    channel = (first[:, None] + np.arange(per))[:, :, None, None]
+    o, y, x = _coordinates(neurons, shape)
+    first: Array = o // (filters // synapses.groups) * per
+    channel = np.add(first[:, None], np.arange(int(per)), dtype=np.int64)[:, :, None, None]
     rows = _positions(y, 0, kh, synapses)[:, None, :, None]
     columns = _positions(x, 1, kw, synapses)[:, None, None, :]
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    place = np.where(inside, (channel * height + rows) * width + columns, -1)
+    place: Array = np.where(inside, (channel * height + rows) * width + columns, -1)
     size = per * kh * kw
     return place.reshape(len(neurons), size), synapses.weight.reshape(filters, size)[o]
 
@@ -74,14 +77,21 @@ def _conv(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> tuple[A
 def _pool(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> tuple[Array, Array]:
     _, height, width = synapses.source_shape
     kh, kw = synapses.kernel
-    channel, y, x = np.unravel_index(neurons, shape)
+    channel, y, x = _coordinates(neurons, shape)
     rows = _positions(y, 0, kh, synapses)[:, :, None]
     columns = _positions(x, 1, kw, synapses)[:, None, :]
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    place = np.where(inside, (channel[:, None, None] * height + rows) * width + columns, -1)
+    place: Array = np.where(
+        inside, (channel[:, None, None] * height + rows) * width + columns, -1
+    )
     place = place.reshape(len(neurons), prod(synapses.kernel))
     number = 1 if synapses.kind == "max_pool2d" else int(synapses.weight[0])
     return place, np.full(place.shape, number)
+
+
+def _coordinates(neurons: Array, shape: tuple[int, ...]) -> tuple[Array, Array, Array]:
+    _, height, width = shape
+    return neurons // (height * width), neurons // width % height, neurons % width
 
 
 def _positions(at: Array, axis: int, size: int, synapses: Synapses) -> Array:

@@ -18,8 +18,10 @@ def outside_and_address(
 
     Args:
         descriptor: the window.
-        row, count: output rows.
-        tap, lanes: taps, channel fastest.
+        row: the first output row.
+        count: how many of them.
+        tap: the first tap, channel fastest.
+        lanes: how many of them.
 
     Returns:
         The mask (count, lanes) of what lies in the padding, None where nothing does, and the

@@ -1,16 +1,15 @@
 """Which unit acted how often, layer by layer: what the cost table prices.
 
-mac.int8               useful multiply-accumulates: rows x taps x columns of the tile
-mac.idle               other PEs that an MM clocks: rows x R x C less the useful ones
-array.shift_byte       a weight byte's way into a PE, one register per row passed
-weight_memory.*_byte   slots filled by LDW and read by LW
-unified_buffer.*_byte  activations
-accumulator.*_byte     int32 sums: written by MM, read back to accumulate and by RQ
-requantize.op          one output of RQ
-vector.op              one operand element of VE
-dram.*_byte            the accelerator's own DRAM
-host_link.byte         to or from the host
-static.cycle           the whole chip's clock and leakage, one cycle (of the run, no layer)
+* ``mac.int8``: useful multiply-accumulates, rows x taps x columns of the tile;
+* ``mac.idle``: other PEs that an MM clocks, rows x R x C less the useful ones;
+* ``array.shift_byte``: a weight byte passing one register on its way into a PE;
+* ``weight_memory.*_byte``: slots filled by LDW and read by LW;
+* ``unified_buffer.*_byte``: activations;
+* ``accumulator.*_byte``: int32 sums, written by MM, read back to accumulate and by RQ;
+* ``requantize.op``: one output of RQ;
+* ``vector.op``: one operand element of VE;
+* ``dram.*_byte``: the accelerator's own DRAM; ``host_link.byte``: to or from the host;
+* ``static.cycle``: the whole chip's clock and leakage for a cycle; of the run, not a layer.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ class _Walk:
 
 
 def actions(program: Program) -> list[dict[str, int]]:
-    """The actions of each layer, in the order of its MARKs; every name of `ACTIONS` is there."""
+    """The actions of each layer, in the order of its MARKs, with every name of `ACTIONS`."""
     walk = _Walk(program)
     for instruction in program.instructions:
         if instruction.op == "MARK":

@@ -1,6 +1,6 @@
 """The instruction set of the systolic machine: ONE table makes everything else.
 
-`TABLE` is what encoder, decoder, assembler, disassembler and ``docs/isa.md`` are made from;
+`TABLE` is what encoder, decoder, assembler, disassembler and manual (``docs/isa.md``) are made from;
 the RTL's package is to be made from it too. A word has 128 bits, little-endian:
 
     [3:0] opcode   [27:4] wait, 3 bits for each of 8 engine slots   [127:28] the operands
@@ -26,7 +26,7 @@ DESCRIPTORS = 16
 REQUANTIZE_ROWS = 16
 
 _WAIT_START = 4
-_OPERANDS_START = _WAIT_START + WAIT_BITS * WAIT_SLOTS
+OPERANDS_START = _WAIT_START + WAIT_BITS * WAIT_SLOTS
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def encode(instruction: Instruction) -> bytes:
                     f"{row.name} wait {engine} must be 0..{MOST_OUTSTANDING}, not {allowed}"
                 )
             word |= (allowed + 1) << (_WAIT_START + WAIT_BITS * slot)
-    start = _OPERANDS_START
+    start = OPERANDS_START
     for operand in row.fields:
         value = instruction[operand.name]
         if not 0 <= value < 1 << operand.bits:
@@ -236,7 +236,7 @@ def decode(data: bytes) -> Instruction:
             raise ModelError(f"{row.name} wait slot {slot} must be zero, not {held}")
         if held:
             waits[ENGINES[slot]] = held - 1
-    operands, start = {}, _OPERANDS_START
+    operands, start = {}, OPERANDS_START
     for operand in row.fields:
         operands[operand.name] = word >> start & (1 << operand.bits) - 1
         start += operand.bits
@@ -281,20 +281,6 @@ def parse(line: str) -> Instruction:
     return instruction
 
 
-def markdown() -> str:
-    """The reference page, ``docs/isa.md``."""
-    lines = [_HEAD, "| opcode | name | engine | meaning |", "|---|---|---|---|"]
-    lines += [f"| {o.opcode} | {o.name} | {o.engine or '-'} | {o.meaning} |" for o in TABLE]
-    for row in TABLE:
-        if row.fields:
-            lines += ["", f"## {row.name}", "", "| bits | operand | meaning |", "|---|---|---|"]
-            start = _OPERANDS_START
-            for f in row.fields:
-                lines.append(f"| {start + f.bits - 1}:{start} | {f.name} | {f.meaning} |")
-                start += f.bits
-    return "\n".join(lines) + "\n"
-
-
 def _row(op: str) -> Operation:
     if op not in OPERATIONS:
         raise ModelError(f"no instruction '{op}'{nearest(op, OPERATIONS)}")
@@ -307,21 +293,3 @@ def _refuse_unknown(op: str, kind: str, found: Iterable[str], known: Iterable[st
         if name not in names:
             there = ", ".join(names) or "none"
             raise ModelError(f"{op} has no {kind} '{name}'; there are: {there}")
-
-
-_HEAD = f"""# Instruction set of the systolic machine
-
-Made from `simulators/systolic/isa.py` (`isa.markdown()`); a test holds the two together.
-
-Fixed {8 * WORD_BYTES}-bit words, little-endian: opcode `[3:0]`, wait `[27:4]`, operands from
-bit {_OPERANDS_START} up. Bits that no operand names are zero.
-
-**Wait.** {WAIT_SLOTS} slots of {WAIT_BITS} bits, slot 0 lowest: {", ".join(ENGINES)}; the others
-are reserved and zero. 0: no wait. v >= 1: dispatch only when all instructions sent to that
-engine, except the v - 1 latest, have retired. The assembly writes the allowed number, v - 1.
-
-**Dispatch** is in order, at most one per cycle; an engine takes its next instruction in the
-cycle in which it issues the last row of the one before, and retires in order. There are {DESCRIPTORS} access
-descriptors and {REQUANTIZE_ROWS} rows of the requantise table, whose layouts are in
-`simulators/systolic/tables.py`.
-"""

@@ -36,7 +36,7 @@ def run(program: Program, spec: SystolicSpec, inputs: Mapping[str, Array], key: 
 
     Raises:
         SpecError: the program does not fit the design point.
-        ModelError: inputs are missing or unknown.
+        ModelError: inputs are missing or unknown, or it is no program that `compile` made.
     """
     del key
     check_fit(program, spec)
@@ -57,7 +57,10 @@ def check_fit(program: Program, spec: SystolicSpec) -> None:
 
     Raises:
         SpecError: it does not fit.
+        ModelError: it does not begin with MARK, which begins its first layer.
     """
+    if not program.instructions or program.instructions[0].op != "MARK":
+        raise ModelError(f"program '{program.name}' must begin with MARK; compile it again")
     array, memories = spec.array, spec.memories
     if (program.rows, program.cols) != (array.rows, array.cols):
         raise SpecError(
@@ -82,8 +85,10 @@ def outputs(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """The values alone, shape (invocations, *shape) by output name.
 
     Raises:
-        ModelError: inputs are missing or unknown, or hold different numbers of invocations.
+        ModelError: the program is shape-only; inputs are missing or unknown, or hold different numbers of invocations.
     """
+    if not program.has_values:
+        raise ModelError(f"model '{program.name}' is shape-only and has no values to compute")
     wanted = [name for name, _ in program.inputs]
     counts = {len(array) for array in inputs.values()}
     if set(wanted) != set(inputs) or len(counts) != 1:
@@ -122,15 +127,9 @@ def _values(program: Program, inputs: Mapping[str, Array]) -> dict[int, Array]:
 
 
 def _region(state: State, port: Port) -> Array:
-    """The port's part of DRAM, (invocations, elements) of its type."""
+    """The port's part of DRAM, (invocations, elements) of its type; a view of int8 memory."""
     start = port.address - len(state.constants)
-    held = state.regions[:, start : start + port.traffic_bytes]
-    dtype = DTYPES[port.dtype]
-    return held.view(dtype) if dtype.itemsize == 1 else _wide(held, dtype)
-
-
-def _wide(held: Array, dtype: np.dtype) -> Array:  # type: ignore[type-arg]
-    return np.ascontiguousarray(held).view(dtype)
+    return state.regions[:, start : start + port.traffic_bytes].view(DTYPES[port.dtype])
 
 
 def _host(
@@ -142,21 +141,14 @@ def _host(
     from tetrapla.ir.op import OPS
 
     constants = program.host_constants
+
+    def one(step: HostStep, i: int) -> Array:
+        operands = (constants[v] if v in constants else host[v][i] for v in step.operands)
+        return OPS[step.kind].evaluate(*operands, **step.attributes)
+
     with np.errstate(all="ignore"):
         for step in steps:
-            found = OPS[step.kind].evaluate
-            host[step.result] = np.stack(
-                [
-                    found(
-                        *(
-                            constants[v] if v in constants else host[v][i]
-                            for v in step.operands
-                        ),
-                        **step.attributes,
-                    )
-                    for i in range(count)
-                ]
-            )
+            host[step.result] = np.stack([one(step, i) for i in range(count)])
 
 
 def _layers(program: Program, spec: SystolicSpec, plan: Schedule) -> tuple[LayerRun, ...]:

@@ -54,7 +54,7 @@ def viewed(array: Array, view: View) -> Array:
 
 @dataclass(frozen=True)
 class HostStep:
-    """An operator that the host computes, by the reference's own definition; it has no cycles."""
+    """An operator that the host computes by the reference's definition; it has no cycles."""
 
     kind: str
     name: str
@@ -85,6 +85,7 @@ class Program:
             other elements are zero and no useful MACs.
         inputs, outputs: names, and the host's numbers for the values.
         before, after: the host's work before and after the accelerator's.
+        has_values: the weights were known; else only cycles and actions mean something.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Program:
     from_device: tuple[Port, ...]
     before: tuple[HostStep, ...] = ()
     after: tuple[HostStep, ...] = ()
+    has_values: bool = True
     host_constants: Mapping[int, Array] = field(default_factory=dict, repr=False)
 
     def binary(self) -> bytes:
@@ -168,6 +170,7 @@ _PLAIN = (
     "accumulator_rows",
     "unified_buffer_bytes",
     "dram_bytes",
+    "has_values",
 )
 
 

@@ -1,4 +1,4 @@
-"""One design point of the systolic family: an R x C weight-stationary array and its memories."""
+"""One design point of the systolic family: a weight-stationary array and its memories."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ An access descriptor is 128 bytes: `WORDS` in order, 32 bits each, little-endian
 It says how the systolic data set-up reads a window operator straight from the unified buffer:
 
     output row m: ox = m mod out_w, oy = m div out_w mod out_h, image = m div (out_w out_h)
-    tap k:        c = k mod channels, kx = k div channels mod kernel_w, ky = k div (channels kernel_w)
+    tap k: c = k mod channels, kx = k div channels mod kernel_w, ky = k div (channels kernel_w)
     y = oy stride_y + ky dilation_y - pad_top,  x = ox stride_x + kx dilation_x - pad_left
     value = pad_value where (y, x) is outside height x width,
             else UB[base + image image_stride + y row_stride + x pixel_stride + c]
@@ -99,7 +99,15 @@ def _code(name: str) -> str:
 WORDS = tuple((f.name, _code(f.name)) for f in fields(Descriptor))
 _FORMAT = "<" + "".join(code for _, code in WORDS)
 
-HEADER = struct.Struct("<IhhhHI")  # row stride in bytes, zero point, low, high, flags, reserved
+HEADER = struct.Struct("<IhhhHI")
+HEADER_NAMES = (
+    "row stride in bytes uint32",
+    "zero point int16",
+    "low int16",
+    "high int16",
+    "flags uint16 (bit 0: uint8)",
+    "reserved uint32",
+)
 _ENTRY = np.dtype([("bias", "<i4"), ("scale", "<f4")])
 
 

@@ -9,8 +9,9 @@ Dispatch is in order, at most one per cycle. With d the dispatch cycle of an ins
     DMA   busy d+1 .. d+n, retires d+n+latency, n = ceil(bytes / bytes per cycle)
 
 An engine accepts its next instruction in the cycle of its last issue and retires in order
-(none before the one sent before it); a wait asks for d >= retire + 1; HALT waits for all, and the run takes d(HALT) + 1 cycles. No instruction's
-time depends on data, so the same program always takes the same time.
+(none before the one sent before it). A wait asks for d >= retire + 1, HALT waits for all, and
+the run takes d(HALT) + 1 cycles. No instruction's time depends on data, so the same program
+always takes the same time.
 """
 
 from __future__ import annotations

@@ -252,7 +252,7 @@ def test_nan_is_never_written() -> None:
 
 def test_a_notebook_gets_escaped_html_without_addresses() -> None:
     run = replace(RUN, layers=(replace(CONV, name="<script>"), DENSE), warnings=("a & b",))
-    html = report(run, model="<b>")._repr_html_()
+    html = report(run, model="<b>")._repr_html_()  # pyright: ignore[reportPrivateUsage]
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
     assert "&lt;b&gt; on t" in html

@@ -71,7 +71,6 @@ class Memories(Section):
 
 
 class Toy(Spec):
-    family: Literal["toy"]
     array: Array
     clock_hz: Hertz = Field(alias="clock", gt=0)
     memories: Memories
@@ -264,8 +263,7 @@ def test_all_defects_are_reported_in_the_order_of_the_file(folder: Path) -> None
         ("cols: 128", "cols: '128'", "5:3: array.cols must be a whole number without a unit, "
          "not '128'"),
         ("name: mine", "name: 3", "1:1: name must be text, not 3"),
-        ("family: toy", "family: tow", "2:1: family must be 'toy', not 'tow'; "
-         "did you mean 'toy'?"),
+        ("family: toy", "family: [a]", "2:1: family must be text, not [a]"),
         (
             "memories: {unified_buffer: 64 KiB}",
             "memories: 3",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tetrapla.ir.errors import ModelError
+from tetrapla.ir.graph import Array
 from tetrapla.ir.op import OPS
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import price, summed
@@ -22,7 +24,14 @@ from tetrapla.simulators.spiking.meter import Events, Meter
 from tetrapla.simulators.spiking.program import Encoder, Readout
 from tetrapla.simulators.spiking.wiring import connections
 
-RULE = {"initial": "half", "reset": "subtract", "compare": "ge", "state_bits": 18}
+STRICT: dict[str, Any] = {"compare": "gt"}
+NARROW: dict[str, Any] = {"state_bits": 4}
+RULE: dict[str, Any] = {
+    "initial": "half",
+    "reset": "subtract",
+    "compare": "ge",
+    "state_bits": 18,
+}
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +81,7 @@ def test_a_neuron_by_hand() -> None:
     done = integrate(current, np.ones(1, bool), np.array([4], np.int32), **RULE)
     assert done.train.ravel().tolist() == [1, 1, 0, 1, 1]
     assert done.updated.ravel().tolist() == [1, 1, 1, 1, 1]
-    strict = integrate(
-        current, np.ones(1, bool), np.array([4], np.int32), **{**RULE, "compare": "gt"}
-    )
+    strict = integrate(current, np.ones(1, bool), np.array([4], np.int32), **(RULE | STRICT))
     # 5 -> 1; 4 is not over 4; 7 -> 3; 6 -> 2; 5 -> 1
     assert strict.train.ravel().tolist() == [1, 0, 1, 1, 1]
 
@@ -82,7 +89,7 @@ def test_a_neuron_by_hand() -> None:
 def test_a_membrane_saturates_and_says_so() -> None:
     # 4 bits: limit 7; 5, then 10 -> 7, then 12 -> 7
     current = np.full((3, 1, 1), 5, np.int32)
-    done = integrate(current, np.zeros(1, bool), None, **{**RULE, "state_bits": 4})
+    done = integrate(current, np.zeros(1, bool), None, **(RULE | NARROW))
     assert done.train.ravel().tolist() == [7]
     assert done.saturated == 2
     judged = OPS["spike.decode"].evaluate(current, scale=1.0, state_bits=4)
@@ -215,7 +222,12 @@ def test_synapse_lists_are_the_operator(
     source = (channels * groups, 6, 5)
     weight = rng.integers(-127, 128, (2 * groups, channels, *kernel), np.int8)
     spikes = rng.integers(0, 2, (2, 1, *source), np.int8)
-    geometry = {"strides": strides, "pads": pads, "dilations": dilations, "groups": groups}
+    geometry: dict[str, Any] = {
+        "strides": strides,
+        "pads": pads,
+        "dilations": dilations,
+        "groups": groups,
+    }
     expected = OPS["spike.conv2d"].evaluate(spikes, weight, exponent=0, **geometry)
     shape = expected.shape[2:]
     synapses = Synapses("conv2d", "s", source, None, weight, **geometry)
@@ -240,11 +252,12 @@ class Sanafe:
         self.updated = self._updated()
         # one packet per spike and destination core, and its synapses there
         self.synapses = np.zeros((self.neurons, len(self.cores)), np.int64)
-        target = np.searchsorted(self.cores, self.core[d["dst"]])
-        np.add.at(self.synapses, (d["src"].astype(int), target), 1)
+        for k, core in enumerate(self.cores):
+            ends_here = self.core[d["dst"]] == core
+            np.add.at(self.synapses[:, k], d["src"][ends_here].astype(int), 1)
         self.packets = (self.synapses > 0).astype(np.int64)
 
-    def _updated(self) -> np.ndarray:  # type: ignore[type-arg]
+    def _updated(self) -> Array:
         """Whether each neuron had a potential, bias or input: doubles cut to 1/64."""
         d = self.stored
         matrix = np.zeros((self.neurons, self.neurons))

@@ -26,8 +26,13 @@ from tetrapla.simulators.spec_ import load_spec
 from tetrapla.simulators.spiking import Program, SpikingSpec, run
 
 ROOT = Path(__file__).parents[2]
-CONV = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "groups": 1}
-POOL = {"kernel": (2, 2), "strides": (2, 2), "pads": (0, 0, 0, 0)}
+CONV: dict[str, Any] = {
+    "strides": (1, 1),
+    "pads": (1, 1, 1, 1),
+    "dilations": (1, 1),
+    "groups": 1,
+}
+POOL: dict[str, Any] = {"kernel": (2, 2), "strides": (2, 2), "pads": (0, 0, 0, 0)}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +46,7 @@ def network(seed: int, signed: bool, pool: str, residual: bool) -> tuple[Module,
 
     def weight(*shape: int) -> Array:
         fan_in = int(np.prod(shape[1:])) if len(shape) == 4 else shape[0]
-        return (rng.normal(size=shape) / np.sqrt(fan_in)).astype(np.float32)
+        return np.asarray(rng.normal(size=shape) / np.sqrt(fan_in), np.float32)
 
     b = ModuleBuilder("net")
     x = b.input("x", (1, 2, 6, 6))
@@ -91,7 +96,7 @@ def test_the_machine_is_the_interpreter_bit_by_bit(
 def test_more_timesteps_come_nearer_to_the_float_model(pool: str, loihi: SpikingSpec) -> None:
     module, x = network(3, True, pool, True)
     expected = evaluate_many(module, {"x": x})["y"]
-    errors = []
+    errors: list[float] = []
     for timesteps in (8, 64, 512):
         lowered = lower(module, loihi, {"x": x}, Options(timesteps=timesteps))
         found = run(lowered.program, loihi, {"x": x}, Key(0)).outputs["y"]
@@ -122,7 +127,8 @@ def test_digits_lose_at_most_a_point_in_32_timesteps(name: str, loihi: SpikingSp
     assert (check.mismatches, check.passed) == (0, True)
 
     def accuracy(outputs: Array) -> float:
-        return float(np.mean(outputs.reshape(len(labels), -1).argmax(axis=1) == labels))
+        best: Array = outputs.reshape(len(labels), -1).argmax(axis=1)
+        return float(np.mean(best == labels))
 
     exact = accuracy(evaluate_many(module, {source: test})[output])
     assert accuracy(done.outputs[output]) >= exact - 0.01

@@ -1,0 +1,1 @@
+"""Resistive crossbars with DACs and ADCs: spec, devices, program, crossbar, machine, timing."""

@@ -1,0 +1,262 @@
+"""What the compiler hands to the machine: matrices on crossbars, and the digital steps.
+
+Values are numbered. A `Product` multiplies windows of a value with a constant matrix that lies
+on tiles; a `Digital` step is one operator of the reference's dialects, done by the periphery or
+by the host.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tetrapla.ir.errors import ModelError
+from tetrapla.ir.graph import Array, Attribute
+
+SCHEMA = "tetrapla.analog/1"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One crossbar: rows and outputs [start, stop) of the matrix.
+
+    An output takes 2 x slices columns; column ``(sign * slices + slice) * outputs + output``
+    of the array, sign 0 for the positive part of the weights.
+
+    Attributes:
+        adc_shifts: by slice, the ADC's step is 2^shift units.
+    """
+
+    row_start: int
+    row_stop: int
+    col_start: int
+    col_stop: int
+    adc_shifts: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows in use."""
+        return self.row_stop - self.row_start
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of the matrix that it holds."""
+        return self.col_stop - self.col_start
+
+
+@dataclass(frozen=True)
+class Window:
+    """How rows of the matrix read an image: row ``(c kernel_h + y) kernel_w + x``."""
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    dilations: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Product:
+    """``sum_k (x - x_zero_point) w + bias`` on crossbars, wrapped to int32.
+
+    Attributes:
+        number: of the layer, for the random numbers.
+        x_low: the lowest value of x's type; rows are driven by x - x_low, 0..255.
+        matrix: int16 [rows, outputs], the centred weights; zero between groups.
+        bias: int64 [outputs], 0 where the operator has none.
+        window: None for a matrix product.
+        macs: useful ones of one invocation (zeros between groups do not count).
+    """
+
+    name: str
+    op: str
+    number: int
+    operand: int
+    result: int
+    x_zero_point: int
+    x_low: int
+    matrix: Array = field(repr=False)
+    bias: Array = field(repr=False)
+    window: Window | None
+    slices: int
+    tiles: tuple[Tile, ...]
+    macs: int
+
+
+@dataclass(frozen=True)
+class Digital:
+    """An operator of the reference's dialects, by its own definition.
+
+    Attributes:
+        unit: ``requantize``, ``pool`` or ``vector`` for the periphery's work, ``move`` for what
+            only renames or reorders, ``host`` for what is done outside the chip.
+        elements: it makes, or reads where it is a pool; 0 for a move.
+    """
+
+    name: str
+    op: str
+    unit: str
+    operands: tuple[int, ...]
+    result: int
+    attributes: Mapping[str, Attribute]
+    elements: int
+
+
+Step: TypeAlias = Product | Digital
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled model.
+
+    Attributes:
+        rows, cols, cell_bits, dac_bits: the arrays that it was compiled for.
+        shapes: of every value that is computed or given, without the invocations.
+        constants: scales of digital steps, by value.
+    """
+
+    name: str
+    rows: int
+    cols: int
+    cell_bits: int
+    dac_bits: int
+    inputs: tuple[tuple[str, int], ...]
+    outputs: tuple[tuple[str, int], ...]
+    shapes: Mapping[int, tuple[int, ...]]
+    constants: Mapping[int, Array] = field(repr=False)
+    steps: tuple[Step, ...]
+
+    @property
+    def products(self) -> tuple[Product, ...]:
+        """The steps on crossbars."""
+        return tuple(step for step in self.steps if isinstance(step, Product))
+
+    @property
+    def arrays(self) -> int:
+        """Crossbars in use."""
+        return sum(len(step.tiles) for step in self.products)
+
+    def text(self) -> str:
+        """A listing: layers, their tiles and ADC steps, and the digital work between."""
+        lines = [
+            f"; {self.name}: {self.arrays} crossbars of {self.rows} x {self.cols}, "
+            f"{self.cell_bits} bits a cell, {self.dac_bits}-bit DACs"
+        ]
+        lines += [f"input {name} -> v{value}" for name, value in self.inputs]
+        for step in self.steps:
+            lines += _listing(step)
+        lines += [f"output {name} <- v{value}" for name, value in self.outputs]
+        return "\n".join(lines) + "\n"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `from_dict` gives the same program back."""
+        return {
+            "schema": SCHEMA,
+            **{name: getattr(self, name) for name in _PLAIN},
+            "inputs": [list(item) for item in self.inputs],
+            "outputs": [list(item) for item in self.outputs],
+            "shapes": {str(key): list(shape) for key, shape in self.shapes.items()},
+            "constants": {str(key): _packed(array) for key, array in self.constants.items()},
+            "steps": [_step_dict(step) for step in self.steps],
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Program:
+        """The program that `to_dict` wrote.
+
+        Raises:
+            ModelError: the data is of another kind or lacks a part.
+        """
+        if data.get("schema") != SCHEMA:
+            raise ModelError(f"a program's schema must be {SCHEMA}, not {data.get('schema')}")
+        try:
+            return Program(
+                **{name: data[name] for name in _PLAIN},
+                inputs=tuple((name, value) for name, value in data["inputs"]),
+                outputs=tuple((name, value) for name, value in data["outputs"]),
+                shapes={int(key): tuple(shape) for key, shape in data["shapes"].items()},
+                constants={int(k): _unpacked(item) for k, item in data["constants"].items()},
+                steps=tuple(_step(item) for item in data["steps"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ModelError(
+                f"a program must have its parts, not lack {error}; compile it again"
+            ) from None
+
+
+_PLAIN = ("name", "rows", "cols", "cell_bits", "dac_bits")
+
+
+def _listing(step: Step) -> list[str]:
+    if isinstance(step, Digital):
+        operands = ", ".join(f"v{value}" for value in step.operands)
+        return [f"{step.name}: {step.unit} {step.op} {operands} -> v{step.result}"]
+    rows, outputs = step.matrix.shape
+    window = "" if step.window is None else f", window {step.window.kernel}"
+    head = (
+        f"{step.name}: {step.op} v{step.operand} -> v{step.result}, {rows} x {outputs} in "
+        f"{step.slices} slices{window}, {step.macs} MACs"
+    )
+    tiles = [
+        f"  tile {number}: rows {t.row_start}..{t.row_stop}, outputs {t.col_start}.."
+        f"{t.col_stop}, ADC steps {', '.join(str(1 << shift) for shift in t.adc_shifts)}"
+        for number, t in enumerate(step.tiles)
+    ]
+    return [head, *tiles]
+
+
+def _packed(array: Array) -> dict[str, Any]:
+    raw = np.ascontiguousarray(array)
+    return {
+        "dtype": raw.dtype.str,
+        "shape": list(raw.shape),
+        "base64": base64.b64encode(raw.tobytes()).decode("ascii"),
+    }
+
+
+def _unpacked(data: Mapping[str, Any]) -> Array:
+    raw = np.frombuffer(base64.b64decode(data["base64"]), np.dtype(data["dtype"]))
+    return raw.reshape(data["shape"])
+
+
+def _step_dict(step: Step) -> dict[str, Any]:
+    if isinstance(step, Digital):
+        attributes = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in step.attributes.items()
+        }
+        plain = {k: getattr(step, k) for k in ("name", "op", "unit", "result", "elements")}
+        return {"digital": {**plain, "operands": list(step.operands), "attributes": attributes}}
+    names = ("name", "op", "number", "operand", "result", "x_zero_point", "x_low", "slices")
+    return {
+        "product": {
+            **{name: getattr(step, name) for name in (*names, "macs")},
+            "matrix": _packed(step.matrix),
+            "bias": _packed(step.bias),
+            "window": None if step.window is None else _lists(asdict(step.window)),
+            "tiles": [_lists(asdict(tile)) for tile in step.tiles],
+        }
+    }
+
+
+def _step(data: Mapping[str, Any]) -> Step:
+    if "digital" in data:
+        return Digital(
+            **_tuples(data["digital"]) | {"attributes": _tuples(data["digital"]["attributes"])}
+        )
+    fields = dict(data["product"])
+    fields["matrix"], fields["bias"] = _unpacked(fields["matrix"]), _unpacked(fields["bias"])
+    fields["window"] = fields["window"] and Window(**_tuples(fields["window"]))
+    fields["tiles"] = tuple(Tile(**_tuples(tile)) for tile in fields["tiles"])
+    return Product(**fields)
+
+
+def _lists(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+
+
+def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}

@@ -1,0 +1,75 @@
+"""The manual of the instruction set, made from its tables."""
+
+from __future__ import annotations
+
+from tetrapla.simulators.systolic import tables, timing
+from tetrapla.simulators.systolic.isa import (
+    DESCRIPTORS,
+    ENGINES,
+    OPERANDS_START,
+    REQUANTIZE_ROWS,
+    TABLE,
+    WAIT_BITS,
+    WAIT_SLOTS,
+    WORD_BYTES,
+)
+
+
+def markdown() -> str:
+    """The text of ``docs/isa.md``."""
+    lines = [_HEAD, "| opcode | name | engine | meaning |", "|---|---|---|---|"]
+    lines += [f"| {o.opcode} | {o.name} | {o.engine or '-'} | {o.meaning} |" for o in TABLE]
+    for row in TABLE:
+        if row.fields:
+            lines += ["", f"## {row.name}", "", "| bits | operand | meaning |", "|---|---|---|"]
+            start = OPERANDS_START
+            for f in row.fields:
+                lines.append(f"| {start + f.bits - 1}:{start} | {f.name} | {f.meaning} |")
+                start += f.bits
+    lines += ["", "## Tables", "", _body(tables.__doc__), "", "| word | name | type |"]
+    lines.append("|---|---|---|")
+    lines += [
+        f"| {n} | {name} | {_TYPES[code]} |" for n, (name, code) in enumerate(tables.WORDS)
+    ]
+    lines += ["", "Requantise header: " + ", ".join(tables.HEADER_NAMES) + "."]
+    lines += ["", "## Vector functions", "", *(f"* {text}" for text in _VECTOR)]
+    lines += ["", "## Time", "", _body(timing.__doc__)]
+    return "\n".join(lines) + "\n"
+
+
+def _body(text: str | None) -> str:
+    """A module's docstring without its first line."""
+    assert text is not None, "the docstring is the manual"
+    return text.partition("\n\n")[2].strip("\n")
+
+
+_TYPES = {"I": "uint32", "i": "int32", "f": "float32"}
+
+_VECTOR = (
+    "0 max: the largest value of each window; the padding never wins.",
+    "1 average: s = float32 sum, taps in order, of float32(x - zero_x) p0; "
+    "sat(rint(s / n / p1 + zero_y)); n = pixels inside, or all where flags has bit 1.",
+    "2 global average: sat(rint(float32(sum of x - zero_x) p0) + zero_y).",
+    "3 add: sat(rint(fma(a, p0, fma(b, p1, p2)))), each fma rounded once to float32.",
+    "4 clamp: low where x < low, high where x > high, else x.",
+)
+
+_HEAD = f"""# Instruction set of the systolic machine
+
+Made from the tables in `simulators/systolic/isa.py` and `tables.py` by `manual.markdown()`; a
+test holds them together.
+
+Fixed {8 * WORD_BYTES}-bit words, little-endian: opcode `[3:0]`, wait `[27:4]`, operands from
+bit {OPERANDS_START} up. Bits that no operand names are zero; another word is illegal.
+
+**Wait.** {WAIT_SLOTS} slots of {WAIT_BITS} bits, slot 0 lowest: {", ".join(ENGINES)}; the
+others are reserved and zero. 0: no wait. v >= 1: dispatch only when all instructions sent to
+that engine, except the v - 1 latest, have retired. The assembly writes the allowed number,
+v - 1.
+
+**Dispatch** is in order, at most one per cycle. CFG fills {DESCRIPTORS} access descriptors and
+{REQUANTIZE_ROWS} rows of the requantise table from DRAM.
+
+**Requantisation** (RQ): t = acc + bias, wrapped to int32; y = rint(clamp(float32(float32(t)
+scale), low - zero point, high - zero point)) + zero point, ties to even.
+"""

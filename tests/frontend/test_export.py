@@ -1,0 +1,190 @@
+"""What is exported runs in ONNX Runtime with the same values, and comes back the same."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from tetrapla.datasets import load_data
+from tetrapla.frontend.mlir_text import load as load_text
+from tetrapla.frontend.mlir_text import save as save_text
+from tetrapla.frontend.onnx import load
+from tetrapla.frontend.onnx_export import export
+from tetrapla.ir.build import ModuleBuilder
+from tetrapla.ir.errors import ModelError
+from tetrapla.ir.graph import DTYPES, Array, Attribute, Value
+from tetrapla.ir.interpret import evaluate
+from tetrapla.ir.module import Module
+from tetrapla.ir.op import OPS
+from tetrapla.passes.pipeline_ import int8
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+CONV: dict[str, Attribute] = {
+    "strides": (2, 1),
+    "pads": (1, 0, 1, 1),
+    "dilations": (1, 2),
+    "groups": 2,
+}
+KINDS = sorted(
+    kind for kind, op in OPS.items() if kind.split(".")[0] in ("nn", "quant") and op.example
+)
+
+
+def numbers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
+    if dtype == "f32":
+        return rng.normal(size=shape).astype(np.float32)
+    limits = np.iinfo(DTYPES[dtype])
+    low, high = (-5000, 5000) if dtype == "i32" else (limits.min, limits.max)
+    return rng.integers(low, high, shape, endpoint=True).astype(DTYPES[dtype])
+
+
+def feeds(module: Module, rng: np.random.Generator) -> dict[str, Array]:
+    return {name: numbers(rng, v.shape, v.dtype) for name, v in module.inputs.items()}
+
+
+def runtime(data: bytes, inputs: dict[str, Array]) -> list[Array]:
+    onnx.checker.check_model(onnx.load_from_string(data))
+    found: list[Array] = onnxruntime.InferenceSession(data).run(None, inputs)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_operator_runs_in_onnx_runtime(kind: str, rng: np.random.Generator) -> None:
+    operands, attributes = OPS[kind].example
+    b = ModuleBuilder("one")
+    values: list[Value] = []
+    for i, tensor in enumerate(operands):
+        if i == 0 or kind.endswith((".add", ".mul")):
+            values.append(b.input(f"x{i}", tensor.shape, tensor.dtype))
+            continue
+        array = numbers(rng, tensor.shape, tensor.dtype)
+        # scales and variances are positive
+        array = np.abs(array) / 50 + np.float32(1e-3) if "f32" == tensor.dtype else array
+        values.append(b.weight(f"w{i}", array))
+    b.output("y", b.op(kind, values, attributes, name="layer"))
+    module = b.finish()
+    inputs = feeds(module, rng)
+    (found,) = runtime(export(module), inputs)
+    expected = evaluate(module, inputs)["y"]
+    assert found.dtype == expected.dtype
+    if expected.dtype == np.float32 and kind.startswith("nn."):
+        # sums of at most 36 float32 products of size 1 in another order
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=3e-6)
+    else:
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bias", "relu", "dtype", "kept", "per_channel"),
+    list(
+        product(
+            ("conv2d", "matmul", "batched"),
+            (False, True),
+            (False, True),
+            ("i8", "ui8"),
+            (False, True),
+            (False, True),
+        )
+    ),
+)
+def test_integer_layers_are_exact_in_every_form(
+    kind: str,
+    bias: bool,
+    relu: bool,
+    dtype: str,
+    kept: bool,
+    per_channel: bool,
+    rng: np.random.Generator,
+) -> None:
+    b = ModuleBuilder("layer")
+    shape = {"conv2d": (1, 4, 6, 5), "matmul": (4, 8), "batched": (2, 4, 8)}[kind]
+    x = b.input("x", shape, dtype)
+    w = b.weight("w", numbers(rng, (6, 2, 3, 2) if kind == "conv2d" else (8, 6), "i8"))
+    operands = [x, w, *([b.weight("b", numbers(rng, (6,), "i32"))] if bias else [])]
+    points: dict[str, Attribute] = {"x_zero_point": 3, "w_zero_point": 0}
+    attributes = {**CONV, **points} if kind == "conv2d" else points
+    name = "quant.conv2d" if kind == "conv2d" else "quant.matmul"
+    acc = b.op(name, operands, attributes, name="layer")
+    scale = rng.random(6 if per_channel else 1).astype(np.float32) / 100 + np.float32(1e-4)
+    low, high = np.iinfo(DTYPES[dtype]).min, np.iinfo(DTYPES[dtype]).max
+    limits: dict[str, Attribute] = {
+        "zero_point": 5,
+        "low": 5 if relu else int(low),
+        "high": int(high),
+        "axis": 1 if kind == "conv2d" else -1,
+        "dtype": dtype,
+    }
+    b.output("y", b.op("quant.requantize", [acc, b.weight("s", scale)], limits, name="r"))
+    if kept:  # the accumulator is read twice, so nothing is fused
+        b.output("acc", acc)
+    module = b.finish()
+    inputs = feeds(module, rng)
+    found = runtime(export(module), inputs)
+    for array, expected in zip(found, evaluate(module, inputs).values(), strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["digits_mlp", "digits_cnn"])
+def test_the_int8_network_equals_onnx_runtime_on_the_whole_test_split(
+    name: str, tmp_path: Path
+) -> None:
+    data = load_data("digits")
+    calibration = data.reshaped((1, 1, 8, 8), data.train[:256])
+    module = int8(load(EXAMPLES / f"{name}.onnx"), {"image": calibration})
+    path = tmp_path / "int8.onnx"
+    path.write_bytes(export(module))
+    session = onnxruntime.InferenceSession(path)
+    again = load(path)
+    differing = 0
+    for image in data.reshaped((1, 1, 8, 8), data.test):
+        expected = evaluate(module, {"image": image})["logits"]
+        (found,) = session.run(None, {"image": image})
+        differing += int(np.count_nonzero(found != expected))
+        differing += int(
+            np.count_nonzero(evaluate(again, {"image": image})["logits"] != expected)
+        )
+    assert differing == 0
+
+
+def test_the_same_module_gives_the_same_bytes() -> None:
+    path = EXAMPLES / "digits_cnn.onnx"
+    assert export(load(path)) == export(load(path))
+
+
+def test_a_module_without_weights_is_refused() -> None:
+    with pytest.raises(ModelError) as caught:
+        export(load(EXAMPLES / "digits_mlp.onnx", shape_only=True))
+    assert str(caught.value) == (
+        "model 'digits_mlp' must have weights to be exported, not only shapes"
+    )
+
+
+def test_text_and_weights_come_back_the_same(tmp_path: Path, rng: np.random.Generator) -> None:
+    module = load(EXAMPLES / "digits_cnn.onnx")
+    save_text(module, tmp_path / "cnn.mlir")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cnn.mlir", "cnn.npz"]
+    again = load_text(tmp_path / "cnn.mlir")
+    assert again.text() == module.text()
+    inputs = feeds(module, rng)
+    np.testing.assert_array_equal(
+        evaluate(again, inputs)["logits"], evaluate(module, inputs)["logits"]
+    )
+    assert load_text(tmp_path / "cnn.mlir", shape_only=True).shape_only
+
+
+def test_broken_weights_beside_a_text_are_reported(tmp_path: Path) -> None:
+    path = tmp_path / "m.mlir"
+    save_text(load(EXAMPLES / "digits_mlp.onnx"), path)
+    (tmp_path / "m.npz").write_bytes(b"PK\3\4 no archive")
+    with pytest.raises(ModelError) as caught:
+        load_text(path)
+    assert str(caught.value) == (
+        f"{tmp_path / 'm.npz'}: must be an .npz archive of the weights, but cannot be read; "
+        f"save the module again"
+    )

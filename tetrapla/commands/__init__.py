@@ -1,0 +1,1 @@
+"""The command line's commands; each file's heavy imports are inside its functions."""
