@@ -262,7 +262,7 @@ _ROLES: dict[str, dict[int, str]] = {
 
 def _array(array: Any) -> Array:
     found = np.asarray(array)
-    return found.astype(np.float32) if found.dtype in (np.float64, np.int64) else found
+    return found.astype(np.float32) if found.dtype.name in ("float64", "int64") else found
 
 
 def _present(a: Any, b: Any, bias: Any) -> list[Any]:

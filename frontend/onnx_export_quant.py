@@ -22,7 +22,7 @@ _RANGES = {"i8": (-128, 127), "ui8": (0, 255)}
 
 def fused_requantizations(writer: Writer) -> frozenset[str]:
     """The names of the requantisations that a QLinear operator includes."""
-    found = set()
+    found: set[str] = set()
     for node in writer.graph.nodes:
         follower = _requantization(node, writer)
         if follower is not None:
@@ -195,7 +195,7 @@ def _requantize(node: Node, writer: Writer) -> None:
     shape = [1] * rank
     shape[node.int("axis") % max(rank, 1)] = values.size
     zero_point = node.int("zero_point")
-    steps = [
+    steps: list[tuple[str, list[Array], dict[str, int]]] = [
         ("Cast", [], {"to": TYPES["f32"]}),
         ("Mul", [values.reshape(shape if values.size > 1 else ())], {}),
         ("Clip", [_f32(node.int("low") - zero_point), _f32(node.int("high") - zero_point)], {}),

@@ -141,9 +141,7 @@ class Importer:
             if any(name and env[name] is None for name in proto.input):
                 return None
             extra = any(proto.output[1:]) and self._used(proto)
-            node = OnnxNode(
-                proto.op_type, label, tuple(operands), attributes, extra, self._opset
-            )
+            node = OnnxNode(proto.op_type, label, tuple(operands), attributes, extra)
             constant = folded(node) if domain == "" else None
             if constant is not None:
                 return constant

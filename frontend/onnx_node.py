@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from onnx import AttributeProto, NodeProto, TensorProto, defs
@@ -73,7 +73,6 @@ class OnnxNode:
     operands: tuple[Operand | None, ...]
     attributes: Mapping[str, OnnxAttribute]
     extra_outputs: bool
-    opset: int
 
     def operand(self, index: int) -> Operand:
         """A required operand."""
@@ -220,7 +219,7 @@ def attributes_of(
     Raises:
         ModelError: an attribute is unknown, given twice, of another type, or missing.
     """
-    described: Mapping[str, Any] = schema.attributes if schema else {}
+    described: Mapping[str, Any] = cast(Any, schema).attributes if schema else {}
     types = {**known, **{name: form.type.name for name, form in described.items()}}
     found: dict[str, OnnxAttribute] = {}
     for attribute in node.attribute:

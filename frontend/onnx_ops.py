@@ -185,7 +185,7 @@ def _relu(node: OnnxNode, scope: Scope) -> Operand:
 
 @translates("Clip")
 def _clip(node: OnnxNode, scope: Scope) -> Operand:
-    bounds = []
+    bounds: list[float] = []
     for index, default in ((1, -inf), (2, inf)):
         given = node.optional(index)
         values = np.array([default]) if given is None else array_of(given, "bounds").reshape(-1)

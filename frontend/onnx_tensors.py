@@ -176,7 +176,7 @@ def _external_entry(tensor: TensorProto, what: str) -> tuple[str, int, int | Non
                 f"{what}: a key of external data must {rule}, not {shown(entry.key)}"
             )
         entries[entry.key] = entry.value
-    numbers = {}
+    numbers: dict[str, int] = {}
     for key in ("offset", "length"):
         text = entries.get(key, "0")
         if not (text.isascii() and text.isdigit() and len(text) < 20):

@@ -105,7 +105,8 @@ def _pads(
         raise ModelError(f"pads must be absent when auto_pad is {mode}")
     if mode == "VALID":
         return (0, 0, 0, 0)
-    first, last = [], []
+    first: list[int] = []
+    last: list[int] = []
     for axis in (0, 1):
         # output = ceil(size / stride), so the padded input must hold that many windows
         windows = -(-size[axis] // strides[axis])
@@ -128,7 +129,7 @@ def _ceiling(
     """How much further ceil_mode reaches beyond the end of height and width."""
     if not node.int("ceil_mode", 0) or node.str("auto_pad", "NOTSET") != "NOTSET":
         return 0, 0
-    more = []
+    more: list[int] = []
     for axis in (0, 1):
         extent = (kernel[axis] - 1) * dilations[axis] + 1
         padded = size[axis] + pads[axis] + pads[axis + 2]

@@ -10,11 +10,12 @@ weights into floats.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from tetrapla.ir.graph import Node
+from tetrapla.ir.graph import Array, Node, Value
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS
 from tetrapla.passes.pass_ import Pass
@@ -33,22 +34,39 @@ class FoldConstants(Pass):
         new = Rebuild(module)
         arrays = dict(new.graph.weights)
         constants = set(new.graph.constants)
+        folded: dict[int, Node] = {}
+
+        def declare(values: Iterable[Value]) -> None:
+            # only what something reads becomes a weight, not every link of a chain
+            for value in values:
+                if value.index in folded:
+                    node = folded.pop(value.index)
+                    new.set(value, _weight(new, node, arrays))
+
         for node in new.graph.nodes:
-            if not _folds(node, constants):
-                new.copy(node)
-                continue
-            result = node.result
-            constants.add(result.index)
-            if new.shape_only:
-                made = new.builder.shape_of_weight(node.name, result.shape, result.dtype)
+            if _folds(node, constants):
+                constants.add(node.result.index)
+                folded[node.result.index] = node
+                if not new.shape_only:
+                    arrays[node.result.index] = _value(node, arrays)
             else:
-                operands = [arrays[value.index] for value in node.operands]
-                with np.errstate(all="ignore"):
-                    array = OPS[node.kind].evaluate(*operands, **node.attributes)
-                arrays[result.index] = np.ascontiguousarray(array)
-                made = new.builder.weight(node.name, arrays[result.index])
-            new.set(result, made)
+                declare(node.operands)
+                new.copy(node)
+        declare(value for _, value in new.graph.outputs)
         return new.finish()
+
+
+def _value(node: Node, arrays: Mapping[int, Array]) -> Array:
+    operands = [arrays[value.index] for value in node.operands]
+    # overflow and NaN are values here, as in the interpreter
+    with np.errstate(all="ignore"):
+        return np.ascontiguousarray(OPS[node.kind].evaluate(*operands, **node.attributes))
+
+
+def _weight(new: Rebuild, node: Node, arrays: Mapping[int, Array]) -> Value:
+    if new.shape_only:
+        return new.builder.shape_of_weight(node.name, node.result.shape, node.result.dtype)
+    return new.builder.weight(node.name, arrays[node.result.index])
 
 
 def _folds(node: Node, constants: set[int]) -> bool:

@@ -29,6 +29,14 @@ IDEAL_WARNING = "--ideal: every non-ideality of the machine is off"
 
 
 @dataclass(frozen=True)
+class Result:
+    """A report, and the machine's runs that it sums up: one per seed."""
+
+    report: Report
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
 class Executable:
     """A module compiled for one design point."""
 
@@ -39,7 +47,16 @@ class Executable:
     lowered: Lowered[Any]
     options: Options
 
-    def run(
+    def run(self, inputs: Mapping[str, Array], seed: int = 0) -> Report:
+        """Simulate the inputs and check the machine against the interpreter.
+
+        Args:
+            inputs: arrays of shape (invocations, *static shape), by input name.
+            seed: of the first run; a machine with noise runs `SEEDS` of them.
+        """
+        return self.simulated(inputs, seed).report
+
+    def simulated(
         self,
         inputs: Mapping[str, Array],
         seed: int = 0,
@@ -49,12 +66,12 @@ class Executable:
         said: str = "",
         warnings: Sequence[str] = (),
         batch: int | None = None,
-    ) -> Report:
-        """Simulate the inputs and check the machine against the interpreter.
+    ) -> Result:
+        """Simulate, as `run` does, with what a report can say beside the machine's numbers.
 
         Args:
             inputs: arrays of shape (invocations, *static shape), by input name.
-            seed: of the first run; a machine with noise runs `SEEDS` of them.
+            seed: of the first run.
             labels: right answers, shape (invocations, batch); None where they are not known.
             expected: the float model's outputs; computed from `module` when needed.
             said: the command to record in the report.
@@ -74,7 +91,7 @@ class Executable:
         if labels is not None:
             floats = expected if expected is not None else evaluate_many(self.module, held)
             accuracy = _accuracy(floats, [run.outputs for run in runs], labels)
-        return assemble(
+        report = assemble(
             runs[0],
             model=self.module.name,
             target=self.chip.name,
@@ -89,6 +106,7 @@ class Executable:
             warnings=(*warnings, *self._notes(len(seeds))),
             provenance=self.chip.provenance,
         )
+        return Result(report, tuple(runs))
 
     def sources(self) -> dict[str, str]:
         """Files that the target emits beside its program (a gpu's kernels)."""
@@ -146,6 +164,14 @@ def samples_for(module: Module, settings: Settings) -> Samples:
     return limited(found, settings.samples)
 
 
+def check_targets(names: Sequence[str], overrides: Sequence[str] = ()) -> None:
+    """Judge every name, YAML and override before the work starts."""
+    if not names:
+        raise ModelError("--targets must name at least one target, not none")
+    for name in names:
+        find(name, overrides)
+
+
 def reports(
     module: Module, names: Sequence[str], settings: Settings, said: str | None = None
 ) -> list[Report]:
@@ -157,21 +183,25 @@ def reports(
         settings: the common options.
         said: the command to record; None writes the equivalent `compare`.
     """
-    if not names:
-        raise ModelError("--targets must name at least one target, not none")
-    for name in names:  # every name and YAML is judged before the work starts
-        find(name, settings.overrides)
     said = said or command("compare", [module.name], list(names), settings)
+    return [result.report for result in results(module, names, settings, said)]
+
+
+def results(
+    module: Module, names: Sequence[str], settings: Settings, said: str
+) -> list[Result]:
+    """`reports` with the machines' runs beside them."""
+    check_targets(names, settings.overrides)
     samples = samples_for(module, settings)
     expected = evaluate_many(module, samples.inputs) if _judged(module, samples) else None
     labels = samples.labels if expected is not None else None
-    found: list[Report] = []
+    found: list[Result] = []
     with bar(module.name, len(names)) as done:
         for name in names:
             executable = compile_for(
                 module, name, samples.calibration, options_of(settings), settings.overrides
             )
-            report = executable.run(
+            result = executable.simulated(
                 samples.inputs,
                 settings.seed,
                 labels=labels,
@@ -180,7 +210,7 @@ def reports(
                 warnings=samples.warnings,
                 batch=samples.batch,
             )
-            found.append(report)
+            found.append(result)
             done(1)
     return found
 

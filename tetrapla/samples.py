@@ -54,6 +54,11 @@ def read(module: Module, source: str, calib: str | None, fraction: float | None)
     return found if fraction is None else _divided(found, fraction)
 
 
+def read_inputs(module: Module, source: str) -> dict[str, Array]:
+    """Every input of a model from an .npz, as (invocations, *static shape)."""
+    return _plain(module, source).inputs
+
+
 def limited(samples: Samples, limit: int | None) -> Samples:
     """The first `limit` samples, in whole invocations, at least one."""
     if limit is None:

@@ -40,7 +40,9 @@ def integrate(
         current: i32 [T, B, n], bias included.
         driven: bool (n,), the neurons that have a bias.
         threshold: i32 (n,), or None for a readout, whose train is its state i32 [1, B, n].
-        initial, reset, compare: the words of `spike.neuron`.
+        initial: "half" a threshold or "zero".
+        reset: "subtract" or "zero".
+        compare: "ge" or "gt".
         state_bits: of the membrane, with sign; it saturates.
     """
     limit = 2 ** (state_bits - 1) - 1
@@ -57,12 +59,7 @@ def integrate(
         saturated += _clamp(v, limit)
         if threshold is None:
             continue
-        fired = v >= threshold if compare == "ge" else v > threshold
-        train[t] = fired
-        if reset == "subtract":
-            v -= fired * threshold
-        else:
-            v[fired] = 0
+        train[t] = _spend(v, threshold, reset, compare)
     return Activity(v[None] if threshold is None else train, updated, saturated)
 
 
@@ -91,6 +88,16 @@ def maximum(arriving: Array, starts: Array, fed: Array, neurons: int) -> Activit
         train[t] = now - most
         most = now
     return Activity(train, updated, 0)
+
+
+def _spend(v: Array, threshold: Array, reset: str, compare: str) -> Array:
+    """Which neurons fire; what that costs is taken from `v`."""
+    fired: Array = v >= threshold if compare == "ge" else v > threshold
+    if reset == "subtract":
+        v -= fired * threshold
+    else:
+        v[fired] = 0
+    return fired
 
 
 def _clamp(v: Array, limit: int) -> int:

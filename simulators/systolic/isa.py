@@ -1,7 +1,7 @@
 """The instruction set of the systolic machine: ONE table makes everything else.
 
-`TABLE` is what encoder, decoder, assembler, disassembler and manual (``docs/isa.md``) are made from;
-the RTL's package is to be made from it too. A word has 128 bits, little-endian:
+`TABLE` is what encoder, decoder, assembler, disassembler and manual (``docs/isa.md``) are
+made from; the RTL's package is to be made from it too. A word has 128 bits, little-endian:
 
     [3:0] opcode   [27:4] wait, 3 bits for each of 8 engine slots   [127:28] the operands
 
@@ -31,11 +31,17 @@ OPERANDS_START = _WAIT_START + WAIT_BITS * WAIT_SLOTS
 
 @dataclass(frozen=True)
 class Field:
-    """One unsigned operand of `bits` bits."""
+    """One unsigned operand of `bits` bits; values above `most` are illegal."""
 
     name: str
     bits: int
     meaning: str
+    highest: int | None = None
+
+    @property
+    def most(self) -> int:
+        """The largest legal value."""
+        return (1 << self.bits) - 1 if self.highest is None else self.highest
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,7 @@ TABLE: tuple[Operation, ...] = (
         "output rows `row` .. `row + len - 1` of descriptor `a` through the vector unit, all "
         "channels, dense to `ub`",
         (
-            Field("func", 4, "0 max, 1 average, 2 global average, 3 add, 4 clamp"),
+            Field("func", 4, "0 max, 1 average, 2 global average, 3 add, 4 clamp", 4),
             Field("a", 4, "access descriptor of the operand, with the numbers"),
             Field("b", 4, "access descriptor of the second operand of add"),
             _UB,
@@ -166,7 +172,7 @@ TABLE: tuple[Operation, ...] = (
         "fill an entry of a table from DRAM",
         (
             _DRAM,
-            Field("kind", 2, "0 access descriptor, 1 row of the requantise table"),
+            Field("kind", 2, "0 access descriptor, 1 row of the requantise table", 1),
             Field("index", 8, "entry"),
             Field("bytes", 20, "how many bytes"),
         ),
@@ -208,10 +214,7 @@ def encode(instruction: Instruction) -> bytes:
     start = OPERANDS_START
     for operand in row.fields:
         value = instruction[operand.name]
-        if not 0 <= value < 1 << operand.bits:
-            raise ModelError(
-                f"{row.name} {operand.name} must be 0..{(1 << operand.bits) - 1}, not {value}"
-            )
+        _check(row, operand, value)
         word |= value << start
         start += operand.bits
     return word.to_bytes(WORD_BYTES, "little")
@@ -238,7 +241,8 @@ def decode(data: bytes) -> Instruction:
             waits[ENGINES[slot]] = held - 1
     operands, start = {}, OPERANDS_START
     for operand in row.fields:
-        operands[operand.name] = word >> start & (1 << operand.bits) - 1
+        operands[operand.name] = value = word >> start & (1 << operand.bits) - 1
+        _check(row, operand, value)
         start += operand.bits
     if word >> start:
         raise ModelError(f"{row.name} bits 127:{start} must be zero, not {word >> start:#x}")
@@ -285,6 +289,11 @@ def _row(op: str) -> Operation:
     if op not in OPERATIONS:
         raise ModelError(f"no instruction '{op}'{nearest(op, OPERATIONS)}")
     return OPERATIONS[op]
+
+
+def _check(row: Operation, operand: Field, value: int) -> None:
+    if not 0 <= value <= operand.most:
+        raise ModelError(f"{row.name} {operand.name} must be 0..{operand.most}, not {value}")
 
 
 def _refuse_unknown(op: str, kind: str, found: Iterable[str], known: Iterable[str]) -> None:

@@ -85,7 +85,8 @@ def outputs(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """The values alone, shape (invocations, *shape) by output name.
 
     Raises:
-        ModelError: the program is shape-only; inputs are missing or unknown, or hold different numbers of invocations.
+        ModelError: the program is shape-only; or inputs are missing or unknown, or hold
+            different numbers of invocations.
     """
     if not program.has_values:
         raise ModelError(f"model '{program.name}' is shape-only and has no values to compute")

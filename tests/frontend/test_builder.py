@@ -129,7 +129,7 @@ def test_values_of_two_builders_do_not_mix() -> None:
     first, second = Builder(), Builder()
     x, z = first.input("x", (1,)), second.input("z", (1,))
     with pytest.raises(IRError) as caught:
-        x + z
+        _ = x + z
     assert (
         str(caught.value) == "add_1: an operand must come from this builder, not from another"
     )

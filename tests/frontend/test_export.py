@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 from tetrapla.datasets import load_data
@@ -20,8 +21,10 @@ from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import DTYPES, Array, Attribute, Value
 from tetrapla.ir.interpret import evaluate
 from tetrapla.ir.module import Module
-from tetrapla.ir.op import OPS
+from tetrapla.ir.op import OPS, Example
 from tetrapla.passes.pipeline_ import int8
+
+Runtime = Callable[[bytes], Callable[[Mapping[str, Array]], list[Array]]]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CONV: dict[str, Attribute] = {
@@ -47,15 +50,11 @@ def feeds(module: Module, rng: np.random.Generator) -> dict[str, Array]:
     return {name: numbers(rng, v.shape, v.dtype) for name, v in module.inputs.items()}
 
 
-def runtime(data: bytes, inputs: dict[str, Array]) -> list[Array]:
-    onnx.checker.check_model(onnx.load_from_string(data))
-    found: list[Array] = onnxruntime.InferenceSession(data).run(None, inputs)
-    return found
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_operator_runs_in_onnx_runtime(kind: str, rng: np.random.Generator) -> None:
-    operands, attributes = OPS[kind].example
+def test_every_operator_runs_in_onnx_runtime(
+    kind: str, rng: np.random.Generator, runtime: Runtime
+) -> None:
+    operands, attributes = cast(Example, OPS[kind].example)
     b = ModuleBuilder("one")
     values: list[Value] = []
     for i, tensor in enumerate(operands):
@@ -69,7 +68,9 @@ def test_every_operator_runs_in_onnx_runtime(kind: str, rng: np.random.Generator
     b.output("y", b.op(kind, values, attributes, name="layer"))
     module = b.finish()
     inputs = feeds(module, rng)
-    (found,) = runtime(export(module), inputs)
+    data = export(module)
+    cast(Any, onnx.checker).check_model(onnx.load_from_string(data))
+    (found,) = runtime(data)(inputs)
     expected = evaluate(module, inputs)["y"]
     assert found.dtype == expected.dtype
     if expected.dtype == np.float32 and kind.startswith("nn."):
@@ -100,6 +101,7 @@ def test_integer_layers_are_exact_in_every_form(
     kept: bool,
     per_channel: bool,
     rng: np.random.Generator,
+    runtime: Runtime,
 ) -> None:
     b = ModuleBuilder("layer")
     shape = {"conv2d": (1, 4, 6, 5), "matmul": (4, 8), "batched": (2, 4, 8)}[kind]
@@ -124,7 +126,7 @@ def test_integer_layers_are_exact_in_every_form(
         b.output("acc", acc)
     module = b.finish()
     inputs = feeds(module, rng)
-    found = runtime(export(module), inputs)
+    found = runtime(export(module))(inputs)
     for array, expected in zip(found, evaluate(module, inputs).values(), strict=True):
         np.testing.assert_array_equal(array, expected)
 
@@ -132,19 +134,19 @@ def test_integer_layers_are_exact_in_every_form(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits_mlp", "digits_cnn"])
 def test_the_int8_network_equals_onnx_runtime_on_the_whole_test_split(
-    name: str, tmp_path: Path
+    name: str, tmp_path: Path, runtime: Runtime
 ) -> None:
     data = load_data("digits")
     calibration = data.reshaped((1, 1, 8, 8), data.train[:256])
     module = int8(load(EXAMPLES / f"{name}.onnx"), {"image": calibration})
     path = tmp_path / "int8.onnx"
     path.write_bytes(export(module))
-    session = onnxruntime.InferenceSession(path)
+    computed = runtime(path.read_bytes())
     again = load(path)
     differing = 0
     for image in data.reshaped((1, 1, 8, 8), data.test):
         expected = evaluate(module, {"image": image})["logits"]
-        (found,) = session.run(None, {"image": image})
+        (found,) = computed({"image": image})
         differing += int(np.count_nonzero(found != expected))
         differing += int(
             np.count_nonzero(evaluate(again, {"image": image})["logits"] != expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -34,12 +35,12 @@ def edited(edit: Edit) -> onnx.ModelProto:
     return made
 
 
-def weighted(**fields: object) -> onnx.ModelProto:
+def weighted(**fields: Any) -> onnx.ModelProto:
     """x + w with a hand-made tensor."""
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT)
     for key, value in fields.items():
         if key == "dims":
-            tensor.dims.extend(value)  # type: ignore[arg-type]
+            tensor.dims.extend(value)
         else:
             setattr(tensor, key, value)
     return model(helper.make_node("Add", ["x", "w"], ["y"]), weight=tensor)
@@ -52,7 +53,7 @@ def external(**entries: str) -> onnx.ModelProto:
     return made
 
 
-def node(op: str, *inputs: str, **attributes: object) -> onnx.NodeProto:
+def node(op: str, *inputs: str, **attributes: Any) -> onnx.NodeProto:
     return helper.make_node(op, inputs, ["y"], **attributes)
 
 

@@ -35,7 +35,9 @@ Samples = Annotated[
 Dims = Annotated[
     list[str] | None, typer.Option("--dim", help="NAME=SIZE of a symbolic dimension.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 8, help="Of every random number.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=2**32 - 8, help="Of every random number.")
+]
 Quant = Annotated[
     str | None, typer.Option("--quant", help="int8 or none. [default: the chip's format]")
 ]

@@ -79,7 +79,7 @@ def simulate(
     from tetrapla.comparison import Comparison
     from tetrapla.files import check_outputs
     from tetrapla.models import load
-    from tetrapla.run import reports
+    from tetrapla.run import check_targets, results
     from tetrapla.settings import command
     from tetrapla.trace import chrome_trace
 
@@ -87,13 +87,16 @@ def simulate(
         data, calib, calib_fraction, samples, dim, seed, quant, timesteps, batch, ideal, set_
     )
     check_outputs([json, report, csv, trace], [model, target, data, calib])
+    check_targets([target], chosen.overrides)
     module = load(model, dict(chosen.dims), chosen.batch)
     said = command("simulate", [model], [target], chosen)
-    (found,) = reports(module, [target], chosen, said)
-    extra: dict[Path, str | bytes] = {trace: chrome_trace(found)} if trace else {}
+    (result,) = results(module, [target], chosen, said)
+    extra: dict[Path, str | bytes] = {}
+    if trace:
+        extra[trace] = chrome_trace(result.runs[0], result.report.target)
     if json:
-        extra[json] = found.to_json()
-    return _finish(Comparison((found,)), None, report, csv, extra)
+        extra[json] = result.report.to_json()
+    return _finish(Comparison((result.report,)), None, report, csv, extra)
 
 
 def compare(

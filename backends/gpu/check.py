@@ -1,0 +1,83 @@
+"""The second check: the emitted kernels themselves, under Triton's interpreter."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from tetrapla.backends.gpu.triton_source import sources
+from tetrapla.backends.gpu.verdict import judged
+from tetrapla.backends.target_ import Inputs, Lowered
+from tetrapla.ir.graph import Array
+from tetrapla.simulators.gpu.program import Program
+from tetrapla.simulators.report import CrossCheck, InternalError
+
+NOT_INSTALLED = "emitted kernels were not run: triton is not installed"
+INVOCATIONS = 2  # the interpreter takes about a second for each of a small network's
+LIMIT_S = 600
+
+
+def run_interpreted(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array] | None:
+    """Run the emitted kernels in a process of their own.
+
+    Args:
+        program: with its weights.
+        inputs: (invocations, *shape) by input name.
+
+    Returns:
+        (invocations, *shape) by output name; None where triton is not installed.
+
+    Raises:
+        InternalError: the kernels did not run.
+    """
+    if find_spec("triton") is None:
+        return None
+    script = Path(__file__).with_name("interpreter.py")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, text in sources(program).items():
+            (folder / file).write_text(text, encoding="utf-8")
+        np.savez(folder / "weights.npz", **program.weights)  # type: ignore[arg-type]
+        np.savez(folder / "inputs.npz", **inputs)  # type: ignore[arg-type]
+        environment = {**os.environ, "TRITON_INTERPRET": "1", "TRITON_CACHE_DIR": name}
+        done = subprocess.run(
+            [sys.executable, "-P", str(script), name],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise InternalError(f"emitted kernels must run under Triton's interpreter: {last}")
+        with np.load(folder / "outputs.npz") as stored:
+            return {port.name: stored[port.name] for port in program.outputs}
+
+
+def second_check(
+    lowered: Lowered[Program],
+    inputs: Inputs,
+    reference: Mapping[str, Array],
+    invocations: int = INVOCATIONS,
+) -> tuple[CrossCheck | None, str]:
+    """Judge the emitted kernels on the first invocations.
+
+    Returns:
+        The verdict with what was run, or None with the reason why nothing was.
+    """
+    some = {name: array[:invocations] for name, array in inputs.items()}
+    outputs = run_interpreted(lowered.program, some)
+    if outputs is None:
+        return None, NOT_INSTALLED
+    held = {name: array[:invocations] for name, array in reference.items()}
+    count = len(next(iter(some.values())))
+    verdict = judged(lowered, some, outputs, held)
+    return verdict, f"emitted kernels were run on {count} inputs under Triton's interpreter"

@@ -1,0 +1,154 @@
+"""Matrix products and convolutions in Triton: one tile of the output per program instance."""
+
+from __future__ import annotations
+
+from tetrapla.backends.gpu.triton_steps import TYPES, Writer, offset_text, quotient
+from tetrapla.simulators.gpu.program import Conv, MatMul, Product
+
+
+def product(kernel: Product, write: Writer) -> None:
+    """Write a product: indices, the k loop, zero points, steps, store."""
+    _, m, n, k = kernel.problem
+    tile = kernel.tile
+    write(
+        f"row = tl.program_id(0) * {tile.m} + tl.arange(0, {tile.m})",
+        f"column = tl.program_id(1) * {tile.n} + tl.arange(0, {tile.n})",
+    )
+    if isinstance(kernel, Conv):
+        _conv_rows(kernel, write)
+    elif isinstance(kernel, MatMul):
+        _matmul_starts(kernel, write)
+    integer = kernel.operand == "i8"
+    kind = "tl.int32" if integer else "tl.float32"
+    za, zb = _zero_points(kernel, write)
+    write(f"y = tl.zeros(({tile.m}, {tile.n}), {kind})")
+    if za:
+        write(f"b_sum = tl.zeros(({tile.n},), tl.int32)")
+    if zb:
+        write(f"a_sum = tl.zeros(({tile.m},), tl.int32)")
+    write(f"for start in range(0, {k}, {tile.k}):")
+    write.indent += 1
+    write(f"step = start + tl.arange(0, {tile.k})")
+    if isinstance(kernel, Conv):
+        _conv_loads(kernel, write)
+    elif isinstance(kernel, MatMul):
+        _matmul_loads(kernel, write)
+    if zb:
+        write(f"a = tl.where(step[None, :] < {k}, a, 0).to(tl.int8)")
+    last = "out_dtype=tl.int32" if integer else 'input_precision="ieee"'
+    write(f"y = tl.dot(a, b, y, {last})")
+    if za:
+        write("b_sum += tl.sum(b.to(tl.int32), axis=0)")
+    if zb:
+        write("a_sum += tl.sum(a.to(tl.int32), axis=1)")
+    write.indent -= 1
+    _zero_point_terms(write, za, zb, k)
+    write(f"inside = (row[:, None] < {m}) & (column[None, :] < {n})")
+    _finish(kernel, write, "i32" if integer else "f32")
+
+
+def _matmul_starts(kernel: MatMul, write: Writer) -> None:
+    """Where the operands of product z begin; nothing where there is one product."""
+    if not kernel.lead:
+        return
+    write("z = tl.program_id(2)")
+    for name, strides, size in (
+        ("a", kernel.a_strides, kernel.m * kernel.k),
+        ("b", kernel.b_strides, kernel.k * kernel.n),
+    ):
+        write(f"{name}_start = ({offset_text('z', kernel.lead, strides)}) * {size}")
+
+
+def _matmul_loads(kernel: MatMul, write: Writer) -> None:
+    a_start, b_start = ("a_start + ", "b_start + ") if kernel.lead else ("", "")
+    a = f"{a_start}row[:, None] * {kernel.k} + step[None, :]"
+    b = f"{b_start}step[:, None] * {kernel.n} + column[None, :]"
+    in_a = f"(row[:, None] < {kernel.m}) & (step[None, :] < {kernel.k})"
+    in_b = f"(step[:, None] < {kernel.k}) & (column[None, :] < {kernel.n})"
+    write(f"in_a = {in_a}", f"in_b = {in_b}")
+    _load(kernel, write, "a", kernel.a, a, 0)
+    _load(kernel, write, "b", kernel.b, b, 0)
+
+
+def _conv_rows(kernel: Conv, write: Writer) -> None:
+    out_h, out_w = kernel.out
+    write(
+        "group = tl.program_id(2)",
+        f"image = {quotient('row', out_h * out_w)}",
+        f"p = {quotient('row', out_w, out_h)}",
+        f"q = row % {out_w}",
+    )
+
+
+def _conv_loads(kernel: Conv, write: Writer) -> None:
+    groups, m, n, k = kernel.problem
+    _, channels, height, width = kernel.shape
+    kernel_h, kernel_w = kernel.kernel
+    top, left, _, _ = kernel.pads
+    write(
+        f"c = {quotient('step', kernel_h * kernel_w)}",
+        f"r = {quotient('step', kernel_w, kernel_h)}",
+        f"s = step % {kernel_w}",
+        f"h = (p * {kernel.strides[0]} - {top})[:, None] + (r * {kernel.dilations[0]})[None, :]",
+        f"w = (q * {kernel.strides[1]} - {left})[:, None] + (s * {kernel.dilations[1]})[None, :]",
+        f"plane = (image * {channels})[:, None] + (group * {channels // groups} + c)[None, :]",
+        f"in_a = (row[:, None] < {m}) & (step[None, :] < {k})",
+        f"in_a = in_a & (h >= 0) & (h < {height}) & (w >= 0) & (w < {width})",
+        f"in_b = (step[:, None] < {k}) & (column[None, :] < {n})",
+    )
+    # the padding holds the zero point
+    x = f"(plane * {height} + h) * {width} + w"
+    _load(kernel, write, "a", kernel.a, x, kernel.a_zero_point)
+    filters = f"(group * {n} + column)[None, :] * {k} + step[:, None]"
+    _load(kernel, write, "b", kernel.b, filters, 0)
+
+
+def _load(
+    kernel: Product, write: Writer, name: str, buffer: str, offset: str, other: int
+) -> None:
+    """Load an operand in the type that the multipliers take; uint8 is moved down by 128."""
+    held = write.dtypes[buffer]
+    text = f"tl.load({write.pointers[buffer]} + {offset}, mask=in_{name}, other={other})"
+    if held == "ui8":
+        text = f"({text}.to(tl.int32) - 128)"
+        if name == "b":
+            text = f"tl.where(in_b, {text}, 0)"
+    wanted = TYPES[kernel.operand]
+    write(f"{name} = {text}" if TYPES[held] == wanted else f"{name} = {text}.to({wanted})")
+
+
+def _zero_points(kernel: Product, write: Writer) -> tuple[int, int]:
+    """The zero points of the operands as multiplied, uint8 moved down by 128."""
+    if kernel.operand != "i8":
+        return 0, 0
+    za, zb = kernel.a_zero_point, kernel.b_zero_point
+    down = [128 if write.dtypes[name] == "ui8" else 0 for name in (kernel.a, kernel.b)]
+    return za - down[0], zb - down[1]
+
+
+def _zero_point_terms(write: Writer, za: int, zb: int, k: int) -> None:
+    """``sum (a - za)(b - zb) = sum ab - za sum b - zb sum a + k za zb``, modulo 2^32."""
+    if za:
+        write(f"y = y - b_sum[None, :] * {za}")
+    if zb:
+        write(f"y = y - a_sum[:, None] * {zb}")
+    if za and zb:
+        constant = (k * za * zb + 2**31) % 2**32 - 2**31
+        write(f"y = y + {constant}")
+
+
+def _finish(kernel: Product, write: Writer, register: str) -> None:
+    _, _, n, _ = kernel.problem
+    if isinstance(kernel, Conv):
+        pixels = kernel.out[0] * kernel.out[1]
+        channel = f"(group * {n} + column)[None, :]"
+        offset = f"((image * {kernel.filters})[:, None] + {channel}) * {pixels}"
+        offset = f"{offset} + (p * {kernel.out[1]} + q)[:, None]"
+    else:
+        assert isinstance(kernel, MatMul)
+        channel = "column[None, :]"
+        start = f"z * {kernel.m * n} + " if kernel.lead else ""
+        offset = f"{start}row[:, None] * {n} + column[None, :]"
+    mask = f"column[None, :] < {n}"
+    register = write.steps(kernel.steps, channel, mask, register)
+    write.store(kernel.output, f"{offset}", "inside", register)

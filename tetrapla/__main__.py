@@ -1,0 +1,100 @@
+"""The command line. Heavy imports are inside the commands, so that --help is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from tetrapla.commands import catalogue, models, results
+from tetrapla.ir.errors import TetraplaError
+
+_ABOUT = "One model, four machines: compile a network, simulate it, compare the designs."
+_USAGE, _INTERNAL, _INTERRUPTED = 2, 1, 130
+
+app = typer.Typer(
+    help=_ABOUT,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+arch = typer.Typer(help="Chips as YAML.", no_args_is_help=True, rich_markup_mode=None)
+app.command("demo")(results.demo)
+app.command("run")(models.run)
+app.command("compile")(models.compile_)
+app.command("simulate")(results.simulate)
+app.command("compare")(results.compare)
+app.command("sweep")(results.sweep)
+app.command("targets")(catalogue.targets)
+app.command("ops")(models.ops)
+app.command("ir")(models.ir)
+arch.command("show")(catalogue.show)
+app.add_typer(arch, name="arch")
+
+# the root of the usage errors; typer moved it between releases, but it always is there
+_ClickError = next(t for t in typer.BadParameter.__mro__ if t.__name__ == "ClickException")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+) -> None:
+    if version:
+        from tetrapla import __version__
+
+        typer.echo(f"tetrapla {__version__}")
+        raise typer.Exit
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return the exit status: 0, 1 (a check or a defect), 2 (the user)."""
+    command = typer.main.get_command(app)
+    try:
+        return int(command.main(list(arguments), "tetrapla", standalone_mode=False) or 0)
+    except TetraplaError as error:
+        return _fail(str(error), _USAGE)
+    except typer.Abort:
+        return _fail("interrupted", _INTERRUPTED)
+    except KeyboardInterrupt:
+        return _fail("interrupted", _INTERRUPTED)
+    except BrokenPipeError:
+        # the reader went away (a pipe into head): nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _INTERNAL
+    except Exception as error:
+        if isinstance(error, _ClickError):
+            return _usage(error)
+        if os.environ.get("TETRAPLA_TRACEBACK"):
+            raise
+        kind = type(error).__name__
+        text = " ".join(str(error).split())[:500]
+        return _fail(
+            f"internal error, a defect of tetrapla: {kind}: {text} "
+            "(TETRAPLA_TRACEBACK=1 shows where; please report it)",
+            _INTERNAL,
+        )
+
+
+def main() -> None:
+    """Run the command that the shell gave, and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _usage(error: Exception) -> int:
+    message = getattr(error, "format_message", lambda: str(error))()
+    if not message:  # no command was given: the help was printed
+        return _USAGE
+    return _fail(message.rstrip("."), _USAGE)
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stdout.flush()
+    typer.echo(f"error: {message}", err=True)
+    return status
+
+
+if __name__ == "__main__":
+    main()
