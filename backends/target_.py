@@ -59,6 +59,14 @@ def no_sources(program: object) -> dict[str, str]:
     return {}
 
 
+def no_second_check(
+    lowered: object, inputs: object, reference: object
+) -> tuple[CrossCheck | None, str]:
+    """Return nothing: what the family emits is what its machine runs."""
+    del lowered, inputs, reference
+    return None, ""
+
+
 @dataclass(frozen=True)
 class Target(Generic[S, P]):
     """A family of machines: its compiler, its simulator and how the two are checked.
@@ -72,6 +80,8 @@ class Target(Generic[S, P]):
         cross_check: (lowered, spec, inputs, run, reference outputs) -> CrossCheck.
         stochastic: (spec, options) -> whether two seeds may give two results.
         sources: (program) -> files that `tetrapla compile` writes beside the program.
+        second_check: (lowered, inputs, reference outputs) -> a check of what is emitted, or
+            None, and a sentence for the report that says what was run or why it was not.
     """
 
     family: str
@@ -82,6 +92,9 @@ class Target(Generic[S, P]):
     cross_check: Callable[[Lowered[P], S, Inputs, Run, Mapping[str, Array]], CrossCheck]
     stochastic: Callable[[S, Options], bool]
     sources: Callable[[P], dict[str, str]] = no_sources
+    second_check: Callable[
+        [Lowered[P], Inputs, Mapping[str, Array]], tuple[CrossCheck | None, str]
+    ] = no_second_check
 
 
 AnyTarget: TypeAlias = Target[Any, Any]

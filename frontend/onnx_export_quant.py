@@ -153,17 +153,29 @@ def _qlinear(
         ),
         *bias,
     ]
+    _clipped(op, names, attributes, follower, result or writer.result(follower), writer)
+
+
+def _clipped(
+    op: str,
+    names: list[str],
+    attributes: Mapping[str, object],
+    follower: Node,
+    result: str,
+    writer: Writer,
+) -> None:
+    """A QLinear operator, and a Clip where its bounds are narrower than the type's."""
+    dtype = follower.str("dtype")
     bounds = (follower.int("low"), follower.int("high"))
-    final = result or writer.result(follower)
     if bounds == _RANGES[dtype]:
-        writer.add(op, names, final, attributes)
+        writer.add(op, names, result, attributes)
         return
-    wide = writer.add(op, names, writer.fresh(f"{node.name}_wide"), attributes)
+    wide = writer.add(op, names, writer.fresh(f"{follower.name}_wide"), attributes)
     limits = [
         writer.constant(np.array(bound, DTYPES[dtype]), f"{follower.name}_bound")
         for bound in bounds
     ]
-    writer.add("Clip", [wide, *limits], final)
+    writer.add("Clip", [wide, *limits], result)
 
 
 def _zero_point(

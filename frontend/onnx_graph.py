@@ -93,15 +93,9 @@ class Importer:
         env: _Env = {}
         for tensor in self._graph.initializer:
             what = f"initializer {shown(tensor.name)}"
-            integers = onnx_tensors.dtype_name(tensor.data_type, what) not in (
-                "f16",
-                "f32",
-                "f64",
-            )
             # shapes, axes and scales are needed even where weights are not
             external = tensor.data_location == tensor.EXTERNAL
-            small = sum(tensor.dims) <= 64 or (integers and len(tensor.dims) <= 1)
-            known = not shape_only or (small and not external)
+            known = not shape_only or (len(tensor.dims) <= 1 and not external)
             array = onnx_tensors.array(tensor, self._folder, what, values=known)
             env[tensor.name] = Constant(array, tensor.name, known)
         return env

@@ -4,7 +4,9 @@ Tries the official package first, then the wheel that carries the same upstream 
 """
 
 import importlib
+import sys
 from functools import cache
+from types import ModuleType
 
 for ROOT in ("mlir", "torch_mlir"):
     try:
@@ -90,4 +92,8 @@ def context() -> Context:
     with made, Location.unknown():
         for dialect in DIALECTS:
             dialect.load()
+            # the bindings look for a file of this name at every operation they make, half of
+            # all time; an empty module ends the search
+            place = f"{ROOT}.dialects.{dialect.DIALECT_NAMESPACE}"
+            sys.modules.setdefault(place, ModuleType(place))
     return made

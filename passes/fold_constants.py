@@ -60,7 +60,8 @@ def _value(node: Node, arrays: Mapping[int, Array]) -> Array:
     operands = [arrays[value.index] for value in node.operands]
     # overflow and NaN are values here, as in the interpreter
     with np.errstate(all="ignore"):
-        return np.ascontiguousarray(OPS[node.kind].evaluate(*operands, **node.attributes))
+        # not ascontiguousarray, which gives a scalar an axis
+        return np.asarray(OPS[node.kind].evaluate(*operands, **node.attributes), order="C")
 
 
 def _weight(new: Rebuild, node: Node, arrays: Mapping[int, Array]) -> Value:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,7 @@ class Executable:
         if labels is not None:
             floats = expected if expected is not None else evaluate_many(self.module, held)
             accuracy = _accuracy(floats, [run.outputs for run in runs], labels)
+        second, sentence = self.target.second_check(self.lowered, held, reference)
         report = assemble(
             runs[0],
             model=self.module.name,
@@ -103,7 +105,9 @@ class Executable:
             area_mm2=self.spec.chip.area_mm2,
             accuracy=accuracy,
             cross_check=_joined(checks),
-            warnings=(*warnings, *self._notes(len(seeds))),
+            second_check=second,
+            macs=_macs(self.lowered.module),
+            warnings=(*warnings, *self._notes(len(seeds)), *([sentence] if sentence else [])),
             provenance=self.chip.provenance,
         )
         return Result(report, tuple(runs))
@@ -213,6 +217,20 @@ def results(
             found.append(result)
             done(1)
     return found
+
+
+def _macs(module: Module) -> int | None:
+    """Multiplications of one invocation; None where spikes replace them."""
+    total = 0
+    for node in module.graph.nodes:
+        kind = node.kind.partition(".")[2]
+        if node.kind.startswith("spike."):
+            return None
+        if kind == "conv2d":
+            total += node.result.elements * prod(node.operands[1].shape[1:])
+        elif kind == "matmul":
+            total += node.result.elements * node.operands[0].shape[-1]
+    return total
 
 
 def _judged(module: Module, samples: Samples) -> bool:

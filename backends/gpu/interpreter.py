@@ -92,7 +92,7 @@ def main(folder: Path) -> None:
         for name, (buffer, shape, t) in plan.OUTPUTS.items():
             results[name].append(m[buffer].array.reshape(shape).astype(t))
     stacked = {name: np.stack(found) for name, found in results.items()}
-    np.savez(folder / "outputs.npz", **stacked)
+    np.savez(folder / "outputs.npz", **stacked)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

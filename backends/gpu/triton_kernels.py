@@ -13,6 +13,8 @@ from tetrapla.backends.gpu.triton_steps import (
     REGISTERS,
     TYPES,
     Writer,
+    affine,
+    integers,
     number,
     offset_text,
     quotient,
@@ -75,8 +77,8 @@ def _pool(kernel: Pool, write: Writer) -> None:
     write(f"    for s in range({kernel.kernel[1]}):")
     write.indent += 2
     write(
-        f"h = p * {kernel.strides[0]} + r * {kernel.dilations[0]} - {top}",
-        f"w = q * {kernel.strides[1]} + s * {kernel.dilations[1]} - {left}",
+        f"h = {affine('p', kernel.strides[0], -top)} + {affine('r', kernel.dilations[0])}",
+        f"w = {affine('q', kernel.strides[1], -left)} + {affine('s', kernel.dilations[1])}",
         f"image = inside & (h >= 0) & (h < {height}) & (w >= 0) & (w < {width})",
         f"x = {write.load(kernel.x, f'(plane * {height} + h) * {width} + w', 'image')}",
     )
@@ -127,7 +129,7 @@ def _global_pool(kernel: GlobalPool, write: Writer) -> None:
     write(
         f"y = tl.sum(tl.where(held, x - {kernel.zero_points[0]}, 0), axis=1)",
         f"y = y.to(tl.float32) * {number(float(scale))}",
-        f"y = to_integers(y, {float(low - zero)}, {float(high - zero)}, {zero})",
+        integers(zero, low, high),
     )
     _finish(kernel, write, "i32")
 
@@ -210,7 +212,7 @@ def _finish(kernel: Kernel, write: Writer, register: str) -> None:
 
 def _saturate(write: Writer, dtype: str) -> str:
     low, high = RANGES[dtype]
-    write(f"y = to_integers(y, {float(low)}, {float(high)}, 0)")
+    write(integers(0, low, high))
     return "i32"
 
 

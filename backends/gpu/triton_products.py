@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tetrapla.backends.gpu.triton_steps import TYPES, Writer, offset_text, quotient
+from tetrapla.backends.gpu.triton_steps import TYPES, Writer, affine, offset_text, quotient
 from tetrapla.simulators.gpu.program import Conv, MatMul, Product
 
 
@@ -72,8 +72,9 @@ def _matmul_loads(kernel: MatMul, write: Writer) -> None:
 
 def _conv_rows(kernel: Conv, write: Writer) -> None:
     out_h, out_w = kernel.out
+    if kernel.groups > 1:
+        write("group = tl.program_id(2)")
     write(
-        "group = tl.program_id(2)",
         f"image = {quotient('row', out_h * out_w)}",
         f"p = {quotient('row', out_w, out_h)}",
         f"q = row % {out_w}",
@@ -85,13 +86,16 @@ def _conv_loads(kernel: Conv, write: Writer) -> None:
     _, channels, height, width = kernel.shape
     kernel_h, kernel_w = kernel.kernel
     top, left, _, _ = kernel.pads
+    c = _in_group("c", channels // groups, groups)
     write(
         f"c = {quotient('step', kernel_h * kernel_w)}",
         f"r = {quotient('step', kernel_w, kernel_h)}",
         f"s = step % {kernel_w}",
-        f"h = (p * {kernel.strides[0]} - {top})[:, None] + (r * {kernel.dilations[0]})[None, :]",
-        f"w = (q * {kernel.strides[1]} - {left})[:, None] + (s * {kernel.dilations[1]})[None, :]",
-        f"plane = (image * {channels})[:, None] + (group * {channels // groups} + c)[None, :]",
+        f"top = {affine('p', kernel.strides[0], -top)}",
+        f"left = {affine('q', kernel.strides[1], -left)}",
+        f"h = top[:, None] + {_across(affine('r', kernel.dilations[0]))}",
+        f"w = left[:, None] + {_across(affine('s', kernel.dilations[1]))}",
+        f"plane = {_down(affine('image', channels))} + {_across(c)}",
         f"in_a = (row[:, None] < {m}) & (step[None, :] < {k})",
         f"in_a = in_a & (h >= 0) & (h < {height}) & (w >= 0) & (w < {width})",
         f"in_b = (step[:, None] < {k}) & (column[None, :] < {n})",
@@ -99,7 +103,7 @@ def _conv_loads(kernel: Conv, write: Writer) -> None:
     # the padding holds the zero point
     x = f"(plane * {height} + h) * {width} + w"
     _load(kernel, write, "a", kernel.a, x, kernel.a_zero_point)
-    filters = f"(group * {n} + column)[None, :] * {k} + step[:, None]"
+    filters = f"{_across(_in_group('column', n, groups))} * {k} + step[:, None]"
     _load(kernel, write, "b", kernel.b, filters, 0)
 
 
@@ -141,9 +145,9 @@ def _finish(kernel: Product, write: Writer, register: str) -> None:
     _, _, n, _ = kernel.problem
     if isinstance(kernel, Conv):
         pixels = kernel.out[0] * kernel.out[1]
-        channel = f"(group * {n} + column)[None, :]"
-        offset = f"((image * {kernel.filters})[:, None] + {channel}) * {pixels}"
-        offset = f"{offset} + (p * {kernel.out[1]} + q)[:, None]"
+        channel = _across(_in_group("column", n, kernel.groups))
+        write(f"plane = {_down(affine('image', kernel.filters))} + {channel}")
+        offset = f"plane * {pixels} + (p * {kernel.out[1]} + q)[:, None]"
     else:
         assert isinstance(kernel, MatMul)
         channel = "column[None, :]"
@@ -151,4 +155,19 @@ def _finish(kernel: Product, write: Writer, register: str) -> None:
         offset = f"{start}row[:, None] * {n} + column[None, :]"
     mask = f"column[None, :] < {n}"
     register = write.steps(kernel.steps, channel, mask, register)
-    write.store(kernel.output, f"{offset}", "inside", register)
+    write.store(kernel.output, offset, "inside", register)
+
+
+def _in_group(index: str, size: int, groups: int) -> str:
+    """A channel's number among all groups'."""
+    return index if groups == 1 else f"group * {size} + {index}"
+
+
+def _across(text: str) -> str:
+    """A vector along the columns of a tile."""
+    return f"{text}[None, :]" if text.isidentifier() else f"({text})[None, :]"
+
+
+def _down(text: str) -> str:
+    """A vector along the rows of a tile."""
+    return f"{text}[:, None]" if text.isidentifier() else f"({text})[:, None]"

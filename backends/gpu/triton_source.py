@@ -1,4 +1,4 @@
-"""The files of a compiled plan: Triton kernels, their launcher, and what the weights file holds.
+"""The files of a compiled plan: Triton kernels, their launcher, and the weights' layout.
 
 `kernels.py` has one function per kernel with its extents written out; `run.py` launches them on
 a GPU with torch and triton; `manifest.json` is the plan with the layout of `weights.npz`: one
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import keyword
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tetrapla.backends.gpu.triton_kernels import body, grid
 from tetrapla.backends.gpu.triton_steps import Writer
@@ -165,10 +165,8 @@ def _run(program: Program, functions: dict[str, str]) -> str:
     for kernel in program.kernels:
         passed = "".join(f"        m[{name!r}],\n" for name in arguments(kernel))
         options = f"num_warps={warps(kernel)}, num_stages=3, enable_fp_fusion=False"
-        launches.append(
-            f"    kernels.{functions[kernel.name]}[{grid(kernel)}](\n{passed}        {options},\n"
-            "    )\n"
-        )
+        called = f"kernels.{functions[kernel.name]}[{grid(kernel)}]"
+        launches.append(f"    {called}(\n{passed}        {options},\n    )\n")
     weights = {
         b.name: (_numpy(b.dtype), b.elements) for b in program.buffers if b.role == "weight"
     }
@@ -213,7 +211,7 @@ def _numpy(dtype: str) -> str:
     return str(DTYPES[dtype])
 
 
-def _table(rows: dict[str, tuple[object, ...]]) -> str:
+def _table(rows: Mapping[str, tuple[object, ...]]) -> str:
     lines = "".join(f"    {name!r}: {row!r},\n" for name, row in rows.items())
     return f"{{\n{lines}}}" if rows else "{}"
 

@@ -73,7 +73,14 @@ class Writer:
 
 def integers(zero_point: int, low: int, high: int) -> str:
     """The line that turns float32 `y` into saturated integers."""
-    return f"y = to_integers(y, {float(low - zero_point)}, {float(high - zero_point)}, {zero_point})"
+    least, most = float(low - zero_point), float(high - zero_point)
+    return f"y = to_integers(y, {least}, {most}, {zero_point})"
+
+
+def affine(name: str, factor: int, shift: int = 0) -> str:
+    """``name * factor + shift`` without what does nothing."""
+    text = name if factor == 1 else f"{name} * {factor}"
+    return text if shift == 0 else f"{text} {'-' if shift < 0 else '+'} {abs(shift)}"
 
 
 def number(value: float) -> str:

@@ -140,7 +140,7 @@ def sliced(product: Product, spec: AnalogSpec, inputs: Array, key: Key) -> Array
 
 @dataclass(frozen=True)
 class _Reads:
-    """The address of a block's conversions; an invocation's are in order digit, place, column."""
+    """The address of a block's conversions; in an invocation: by digit, place, column."""
 
     key: Key
     layer: int
@@ -153,7 +153,9 @@ class _Reads:
         """Of one digit, [invocations x places, columns]."""
         start = (digit * self.positions + self.places.start) * columns
         count = len(self.places) * columns
-        drawn = noise.reading(self.key, self.layer, self.tile, self.invocations, start, count)
+        drawn: Array = noise.reading(
+            self.key, self.layer, self.tile, self.invocations, start, count
+        )
         return drawn.reshape(-1, columns)
 
 
@@ -182,7 +184,7 @@ def _tile(
         np.arange(product.slices) * spec.array.cell_bits + np.array(tile.adc_shifts)
     )
     total = np.einsum("mko,k->mo", parts[:, 0] - parts[:, 1], weight)
-    return total.astype(np.int64).reshape(*shape, tile.outputs)
+    return np.asarray(total.astype(np.int64).reshape(*shape, tile.outputs))
 
 
 def _blocks(invocations: int, positions: int, columns: int) -> Iterator[tuple[range, range]]:

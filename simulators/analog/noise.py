@@ -60,4 +60,4 @@ def _quantiles() -> Array:
     z = normal_of(middle)
     table = (z / np.sqrt(np.mean(z * z))).astype(np.float32)
     table.setflags(write=False)
-    return table
+    return np.asarray(table)

@@ -244,9 +244,8 @@ def _step_dict(step: Step) -> dict[str, Any]:
 
 def _step(data: Mapping[str, Any]) -> Step:
     if "digital" in data:
-        return Digital(
-            **_tuples(data["digital"]) | {"attributes": _tuples(data["digital"]["attributes"])}
-        )
+        fields = _tuples(data["digital"])
+        return Digital(**fields | {"attributes": _tuples(fields["attributes"])})
     fields = dict(data["product"])
     fields["matrix"], fields["bias"] = _unpacked(fields["matrix"]), _unpacked(fields["bias"])
     fields["window"] = fields["window"] and Window(**_tuples(fields["window"]))

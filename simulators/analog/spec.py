@@ -113,7 +113,10 @@ class AdcSection(Section):
 
 
 class DigitalSection(Section):
-    """The periphery of the tiles that a layer is on; elements per clock of each kind of unit."""
+    """The periphery of the tile that a layer is on: elements per clock of each kind of unit.
+
+    `fill_reads`: how many reads the last code spends in the pipeline behind the arrays.
+    """
 
     requantize_lanes: Count = Field(ge=1)
     pool_lanes: Count = Field(ge=1)

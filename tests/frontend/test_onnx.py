@@ -262,6 +262,17 @@ def test_a_shape_only_import_reads_no_weights() -> None:
     assert module.outputs["logits"].shape == (1, 10)
 
 
+def test_a_shape_only_import_needs_no_external_file(
+    saved: Callable[[onnx.ModelProto], Path],
+) -> None:
+    made = model([node("MatMul", "x w")], {"x": (2, 3)})
+    tensor = made.graph.initializer.add(name="w", data_type=TensorProto.FLOAT, dims=[3, 2**20])
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="not_here.bin")
+    module = load(saved(made), shape_only=True)
+    assert module.outputs["y"].shape == (2, 2**20)
+
+
 def test_external_data_beside_the_model_is_read(
     saved: Callable[[onnx.ModelProto], Path], tmp_path: Path
 ) -> None:

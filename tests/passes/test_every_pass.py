@@ -51,6 +51,8 @@ def broken(pass_: Pass, module: Module, inputs: Inputs) -> list[str]:
         changed.verify()
     except IRError as error:
         faults.append(f"makes an invalid module: {error}")
+    if set(changed.weights) != set(changed.graph.constants.values()):
+        faults.append("keeps weights that nothing names")
     if (changed.inputs.keys(), changed.outputs.keys()) != (
         module.inputs.keys(),
         module.outputs.keys(),
@@ -148,6 +150,8 @@ def _step(
             return build.op("nn.transpose", [x], {"perm": (0, 1, 3, 2)})
         case "constant":
             made = build.op("nn.relu", [normal("k", 4, 6, 6)])
+            scalar = build.op("nn.add", [normal("l"), normal("l")])
+            made = build.op("nn.add", [made, build.op("nn.relu", [scalar])])
             return build.op("nn.add", [made, x])
         case "repeat":
             twice = [build.op("nn.relu", [x]) for _ in range(2)]

@@ -49,20 +49,21 @@ def program(rows: int, cols: int, *lines: str, constants: bytes = b"") -> Progra
 
 @pytest.mark.parametrize(("n", "m", "cycles"), [(16, 32, 118), (4, 8, 34), (64, 1, 200)])
 def test_load_multiply_requantise_takes_3n_2m_6(n: int, m: int, cycles: int) -> None:
-    # LW at 0 is done at N; MM at N+1 is done at 2M... d=N+1, +M+2N; RQ +1, +M+2; HALT +1, +1
+    # LW at 0 is done at N; MM at N+1 at 3N+M+1; RQ at 3N+M+2 at 3N+2M+4; HALT one later
     lines = ["LW", f"MM len={m} wait=LW:0", f"RQ len={m} wait=MM:0", "HALT"]
     spec = chip(f"array.rows={n}", f"array.cols={n}")
     assert schedule(program(n, n, *lines), spec).cycles == 3 * n + 2 * m + 6 == cycles
 
 
 def test_tiles_in_a_row_cost_max_of_rows_and_activations_each() -> None:
-    # LW of the next tile runs beside MM of this one: the period is max(M, R)
-    for n, m in ((16, 5), (16, 40)):
+    # LW of the next tile runs beside MM of this one: the period is M, or R with one cycle to
+    # see that LW is done and one to dispatch MM
+    for n, m, period in ((16, 5, 18), (16, 40, 40)):
         pair = ["LW", f"MM len={m} swap=1 wait=LW:0"]
         spec = chip(f"array.rows={n}", f"array.cols={n}")
         many = schedule(program(n, n, *(pair * 20), "HALT"), spec).cycles
         more = schedule(program(n, n, *(pair * 21), "HALT"), spec).cycles
-        assert more - many == max(m, n) + (1 if m <= n else 0)  # one cycle to dispatch MM
+        assert more - many == period
 
 
 def test_a_wait_with_outstanding_instructions_names_an_earlier_one() -> None:
