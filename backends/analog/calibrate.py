@@ -16,7 +16,7 @@ import numpy as np
 from tetrapla.backends.analog.tiles import shift_for
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog import crossbar, machine
-from tetrapla.simulators.analog.program import Product, Program, Tile
+from tetrapla.simulators.analog.program import Product, Program, Step, Tile
 from tetrapla.simulators.analog.spec import AnalogSpec
 
 SAMPLES: Final = 128  # assumed to be enough: the largest sum hardly grows with more
@@ -29,7 +29,7 @@ def calibrated(program: Program, spec: AnalogSpec, inputs: Mapping[str, Array]) 
     count = min(len(array) for array in inputs.values())
     chosen = np.unique(np.linspace(0, count - 1, min(count, SAMPLES)).astype(np.int64))
     values: dict[int, Array] = {i: inputs[name][chosen] for name, i in program.inputs}
-    steps = []
+    steps: list[Step] = []
     for step in program.steps:
         if isinstance(step, Product):
             rows, shape = machine.driven(step, values[step.operand])

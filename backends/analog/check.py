@@ -71,12 +71,8 @@ def predicted_errors(
     program: Program, spec: AnalogSpec, inputs: dict[str, Array], reference: Mapping[str, Array]
 ) -> Array:
     """Errors of the outputs under the predicted noise, [draws, invocations, elements]."""
-    return np.stack(
-        [
-            _errors(predict.outputs(program, spec, inputs, draw), reference)
-            for draw in range(DRAWS)
-        ]
-    )
+    expected = predict.prediction(program, spec, inputs)
+    return np.stack([_errors(expected.outputs(draw), reference) for draw in range(DRAWS)])
 
 
 def _worst(error: Array, drawn: Array) -> tuple[float, float]:

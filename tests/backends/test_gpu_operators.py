@@ -18,7 +18,7 @@ from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS, Tensor
 from tetrapla.simulators.gpu.values import values
 
-KINDS = sorted((*HEADS, *VIEWS))
+KINDS = sorted({*HEADS, *VIEWS})
 PER_CHANNEL = ("quant.quantize", "quant.dequantize", "quant.requantize")
 
 
