@@ -1,21 +1,23 @@
 """The GPU's compiler: fused kernels as a plan, and their Triton source."""
 
+from tetrapla.backends.gpu.check import second_check
 from tetrapla.backends.gpu.lower import lower
 from tetrapla.backends.gpu.triton_source import sources
 from tetrapla.backends.gpu.verdict import cross_check
 from tetrapla.backends.target_ import Target
 from tetrapla.simulators.gpu.machine import run
-from tetrapla.simulators.gpu.spec import Spec
+from tetrapla.simulators.gpu.spec import GpuSpec
 
 TARGET = Target(
     family="gpu",
-    spec_type=Spec,
+    spec_type=GpuSpec,
     default_chip="h100",
     lower=lower,
     run=run,
     cross_check=cross_check,
     stochastic=lambda spec, options: False,
     sources=sources,
+    second_check=second_check,
 )
 
 __all__ = ["TARGET"]

@@ -79,10 +79,6 @@ def _walk(graph: Graph, halves: bool, inputs: Mapping[str, Array]) -> dict[str, 
     # what both sides compute to the same bit stays in its own type and has no bound
     exact: dict[int, Array] = {i: w[None] for i, w in graph.weights.items()}
     known: dict[int, Tracked] = {}
-    for name, value in graph.inputs:
-        exact[value.index] = np.asarray(inputs[name])
-        if halves and value.dtype == "f32":
-            known[value.index] = _rounded(exact[value.index])
 
     def operand(node: Node, value: Value, position: int) -> Tracked:
         if value.index in known:
@@ -94,15 +90,18 @@ def _walk(graph: Graph, halves: bool, inputs: Mapping[str, Array]) -> dict[str, 
         return Tracked(held, np.zeros_like(held))
 
     with np.errstate(all="ignore"):  # an infinity is a bound too
+        for name, value in graph.inputs:
+            exact[value.index] = np.asarray(inputs[name])
+            if halves and value.dtype == "f32":
+                known[value.index] = _rounded(exact[value.index])
         for node in graph.nodes:
             value = node.result
             doubtful = any(v.index in known for v in node.operands)
             if not (doubtful or node.kind in INEXACT or (halves and value.dtype == "f32")):
                 exact[value.index] = _evaluated(node, [exact[v.index] for v in node.operands])
                 continue
-            made = RULES[node.kind](
-                node, [operand(node, v, i) for i, v in enumerate(node.operands)]
-            )
+            tracked = [operand(node, v, i) for i, v in enumerate(node.operands)]
+            made = RULES[node.kind](node, tracked)
             known[value.index] = _stored(made) if halves and node.kind not in KEPT else made
     return {
         name: known[v.index].d if v.index in known else np.zeros((1, *v.shape))

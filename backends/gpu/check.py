@@ -8,20 +8,24 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
+from tetrapla.backends.gpu.triton_kernels import grid
 from tetrapla.backends.gpu.triton_source import sources
 from tetrapla.backends.gpu.verdict import judged
 from tetrapla.backends.target_ import Inputs, Lowered
 from tetrapla.ir.graph import Array
-from tetrapla.simulators.gpu.program import Program
+from tetrapla.simulators.gpu.program import Product, Program
 from tetrapla.simulators.report import CrossCheck, InternalError
 
 NOT_INSTALLED = "emitted kernels were not run: triton is not installed"
-INVOCATIONS = 2  # the interpreter takes about a second for each of a small network's
+INVOCATIONS = 2
 LIMIT_S = 600
+# iterations of tiles and blocks that the interpreter runs in about a minute
+MOST_ITERATIONS = 50_000
 
 
 def run_interpreted(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array] | None:
@@ -62,6 +66,15 @@ def run_interpreted(program: Program, inputs: Mapping[str, Array]) -> dict[str, 
             return {port.name: stored[port.name] for port in program.outputs}
 
 
+def iterations(program: Program) -> int:
+    """Program instances of every launch, times the k tiles of a product."""
+    total = 0
+    for kernel in program.kernels:
+        depth = -(-kernel.problem[3] // kernel.tile.k) if isinstance(kernel, Product) else 1
+        total += prod(grid(kernel)) * depth
+    return total
+
+
 def second_check(
     lowered: Lowered[Program],
     inputs: Inputs,
@@ -74,6 +87,12 @@ def second_check(
         The verdict with what was run, or None with the reason why nothing was.
     """
     some = {name: array[:invocations] for name, array in inputs.items()}
+    work = iterations(lowered.program)
+    if work > MOST_ITERATIONS:
+        return None, (
+            f"emitted kernels were not run: {work} tile iterations are more than the "
+            f"{MOST_ITERATIONS} that Triton's interpreter is given"
+        )
     outputs = run_interpreted(lowered.program, some)
     if outputs is None:
         return None, NOT_INSTALLED

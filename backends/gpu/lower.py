@@ -24,13 +24,13 @@ from tetrapla.ir.graph import Array, Graph, Node
 from tetrapla.ir.module import Module
 from tetrapla.passes.pipeline_ import canonical, int8
 from tetrapla.simulators.gpu.program import Kernel, Program
-from tetrapla.simulators.gpu.spec import Spec
+from tetrapla.simulators.gpu.spec import GpuSpec
 
 DTYPES = ("f32", "i8", "ui8", "i32")
 
 
 def lower(
-    module: Module, spec: Spec, calibration: Mapping[str, Array] | None, options: Options
+    module: Module, spec: GpuSpec, calibration: Mapping[str, Array] | None, options: Options
 ) -> Lowered[Program]:
     """Compile a module for a GPU.
 
@@ -140,7 +140,7 @@ def _grown(kernel: Kernel, node: Node, made: Plan, fused: set[str]) -> tuple[Ker
     return kernel, tail
 
 
-def _format(spec: Spec, options: Options) -> str:
+def _format(spec: GpuSpec, options: Options) -> str:
     default = spec.chip.default_format
     match options.quant:
         case None:

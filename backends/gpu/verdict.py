@@ -10,13 +10,13 @@ from tetrapla.backends.gpu.bound import INEXACT, error_bounds
 from tetrapla.backends.target_ import Inputs, Lowered
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.gpu.program import Program
-from tetrapla.simulators.gpu.spec import Spec
+from tetrapla.simulators.gpu.spec import GpuSpec
 from tetrapla.simulators.report import CrossCheck, Run
 
 
 def cross_check(
     lowered: Lowered[Program],
-    spec: Spec,
+    spec: GpuSpec,
     inputs: Inputs,
     run: Run,
     reference: Mapping[str, Array],

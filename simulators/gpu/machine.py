@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.gpu.program import Buffer, Kernel, Product, Program
-from tetrapla.simulators.gpu.spec import Spec
+from tetrapla.simulators.gpu.spec import GpuSpec
 from tetrapla.simulators.gpu.time import (
     FORMAT_OF_OPERAND,
     KernelTime,
@@ -24,7 +24,7 @@ from tetrapla.simulators.report import LayerRun, Run, Slice
 _ACTION = {"fp16": "flop.fp16", "fp32": "flop.fp32", "int8": "op.int8"}
 
 
-def run(program: Program, spec: Spec, inputs: Mapping[str, Array], key: Key) -> Run:
+def run(program: Program, spec: GpuSpec, inputs: Mapping[str, Array], key: Key) -> Run:
     """Run a plan.
 
     Args:
@@ -55,13 +55,15 @@ def run(program: Program, spec: Spec, inputs: Mapping[str, Array], key: Key) -> 
     return Run(outputs, tuple(layers), start, time_s, static, _warnings(spec), tuple(trace))
 
 
-def least_cycles(program: Program, spec: Spec) -> dict[str, float]:
+def least_cycles(program: Program, spec: GpuSpec) -> dict[str, float]:
     """By layer, the bound from MACs at the peak and bytes at the full bandwidth."""
     memory = program.memory
     return {k.name: least_time_s(k, memory, spec) * spec.clock_hz for k in program.kernels}
 
 
-def _layer(kernel: Kernel, memory: dict[str, Buffer], spec: Spec, took: KernelTime) -> LayerRun:
+def _layer(
+    kernel: Kernel, memory: dict[str, Buffer], spec: GpuSpec, took: KernelTime
+) -> LayerRun:
     actions: dict[str, int | float] = {
         "hbm.read_byte": read_bytes(kernel, memory),
         "hbm.write_byte": memory[kernel.output].traffic_bytes,
@@ -85,7 +87,7 @@ def _layer(kernel: Kernel, memory: dict[str, Buffer], spec: Spec, took: KernelTi
     )
 
 
-def _fit(program: Program, spec: Spec) -> None:
+def _fit(program: Program, spec: GpuSpec) -> None:
     needed = sum(buffer.traffic_bytes for buffer in program.buffers)
     if needed > spec.dram.capacity_bytes:
         raise UnsupportedError(
@@ -94,7 +96,7 @@ def _fit(program: Program, spec: Spec) -> None:
         )
 
 
-def _warnings(spec: Spec) -> tuple[str, ...]:
+def _warnings(spec: GpuSpec) -> tuple[str, ...]:
     return (
         f"time is a level-1 estimate ({spec.timing.context} context): a soft roofline with the "
         "chip's own constants, 10 % typical error on large products, more on small kernels",

@@ -15,8 +15,8 @@ from tetrapla.simulators.spec_ import (
     Hertz,
     Seconds,
     Section,
+    Spec,
 )
-from tetrapla.simulators.spec_ import Spec as AnySpec
 
 FORMATS = ("fp16", "fp32", "int8")
 
@@ -61,7 +61,7 @@ class Timing(Section):
     addition: Stream
 
 
-class Spec(AnySpec):
+class GpuSpec(Spec):
     """One GPU. `streaming_multiprocessors` x `clock` x `throughput` is the dense peak."""
 
     streaming_multiprocessors: Count = Field(ge=1)

@@ -19,7 +19,7 @@ from tetrapla.simulators.gpu.program import (
     Product,
     Softmax,
 )
-from tetrapla.simulators.gpu.spec import Spec, Stream
+from tetrapla.simulators.gpu.spec import GpuSpec, Stream
 from tetrapla.simulators.gpu.steps import BatchNorm
 
 FORMAT_OF_OPERAND = {"f16": "fp16", "f32": "fp32", "i8": "int8"}
@@ -45,7 +45,7 @@ class KernelTime:
         return max(parts, key=lambda name: parts[name])
 
 
-def kernel_time(kernel: Kernel, memory: dict[str, Buffer], spec: Spec) -> KernelTime:
+def kernel_time(kernel: Kernel, memory: dict[str, Buffer], spec: GpuSpec) -> KernelTime:
     """The time of one launch."""
     moved = read_bytes(kernel, memory) + memory[kernel.output].traffic_bytes
     if isinstance(kernel, Product):
@@ -64,7 +64,7 @@ def read_bytes(kernel: Kernel, memory: dict[str, Buffer]) -> int:
     return sum(memory[name].traffic_bytes for name in kernel.reads)
 
 
-def least_time_s(kernel: Kernel, memory: dict[str, Buffer], spec: Spec) -> float:
+def least_time_s(kernel: Kernel, memory: dict[str, Buffer], spec: GpuSpec) -> float:
     """The time that no kernel can beat: peak arithmetic and peak bandwidth."""
     moved = read_bytes(kernel, memory) + memory[kernel.output].traffic_bytes
     dram_s = moved / spec.dram.bandwidth_bytes_per_s
@@ -100,7 +100,7 @@ def pnorm4(a: float, b: float) -> float:
     return float(large * (1 + (small / large) ** 4) ** 0.25)
 
 
-def _stream(kernel: Kernel, spec: Spec) -> Stream:
+def _stream(kernel: Kernel, spec: GpuSpec) -> Stream:
     """The fitted class of a memory-bound kernel.
 
     The fit knows additions, activations and normalisations. Assumed: what reduces (softmax,

@@ -48,16 +48,16 @@ def values(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """
     memory = program.memory
     flat: dict[str, Array] = {}
-    for buffer in program.buffers:
-        if buffer.role == "weight":
-            flat[buffer.name] = _stored(
-                program.weights[buffer.name].reshape(1, -1), buffer.dtype
-            )
-    for port in program.inputs:
-        array = np.asarray(inputs[port.name])
-        flat[port.buffer] = _stored(array.reshape(len(array), -1), memory[port.buffer].dtype)
     last = _last_reads(program)
     with np.errstate(all="ignore"):  # an overflow is an infinity, as on the chip
+        for buffer in program.buffers:
+            if buffer.role == "weight":
+                held = program.weights[buffer.name].reshape(1, -1)
+                flat[buffer.name] = _stored(held, buffer.dtype)
+        for port in program.inputs:
+            array = np.asarray(inputs[port.name])
+            rows = array.reshape(len(array), -1)
+            flat[port.buffer] = _stored(rows, memory[port.buffer].dtype)
         for position, kernel in enumerate(program.kernels):
             y = compute(kernel, flat)
             flat[kernel.output] = _stored(y, memory[kernel.output].dtype)

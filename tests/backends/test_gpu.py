@@ -18,12 +18,12 @@ from tetrapla.backends.gpu.verdict import judged
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import ModelError, UnsupportedError
-from tetrapla.ir.graph import Array
+from tetrapla.ir.graph import Array, Attribute
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
 from tetrapla.simulators.gpu import values as machine_values
 from tetrapla.simulators.gpu.program import Program
-from tetrapla.simulators.gpu.spec import Spec
+from tetrapla.simulators.gpu.spec import GpuSpec
 from tetrapla.simulators.gpu.values import values
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.spec_ import load_spec
@@ -32,12 +32,17 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "gpu_small_kernels.txt"
 
 
 @pytest.fixture(scope="module")
-def h100() -> Spec:
-    return load_spec("h100", Spec).spec
+def h100() -> GpuSpec:
+    return load_spec("h100", GpuSpec).spec
 
 
-def geometry(**changed: object) -> dict[str, object]:
-    plain = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "groups": 1}
+def geometry(**changed: Attribute) -> dict[str, Attribute]:
+    plain: dict[str, Attribute] = {
+        "strides": (1, 1),
+        "pads": (0, 0, 0, 0),
+        "dilations": (1, 1),
+        "groups": 1,
+    }
     return {**plain, "activation": "none", **changed}
 
 
@@ -69,7 +74,7 @@ def images(rng: np.random.Generator, count: int = 8, batch: int = 1) -> dict[str
 
 
 def test_a_relu_is_fused_and_a_flatten_costs_nothing(
-    h100: Spec, rng: np.random.Generator
+    h100: GpuSpec, rng: np.random.Generator
 ) -> None:
     program = lower(small_cnn(rng), h100, None, Options()).program
     assert program.text() == (
@@ -90,7 +95,7 @@ def test_a_relu_is_fused_and_a_flatten_costs_nothing(
     assert Program.from_dict(json.loads(json.dumps(program.to_dict()))) == program
 
 
-def test_an_int8_network_is_bit_exact(h100: Spec, rng: np.random.Generator) -> None:
+def test_an_int8_network_is_bit_exact(h100: GpuSpec, rng: np.random.Generator) -> None:
     module, inputs = small_cnn(rng), images(rng)
     lowered = lower(module, h100, inputs, Options(quant="int8"))
     result = TARGET.run(lowered.program, h100, inputs, Key(0))
@@ -108,7 +113,7 @@ def test_an_int8_network_is_bit_exact(h100: Spec, rng: np.random.Generator) -> N
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_float_network_is_within_its_bound(
-    h100: Spec, rng: np.random.Generator, batch: int
+    h100: GpuSpec, rng: np.random.Generator, batch: int
 ) -> None:
     module, inputs = small_cnn(rng, batch), images(rng, batch=batch)
     lowered = lower(module, h100, None, Options())
@@ -123,12 +128,12 @@ def test_a_float_network_is_within_its_bound(
 
 @pytest.mark.parametrize("seed", range(12))
 def test_ragged_convolutions_are_exact_in_integers_and_bounded_in_floats(
-    h100: Spec, seed: int
+    h100: GpuSpec, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     groups = int(rng.integers(1, 4))
     channels, filters = groups * int(rng.integers(1, 9)), groups * int(rng.integers(1, 30))
-    kernel = rng.integers(1, 4, 2)
+    kernel = tuple(int(d) for d in rng.integers(1, 4, 2))
     size = tuple(int(d) for d in rng.integers(7, 14, 2))
     shape = (int(rng.integers(1, 3)), channels, *size)
     attributes = geometry(
@@ -204,7 +209,7 @@ def test_attention_is_within_its_bound(rng: np.random.Generator) -> None:
 
 
 def test_a_dropped_tile_is_caught(
-    h100: Spec, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    h100: GpuSpec, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module, inputs = small_cnn(rng), images(rng)
     whole = machine_values._tile
@@ -221,11 +226,13 @@ def test_a_dropped_tile_is_caught(
         assert not judged(lowered, inputs, outputs, reference).passed
 
 
-def test_a_value_that_overflows_fp16_has_no_bound(h100: Spec, rng: np.random.Generator) -> None:
+def test_a_value_that_overflows_fp16_has_no_bound(
+    h100: GpuSpec, rng: np.random.Generator
+) -> None:
     module, inputs = small_cnn(rng), images(rng)
     inputs = {"x": inputs["x"] * np.float32(1e5)}
     lowered = lower(module, h100, None, Options())
-    assert np.isinf(error_bounds(lowered.module.graph, "fp16", inputs)["y"]).any()
+    assert not np.isfinite(error_bounds(lowered.module.graph, "fp16", inputs)["y"]).all()
     reference = evaluate_many(lowered.module, inputs)
     verdict = judged(lowered, inputs, values(lowered.program, inputs), reference)
     assert (verdict.bound, verdict.passed) == (None, False)
@@ -259,7 +266,7 @@ def test_every_unsupported_node_is_named_at_once(rng: np.random.Generator) -> No
     )
 
 
-def test_int8_needs_calibration(h100: Spec, rng: np.random.Generator) -> None:
+def test_int8_needs_calibration(h100: GpuSpec, rng: np.random.Generator) -> None:
     with pytest.raises(ModelError) as refused:
         lower(small_cnn(rng), h100, None, Options(quant="int8"))
     assert str(refused.value) == (
@@ -268,13 +275,13 @@ def test_int8_needs_calibration(h100: Spec, rng: np.random.Generator) -> None:
     )
 
 
-def test_another_number_format_is_refused(h100: Spec, rng: np.random.Generator) -> None:
+def test_another_number_format_is_refused(h100: GpuSpec, rng: np.random.Generator) -> None:
     with pytest.raises(UnsupportedError) as refused:
         lower(small_cnn(rng), h100, None, Options(quant="int4"))
     assert str(refused.value) == "gpu: --quant must be int8 or none, not int4"
 
 
-def test_the_emitted_text_is_the_golden_one(h100: Spec, tmp_path: Path) -> None:
+def test_the_emitted_text_is_the_golden_one(h100: GpuSpec, tmp_path: Path) -> None:
     module = small_cnn(np.random.default_rng(0))
     files = sources(lower(module, h100, None, Options()).program)
     assert sorted(files) == ["kernels.py", "manifest.json", "run.py"]
@@ -296,7 +303,7 @@ def test_names_become_distinct_identifiers() -> None:
 
 
 def test_without_triton_the_second_check_says_so(
-    h100: Spec, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    h100: GpuSpec, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module, inputs = small_cnn(rng), images(rng)
     lowered = lower(module, h100, None, Options())
@@ -315,7 +322,7 @@ needs_triton = pytest.mark.skipif(
 @needs_triton
 @pytest.mark.parametrize("quant", [None, "int8"])
 def test_the_emitted_kernels_agree_with_the_reference(
-    h100: Spec, rng: np.random.Generator, quant: str | None
+    h100: GpuSpec, rng: np.random.Generator, quant: str | None
 ) -> None:
     module, inputs = small_cnn(rng, 2), images(rng, 2, 2)
     lowered = lower(module, h100, inputs, Options(quant=quant))

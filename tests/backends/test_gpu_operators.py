@@ -35,7 +35,9 @@ def random_array(rng: np.random.Generator, tensor: Tensor, positive: bool) -> Ar
 
 def alone(kind: str, rng: np.random.Generator) -> tuple[Module, dict[str, Array]]:
     """A module of the operator's own example, its parameters as weights; and 3 inputs."""
-    types, attributes = OPS[kind].example
+    example = OPS[kind].example
+    assert example is not None
+    types, attributes = example
     builder = ModuleBuilder(kind.replace(".", "_"))
     moving = 2 if kind in ("nn.add", "nn.mul", "quant.add") else 1
     operands, inputs = [], {}

@@ -21,7 +21,7 @@ from tetrapla.simulators.gpu.program import (
     Program,
     Tile,
 )
-from tetrapla.simulators.gpu.spec import Spec
+from tetrapla.simulators.gpu.spec import GpuSpec
 from tetrapla.simulators.gpu.steps import Bias, Relu, Requantize, round_half_even
 from tetrapla.simulators.gpu.time import pnorm4
 from tetrapla.simulators.gpu.values import values
@@ -33,8 +33,8 @@ KEY = Key(0)
 
 
 @pytest.fixture(scope="module")
-def h100() -> Spec:
-    return load_spec("h100", Spec).spec
+def h100() -> GpuSpec:
+    return load_spec("h100", GpuSpec).spec
 
 
 def gemm(m: int, n: int, k: int, tile: Tile, dtype: str = "f16") -> Program:
@@ -60,7 +60,7 @@ def streaming(kernel: Kernel, elements: int) -> Program:
     return Program("stream", "fp16", ports[:2], ports[2:], buffers, (kernel,))
 
 
-def test_a_big_product_takes_the_soft_maximum_of_arithmetic_and_memory(h100: Spec) -> None:
+def test_a_big_product_takes_the_soft_maximum_of_arithmetic_and_memory(h100: GpuSpec) -> None:
     result = run(gemm(4096, 4096, 4096, Tile(128, 128, 64)), h100, {}, KEY)
     # 2 * 4096^3 / (0.72 * 132 * 1.83e9 * 4096) = 192.926 us
     # 3 * 4096^2 * 2 bytes / (0.80 * 3.35e12)   =  37.560 us
@@ -75,14 +75,14 @@ def test_a_big_product_takes_the_soft_maximum_of_arithmetic_and_memory(h100: Spe
     assert result.outputs == {}
 
 
-def test_a_small_product_is_bound_by_its_launch(h100: Spec) -> None:
+def test_a_small_product_is_bound_by_its_launch(h100: GpuSpec) -> None:
     result = run(gemm(1, 10, 64, Tile(16, 16, 64)), h100, {}, KEY)
     # bytes: 2 (64 + 640 + 10) = 1428, 0.53 ns; arithmetic 1.8 ps
     assert result.time_s == pytest.approx(9e-6 + 1428 / 2.68e12, rel=1e-9)
     assert result.layers[0].bound_by == "launch"
 
 
-def test_a_long_sum_is_bound_by_the_memory(h100: Spec) -> None:
+def test_a_long_sum_is_bound_by_the_memory(h100: GpuSpec) -> None:
     elements = 1 << 24
     add = Binary(
         "add", "nn.add", "y", (), 1, 1, "a", "b", "add", (elements,), (1,), (1,),
@@ -95,14 +95,14 @@ def test_a_long_sum_is_bound_by_the_memory(h100: Spec) -> None:
     assert result.layers[0].utilization_frac is None
 
 
-def test_an_activation_has_its_own_constants(h100: Spec) -> None:
+def test_an_activation_has_its_own_constants(h100: GpuSpec) -> None:
     relu = Pointwise("relu", "nn.relu", "y", (Relu(),), 1, 1, "a", 1 << 24, 1024)
     result = run(streaming(relu, 1 << 24), h100, {}, KEY)
     # 1.81 us + 2 * 2^24 * 2 bytes / (0.58 * 3.35e12)
     assert result.time_s == pytest.approx(1.81e-6 + 67108864 / (0.58 * 3.35e12), rel=1e-9)
 
 
-def test_energy_is_idle_plus_operations_plus_bytes(h100: Spec) -> None:
+def test_energy_is_idle_plus_operations_plus_bytes(h100: GpuSpec) -> None:
     result = run(gemm(4096, 4096, 4096, Tile(128, 128, 64)), h100, {}, KEY)
     counted = summed([*(layer.actions for layer in result.layers), result.actions])
     energy = price(counted, h100.cost)
@@ -114,7 +114,7 @@ def test_energy_is_idle_plus_operations_plus_bytes(h100: Spec) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 17, 129, 1000, 5000])
-def test_no_layer_beats_the_peak_or_the_memory(h100: Spec, size: int) -> None:
+def test_no_layer_beats_the_peak_or_the_memory(h100: GpuSpec, size: int) -> None:
     program = gemm(size, size, size, Tile(128, 128, 64))
     result = run(program, h100, {}, KEY)
     check_invariants(result, macs=size**3, least_cycles=least_cycles(program, h100))
@@ -195,7 +195,7 @@ def test_a_plan_survives_json() -> None:
     )
 
 
-def test_buffers_must_fit_the_memory(h100: Spec) -> None:
+def test_buffers_must_fit_the_memory(h100: GpuSpec) -> None:
     program = gemm(200_000, 200_000, 1, Tile(128, 128, 16))
     with pytest.raises(UnsupportedError) as refused:
         run(program, h100, {}, KEY)
@@ -212,4 +212,4 @@ def test_the_default_format_must_exist(tmp_path: Path) -> None:
     with pytest.raises(
         SpecError, match=r"chip\.default_format must be one of fp16, fp32, int8"
     ):
-        load_spec(wrong, Spec)
+        load_spec(wrong, GpuSpec)
