@@ -149,13 +149,16 @@ def rounded_variance(s: float) -> float:
     return sum(2 * (2 * n - 1) * cdf((0.5 - n) / s) for n in range(1, int(10 * s) + 3))
 
 
-_S = np.linspace(0, 2, 401)
-_EXCESS = np.array([0.0, *(max(rounded_variance(s) - s * s, 0.0) for s in _S[1:])])
+_PER_STEP = 256  # table entries per ADC step; the function is constant from two steps on
+_EXCESS = np.array(
+    [0.0, *(max(rounded_variance(s) - s * s, 0) for s in np.arange(1, 513) / _PER_STEP)]
+)
 
 
 def rounding_excess(s: Array) -> Array:
     """max(0, g(s) - s^2), which is 1/12 from about s = 1 on."""
-    return np.asarray(np.interp(s, _S, _EXCESS))
+    nearest = np.rint(np.minimum(s, 2.0) * _PER_STEP).astype(np.intp)
+    return np.asarray(_EXCESS[nearest])
 
 
 def _squares(spec: AnalogSpec) -> Array:

@@ -1,0 +1,247 @@
+"""The rules of the error analysis in `bound`: what each operator does to values and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, inf
+
+import numpy as np
+
+from tetrapla.ir.graph import Array, Node
+from tetrapla.ir.op import OPS
+
+U32 = 2.0**-24
+U16 = 2.0**-11
+SUBNORMAL16 = 2.0**-25
+LARGEST16 = 65504.0
+# of NumPy's and the GPU's float32 exponential, in units of U32; documented below 3 ulp = 6
+EXPONENTIAL = 8
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """Exact values of one side, and bounds on the errors that its arithmetic adds.
+
+    Attributes:
+        v: exact values, (invocations or 1, *shape).
+        d: bound on each element's errors, as `v`.
+        n: bound on the Euclidean norm of an invocation's errors, (invocations or 1,).
+        sigma: of a constant in a product, the operator norm of the product; else infinite.
+    """
+
+    v: Array
+    d: Array
+    n: Array
+    sigma: float = inf
+
+    @property
+    def size(self) -> Array:
+        """The largest magnitude that the side can hold."""
+        return np.asarray(np.abs(self.v) + self.d)
+
+
+def tracked(v: Array, d: Array, n: Array | None = None) -> Tracked:
+    """`n` is the elements' own norm where nothing better is known."""
+    own = norm(d)
+    return Tracked(v, d, own if n is None else np.minimum(own, n))
+
+
+def norm(d: Array) -> Array:
+    """The Euclidean norm of each invocation."""
+    return np.asarray(np.sqrt(np.square(d).sum(axis=tuple(range(1, d.ndim)))))
+
+
+def along(n: Array, like: Array) -> Array:
+    """One number per invocation, laid against an array of values."""
+    return n.reshape(len(n), *(1,) * (like.ndim - 1))
+
+
+def stored(x: Tracked) -> Tracked:
+    """Charge the rounding to float16; a possible overflow has no bound."""
+    fresh = U16 * x.size + SUBNORMAL16
+    d = np.where(x.size > LARGEST16, inf, x.d + fresh)
+    return tracked(x.v, d, np.where(np.isfinite(norm(d)), x.n + norm(fresh), inf))
+
+
+def gamma(k: int) -> float:
+    """The relative error of k products and a bias, added in float32 in any order and tiling."""
+    n = k + ceil(k / 16) + 3
+    return n * U32 / (1 - n * U32)
+
+
+def _matmul(node: Node, operands: Sequence[Tracked]) -> Tracked:
+    k = node.operands[0].shape[-1]
+    rank = max(t.v.ndim for t in operands[:2])
+    a, b = (_widened(t, rank) for t in operands[:2])
+    # of the columns of b, which make one output each
+    lengths = np.sqrt(np.square(b.size).sum(axis=-2, keepdims=True))
+    return _linear(node, np.matmul, a, b, operands[2:], lengths, k)
+
+
+def _conv2d(node: Node, operands: Sequence[Tracked]) -> Tracked:
+    geometry = {key: node.attributes[key] for key in ("strides", "pads", "dilations", "groups")}
+    convolve = OPS["nn.conv2d"].evaluate
+
+    def product(x: Array, w: Array) -> Array:
+        if len(w) > 1:
+            pairs = zip(np.broadcast_to(x, (len(w), *x.shape[1:])), w, strict=True)
+            return np.stack([convolve(i, j, activation="none", **geometry) for i, j in pairs])
+        merged = x.reshape(-1, *x.shape[2:])
+        y = convolve(merged, w[0], activation="none", **geometry)
+        return np.asarray(y.reshape(*x.shape[:2], *y.shape[1:]))
+
+    x, w = operands[:2]
+    bias = [Tracked(b.v[..., None, None], b.d[..., None, None], b.n) for b in operands[2:]]
+    lengths = np.sqrt(np.square(w.size).sum(axis=(2, 3, 4)))[:, None, :, None, None]
+    return _linear(node, product, x, w, bias, lengths, int(np.prod(w.v.shape[2:])))
+
+
+def _linear(
+    node: Node,
+    product: Callable[[Array, Array], Array],
+    x: Tracked,
+    w: Tracked,
+    bias: Sequence[Tracked],
+    lengths: Array,
+    k: int,
+) -> Tracked:
+    """A product with its bias and ReLU; `product` is linear in both operands."""
+    g = gamma(k)
+    v = product(x.v, w.v)
+    fresh = g * product(x.size, w.size)
+    if w.d.any():
+        fresh = fresh + product(np.abs(x.v), w.d)
+    for term in bias:
+        v = v + term.v
+        fresh = fresh + term.d + g * term.size
+    handed_on = product(x.d, w.size)
+    n = None
+    if w.sigma < inf:
+        n = norm(fresh) + w.sigma * x.n
+        # each output's error is a row of the weights times part of the errors (Cauchy, Schwarz)
+        handed_on = np.minimum(handed_on, lengths * along(x.n, v))
+    if node.attributes["activation"] == "relu":
+        v = np.maximum(v, 0)
+    return tracked(v, np.asarray(fresh + handed_on), n)
+
+
+def _add(node: Node, operands: Sequence[Tracked]) -> Tracked:
+    a, b = (_widened(t, len(node.result.shape) + 1) for t in operands)
+    d = a.d + b.d
+    fresh = U32 * (np.abs(a.v + b.v) + d)
+    same = a.v.shape[1:] == b.v.shape[1:]  # a broadcast error counts more than once
+    return tracked(a.v + b.v, d + fresh, a.n + b.n + norm(fresh) if same else None)
+
+
+def _mul(node: Node, operands: Sequence[Tracked]) -> Tracked:
+    a, b = (_widened(t, len(node.result.shape) + 1) for t in operands)
+    d = np.abs(a.v) * b.d + a.d * b.size
+    return tracked(a.v * b.v, d + U32 * a.size * b.size)
+
+
+def _relu(node: Node, operands: Sequence[Tracked]) -> Tracked:
+    (x,) = operands
+    return tracked(np.maximum(x.v, 0), x.d, x.n)
+
+
+def _softmax(node: Node, operands: Sequence[Tracked]) -> Tracked:
+    (x,) = operands
+    axis = node.int("axis") % len(node.result.shape) + 1
+    shifted = x.v - x.v.max(axis=axis, keepdims=True)
+    power = np.exp(shifted)
+    y = power / power.sum(axis=axis, keepdims=True)
+    moved = x.d + x.d.max(axis=axis, keepdims=True)
+    reach = float(np.max(np.abs(shifted) + moved))
+    # the difference, the exponential, the sum and the quotient
+    rounding = (reach + EXPONENTIAL + x.v.shape[axis] + 2) * U32
+    d = np.minimum(moved / 4, y * np.expm1(np.minimum(moved, 700.0)))
+    return tracked(y, d + np.expm1(rounding * 2) * (y + d) + 2.0**-126)
+
+
+def _reshape(node: Node, operands: Sequence[Tracked]) -> Tracked:
+    (x,) = operands
+    v, d = (a.reshape(len(a), *node.result.shape) for a in (x.v, x.d))
+    return tracked(v, d, x.n)
+
+
+def _transpose(node: Node, operands: Sequence[Tracked]) -> Tracked:
+    (x,) = operands
+    axes = (0, *(axis + 1 for axis in node.ints("perm")))
+    return tracked(x.v.transpose(axes), x.d.transpose(axes), x.n)
+
+
+def _max_pool(node: Node, operands: Sequence[Tracked]) -> Tracked:
+    (x,) = operands
+    return tracked(_merged(node, x.v), _merged(node, x.d), x.n * _overlap(node))
+
+
+def _average_pool(node: Node, operands: Sequence[Tracked]) -> Tracked:
+    (x,) = operands
+    fresh = gamma(int(np.prod(node.ints("kernel")))) * _merged(node, x.size)
+    # a mean is at most the norm of its window
+    n = x.n * _overlap(node) + norm(fresh)
+    return tracked(_merged(node, x.v), _merged(node, x.d) + fresh, n)
+
+
+def _global_average_pool(node: Node, operands: Sequence[Tracked]) -> Tracked:
+    (x,) = operands
+    pixels = int(np.prod(x.v.shape[-2:]))
+    fresh = gamma(pixels) * _merged(node, x.size)
+    n = x.n / np.sqrt(pixels) + norm(fresh)
+    return tracked(_merged(node, x.v), _merged(node, x.d) + fresh, n)
+
+
+def _overlap(node: Node) -> float:
+    """How much pooling can stretch: the root of how many windows an element lies in."""
+    kernel, strides = node.ints("kernel"), node.ints("strides")
+    dilations = node.ints("dilations") if "dilations" in node.attributes else (1, 1)
+    shares = [
+        min(k, ceil(((k - 1) * d + 1) / s))
+        for k, s, d in zip(kernel, strides, dilations, strict=True)
+    ]
+    return float(np.sqrt(np.prod(shares)))
+
+
+def _batch_norm(node: Node, operands: Sequence[Tracked]) -> Tracked:
+    x, *parameters = operands
+    column = (1, -1, *(1,) * (len(node.result.shape) - 2))
+    scale, bias, mean, variance = (t.v.reshape(column) for t in parameters)
+    gain = scale / np.sqrt(variance + node.float("epsilon"))
+    # difference, sum with epsilon, root, quotient, product, sum: fewer than gamma(1) counts,
+    # on magnitudes that no cancellation shrinks
+    size = (x.size + np.abs(mean)) * np.abs(gain) + np.abs(bias)
+    fresh = gamma(4) * size
+    n = x.n * np.abs(gain).max() + norm(fresh)
+    return tracked((x.v - mean) * gain + bias, x.d * np.abs(gain) + fresh, n)
+
+
+Rule = Callable[[Node, Sequence[Tracked]], Tracked]
+RULES: Mapping[str, Rule] = {
+    "nn.matmul": _matmul,
+    "nn.conv2d": _conv2d,
+    "nn.add": _add,
+    "nn.mul": _mul,
+    "nn.relu": _relu,
+    "nn.softmax": _softmax,
+    "nn.reshape": _reshape,
+    "nn.transpose": _transpose,
+    "nn.max_pool2d": _max_pool,
+    "nn.average_pool2d": _average_pool,
+    "nn.global_average_pool": _global_average_pool,
+    "nn.batch_norm": _batch_norm,
+}
+# results that are some operand's element, or 0: stored without another rounding
+KEPT = ("nn.relu", "nn.reshape", "nn.transpose", "nn.max_pool2d")
+
+
+def _widened(x: Tracked, rank: int) -> Tracked:
+    """`x` with axes of 1 behind the invocations, so that shapes broadcast from the right."""
+    shape = (len(x.v), *(1,) * (rank - x.v.ndim), *x.v.shape[1:])
+    return Tracked(x.v.reshape(shape), x.d.reshape(shape), x.n, x.sigma)
+
+
+def _merged(node: Node, x: Array) -> Array:
+    """A node of rank 4 on all invocations at once: they join the images."""
+    y = OPS[node.kind].evaluate(x.reshape(-1, *x.shape[2:]), **node.attributes)
+    return np.asarray(y.reshape(*x.shape[:2], *y.shape[1:]))
