@@ -81,11 +81,17 @@ def _walk(
     exact: dict[int, Array] = {i: w[None] for i, w in graph.weights.items()}
     known: dict[int, Tracked] = {}
 
+    multiplied = {
+        v.index for node in graph.nodes if node.kind in PRODUCTS for v in node.operands[:2]
+    }
+
     def operand(node: Node, value: Value, position: int) -> Tracked:
-        if value.index in known:
-            return known[value.index]
-        multiplied = halves and node.kind in PRODUCTS and position < 2
-        made = _exact(exact[value.index], multiplied)
+        rounds = halves and value.index in multiplied
+        made = known.get(value.index)
+        if made is None:
+            made = _exact(exact[value.index], rounds)
+        elif rounds and not made.d.any():  # a view of a constant
+            made = _exact(made.v, True)
         return replace(made, sigma=sigma.get(node.name, inf)) if position == 1 else made
 
     for name, value in graph.inputs:

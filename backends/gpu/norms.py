@@ -22,7 +22,7 @@ SLACK = 1 + 1e-9  # covers the float64 rounding of the decompositions
 
 
 def operator_norms(graph: Graph, dtype: type[np.generic]) -> dict[str, float]:
-    """By name, the norm of each product with a constant matrix or filters, rounded to `dtype`."""
+    """By name, the norm of each product with a constant matrix or filters, held as `dtype`."""
     found: dict[str, float] = {}
     for node in graph.nodes:
         if node.kind not in ("nn.matmul", "nn.conv2d") or not graph.is_weight(node.operands[1]):

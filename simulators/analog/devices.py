@@ -26,7 +26,7 @@ class Device:
         coefficients: ascending.
         reference_usiemens: where given, x is g / g_max and sigma is scaled by
             g_max / reference; where None, x is g in microsiemens.
-        highest_usiemens: the largest g_max that the fit covers; None where it scales.
+        lowest_usiemens, highest_usiemens: what the fit covers; None where it scales.
         source: author, venue, year, and how long after programming it holds.
     """
 
@@ -34,6 +34,7 @@ class Device:
     coefficients: tuple[float, ...]
     source: str
     reference_usiemens: float | None = None
+    lowest_usiemens: float | None = None
     highest_usiemens: float | None = None
 
     def sigma(self, target: Array, g_max_siemens: float) -> Array:
@@ -99,18 +100,21 @@ RRAM_WAN_CUBIC = Device(
 RRAM_MILO = Device(
     name="rram_milo",
     coefficients=(4.782321, -0.009107),
+    lowest_usiemens=50.0,
     highest_usiemens=225.0,
     source="CrossSim 3.2.0, RRAMMilo: fit to V. Milo et al., 50 to 225 uS",
 )
 RERAM_CMO_2PCT = Device(
     name="reram_cmo_2pct",
     coefficients=(0.0112185391, 0.01129027418),
+    lowest_usiemens=9.0,
     highest_usiemens=88.2,
     source="CMO/HfOx ReRAM, aihwkit 1.2: write-verify to 2 %, 9 to 88.2 uS, before relaxation",
 )
 RERAM_CMO_02PCT = Device(
     name="reram_cmo_0p2pct",
     coefficients=(0.00081107, 0.00106879),
+    lowest_usiemens=9.0,
     highest_usiemens=88.2,
     source="CMO/HfOx ReRAM, aihwkit 1.2: write-verify to 0.2 %, before relaxation",
 )

@@ -22,6 +22,7 @@ from tetrapla.simulators.spec_ import (
     Watts,
 )
 
+_ROUNDING = 1 + 1e-9
 INPUT_BITS = 8  # activations are int8; the machine drives them as unsigned 8-bit numbers
 
 
@@ -74,11 +75,16 @@ class DeviceSection(Section):
     def _in_range(self) -> Self:
         if self.g_min_siemens >= self.g_max_siemens:
             raise ValueError("device.g_min must be below g_max; lower it")
-        highest = self.device.highest_usiemens
-        if highest is not None and self.g_max_siemens > highest * 1.000001e-6:
+        lowest, highest = self.device.lowest_usiemens, self.device.highest_usiemens
+        if highest is not None and self.g_max_siemens * 1e6 > highest * _ROUNDING:
             raise ValueError(
-                f"device.g_max must be at most {highest} uS, where the model {self.model} was "
-                f"fitted, not {self.g_max_siemens * 1e6:g} uS; lower it or choose another model"
+                f"device.g_max must be at most {highest:g} uS, where {self.model} was fitted, "
+                f"not {self.g_max_siemens * 1e6:g} uS; lower it or choose another model"
+            )
+        if lowest is not None and self.g_min_siemens * 1e6 * _ROUNDING < lowest:
+            raise ValueError(
+                f"device.g_min must be at least {lowest:g} uS, where {self.model} was fitted, "
+                f"not {self.g_min_siemens * 1e6:g} uS; raise it or choose another model"
             )
         return self
 

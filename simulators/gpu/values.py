@@ -86,17 +86,17 @@ def _product(kernel: Product, flat: Mapping[str, Array]) -> Array:
             for tile_n in range(tiles_n):
                 row = np.arange(tile_m * kernel.tile.m, min(m, (tile_m + 1) * kernel.tile.m))
                 column = np.arange(tile_n * kernel.tile.n, min(n, (tile_n + 1) * kernel.tile.n))
-                tile, where = _tile(kernel, flat, z, row, column)
+                made, where = tile(kernel, flat, z, row, column)
                 channel = z * n + column if isinstance(kernel, Conv) else column
-                tile = _steps(kernel, tile, flat, channel)
+                made = _steps(kernel, made, flat, channel)
                 if y is None:
-                    y = _unwritten((invocations, count * m * n), tile.dtype)
-                y[:, where] = tile
+                    y = _unwritten((invocations, count * m * n), made.dtype)
+                y[:, where] = made
     assert y is not None, kernel.name
     return y
 
 
-def _tile(
+def tile(
     kernel: Product, flat: Mapping[str, Array], z: int, row: Array, column: Array
 ) -> tuple[Array, Array]:
     """One tile's accumulators after the whole k loop, and where its elements go."""

@@ -212,13 +212,13 @@ def test_a_dropped_tile_is_caught(
     h100: GpuSpec, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module, inputs = small_cnn(rng), images(rng)
-    whole = machine_values._tile
+    whole = machine_values.tile
 
     def dropping(kernel, flat, z, row, column):  # type: ignore[no-untyped-def]
         total, where = whole(kernel, flat, z, row, column)
         return (total * 0 if kernel.name == "fc" else total), where
 
-    monkeypatch.setattr(machine_values, "_tile", dropping)
+    monkeypatch.setattr(machine_values, "tile", dropping)
     for options in (Options(), Options(quant="int8")):
         lowered = lower(module, h100, inputs, options)
         outputs = values(lowered.program, inputs)
@@ -307,7 +307,11 @@ def test_without_triton_the_second_check_says_so(
 ) -> None:
     module, inputs = small_cnn(rng), images(rng)
     lowered = lower(module, h100, None, Options())
-    monkeypatch.setattr(check, "find_spec", lambda name: None)
+
+    def nothing(name: str) -> None:
+        del name
+
+    monkeypatch.setattr(check, "find_spec", nothing)
     verdict, said = check.second_check(lowered, inputs, evaluate_many(module, inputs))
     assert verdict is None
     assert said == "emitted kernels were not run: triton is not installed"

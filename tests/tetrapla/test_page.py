@@ -1,0 +1,173 @@
+"""The report page: whole, escaped, and fetching nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from tetrapla import charts
+from tetrapla.page import page, verdict
+
+EVIL = "<script>alert('x')</script>&\"\n"
+VOID = {"meta", "br", "link", "img"}
+
+
+def report(**changes: Any) -> dict[str, Any]:
+    """A report as its JSON has it."""
+    layer = {"name": "fc", "op": "nn.matmul", "cycles": 10, "macs": 640}
+    layer |= {"utilization_frac": 0.5, "bound_by": "memory", "energy_pj": 5.0}
+    check = {"kind": "bit_exact", "mismatches": 0, "max_rel_error": None}
+    return {
+        "schema": "tetrapla.report/1",
+        "model": "m",
+        "target": "t",
+        "family": "systolic",
+        "command": "tetrapla compare m.onnx",
+        "seed": 0,
+        "batch": 1,
+        "cycles": 10,
+        "time_s": 1e-6,
+        "energy_pj": {"total": 7.0, "by_unit": {"mac": 5.0, "static": 2.0}, "range": None},
+        "area_mm2": 331.0,
+        "accuracy": {
+            "reference": 0.98,
+            "target": 0.97,
+            "target_std": None,
+            "seeds": 1,
+            "samples": 100,
+        },
+        "cross_check": {**check, "bound": None, "passed": True},
+        "layers": [layer],
+        "warnings": ["mind the gap"],
+        "provenance": [
+            {
+                "field": "clock",
+                "value": "700",
+                "unit": "MHz",
+                "source": "Jouppi 2017",
+                "grade": "published",
+            }
+        ],
+        **changes,
+    }
+
+
+class Elements(HTMLParser):
+    """Every tag with its attributes; refuses a page that is not nested well."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_nothing_is_fetched() -> None:
+    text = page([report(), report(target="u", time_s=2e-6)])
+    for tag, attributes in Elements(text).found:
+        assert tag not in {"script", "link", "img", "iframe", "object", "embed", "base"}
+        for name in ("src", "href", "xlink:href", "action", "data", "poster", "srcset"):
+            assert (attributes.get(name) or "data:").startswith("data:")
+    assert not re.search(r"url\(|@import|https?:", text)
+
+
+def test_every_text_is_escaped() -> None:
+    layer = {**report()["layers"][0], "name": EVIL, "op": EVIL, "bound_by": EVIL}
+    constant = dict.fromkeys(("field", "value", "unit", "source", "grade"), EVIL)
+    evil = report(
+        model=EVIL,
+        target=EVIL,
+        command=EVIL,
+        warnings=[EVIL],
+        layers=[layer],
+        provenance=[constant],
+        energy_pj={"total": 1.0, "by_unit": {EVIL: 1.0}, "range": None},
+    )
+    text = page([evil])
+    assert "<script" not in text
+    tags = {tag for tag, _ in Elements(text).found}
+    assert tags <= {
+        *("html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "h3", "p"),
+        *("pre", "section", "div", "table", "thead", "tbody", "tr", "th", "td", "b", "ul"),
+        *("li", "a", "details", "summary", "figure", "figcaption", "svg", "text", "line"),
+        *("rect", "circle", "path"),
+    }
+
+
+def test_the_downloads_hold_the_data() -> None:
+    given = [report()]
+    links = [a for tag, a in Elements(page(given)).found if tag == "a"]
+    data = (links[0]["href"] or "").partition("base64,")[2]
+    found = json.loads(base64.b64decode(data))
+    assert found == {"schema": "tetrapla.compare/1", "reports": given}
+
+
+def test_constants_warnings_layers_and_checks_are_shown() -> None:
+    text = page([report()])
+    for part in ("Jouppi 2017", "published", "700 MHz", "mind the gap", "331 mm2", "640"):
+        assert part in text
+    assert "bit-exact, 0 differ: passed" in text
+
+
+def test_what_is_not_known_is_said() -> None:
+    unknown = {"total": None, "by_unit": {"mac": None}, "range": None}
+    text = page([report(energy_pj=unknown, area_mm2=None, accuracy=None, cross_check=None)])
+    assert "n/a" in text and "No chart" in text
+    assert "there is no cross-check for t" in text
+
+
+def test_the_verdict_names_the_best_and_a_failure() -> None:
+    slow = report(target="slow", time_s=1.0, accuracy={**report()["accuracy"], "target": 0.99})
+    assert verdict([report(), slow]) == (
+        "t has the lowest latency (1.00 us), t the lowest energy (7.00 pJ), slow the highest "
+        "accuracy (99.0 %); every machine agrees with the reference interpreter within its bound."
+    )
+    failed = report(cross_check={**report()["cross_check"], "passed": False})
+    assert verdict([failed]).endswith("; the cross-check FAILED on t.")
+
+
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_charts_are_well_formed_and_inside_their_frame(count: int) -> None:
+    dots = [charts.Dot(f"t{i}", 10.0**-i, 3.0 * 10.0**-i, "(9 %)") for i in range(count)]
+    x = charts.log_axis("latency", [dot.x for dot in dots], "s")
+    y = charts.log_axis("energy", [dot.y for dot in dots], "J")
+    root = ElementTree.fromstring(charts.scatter(dots, x, y, "energy over latency"))
+    wide, high = map(float, root.attrib["viewBox"].split()[2:])
+    for mark in root.iter("circle"):
+        assert 0 < float(mark.attrib["cx"]) < wide
+        assert 0 < float(mark.attrib["cy"]) < high
+    assert sum(1 for _ in root.iter("text")) >= count
+
+
+def test_a_bars_parts_sum_to_its_width() -> None:
+    parts = [("mac", 1.0), ("dram", 3.0)]
+    root = ElementTree.fromstring(charts.stacked([("a", parts), ("b", parts)], "energy"))
+    bars = [r for r in root.iter("rect") if r.find("title") is not None]
+    widths = [float(bar.attrib["width"]) for bar in bars]
+    assert widths[1] == pytest.approx(3 * widths[0], rel=1e-3)  # 3 : 1, to a tenth of a pixel
+    assert sum(widths[:2]) == pytest.approx(sum(widths[2:]))
+
+
+def test_an_axis_of_equal_shares_still_has_a_length() -> None:
+    axis = charts.share_axis("accuracy", [1.0, 1.0])
+    assert axis.low < axis.high
+    assert 0 <= axis.place(1.0) <= 1
