@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tetrapla.ir.errors import ModelError
 
+MAX_SEED = 2**32 - 8  # a generator key holds 32 bits, and noise takes the seeds behind it
 _PLAIN = ("data", "calib", "calib_fraction", "samples", "quant", "timesteps", "batch")
 
 
@@ -45,6 +46,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ModelError(f"--{name} must be at least {least}, not {value}")
+        if self.seed > MAX_SEED:
+            raise ModelError(f"--seed must be at most {MAX_SEED}, not {self.seed}")
         if self.data is None and (self.calib or self.calib_fraction is not None):
             raise ModelError("--calib and --calib-fraction must come with --data, not alone")
         if self.quant not in (None, "int8", "none"):

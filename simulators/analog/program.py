@@ -245,7 +245,8 @@ def _step_dict(step: Step) -> dict[str, Any]:
 def _step(data: Mapping[str, Any]) -> Step:
     if "digital" in data:
         fields = _tuples(data["digital"])
-        return Digital(**fields | {"attributes": _tuples(fields["attributes"])})
+        fields["attributes"] = _tuples(fields["attributes"])
+        return Digital(**fields)
     fields = dict(data["product"])
     fields["matrix"], fields["bias"] = _unpacked(fields["matrix"]), _unpacked(fields["bias"])
     fields["window"] = fields["window"] and Window(**_tuples(fields["window"]))

@@ -42,7 +42,8 @@ def timed(program: Program, spec: AnalogSpec, outputs: Mapping[str, Array]) -> R
 
 def read_cycles(product: Product, spec: AnalogSpec) -> tuple[int, str]:
     """Clock cycles of one read of a layer's tiles, and which unit sets them."""
-    most = max(2 * product.slices * tile.outputs for tile in product.tiles)
+    columns = (2 * product.slices * tile.outputs for tile in product.tiles)
+    most = max(columns, default=0)
     adc_s = ceil(most / spec.adc.per_array) / spec.adc.rate_hz
     bound_by = "adc" if adc_s > spec.array.read_s else "crossbar"
     # 100 ns at 1.2 GHz are 120 cycles; the guard keeps rounding from making it 121
@@ -76,7 +77,7 @@ def _product(step: Product, program: Program, spec: AnalogSpec) -> LayerRun:
         op=step.op,
         cycles=float((reads + spec.digital.fill_reads) * cycles),
         macs=step.macs,
-        utilization_frac=used / cells,
+        utilization_frac=used / cells if cells else None,
         bound_by=bound_by,
         actions={
             "router.byte": prod(program.shapes[step.operand]),

@@ -59,7 +59,8 @@ def test_compare_writes_the_contracts_fields(cli: Callable[..., Done], tmp_path:
         assert report["accuracy"]["samples"] == 20
         assert report["cross_check"]["mismatches"] == 0
     assert len(paths[2].read_text("utf-8").splitlines()) == 3
-    assert "tpu-v1" in done.out and "bit-exact" in done.out
+    assert "tpu-v1" in done.out
+    assert "bit-exact" in done.out
 
 
 def _check_report(report: dict[str, Any], command: str) -> None:
@@ -75,7 +76,8 @@ def _check_report(report: dict[str, Any], command: str) -> None:
     assert set(energy) == {"total", "by_unit", "range"}
     assert energy["total"] == pytest.approx(sum(energy["by_unit"].values()), rel=1e-12)
     assert report["cross_check"]["passed"] is True
-    assert report["provenance"] and all(p["source"] for p in report["provenance"])
+    assert report["provenance"]
+    assert all(p["source"] or p["value"] == "null" for p in report["provenance"])
     for layer in report["layers"]:
         assert layer["utilization_frac"] is None or 0 <= layer["utilization_frac"] <= 1
 
@@ -216,7 +218,7 @@ def test_ops_counts_and_ir_prints(cli: Callable[..., Done]) -> None:
         ),
         (
             ["simulate", MLP, "--target", "h100", "--samples", "0"],
-            "Invalid value for '--samples': 0 is not in the range x>=1",
+            "--samples must be at least 1, not 0",
         ),
         (["simulate", MLP], "Missing option '--target' / '-t'"),
         (["frobnicate"], "No such command 'frobnicate'"),
@@ -269,7 +271,8 @@ def test_a_broken_model_leaves_no_file(
     out = tmp_path / "o.json"
     done = cli("simulate", tmp_path / "m.onnx", "--target", "h100", "--json", out)
     assert done.status == 2
-    assert part in done.err and done.err.count("\n") == 1
+    assert part in done.err
+    assert done.err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
 
 
@@ -300,7 +303,8 @@ def test_a_chips_typing_error_has_line_and_column(
     line = next(i for i, row in enumerate(text.splitlines(), 1) if row.startswith("  cols:"))
     assert done.status == 2
     assert done.err.startswith(f"error: {path}:{line}:3: ")
-    assert "cols" in done.err and "Traceback" not in done.err
+    assert "cols" in done.err
+    assert "Traceback" not in done.err
 
 
 def test_own_data_needs_calibration(cli: Callable[..., Done], tmp_path: Path) -> None:
@@ -359,4 +363,5 @@ def test_a_failed_check_exits_one_after_writing(
     assert done.status == 1
     assert done.err == "error: a cross-check failed; see the table\n"
     check = json.loads(path.read_text("utf-8"))["cross_check"]
-    assert check["passed"] is False and check["mismatches"] > 0
+    assert check["passed"] is False
+    assert check["mismatches"] > 0

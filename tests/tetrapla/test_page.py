@@ -131,7 +131,8 @@ def test_constants_warnings_layers_and_checks_are_shown() -> None:
 def test_what_is_not_known_is_said() -> None:
     unknown = {"total": None, "by_unit": {"mac": None}, "range": None}
     text = page([report(energy_pj=unknown, area_mm2=None, accuracy=None, cross_check=None)])
-    assert "n/a" in text and "No chart" in text
+    assert "n/a" in text
+    assert "No chart" in text
     assert "there is no cross-check for t" in text
 
 
@@ -139,7 +140,8 @@ def test_the_verdict_names_the_best_and_a_failure() -> None:
     slow = report(target="slow", time_s=1.0, accuracy={**report()["accuracy"], "target": 0.99})
     assert verdict([report(), slow]) == (
         "t has the lowest latency (1.00 us), t the lowest energy (7.00 pJ), slow the highest "
-        "accuracy (99.0 %); every machine agrees with the reference interpreter within its bound."
+        "accuracy (99.0 %); every machine agrees with the reference interpreter within its "
+        "bound."
     )
     failed = report(cross_check={**report()["cross_check"], "passed": False})
     assert verdict([failed]).endswith("; the cross-check FAILED on t.")

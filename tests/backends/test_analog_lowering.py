@@ -263,7 +263,8 @@ def test_every_unsupported_node_is_named_with_counts() -> None:
     x = b.input("x", (3, 3), "i8")
     points = {"x_zero_point": 0, "w_zero_point": 0}
     first = b.op("quant.matmul", [x, x], points, "scores")
-    second = b.op("quant.matmul", [x, x], points, "values")
+    x2 = b.input("x2", (3, 3), "i8")
+    second = b.op("quant.matmul", [x, x2], points, "values")
     w = b.weight("w", np.zeros((2, 3, 3), np.int8))
     third = b.op("quant.matmul", [x, w], points, "heads")
     z = b.input("z", (2, 2))
@@ -333,7 +334,7 @@ def share(outputs: dict[str, Array], labels: Array) -> float:
 
 
 @pytest.mark.slow
-def test_noise_costs_the_digits_cnn_less_than_a_point_and_a_half(
+def test_noise_costs_the_cnn_less_than_a_point_and_a_half(
     digits: dict[str, Any],
 ) -> None:
     spec, inputs = isaac(), digits["test"]
@@ -360,19 +361,17 @@ def test_the_digits_cnn_is_exact_when_ideal_and_travels_as_json(digits: dict[str
 
 
 @pytest.mark.slow
-def test_every_tile_of_the_digits_cnn_is_missed_when_a_noisy_machine_drops_it(
+def test_the_digits_cnn_misses_a_tile_that_a_noisy_machine_drops(
     digits: dict[str, Any],
 ) -> None:
     spec, inputs = isaac(), {k: v[:100] for k, v in digits["test"].items()}
     lowered = TARGET.lower(digits["module"], spec, digits["train"], Options())
     reference = evaluate_many(lowered.module, inputs)
-    caught = {}
     for step in lowered.program.products:
         for number in range(len(step.tiles)):
             broken = without(lowered.program, step.number, number)
             found = TARGET.run(broken, spec, inputs, Key(0))
             verdict = check.cross_check(lowered, spec, inputs, found, reference)
-            caught[step.name, number] = not verdict.passed
-    # 16 of conv3's 144 rows lie below the noise
-    assert caught.pop(("conv3", 1)) in (True, False)
-    assert all(caught.values())
+            # the second tile of conv3 is 16 of 144 rows, which lie below the noise
+            if step.tiles[number].rows != 16:
+                assert not verdict.passed, f"{step.name}, tile {number}"
