@@ -32,20 +32,20 @@ def fused_requantizations(writer: Writer) -> frozenset[str]:
 
 def _requantization(node: Node, writer: Writer) -> Node | None:
     """The requantisation that alone reads an integer product, on its channel axis."""
-    if node.kind not in ("quant.conv2d", "quant.matmul"):
+    if node.kind not in ("qnn.conv2d", "qnn.matmul"):
         return None
     follower = writer.only_use(node)
-    if follower is None or follower.kind != "quant.requantize":
+    if follower is None or follower.kind != "qnn.requantize":
         return None
     if not writer.graph.is_weight(follower.operands[1]):
         return None
     if follower.operands[1].elements > 1:
         rank = len(node.result.shape)
-        channel = 1 if node.kind == "quant.conv2d" else rank - 1
+        channel = 1 if node.kind == "qnn.conv2d" else rank - 1
         if follower.int("axis") % rank != channel:
             return None
     # a matrix product by anything but one constant matrix takes the long form
-    if node.kind == "quant.matmul" and (
+    if node.kind == "qnn.matmul" and (
         len(node.operands[1].shape) != 2 or not writer.graph.is_weight(node.operands[1])
     ):
         return None
@@ -195,7 +195,7 @@ def _accumulate(node: Node, writer: Writer, op: str, attributes: Mapping[str, ob
         return
     product = writer.add(op, [x, w, *points], writer.fresh(f"{node.name}_product"), attributes)
     bias = writer.name(node.operands[2])
-    if node.kind == "quant.conv2d":
+    if node.kind == "qnn.conv2d":
         bias = _reshaped(writer, bias, (-1, 1, 1), f"{node.name}_bias")
     writer.add("Add", [product, bias], writer.result(node))
 
@@ -278,12 +278,12 @@ def _window(node: Node) -> dict[str, object]:
 
 
 WRITERS: Mapping[str, Callable[[Node, Writer], None]] = {
-    "quant.quantize": _quantize,
-    "quant.dequantize": _dequantize,
-    "quant.conv2d": _conv2d,
-    "quant.matmul": _matmul,
-    "quant.requantize": _requantize,
-    "quant.add": _add,
-    "quant.average_pool2d": _average_pool,
-    "quant.global_average_pool": _global_average_pool,
+    "qnn.quantize": _quantize,
+    "qnn.dequantize": _dequantize,
+    "qnn.conv2d": _conv2d,
+    "qnn.matmul": _matmul,
+    "qnn.requantize": _requantize,
+    "qnn.add": _add,
+    "qnn.average_pool2d": _average_pool,
+    "qnn.global_average_pool": _global_average_pool,
 }

@@ -1,6 +1,6 @@
-"""ONNX's quantised operators in the terms of `quant`, with ONNX Runtime's float32 scales.
+"""ONNX's quantised operators in the terms of `qnn`, with ONNX Runtime's float32 scales.
 
-`QLinearConv` becomes quant.conv2d and quant.requantize with the one scale
+`QLinearConv` becomes qnn.conv2d and qnn.requantize with the one scale
 ``f32(f32(x_scale * w_scale) / y_scale)`` that ONNX Runtime multiplies by.
 """
 
@@ -77,7 +77,7 @@ def _quantize_linear(node: OnnxNode, scope: Scope) -> Operand:
         "axis": axis,
         "dtype": dtype,
     }
-    return scope.op("quant.quantize", [x, _weight(node, scale)], attributes, node.label)
+    return scope.op("qnn.quantize", [x, _weight(node, scale)], attributes, node.label)
 
 
 @translates("DequantizeLinear")
@@ -99,7 +99,7 @@ def _dequantize_linear(node: OnnxNode, scope: Scope) -> Operand:
             "_dequantized",
         )
     attributes = {"zero_point": zero_point, "axis": axis}
-    return scope.op("quant.dequantize", [q, _weight(node, scale)], attributes, node.label)
+    return scope.op("qnn.dequantize", [q, _weight(node, scale)], attributes, node.label)
 
 
 @translates("QLinearConv")
@@ -112,7 +112,7 @@ def _qlinear_conv(node: OnnxNode, scope: Scope) -> Operand:
     }
     scale = _combined(node, 1, 4, 6, w.shape[0])
     operands = [x, w, node.optional(8)]
-    acc = scope.op("quant.conv2d", operands, attributes, node.label)
+    acc = scope.op("qnn.conv2d", operands, attributes, node.label)
     return _requantize(node, scope, acc, scale, 7, axis=1)
 
 
@@ -123,7 +123,7 @@ def _qlinear_matmul(node: OnnxNode, scope: Scope) -> Operand:
         raise Refusal("only on values of rank 2 or more")
     attributes = {"x_zero_point": _zero_point(node, 2), "w_zero_point": _zero_point(node, 5)}
     scale = _combined(node, 1, 4, 6, w.shape[-1])
-    acc = scope.op("quant.matmul", [x, w], attributes, node.label)
+    acc = scope.op("qnn.matmul", [x, w], attributes, node.label)
     return _requantize(node, scope, acc, scale, 7, axis=len(acc.shape) - 1)
 
 
@@ -133,20 +133,20 @@ def _qlinear_add(node: OnnxNode, scope: Scope) -> Operand:
     for name, index in (("a", 1), ("b", 4), ("y", 6)):
         attributes[f"{name}_scale"] = _scale(node, index)
         attributes[f"{name}_zero_point"] = _zero_point(node, index + 1)
-    return scope.op("quant.add", [node.operand(0), node.operand(3)], attributes, node.label)
+    return scope.op("qnn.add", [node.operand(0), node.operand(3)], attributes, node.label)
 
 
 @translates("QLinearAveragePool", RUNTIME)
 def _qlinear_average_pool(node: OnnxNode, scope: Scope) -> Operand:
     x = node.operand(0)
     attributes = {**average_window(node, x), **_between(node)}
-    return scope.op("quant.average_pool2d", [x], attributes, node.label)
+    return scope.op("qnn.average_pool2d", [x], attributes, node.label)
 
 
 @translates("QLinearGlobalAveragePool", RUNTIME)
 def _qlinear_global_average_pool(node: OnnxNode, scope: Scope) -> Operand:
     x = node.operand(0)
-    return scope.op("quant.global_average_pool", [x], _between(node), node.label)
+    return scope.op("qnn.global_average_pool", [x], _between(node), node.label)
 
 
 def _between(node: OnnxNode) -> dict[str, int | float]:
@@ -176,7 +176,7 @@ def _requantize(
         "dtype": dtype,
     }
     name = f"{node.label}_requantize"
-    return scope.op("quant.requantize", [acc, _weight(node, scale)], attributes, name)
+    return scope.op("qnn.requantize", [acc, _weight(node, scale)], attributes, name)
 
 
 def _combined(node: OnnxNode, x: int, w: int, y: int, channels: int) -> Array:

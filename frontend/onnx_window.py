@@ -10,7 +10,7 @@ _AUTO_PADS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 
 
 def convolution(node: OnnxNode, x: Operand, w: Operand) -> dict[str, Attribute]:
-    """Attributes that nn.conv2d and quant.conv2d share.
+    """Attributes that nn.conv2d and qnn.conv2d share.
 
     Raises:
         Refusal: it is not two-dimensional.

@@ -4,7 +4,7 @@
              y = nn.matmul(x, t)
 
 A node stays if its result is both large and larger than its operands together (a broadcast
-must not blow up the file), and so does `quant.dequantize`: folded, it would turn integer
+must not blow up the file), and so does `qnn.dequantize`: folded, it would turn integer
 weights into floats.
 """
 
@@ -23,7 +23,7 @@ from tetrapla.passes.rebuild_ import Rebuild
 
 # assumed: a result of up to 2^20 elements (4 MiB of float32) is never worth recomputing
 SMALL_ELEMENTS = 2**20
-KEPT = frozenset({"quant.dequantize"})
+KEPT = frozenset({"qnn.dequantize"})
 
 
 @dataclass(frozen=True)

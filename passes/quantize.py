@@ -1,10 +1,10 @@
 """Float32 layers become int8 ones between one quantise and one dequantise.
 
-    before   y = nn.conv2d(x, @w, @b)          after   q = quant.quantize(x, @x.scale)
-                 {activation = "relu"}                 a = quant.conv2d(q, @w.int8, @b.int32)
-                                                       r = quant.requantize(a, @multiplier)
+    before   y = nn.conv2d(x, @w, @b)          after   q = qnn.quantize(x, @x.scale)
+                 {activation = "relu"}                 a = qnn.conv2d(q, @w.int8, @b.int32)
+                                                       r = qnn.requantize(a, @multiplier)
                                                                {low = zero_point}
-                                                       y = quant.dequantize(r, @y.scale)
+                                                       y = qnn.dequantize(r, @y.scale)
 
 Products, convolutions, sums and average pools compute on integers; reshapes, transposes and
 maximum pools pass int8 values through. What has no integer form stays float between a
@@ -112,7 +112,7 @@ class _State:
             name = f"{self._name(value)}.dequantize"
             operands = [quantised, self._scale(name, reading)]
             attributes = {"zero_point": reading.zero_point, "axis": 0}
-            self.new.set(value, self.op("quant.dequantize", operands, attributes, name))
+            self.new.set(value, self.op("qnn.dequantize", operands, attributes, name))
         return self.new.of(value)
 
     def integer(self, value: Value) -> tuple[Value, Affine]:
@@ -126,7 +126,7 @@ class _State:
                 "axis": 0,
                 "dtype": "i8",
             }
-            made = self.op("quant.quantize", operands, attributes, name)
+            made = self.op("qnn.quantize", operands, attributes, name)
             self._integers[value.index] = made, reading
         return self._integers[value.index]
 
@@ -215,13 +215,13 @@ def _linear(state: _State, node: Node) -> None:
         operands.append(state.weight(symbol, integer_bias(node.name, bias, products)))
     attributes = {k: v for k, v in node.attributes.items() if k != "activation"}
     attributes |= {"x_zero_point": x_reading.zero_point, "w_zero_point": w_zero_point}
-    kind = node.kind.replace("nn.", "quant.")
+    kind = node.kind.replace("nn.", "qnn.")
     acc = state.op(kind, operands, attributes, node.name)
     name = f"{node.name}.requantize"
     scale = state.weight(f"{name}.scale", multipliers(node.name, products, y.scale))
     rectified = last is not node or node.str("activation") == "relu"
     requantised = state.op(
-        "quant.requantize",
+        "qnn.requantize",
         [acc, scale],
         {
             "zero_point": y.zero_point,
@@ -262,7 +262,7 @@ def _add(state: _State, node: Node) -> None:
     for letter, reading in zip("aby", (a_reading, b_reading, y), strict=True):
         attributes[f"{letter}_scale"] = reading.scale
         attributes[f"{letter}_zero_point"] = reading.zero_point
-    state.set(last.result, state.op("quant.add", [a, b], attributes, node.name), y)
+    state.set(last.result, state.op("qnn.add", [a, b], attributes, node.name), y)
 
 
 def _average(state: _State, node: Node) -> None:
@@ -278,7 +278,7 @@ def _average(state: _State, node: Node) -> None:
         "y_scale": y.scale,
         "y_zero_point": y.zero_point,
     }
-    kind = node.kind.replace("nn.", "quant.")
+    kind = node.kind.replace("nn.", "qnn.")
     state.set(last.result, state.op(kind, [x], attributes, node.name), y)
 
 

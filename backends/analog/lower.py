@@ -26,8 +26,8 @@ from tetrapla.simulators.analog.spec import AnalogSpec
 Inputs: TypeAlias = dict[str, Array]
 
 _HOST = (
-    "quant.quantize",
-    "quant.dequantize",
+    "qnn.quantize",
+    "qnn.dequantize",
     "nn.softmax",
     "nn.add",
     "nn.relu",
@@ -37,8 +37,8 @@ _HOST = (
     "nn.global_average_pool",
 )
 _MOVES = ("nn.reshape", "nn.transpose")
-_VECTOR = ("quant.add", "quant.average_pool2d", "quant.global_average_pool", "nn.relu")
-_PRODUCTS = ("quant.matmul", "quant.conv2d")
+_VECTOR = ("qnn.add", "qnn.average_pool2d", "qnn.global_average_pool", "nn.relu")
+_PRODUCTS = ("qnn.matmul", "qnn.conv2d")
 _LOW = {"i8": -128, "ui8": 0}
 
 
@@ -150,13 +150,13 @@ def _refuse(graph: Graph) -> None:
 def _reason(graph: Graph, node: Node) -> str:
     if node.kind in _PRODUCTS:
         if not all(graph.is_weight(value) for value in node.operands[1:]):
-            return "of two activations" if node.kind == "quant.matmul" else "of activations"
+            return "of two activations" if node.kind == "qnn.matmul" else "of activations"
         if graph.is_weight(node.operands[0]):
             return "of constants"
-        if node.kind == "quant.matmul" and len(node.operands[1].shape) != 2:
+        if node.kind == "qnn.matmul" and len(node.operands[1].shape) != 2:
             return "of a stack of matrices"
         return ""
-    known = node.kind in (*_HOST, *_MOVES, *_VECTOR, "quant.requantize")
+    known = node.kind in (*_HOST, *_MOVES, *_VECTOR, "qnn.requantize")
     if not known:
         return "no unit"
     if all(graph.is_weight(value) for value in node.operands):
@@ -167,7 +167,7 @@ def _reason(graph: Graph, node: Node) -> str:
 def _product(graph: Graph, node: Node, number: int, spec: AnalogSpec) -> Product:
     x, w = node.operands[:2]
     centred = graph.weight(w).astype(np.int16) - node.int("w_zero_point")
-    if node.kind == "quant.conv2d":
+    if node.kind == "qnn.conv2d":
         groups = node.int("groups")
         matrix = block_diagonal(centred.reshape(len(centred), -1), groups)
         window = Window(
@@ -228,7 +228,7 @@ def _digital(node: Node) -> Digital:
 def _unit(node: Node) -> str:
     if node.kind in _MOVES:
         return "move"
-    if node.kind == "quant.requantize":
+    if node.kind == "qnn.requantize":
         return "requantize"
     if _integer(node.operands[0]) and _integer(node.result):
         return "pool" if node.kind == "nn.max_pool2d" else "vector"
@@ -240,7 +240,7 @@ def _elements(node: Node, unit: str) -> int:
         return 0
     if "kernel" in node.attributes:
         return node.result.elements * prod(node.ints("kernel"))
-    if node.kind == "quant.global_average_pool":
+    if node.kind == "qnn.global_average_pool":
         return node.operands[0].elements
     return node.result.elements
 

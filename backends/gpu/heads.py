@@ -163,7 +163,7 @@ def binary(node: Node, plan: Plan) -> Kernel:
     """A sum or product with broadcasting."""
     a, b = node.operands
     shape = node.result.shape
-    quantised = node.kind == "quant.add"
+    quantised = node.kind == "qnn.add"
     scales = [node.float(f"{v}_scale") if quantised else 1.0 for v in "aby"]
     zeros = [node.int(f"{v}_zero_point") if quantised else 0 for v in "aby"]
     return Binary(
@@ -212,18 +212,18 @@ def broadcast_strides(shape: tuple[int, ...], to: tuple[int, ...]) -> tuple[int,
 
 HEADS: Mapping[str, Callable[[Node, Plan], Kernel]] = {
     "nn.matmul": matmul,
-    "quant.matmul": matmul,
+    "qnn.matmul": matmul,
     "nn.conv2d": conv,
-    "quant.conv2d": conv,
+    "qnn.conv2d": conv,
     "nn.max_pool2d": pool,
     "nn.average_pool2d": pool,
-    "quant.average_pool2d": pool,
+    "qnn.average_pool2d": pool,
     "nn.global_average_pool": global_pool,
-    "quant.global_average_pool": global_pool,
+    "qnn.global_average_pool": global_pool,
     "nn.softmax": softmax,
     "nn.add": binary,
     "nn.mul": binary,
-    "quant.add": binary,
+    "qnn.add": binary,
     "nn.transpose": transpose,
     **dict.fromkeys(FUSIBLE, pointwise),
 }

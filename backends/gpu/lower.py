@@ -1,9 +1,9 @@
 """Module to plan: one kernel per product, pool, softmax or sum, with what follows fused in.
 
-    before   a = quant.conv2d(q, @w, @b)       after   conv: r = Conv(q, w) | Bias | Requantize
-             r = quant.requantize(a, @s)               fc: a = MatMul(r, v)
+    before   a = qnn.conv2d(q, @w, @b)         after   conv: r = Conv(q, w) | Bias | Requantize
+             r = qnn.requantize(a, @s)                 fc: a = MatMul(r, v)
              f = nn.reshape(r)
-             a = quant.matmul(f, @v)
+             a = qnn.matmul(f, @v)
 
 A value is stored once, in the plan's format; a reshape, and a transpose that keeps the order
 of the axes longer than one, are the same buffer read with other extents.
@@ -45,7 +45,7 @@ def lower(
         ModelError: int8 without calibration data.
     """
     number_format = _format(spec, options)
-    if any(node.kind.startswith("quant.") for node in module.graph.nodes):
+    if any(node.kind.startswith("qnn.") for node in module.graph.nodes):
         lowered, number_format = module, "int8"
     elif number_format == "int8":
         if calibration is None:
@@ -112,13 +112,13 @@ def refuse_inexact_integers(graph: Graph) -> None:
     refused: list[str] = []
     for node in graph.nodes:
         doubt = any(value.index in doubtful for value in node.operands)
-        if node.kind == "quant.quantize" and doubt:
+        if node.kind == "qnn.quantize" and doubt:
             refused.append(node.name)
         elif doubt or node.kind in INEXACT:
             doubtful.add(node.result.index)
     if refused:
         raise UnsupportedError(
-            "gpu: quant.quantize must not read what a float sum or softmax made, as "
+            "gpu: qnn.quantize must not read what a float sum or softmax made, as "
             f"{', '.join(refused)} ({len(refused)}) does; use --quant none"
         )
 

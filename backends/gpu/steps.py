@@ -17,7 +17,7 @@ from tetrapla.simulators.gpu.steps import (
     Step,
 )
 
-FUSIBLE = ("nn.relu", "nn.batch_norm", "quant.quantize", "quant.dequantize", "quant.requantize")
+FUSIBLE = ("nn.relu", "nn.batch_norm", "qnn.quantize", "qnn.dequantize", "qnn.requantize")
 
 
 def joined(kernel: Kernel, node: Node, plan: Plan) -> Kernel | None:
@@ -45,9 +45,9 @@ def step(node: Node, plan: Plan) -> Step:
         case "nn.batch_norm":
             scale, bias, mean, variance = names
             return BatchNorm(scale, bias, mean, variance, node.float("epsilon"))
-        case "quant.quantize":
+        case "qnn.quantize":
             return Quantize(names[0], node.int("zero_point"), node.str("dtype"))
-        case "quant.dequantize":
+        case "qnn.dequantize":
             return Dequantize(names[0], node.int("zero_point"))
         case _:
             low, high = node.int("low"), node.int("high")

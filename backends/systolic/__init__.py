@@ -57,7 +57,7 @@ def _differences(found: Array, wanted: Array) -> int:
 
 
 def _quantised(module: Module, calibration: Inputs | None, quant: str) -> Module:
-    if quant != "int8" or any(n.kind.startswith("quant.") for n in module.graph.nodes):
+    if quant != "int8" or any(n.kind.startswith("qnn.") for n in module.graph.nodes):
         return module  # partition says what it cannot do on floats
     if calibration is None:
         raise ModelError(

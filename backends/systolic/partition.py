@@ -11,19 +11,19 @@ from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Graph, Node
 
 DEVICE = (
-    "quant.conv2d",
-    "quant.matmul",
-    "quant.requantize",
-    "quant.add",
-    "quant.average_pool2d",
-    "quant.global_average_pool",
+    "qnn.conv2d",
+    "qnn.matmul",
+    "qnn.requantize",
+    "qnn.add",
+    "qnn.average_pool2d",
+    "qnn.global_average_pool",
     "nn.max_pool2d",
     "nn.relu",
     "nn.reshape",
     "nn.transpose",
 )
 _MOVES = ("nn.reshape", "nn.transpose")
-_PRODUCTS = ("quant.conv2d", "quant.matmul")
+_PRODUCTS = ("qnn.conv2d", "qnn.matmul")
 # work that the array is there for: never quietly done by the host
 _NEVER_HOST = ("nn.conv2d", "nn.matmul", *_PRODUCTS)
 
@@ -132,9 +132,9 @@ def _static(graph: Graph, device: list[Node]) -> list[Refusal]:
         reason = ""
         if node.kind in _PRODUCTS:
             reason = _product(graph, node)
-        elif node.kind == "quant.requantize":
+        elif node.kind == "qnn.requantize":
             reason = _requantize(graph, node, products)
-        elif node.kind == "quant.add" and node.operands[0].shape != node.operands[1].shape:
+        elif node.kind == "qnn.add" and node.operands[0].shape != node.operands[1].shape:
             reason = "operands of different shapes"
         elif node.kind in ("nn.relu", "nn.max_pool2d") and node.result.dtype == "i32":
             reason = "on int32"
@@ -146,7 +146,7 @@ def _static(graph: Graph, device: list[Node]) -> list[Refusal]:
 def _product(graph: Graph, node: Node) -> str:
     if not all(graph.is_weight(v) for v in node.operands[1:]):
         return "weights that are not constant"
-    if node.kind == "quant.matmul" and len(node.operands[1].shape) != 2:
+    if node.kind == "qnn.matmul" and len(node.operands[1].shape) != 2:
         return "weights that are not a matrix"
     weights = node.operands[1]
     zero = node.int("w_zero_point")
@@ -163,7 +163,7 @@ def _requantize(graph: Graph, node: Node, products: dict[int, Node]) -> str:
         return "its operand is not an accumulator"
     if not graph.is_weight(scale):
         return "a scale that is not constant"
-    channel = 1 if products[acc.index].kind == "quant.conv2d" else len(acc.shape) - 1
+    channel = 1 if products[acc.index].kind == "qnn.conv2d" else len(acc.shape) - 1
     if scale.shape != (1,) and node.int("axis") % len(acc.shape) != channel:
         return "a scale along another axis than the outputs"
     if scale.index in graph.weights and not np.isfinite(graph.weight(scale)).all():

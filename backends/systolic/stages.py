@@ -95,19 +95,19 @@ class Stages:
         return found
 
     def _results(self, node: Node) -> list[Value]:
-        if node.kind not in ("quant.conv2d", "quant.matmul"):
+        if node.kind not in ("qnn.conv2d", "qnn.matmul"):
             return [node.result]
         return [node.result, *(n.result for n in self._requantizers(node))]
 
     def _requantizers(self, node: Node) -> list[Node]:
         uses = self._uses.get(node.result.index, [])
-        return [use for use in uses if use.kind == "quant.requantize"]
+        return [use for use in uses if use.kind == "qnn.requantize"]
 
     def _add(self, node: Node) -> None:
         match node.kind:
-            case "quant.conv2d" | "quant.matmul":
+            case "qnn.conv2d" | "qnn.matmul":
                 self.found.append(self._product(node))
-            case "quant.requantize":
+            case "qnn.requantize":
                 pass  # part of its product
             case "nn.reshape":
                 self._move(node, "reshape", node.result.shape)
@@ -122,13 +122,13 @@ class Stages:
 
     def _product(self, node: Node) -> Product:
         x = self.read(node.operands[0])
-        if node.kind == "quant.conv2d":
+        if node.kind == "qnn.conv2d":
             blocks = conv_blocks(self.graph, node, x, self.array)
         else:
             blocks = matmul_blocks(self.graph, node, x)
         weights = node.operands[1].shape
-        taps = int(np.prod(weights[1:])) if node.kind == "quant.conv2d" else weights[0]
-        channels = weights[0] if node.kind == "quant.conv2d" else weights[1]
+        taps = int(np.prod(weights[1:])) if node.kind == "qnn.conv2d" else weights[0]
+        channels = weights[0] if node.kind == "qnn.conv2d" else weights[1]
         rows = node.result.elements // channels
         held = bias(self.graph, node, blocks)
         return Product(
@@ -170,7 +170,7 @@ class Stages:
 
     def _pass(self, node: Node) -> Pass:
         sources = tuple(self.read(value) for value in node.operands[:2])
-        if node.kind in ("nn.relu", "quant.add"):
+        if node.kind in ("nn.relu", "qnn.add"):
             func, descriptors, target = self._elementwise(node, sources)
         else:
             func, descriptor = _window(node, sources[0])
@@ -197,7 +197,7 @@ class Stages:
 
 
 def _ratios(node: Node) -> tuple[float, float, float]:
-    """The constants of quant.add, each rounded to float32 as the operator says."""
+    """The constants of qnn.add, each rounded to float32 as the operator says."""
     y = np.float32(node.float("y_scale"))
     ra, rb = np.float32(node.float("a_scale")) / y, np.float32(node.float("b_scale")) / y
     zeros = ra * np.float32(node.int("a_zero_point")) + rb * np.float32(
@@ -211,7 +211,7 @@ def _window(node: Node, x: Placed) -> tuple[int, Descriptor]:
     """The instruction and the descriptor of a pooling operator."""
     whole = image(x)
     _, _, out_h, out_w = node.result.shape
-    if node.kind == "quant.global_average_pool":
+    if node.kind == "qnn.global_average_pool":
         size = np.float32(whole.height * whole.width)
         y_scale = np.float32(node.float("y_scale"))
         ratio = np.float32(node.float("x_scale")) / (y_scale * size)

@@ -93,7 +93,7 @@ def tiles(
 
 
 def conv_blocks(graph: Graph, node: Node, x: Placed, array: tuple[int, int]) -> list[Block]:
-    """The blocks of a quant.conv2d.
+    """The blocks of a qnn.conv2d.
 
     Raises:
         UnsupportedError: no access descriptor reads the operand's layout.
@@ -135,7 +135,7 @@ def conv_blocks(graph: Graph, node: Node, x: Placed, array: tuple[int, int]) -> 
 
 
 def matmul_blocks(graph: Graph, node: Node, x: Placed) -> list[Block]:
-    """The one block of a quant.matmul; its rows follow the operand's order in memory.
+    """The one block of a qnn.matmul; its rows follow the operand's order in memory.
 
     Raises:
         UnsupportedError: no access descriptor reads the operand's layout.

@@ -1,4 +1,4 @@
-"""Dialect `quant`: quantise, dequantise, requantise and the integer operators."""
+"""Dialect `qnn`: quantise, dequantise, requantise and the integer operators."""
 
 from tetrapla.ir.quant import linear, pool, scale
 from tetrapla.ir.quant.dialect import Quant

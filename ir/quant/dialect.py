@@ -12,7 +12,7 @@ from tetrapla.ir.op import Tensor, require
 RANGES = {"i8": (-128, 127), "ui8": (0, 255)}
 
 
-class Quant(Dialect, name="quant"):
+class Quant(Dialect, name="qnn"):
     """Integer arithmetic as ONNX Runtime computes it: float32 scales, ties to even."""
 
 

@@ -33,8 +33,8 @@ class MatMul(Op, dialect=Quant, name="matmul", traits=[Pure]):
         x_zero_point: int,
         w_zero_point: int,
     ) -> Tensor:
-        shape = matmul_shape("quant.matmul", x, w, bias)
-        _check_types("quant.matmul", x, w, bias, x_zero_point, w_zero_point)
+        shape = matmul_shape("qnn.matmul", x, w, bias)
+        _check_types("qnn.matmul", x, w, bias, x_zero_point, w_zero_point)
         return Tensor(shape, "i32")
 
     @staticmethod
@@ -87,7 +87,7 @@ class Conv2d(Op, dialect=Quant, name="conv2d", traits=[Pure]):
         x_zero_point: int,
         w_zero_point: int,
     ) -> Tensor:
-        kind = "quant.conv2d"
+        kind = "qnn.conv2d"
         shape = conv_shape(kind, x, w, bias, strides, pads, dilations, groups)
         _check_types(kind, x, w, bias, x_zero_point, w_zero_point)
         return Tensor(shape, "i32")

@@ -60,7 +60,7 @@ class AveragePool2d(Op, dialect=Quant, name="average_pool2d", traits=[Pure]):
         y_scale: float,
         y_zero_point: int,
     ) -> Tensor:
-        kind = "quant.average_pool2d"
+        kind = "qnn.average_pool2d"
         _check(kind, x, x_scale, x_zero_point, y_scale, y_zero_point)
         require(
             count_include_pad in (0, 1),
@@ -132,7 +132,7 @@ class GlobalAveragePool(Op, dialect=Quant, name="global_average_pool", traits=[P
     def infer(
         x: Tensor, *, x_scale: float, x_zero_point: int, y_scale: float, y_zero_point: int
     ) -> Tensor:
-        kind = "quant.global_average_pool"
+        kind = "qnn.global_average_pool"
         _check(kind, x, x_scale, x_zero_point, y_scale, y_zero_point)
         return Tensor(global_shape(kind, x), x.dtype)
 

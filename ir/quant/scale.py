@@ -45,9 +45,9 @@ class Quantize(Op, dialect=Quant, name="quantize", traits=[Pure]):
 
     @staticmethod
     def infer(x: Tensor, scale: Tensor, *, zero_point: int, axis: int, dtype: str) -> Tensor:
-        check_scale("quant.quantize", x, scale, axis)
-        check_zero_point("quant.quantize", zero_point, dtype)
-        require(x.dtype == "f32", f"quant.quantize C5: the operand must be float32, not {x}")
+        check_scale("qnn.quantize", x, scale, axis)
+        check_zero_point("qnn.quantize", zero_point, dtype)
+        require(x.dtype == "f32", f"qnn.quantize C5: the operand must be float32, not {x}")
         return Tensor(x.shape, dtype)
 
     @staticmethod
@@ -77,10 +77,10 @@ class Dequantize(Op, dialect=Quant, name="dequantize", traits=[Pure]):
 
     @staticmethod
     def infer(q: Tensor, scale: Tensor, *, zero_point: int, axis: int) -> Tensor:
-        check_scale("quant.dequantize", q, scale, axis)
+        check_scale("qnn.dequantize", q, scale, axis)
         require(
             q.dtype in (*RANGES, "i32"),
-            f"quant.dequantize C3: the operand must be i8, ui8 or i32, not {q}",
+            f"qnn.dequantize C3: the operand must be i8, ui8 or i32, not {q}",
         )
         return Tensor(q.shape, "f32")
 
@@ -127,7 +127,7 @@ class Requantize(Op, dialect=Quant, name="requantize", traits=[Pure]):
         axis: int,
         dtype: str,
     ) -> Tensor:
-        kind = "quant.requantize"
+        kind = "qnn.requantize"
         check_scale(kind, acc, scale, axis)
         for bound in (zero_point, low, high):
             check_zero_point(kind, bound, dtype)
@@ -192,7 +192,7 @@ class Add(Op, dialect=Quant, name="add", traits=[Pure]):
         y_scale: float,
         y_zero_point: int,
     ) -> Tensor:
-        kind = "quant.add"
+        kind = "qnn.add"
         check_quantised(kind, a, b)
         require(a.dtype == b.dtype, f"{kind} C3: element types must be equal, not {a} and {b}")
         for zero_point in (a_zero_point, b_zero_point, y_zero_point):

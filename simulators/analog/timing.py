@@ -121,7 +121,7 @@ def _digital(step: Digital, program: Program, spec: AnalogSpec) -> LayerRun:
 
 
 def _warnings(program: Program) -> tuple[str, ...]:
-    border = ("quant.quantize", "quant.dequantize")
+    border = ("qnn.quantize", "qnn.dequantize")
     host = [s for s in program.steps if isinstance(s, Digital) and s.unit == "host"]
     extra = [f"{step.name} ({step.op})" for step in host if step.op not in border]
     if not extra:

@@ -39,7 +39,7 @@ def isaac(*overrides: str) -> AnalogSpec:
 def conv_net(
     rng: np.random.Generator, dtype: str = "i8", groups: int = 1, **window: tuple[int, ...]
 ) -> Module:
-    """x -> quant.conv2d -> quant.requantize -> nn.max_pool2d -> flatten -> quant.matmul."""
+    """x -> qnn.conv2d -> qnn.requantize -> nn.max_pool2d -> flatten -> qnn.matmul."""
     low = -128 if dtype == "i8" else 0
     b = ModuleBuilder("net")
     x = b.input("x", (2, 4, 6, 5), dtype)
@@ -47,16 +47,16 @@ def conv_net(
     w = b.weight("w", rng.integers(-127, 128, (8, 4 // groups, 3, 3)).astype(np.int8))
     bias = b.weight("b", rng.integers(-999, 999, 8).astype(np.int32))
     points = {"x_zero_point": low + 9, "w_zero_point": 0}
-    acc = b.op("quant.conv2d", [x, w, bias], {**attributes, "groups": groups, **points}, "conv")
+    acc = b.op("qnn.conv2d", [x, w, bias], {**attributes, "groups": groups, **points}, "conv")
     scale = b.weight("s", rng.uniform(1e-3, 4e-3, 8).astype(np.float32))
     form = {"zero_point": -3, "low": -3, "high": 127, "dtype": "i8"}
-    y = b.op("quant.requantize", [acc, scale], {**form, "axis": 1}, "q")
+    y = b.op("qnn.requantize", [acc, scale], {**form, "axis": 1}, "q")
     pool = {"kernel": (2, 2), "strides": (2, 2), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
     if min(y.shape[2:]) >= 2:
         y = b.op("nn.max_pool2d", [y], pool, "pool")
     flat = b.op("nn.reshape", [y], {"shape": (2, y.elements // 2)}, "flat")
     v = b.weight("v", rng.integers(-127, 128, (flat.shape[1], 7)).astype(np.int8))
-    out = b.op("quant.matmul", [flat, v], {"x_zero_point": -3, "w_zero_point": 0}, "fc")
+    out = b.op("qnn.matmul", [flat, v], {"x_zero_point": -3, "w_zero_point": 0}, "fc")
     b.output("y", out)
     return b.finish()
 
@@ -262,11 +262,11 @@ def test_every_unsupported_node_is_named_with_counts() -> None:
     b = ModuleBuilder("net")
     x = b.input("x", (3, 3), "i8")
     points = {"x_zero_point": 0, "w_zero_point": 0}
-    first = b.op("quant.matmul", [x, x], points, "scores")
+    first = b.op("qnn.matmul", [x, x], points, "scores")
     x2 = b.input("x2", (3, 3), "i8")
-    second = b.op("quant.matmul", [x, x2], points, "values")
+    second = b.op("qnn.matmul", [x, x2], points, "values")
     w = b.weight("w", np.zeros((2, 3, 3), np.int8))
-    third = b.op("quant.matmul", [x, w], points, "heads")
+    third = b.op("qnn.matmul", [x, w], points, "heads")
     z = b.input("z", (2, 2))
     fourth = b.op("nn.matmul", [z, z], {"activation": "none"}, "mix")
     for name, value in (("a", first), ("b", second), ("c", third), ("d", fourth)):
@@ -275,8 +275,8 @@ def test_every_unsupported_node_is_named_with_counts() -> None:
         TARGET.lower(b.finish(), isaac(), None, Options())
     assert str(refused.value) == (
         "analog: every node must be a product with constant weights or a digital step, not "
-        "1 x nn.matmul (no unit): mix; 1 x quant.matmul (of a stack of matrices): heads; "
-        "2 x quant.matmul (of two activations): scores, values"
+        "1 x nn.matmul (no unit): mix; 1 x qnn.matmul (of a stack of matrices): heads; "
+        "2 x qnn.matmul (of two activations): scores, values"
     )
 
 

@@ -177,7 +177,7 @@ def integer_product(
     x = build.input("x", (3, 37), dtypes[0])
     w = build.weight("w", rng.integers(0, 100, (37, 21)).astype(held[dtypes[1]]))
     attributes = {"x_zero_point": zeros[0], "w_zero_point": zeros[1]}
-    build.output("y", build.op("quant.matmul", [x, w], attributes, "product"))
+    build.output("y", build.op("qnn.matmul", [x, w], attributes, "product"))
     inputs = {"x": rng.integers(0, 120, (2, 3, 37)).astype(held[dtypes[0]])}
     return build.finish(), inputs
 

@@ -19,7 +19,7 @@ from tetrapla.ir.op import OPS, Tensor
 from tetrapla.simulators.gpu.values import values
 
 KINDS = sorted({*HEADS, *VIEWS})
-PER_CHANNEL = ("quant.quantize", "quant.dequantize", "quant.requantize")
+PER_CHANNEL = ("qnn.quantize", "qnn.dequantize", "qnn.requantize")
 
 
 def random_array(rng: np.random.Generator, tensor: Tensor, positive: bool) -> Array:
@@ -39,7 +39,7 @@ def alone(kind: str, rng: np.random.Generator) -> tuple[Module, dict[str, Array]
     assert example is not None
     types, attributes = example
     builder = ModuleBuilder(kind.replace(".", "_"))
-    moving = 2 if kind in ("nn.add", "nn.mul", "quant.add") else 1
+    moving = 2 if kind in ("nn.add", "nn.mul", "qnn.add") else 1
     operands, inputs = [], {}
     for i, tensor in enumerate(types):
         if i < moving:
@@ -59,13 +59,13 @@ def test_the_plan_computes_what_the_operator_means(
     kind: str, number_format: str, rng: np.random.Generator
 ) -> None:
     module, inputs = alone(kind, rng)
-    used = "int8" if kind.startswith("quant.") else number_format
+    used = "int8" if kind.startswith("qnn.") else number_format
     program = plan(module, used)
     reference = evaluate_many(module, inputs)
     lowered = Lowered(module, program)
     verdict = judged(lowered, inputs, values(program, inputs), reference)
     assert verdict.passed, verdict
-    assert integer(lowered) == kind.startswith("quant.")
+    assert integer(lowered) == kind.startswith("qnn.")
     if verdict.bound is not None:
         assert verdict.bound < 0.05, verdict
 
@@ -76,7 +76,7 @@ def test_the_emitted_kernel_computes_what_the_operator_means(
 ) -> None:
     pytest.importorskip("triton", reason="the emitted kernels run under Triton's interpreter")
     module, inputs = alone(kind, rng)
-    program = plan(module, "int8" if kind.startswith("quant.") else "fp16")
+    program = plan(module, "int8" if kind.startswith("qnn.") else "fp16")
     outputs = run_interpreted(program, inputs)
     assert outputs is not None
     verdict = judged(Lowered(module, program), inputs, outputs, evaluate_many(module, inputs))

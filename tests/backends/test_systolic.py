@@ -64,7 +64,7 @@ class Net:
         low, high = (-128, 127) if self.dtype == "i8" else (0, 255)
         attributes = {"zero_point": zero_point, "low": low, "high": high, "axis": axis}
         return self.builder.op(
-            "quant.requantize",
+            "qnn.requantize",
             [acc, self.builder.weight(f"{name}.scale", scale)],
             {**attributes, "dtype": self.dtype},
             name=f"{name}.requantize",
@@ -85,13 +85,13 @@ class Net:
             "w_zero_point": 0,
         }
         operands = [x, w, self.builder.weight(f"{name}.bias", bias)]
-        acc = self.builder.op("quant.conv2d", operands, {**attributes, **own}, name=name)
+        acc = self.builder.op("qnn.conv2d", operands, {**attributes, **own}, name=name)
         return self.requantize(acc, 1, name, zero_point=5)
 
     def product(self, x: Value, outputs: int, name: str) -> Value:
         w = self.weights((x.shape[-1], outputs), f"{name}.w")
         zeros = {"x_zero_point": 5, "w_zero_point": 0}
-        acc = self.builder.op("quant.matmul", [x, w], zeros, name=name)
+        acc = self.builder.op("qnn.matmul", [x, w], zeros, name=name)
         return self.requantize(acc, len(acc.shape) - 1, name, zero_point=5)
 
     def finish(self, *values: Value) -> Module:
@@ -244,15 +244,15 @@ def test_a_residual_network_is_exact_on_every_array(
     b = net.conv(a, 6, (3, 3), "b", pads=(1, 1, 1, 1), groups=6)
     scales = {"a_scale": 0.5, "b_scale": 0.25, "y_scale": 0.75}
     zeros = {"a_zero_point": 5, "b_zero_point": 5, "y_zero_point": 3}
-    y = op("quant.add", [a, b], {**scales, **zeros}, name="add")
+    y = op("qnn.add", [a, b], {**scales, **zeros}, name="add")
     windows = {"kernel": (3, 2), "strides": (2, 1), "pads": (1, 1, 1, 0)}
     y = op("nn.max_pool2d", [y], {**windows, "dilations": (1, 1)}, name="max")
     y = op("nn.relu", [y], name="relu")
     mean = {"x_scale": 0.75, "x_zero_point": 3, "y_scale": 0.5, "y_zero_point": 5}
     for counted in (0, 1):
         attributes = {**windows, **mean, "count_include_pad": counted}
-        y = op("quant.average_pool2d", [y], attributes, name=f"mean{counted}")
-    z = op("quant.global_average_pool", [y], mean, name="global")
+        y = op("qnn.average_pool2d", [y], attributes, name=f"mean{counted}")
+    z = op("qnn.global_average_pool", [y], mean, name="global")
     y = op("nn.reshape", [y], {"shape": (1, y.elements)}, name="flat")
     y = net.product(y, 7, "fc")
     check(net.finish(y, op("nn.reshape", [z], {"shape": (6,)})), chip(*array), net.inputs())
@@ -275,14 +275,14 @@ def test_accumulators_that_the_host_wants_are_written_raw(rng: np.random.Generat
     w = net.weights((3, 2, 3, 3), "w")
     attributes = {"strides": (1, 1), "pads": (1, 0, 0, 1), "dilations": (1, 1), "groups": 1}
     zeros = {"x_zero_point": -4, "w_zero_point": 0}
-    acc = net.builder.op("quant.conv2d", [net.x, w], {**attributes, **zeros}, name="conv")
+    acc = net.builder.op("qnn.conv2d", [net.x, w], {**attributes, **zeros}, name="conv")
     y = net.requantize(acc, 1, "conv")
     scale = net.builder.weight("s", np.array([0.5, 0.25, 2], np.float32))
-    real = net.builder.op("quant.dequantize", [acc, scale], {"zero_point": 0, "axis": 1})
+    real = net.builder.op("qnn.dequantize", [acc, scale], {"zero_point": 0, "axis": 1})
     result, program = check(net.finish(acc, y, real), chip(8, 8), net.inputs())
-    assert [step.kind for step in program.after] == ["quant.dequantize"]
+    assert [step.kind for step in program.after] == ["qnn.dequantize"]
     assert result.warnings == (
-        "the host computes dequantize (quant.dequantize); its time and energy are not counted",
+        "the host computes dequantize (qnn.dequantize); its time and energy are not counted",
     )
 
 
@@ -290,7 +290,7 @@ def test_weights_with_a_zero_point_are_centred_where_they_fit(rng: np.random.Gen
     net = Net(rng, (3, 10))
     w = net.builder.weight("w", rng.integers(0, 256, (10, 4)).astype(np.uint8))
     zeros = {"x_zero_point": 7, "w_zero_point": 128}
-    acc = net.builder.op("quant.matmul", [net.x, w], zeros, name="product")
+    acc = net.builder.op("qnn.matmul", [net.x, w], zeros, name="product")
     check(net.finish(acc), chip(4, 4), net.inputs())
 
 
@@ -300,7 +300,7 @@ def test_a_constant_operand_of_add_is_loaded(rng: np.random.Generator) -> None:
     shift = net.weights((1, 4, 3, 3), "shift")
     scales = {"a_scale": 0.5, "b_scale": 0.25, "y_scale": 0.75}
     zeros = {"a_zero_point": 5, "b_zero_point": 5, "y_zero_point": 3}
-    y = net.builder.op("quant.add", [y, shift], {**scales, **zeros})
+    y = net.builder.op("qnn.add", [y, shift], {**scales, **zeros})
     check(net.finish(y), chip(8, 8), net.inputs())
 
 
@@ -334,8 +334,8 @@ def test_the_digits_cnn_is_exact_and_quick(rng: np.random.Generator) -> None:
     assert held(lowered, spec, images, result).passed
     names = [layer.name for layer in result.layers]
     assert names == ["(input)", "conv1", "conv2", "pool", "fc", "(output)"]
-    assert [s.kind for s in lowered.program.before] == ["quant.quantize"]
-    assert [s.kind for s in lowered.program.after] == ["quant.dequantize", "nn.softmax"]
+    assert [s.kind for s in lowered.program.before] == ["qnn.quantize"]
+    assert [s.kind for s in lowered.program.after] == ["qnn.dequantize", "nn.softmax"]
     assert run(lowered.program, spec, images, KEY).cycles == result.cycles
 
 
@@ -384,10 +384,10 @@ def gemm(m: int, k: int, n: int) -> Module:
     """A shape-only matrix product: no weights, no values."""
     b = ModuleBuilder("gemm")
     x, w = b.input("x", (m, k), "i8"), b.shape_of_weight("w", (k, n), "i8")
-    acc = b.op("quant.matmul", [x, w], {"x_zero_point": 0, "w_zero_point": 0}, name="gemm")
+    acc = b.op("qnn.matmul", [x, w], {"x_zero_point": 0, "w_zero_point": 0}, name="gemm")
     scale = b.shape_of_weight("s", (1,), "f32")
     clamp = {"zero_point": 0, "low": -128, "high": 127, "axis": 1, "dtype": "i8"}
-    b.output("y", b.op("quant.requantize", [acc, scale], clamp, name="requantize"))
+    b.output("y", b.op("qnn.requantize", [acc, scale], clamp, name="requantize"))
     return b.finish()
 
 
@@ -456,8 +456,8 @@ def test_a_shape_only_module_has_cycles_but_no_values() -> None:
 
 
 CAN = (
-    "it can do quant.conv2d, quant.matmul, quant.requantize, quant.add, quant.average_pool2d, "
-    "quant.global_average_pool, nn.max_pool2d, nn.relu, nn.reshape, nn.transpose on integers, "
+    "it can do qnn.conv2d, qnn.matmul, qnn.requantize, qnn.add, qnn.average_pool2d, "
+    "qnn.global_average_pool, nn.max_pool2d, nn.relu, nn.reshape, nn.transpose on integers, "
     "and the host any float operator but conv2d and matmul before the first or after the last "
     "of these"
 )
@@ -478,17 +478,17 @@ def test_all_nodes_without_an_instruction_are_named_in_one_message(
     zeros = {"x_zero_point": 0, "w_zero_point": 0}
     first = net.product(net.x, 4, "first")
     for name in ("one", "two"):
-        real = op("quant.dequantize", [first, scale], {"zero_point": 0, "axis": 0})
+        real = op("qnn.dequantize", [first, scale], {"zero_point": 0, "axis": 0})
         real = op("nn.softmax", [real], {"axis": -1}, name=f"softmax_{name}")
         quantize = {"zero_point": 0, "axis": 0, "dtype": "i8"}
-        first = net.product(op("quant.quantize", [real, scale], quantize), 4, name)
-    both = op("quant.matmul", [first, net.x], zeros, name="attention")
+        first = net.product(op("qnn.quantize", [real, scale], quantize), 4, name)
+    both = op("qnn.matmul", [first, net.x], zeros, name="attention")
     assert refusal(net.finish(both)) == (
         "systolic has no instruction for "
-        "2 quant.dequantize (dequantize, dequantize_2: between integer operators), "
+        "2 qnn.dequantize (dequantize, dequantize_2: between integer operators), "
         "2 nn.softmax (softmax_one, softmax_two: between integer operators), "
-        "2 quant.quantize (quantize, quantize_2: between integer operators), "
-        "1 quant.matmul (attention: weights that are not constant); " + CAN
+        "2 qnn.quantize (quantize, quantize_2: between integer operators), "
+        "1 qnn.matmul (attention: weights that are not constant); " + CAN
     )
 
 
@@ -516,7 +516,7 @@ def test_a_layout_that_cannot_be_read_is_refused(rng: np.random.Generator) -> No
     z = net.conv(turned, 2, (1, 1), "b")
     assert refusal(net.finish(z)) == (
         "systolic has no instruction for "
-        "1 quant.conv2d (b: channels that are not contiguous in memory); " + CAN
+        "1 qnn.conv2d (b: channels that are not contiguous in memory); " + CAN
     )
 
 

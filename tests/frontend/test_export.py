@@ -34,7 +34,7 @@ CONV: dict[str, Attribute] = {
     "groups": 2,
 }
 KINDS = sorted(
-    kind for kind, op in OPS.items() if kind.split(".")[0] in ("nn", "quant") and op.example
+    kind for kind, op in OPS.items() if kind.split(".")[0] in ("nn", "qnn") and op.example
 )
 
 
@@ -110,7 +110,7 @@ def test_integer_layers_are_exact_in_every_form(
     operands = [x, w, *([b.weight("b", numbers(rng, (6,), "i32"))] if bias else [])]
     points: dict[str, Attribute] = {"x_zero_point": 3, "w_zero_point": 0}
     attributes = {**CONV, **points} if kind == "conv2d" else points
-    name = "quant.conv2d" if kind == "conv2d" else "quant.matmul"
+    name = "qnn.conv2d" if kind == "conv2d" else "qnn.matmul"
     acc = b.op(name, operands, attributes, name="layer")
     scale = rng.random(6 if per_channel else 1).astype(np.float32) / 100 + np.float32(1e-4)
     low, high = np.iinfo(DTYPES[dtype]).min, np.iinfo(DTYPES[dtype]).max
@@ -121,7 +121,7 @@ def test_integer_layers_are_exact_in_every_form(
         "axis": 1 if kind == "conv2d" else -1,
         "dtype": dtype,
     }
-    b.output("y", b.op("quant.requantize", [acc, b.weight("s", scale)], limits, name="r"))
+    b.output("y", b.op("qnn.requantize", [acc, b.weight("s", scale)], limits, name="r"))
     if kept:  # the accumulator is read twice, so nothing is fused
         b.output("acc", acc)
     module = b.finish()

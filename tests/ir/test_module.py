@@ -97,7 +97,7 @@ def test_text_that_is_not_mlir_is_refused() -> None:
 
 
 def test_another_dialect_is_refused() -> None:
-    text = TEXT.replace('"nn.matmul"', '"cf.nothing"')
+    text = TEXT.replace('"nn.matmul"', '"tosa.matmul"')
     with pytest.raises(IRError):
         Module.parse(text, WEIGHTS)
 

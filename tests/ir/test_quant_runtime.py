@@ -60,7 +60,7 @@ SCALES = [(0.5, 0.25, 0.5, 3, -5, 7), (0.02, 0.031, 0.057, -17, 4, 9), (2.0, 1.0
 def test_add(scales: tuple[Any, ...], rng: np.random.Generator) -> None:
     sa, sb, sy, za, zb, zy = scales
     a, b = _integers(rng, (1000, 400)), _integers(rng, (1000, 400))
-    ours = OPS["quant.add"].evaluate(
+    ours = OPS["qnn.add"].evaluate(
         a,
         b,
         a_scale=sa,
@@ -90,7 +90,7 @@ def test_average_pool(
 ) -> None:
     sx, _, sy, zx, _, zy = scales
     x = _integers(rng, (8, 16, 30, 31))
-    ours = OPS["quant.average_pool2d"].evaluate(
+    ours = OPS["qnn.average_pool2d"].evaluate(
         x,
         kernel=(3, 2),
         strides=(1, 2),
@@ -125,7 +125,7 @@ def test_average_pool(
 def test_global_average_pool(scales: tuple[Any, ...], rng: np.random.Generator) -> None:
     sx, _, sy, zx, _, zy = scales
     x = _integers(rng, (40, 64, 4, 5))
-    ours = OPS["quant.global_average_pool"].evaluate(
+    ours = OPS["qnn.global_average_pool"].evaluate(
         x, x_scale=sx, x_zero_point=zx, y_scale=sy, y_zero_point=zy
     )
     constants = {
@@ -147,10 +147,10 @@ def test_convolution_and_requantisation(groups: int, rng: np.random.Generator) -
     sx, sy, zx, zy = np.float32(0.25), np.float32(2.0), -7, 11
     sw = np.where(np.arange(8) % 2, 0.125, rng.uniform(0.05, 0.2, 8)).astype(np.float32)
     window: dict[str, Any] = {"strides": (2, 1), "pads": (1, 0, 1, 1), "dilations": (1, 1)}
-    acc = OPS["quant.conv2d"].evaluate(
+    acc = OPS["qnn.conv2d"].evaluate(
         x, w, bias, **window, groups=groups, x_zero_point=zx, w_zero_point=0
     )
-    ours = OPS["quant.requantize"].evaluate(
+    ours = OPS["qnn.requantize"].evaluate(
         acc,
         (sx * sw) / sy,
         zero_point=zy,
@@ -195,7 +195,7 @@ def test_quantisation(rng: np.random.Generator) -> None:
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     (theirs,) = session.run(None, {"x": x})
-    ours = OPS["quant.quantize"].evaluate(
+    ours = OPS["qnn.quantize"].evaluate(
         x, np.array([0.5], np.float32), zero_point=3, axis=0, dtype="i8"
     )
     assert np.count_nonzero(ours != theirs) == 0

@@ -139,9 +139,9 @@ def test_integer_weights_are_not_folded_to_floats() -> None:
     build = ModuleBuilder("m")
     w = build.weight("w", np.ones((3, 4), np.int8))
     operands = [w, _ones(build, "scale", 1)]
-    w = build.op("quant.dequantize", operands, {"zero_point": 0, "axis": 0})
+    w = build.op("qnn.dequantize", operands, {"zero_point": 0, "axis": 0})
     build.output("y", build.op("nn.matmul", [build.input("x", (1, 3)), w], PLAIN))
-    assert _kinds(FoldConstants()(build.finish())) == ["quant.dequantize", "nn.matmul"]
+    assert _kinds(FoldConstants()(build.finish())) == ["qnn.dequantize", "nn.matmul"]
 
 
 def test_dead_code_goes_and_inputs_stay() -> None:

@@ -55,7 +55,7 @@ def _requantised(
     *rest, scale = [build.weight(key, array) for key, array in constants.items()]
     acc = build.op(kind, [first, *rest], attributes, name="layer")
     more: dict[str, Attribute] = {**requantise, "high": 127, "axis": 1, "dtype": "i8"}
-    build.output("y", build.op("quant.requantize", [acc, scale], more))
+    build.output("y", build.op("qnn.requantize", [acc, scale], more))
     return build.finish()
 
 
@@ -91,7 +91,7 @@ def test_a_convolution_equals_onnx_runtime_bit_for_bit(
     window: dict[str, Any] = {"strides": (2, 1), "pads": (1, 0, 1, 1), "dilations": (1, 2)}
     scale = multipliers("layer", np.asarray(sx * sw), float(sy))
     module = _requantised(
-        "quant.conv2d",
+        "qnn.conv2d",
         x,
         {"w": w, "bias": bias, "scale": scale},
         {**window, "groups": groups, "x_zero_point": zx, "w_zero_point": 0},
@@ -113,7 +113,7 @@ def test_a_product_equals_onnx_runtime_bit_for_bit(
     sx, sw, sy = _scales(rng, 40, tied)
     scale = multipliers("layer", np.asarray(sx * sw), float(sy))
     module = _requantised(
-        "quant.matmul",
+        "qnn.matmul",
         x,
         {"w": w, "scale": scale},
         {"x_zero_point": zx, "w_zero_point": 0},

@@ -33,21 +33,21 @@ def test_everything_with_an_integer_form_becomes_integer(
 ) -> None:
     module = int8(network, images(5))
     assert [(node.kind, node.name) for node in module.graph.nodes] == [
-        ("quant.quantize", "image.quantize"),
-        ("quant.conv2d", "conv1"),
-        ("quant.requantize", "conv1.requantize"),
-        ("quant.conv2d", "conv2"),
-        ("quant.requantize", "conv2.requantize"),
-        ("quant.add", "residual"),
+        ("qnn.quantize", "image.quantize"),
+        ("qnn.conv2d", "conv1"),
+        ("qnn.requantize", "conv1.requantize"),
+        ("qnn.conv2d", "conv2"),
+        ("qnn.requantize", "conv2.requantize"),
+        ("qnn.add", "residual"),
         ("nn.max_pool2d", "maximum"),
-        ("quant.average_pool2d", "mean"),
+        ("qnn.average_pool2d", "mean"),
         ("nn.reshape", "flatten"),
-        ("quant.matmul", "logits"),
-        ("quant.requantize", "logits.requantize"),
-        ("quant.dequantize", "logits.dequantize"),
+        ("qnn.matmul", "logits"),
+        ("qnn.requantize", "logits.requantize"),
+        ("qnn.dequantize", "logits.dequantize"),
         ("nn.softmax", "softmax"),
-        ("quant.global_average_pool", "global"),
-        ("quant.dequantize", "global.dequantize"),
+        ("qnn.global_average_pool", "global"),
+        ("qnn.dequantize", "global.dequantize"),
     ]
 
 
@@ -152,11 +152,11 @@ def test_two_computed_matrices_multiply_as_integers(rng: np.random.Generator) ->
     data = {"x": rng.standard_normal((10, 2, 4, 8)).astype(np.float32)}
     quantised = int8(module, data)
     assert [node.kind for node in quantised.graph.nodes] == [
-        "quant.quantize",
+        "qnn.quantize",
         "nn.transpose",
-        "quant.matmul",
-        "quant.requantize",
-        "quant.dequantize",
+        "qnn.matmul",
+        "qnn.requantize",
+        "qnn.dequantize",
     ]
     sample = {"x": data["x"][0]}
     moved = np.abs(evaluate(module, sample)["y"] - evaluate(quantised, sample)["y"]).max()

@@ -37,7 +37,7 @@ def program(matrix: Array, spec: AnalogSpec, positions: int) -> Program:
     rows, outputs = matrix.shape
     product = Product(
         name="fc",
-        op="quant.matmul",
+        op="qnn.matmul",
         number=0,
         operand=0,
         result=1,
@@ -51,7 +51,7 @@ def program(matrix: Array, spec: AnalogSpec, positions: int) -> Program:
         macs=positions * matrix.size,
     )
     made = positions * outputs
-    end = Digital("q", "quant.requantize", "requantize", (1, 2), 3, REQUANTIZE, made)
+    end = Digital("q", "qnn.requantize", "requantize", (1, 2), 3, REQUANTIZE, made)
     return Program(
         name="net",
         rows=spec.array.rows,
@@ -238,9 +238,9 @@ def test_the_listing_names_tiles_and_adc_steps(net: Program) -> None:
     assert shown == (
         "; net: 1 crossbars of 128 x 128, 2 bits a cell, 1-bit DACs\n"
         "input x -> v0\n"
-        "fc: quant.matmul v0 -> v1, 128 x 16 in 4 slices, 10240 MACs\n"
+        "fc: qnn.matmul v0 -> v1, 128 x 16 in 4 slices, 10240 MACs\n"
         "  tile 0: rows 0..128, outputs 0..16, ADC steps 1, 2, 2, 4\n"
-        "q: requantize quant.requantize v1, v2 -> v3\n"
+        "q: requantize qnn.requantize v1, v2 -> v3\n"
         "output acc <- v1\n"
         "output y <- v3\n"
     )

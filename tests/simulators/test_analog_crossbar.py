@@ -49,7 +49,7 @@ def isaac(*overrides: str) -> AnalogSpec:
 def product(matrix: Array, tiles: tuple[Tile, ...], slices: int) -> Product:
     return Product(
         name="fc",
-        op="quant.matmul",
+        op="qnn.matmul",
         number=0,
         operand=0,
         result=1,

@@ -28,9 +28,9 @@ from tetrapla.simulators.report import (
 from tetrapla.simulators.spec_ import Provenance
 
 COST = {"mac.int8": 0.5, "dram.read_byte": 20.0, "dram.write_byte": None, "static.cycle": 3.0}
-CONV = LayerRun("conv1", "quant.conv2d", 100.0, 640, 0.8, "compute", {"mac.int8": 640})
+CONV = LayerRun("conv1", "qnn.conv2d", 100.0, 640, 0.8, "compute", {"mac.int8": 640})
 DENSE = LayerRun(
-    "dense", "quant.matmul", 50.5, 60, None, "memory", {"mac.int8": 60, "dram.read_byte": 10}
+    "dense", "qnn.matmul", 50.5, 60, None, "memory", {"mac.int8": 60, "dram.read_byte": 10}
 )
 RUN = Run(
     outputs={"y": np.zeros((2, 3), np.float32)},
@@ -155,7 +155,7 @@ def test_the_json_has_the_fields_of_the_contract() -> None:
         "layers": [
             {
                 "name": "conv1",
-                "op": "quant.conv2d",
+                "op": "qnn.conv2d",
                 "cycles": 100,
                 "macs": 640,
                 "utilization_frac": 0.8,
@@ -164,7 +164,7 @@ def test_the_json_has_the_fields_of_the_contract() -> None:
             },
             {
                 "name": "dense",
-                "op": "quant.matmul",
+                "op": "qnn.matmul",
                 "cycles": 50.5,
                 "macs": 60,
                 "utilization_frac": None,

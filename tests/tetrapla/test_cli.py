@@ -194,7 +194,7 @@ def test_ops_counts_and_ir_prints(cli: Callable[..., Done]) -> None:
     assert "loihi can do all of them" in cli("ops", MLP, "--target", "loihi").out
     assert '"nn.batch_norm"' in cli("ir", CNN).out
     assert '"nn.batch_norm"' not in cli("ir", CNN, "--after", "canonical").out
-    assert '"quant.conv2d"' in cli("ir", CNN, "--after", "quantize", "--data", "digits").out
+    assert '"qnn.conv2d"' in cli("ir", CNN, "--after", "quantize", "--data", "digits").out
 
 
 # what a mistake gets
