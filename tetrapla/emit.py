@@ -32,7 +32,7 @@ def emitted(executable: Executable, extra: str | None = None) -> dict[str, str |
     }
     contents.update(executable.sources())
     if extra == "onnx":
-        from tetrapla.frontend.onnx_export import export
+        from tetrapla.frontend.onnx.export import export
 
         contents["model.onnx"] = export(lowered.module)
     return contents

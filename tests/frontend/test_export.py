@@ -15,7 +15,7 @@ from tetrapla.datasets import load_data
 from tetrapla.frontend.mlir_text import load as load_text
 from tetrapla.frontend.mlir_text import save as save_text
 from tetrapla.frontend.onnx import load
-from tetrapla.frontend.onnx_export import export
+from tetrapla.frontend.onnx.export import export
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import DTYPES, Array, Attribute, Value

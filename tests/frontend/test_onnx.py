@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tetrapla.frontend.onnx import load
-from tetrapla.frontend.onnx_ops import OPERATORS
+from tetrapla.frontend.onnx.ops import OPERATORS
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.interpret import evaluate

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tetrapla.frontend.onnx_export import export
+from tetrapla.frontend.onnx.export import export
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Array, Attribute
 from tetrapla.ir.interpret import evaluate

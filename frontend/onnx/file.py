@@ -1,7 +1,7 @@
 """ONNX files: opsets 13 to 28, float networks and ONNX's quantised operators.
 
 The file is not trusted: sizes, names, types and references are checked before they are used,
-and external data is read only from the model's own folder (`onnx_tensors`).
+and external data is read only from the model's own folder (`tensors`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 import onnx
 
 from tetrapla.frontend.names import safe, shown
-from tetrapla.frontend.onnx_graph import Importer
-from tetrapla.frontend.onnx_structure import check_text
+from tetrapla.frontend.onnx.graph import Importer
+from tetrapla.frontend.onnx.structure import check_text
 from tetrapla.ir.errors import IRError, ModelError, TetraplaError
 from tetrapla.ir.module import Module
 

@@ -13,7 +13,7 @@ from math import prod
 
 import numpy as np
 
-from tetrapla.frontend.onnx_writer import RUNTIME, TYPES, Writer
+from tetrapla.frontend.onnx.writer import RUNTIME, TYPES, Writer
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import DTYPES, Array, Node
 

@@ -11,7 +11,7 @@ import numpy as np
 from onnx import AttributeProto, NodeProto, TensorProto, defs
 
 from tetrapla.frontend.names import Names, shown
-from tetrapla.frontend.onnx_tensors import MAX_TENSOR_BYTES
+from tetrapla.frontend.onnx.tensors import MAX_TENSOR_BYTES
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import DTYPES, Array, Attribute, Value

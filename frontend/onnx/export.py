@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from tetrapla.frontend import onnx_export_quant
 from tetrapla.frontend.names import safe
-from tetrapla.frontend.onnx_writer import Writer
+from tetrapla.frontend.onnx import export_quant
+from tetrapla.frontend.onnx.writer import Writer
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Node
 from tetrapla.ir.module import Module
@@ -31,7 +31,7 @@ def export(module: Module) -> bytes:
         )
     writers: dict[str, Callable[[Node, Writer], None]] = {
         **_WRITERS,
-        **onnx_export_quant.WRITERS,
+        **export_quant.WRITERS,
     }
     unknown = [node for node in module.graph.nodes if node.kind not in writers]
     if unknown:
@@ -41,7 +41,7 @@ def export(module: Module) -> bytes:
             f"export the module before it is lowered"
         )
     writer = Writer(module.graph)
-    fused = onnx_export_quant.fused_requantizations(writer)
+    fused = export_quant.fused_requantizations(writer)
     for node in module.graph.nodes:
         if node.name not in fused:
             writers[node.kind](node, writer)

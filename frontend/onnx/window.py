@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tetrapla.frontend.onnx_node import OnnxNode, Operand, Refusal
+from tetrapla.frontend.onnx.node import OnnxNode, Operand, Refusal
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Attribute
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from onnx import TensorShapeProto, ValueInfoProto
 
 from tetrapla.frontend.names import shown
-from tetrapla.frontend.onnx_tensors import dtype_name
+from tetrapla.frontend.onnx.tensors import dtype_name
 from tetrapla.ir.errors import ModelError, nearest
 
 

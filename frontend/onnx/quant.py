@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from tetrapla.frontend.onnx_node import (
+from tetrapla.frontend.onnx.node import (
     Constant,
     OnnxNode,
     Operand,
@@ -20,7 +20,7 @@ from tetrapla.frontend.onnx_node import (
     array_of,
     normal_axis,
 )
-from tetrapla.frontend.onnx_window import average_window, convolution
+from tetrapla.frontend.onnx.window import average_window, convolution
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array, Attribute
 

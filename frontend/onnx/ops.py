@@ -12,8 +12,8 @@ from math import inf, prod
 import numpy as np
 from onnx import TensorProto
 
-from tetrapla.frontend import onnx_tensors
-from tetrapla.frontend.onnx_node import (
+from tetrapla.frontend.onnx import tensors
+from tetrapla.frontend.onnx.node import (
     Constant,
     OnnxNode,
     Operand,
@@ -25,7 +25,7 @@ from tetrapla.frontend.onnx_node import (
     ints_of,
     normal_axis,
 )
-from tetrapla.frontend.onnx_window import average_window, convolution, max_window
+from tetrapla.frontend.onnx.window import average_window, convolution, max_window
 from tetrapla.ir.errors import ModelError
 
 OPERATORS: dict[str, Translate] = {}
@@ -307,7 +307,7 @@ def _constant(node: OnnxNode, scope: Scope) -> Operand:
         raise ModelError(f"Constant takes one attribute, not {len(node.attributes)}")
     ((key, held),) = node.attributes.items()
     if isinstance(held, TensorProto):
-        return Constant(onnx_tensors.array(held, None, "the constant"), node.label)
+        return Constant(tensors.array(held, None, "the constant"), node.label)
     if key in ("value_int", "value_ints"):
         return Constant(np.array(held, np.int64), node.label)
     if key in ("value_float", "value_floats"):

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from onnx import TensorProto
 
-from tetrapla.frontend import onnx_tensors
 from tetrapla.frontend.names import shown
-from tetrapla.frontend.onnx_node import Constant, OnnxNode, ints_of, normal_axis
+from tetrapla.frontend.onnx import tensors
+from tetrapla.frontend.onnx.node import Constant, OnnxNode, ints_of, normal_axis
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import DTYPES, Array
 
@@ -114,7 +114,7 @@ def _slice(node: OnnxNode, arrays: list[Array]) -> Any:
 
 
 def _cast(node: OnnxNode, arrays: list[Array]) -> Any:
-    name = onnx_tensors.dtype_name(node.int("to", TensorProto.FLOAT), "the target of Cast")
+    name = tensors.dtype_name(node.int("to", TensorProto.FLOAT), "the target of Cast")
     with np.errstate(all="ignore"):
         return arrays[0].astype(DTYPES[name])
 
@@ -127,7 +127,7 @@ def _constant_of_shape(node: OnnxNode, arrays: list[Array]) -> Any:
     held = node.attributes.get("value")
     if not isinstance(held, TensorProto):
         return np.zeros(shape, np.float32)
-    value = onnx_tensors.array(held, None, "the value of ConstantOfShape")
+    value = tensors.array(held, None, "the value of ConstantOfShape")
     if value.size != 1:
         raise ModelError(f"the value of ConstantOfShape must be one number, not {value.size}")
     return np.full(shape, value.reshape(())[()], value.dtype)

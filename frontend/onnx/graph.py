@@ -11,11 +11,11 @@ from typing import TypeAlias
 
 from onnx import GraphProto, NodeProto, TypeProto, ValueInfoProto, defs
 
-from tetrapla.frontend import onnx_ops, onnx_quant, onnx_tensors
 from tetrapla.frontend.names import Names, shown
-from tetrapla.frontend.onnx_dims import Dimensions
-from tetrapla.frontend.onnx_fold import FOLDABLE, folded
-from tetrapla.frontend.onnx_node import (
+from tetrapla.frontend.onnx import ops, quant, tensors
+from tetrapla.frontend.onnx.dims import Dimensions
+from tetrapla.frontend.onnx.fold import FOLDABLE, folded
+from tetrapla.frontend.onnx.node import (
     Constant,
     OnnxNode,
     Operand,
@@ -25,7 +25,7 @@ from tetrapla.frontend.onnx_node import (
     attributes_of,
     check_arity,
 )
-from tetrapla.frontend.onnx_structure import check_structure
+from tetrapla.frontend.onnx.structure import check_structure
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import IRError, ModelError, UnsupportedError
 from tetrapla.ir.module import Module
@@ -96,7 +96,7 @@ class Importer:
             # shapes, axes and scales are needed even where weights are not
             external = tensor.data_location == tensor.EXTERNAL
             known = not shape_only or (len(tensor.dims) <= 1 and not external)
-            array = onnx_tensors.array(tensor, self._folder, what, values=known)
+            array = tensors.array(tensor, self._folder, what, values=known)
             env[tensor.name] = Constant(array, tensor.name, known)
         return env
 
@@ -129,7 +129,7 @@ class Importer:
             schema = _schema(proto.op_type, domain, self._opset)
             if schema is not None:
                 check_arity(proto, schema)
-            known = onnx_quant.RUNTIME_ATTRIBUTES.get(proto.op_type, {})
+            known = quant.RUNTIME_ATTRIBUTES.get(proto.op_type, {})
             attributes = attributes_of(proto, schema, known)
             operands = [env[name] if name else None for name in proto.input]
             if any(name and env[name] is None for name in proto.input):
@@ -158,9 +158,9 @@ class Importer:
     def _translator(self, domain: str, op: str) -> Translate | None:
         if (domain, op) in self._functions:
             return None  # a function of the model's own; not inlined
-        if domain == "" and op in onnx_ops.OPERATORS:
-            return onnx_ops.OPERATORS[op]
-        return onnx_quant.OPERATORS.get((domain, op))
+        if domain == "" and op in ops.OPERATORS:
+            return ops.OPERATORS[op]
+        return quant.OPERATORS.get((domain, op))
 
     def _refuse(self, title: str, proto: NodeProto, label: str) -> None:
         self._refused.setdefault(title, []).append(proto.name or label)
@@ -194,4 +194,4 @@ def _dtype(info: ValueInfoProto) -> str:
     kind: TypeProto = info.type
     if kind.WhichOneof("value") != "tensor_type":
         raise ModelError(f"input {shown(info.name)} must be a tensor")
-    return onnx_tensors.dtype_name(kind.tensor_type.elem_type, f"input {shown(info.name)}")
+    return tensors.dtype_name(kind.tensor_type.elem_type, f"input {shown(info.name)}")
