@@ -10,7 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from tetrapla.ir.errors import IRError
-from tetrapla.ir.graph import Array, Attribute
+from tetrapla.ir.graph import Array, Attribute, Node, Value
 from tetrapla.ir.mlir import OpView
 
 # Above this many elements a value is refused: nothing sensible is that large (8 GiB of float32)
@@ -44,6 +44,12 @@ class Op(OpView):
         infer: ClassVar[Callable[..., Tensor]]  # the result's type, or an IRError
         evaluate: ClassVar[Callable[..., Array]]  # the result's value; operands stay untouched
         example: ClassVar[Example | None]
+
+    @staticmethod
+    def macs(operands: Sequence[Value], result: Value) -> int | None:
+        """Multiply-accumulates of one evaluation; None where the values decide (spikes)."""
+        del operands, result
+        return 0
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -89,6 +95,12 @@ def inferred(kind: str, operands: Sequence[Tensor], attributes: dict[str, Attrib
     if prod(result.shape) > MAX_ELEMENTS:
         raise IRError(f"{kind} makes {result}, which is over {MAX_ELEMENTS} elements")
     return result
+
+
+def macs(nodes: Sequence[Node]) -> int | None:
+    """Multiply-accumulates of the nodes together; None where those of one are not known."""
+    counts = [OPS[node.kind].macs(node.operands, node.result) for node in nodes]
+    return None if None in counts else sum(count or 0 for count in counts)
 
 
 def _fields(op: type[Op]) -> list[Any]:

@@ -3,12 +3,14 @@
 The epilogue is an attribute so that fusion keeps one operator: act(product + bias).
 """
 
+from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tetrapla.ir.graph import Array
+from tetrapla.ir.graph import Array, Value
 from tetrapla.ir.mlir import (
     ArrayAttr,
     IntegerAttr,
@@ -22,6 +24,16 @@ from tetrapla.ir.nn.dialect import Nn
 from tetrapla.ir.op import Op, Tensor, require
 
 ACTIVATIONS = ("none", "relu")
+
+
+def matmul_macs(operands: Sequence[Value], result: Value) -> int:
+    """One per output and summed index."""
+    return result.elements * operands[0].shape[-1]
+
+
+def conv_macs(operands: Sequence[Value], result: Value) -> int:
+    """One per output and tap of its filter, those on the padding included."""
+    return result.elements * prod(operands[1].shape[1:])
 
 
 class MatMul(Op, dialect=Nn, name="matmul", traits=[Pure]):
@@ -52,6 +64,7 @@ class MatMul(Op, dialect=Nn, name="matmul", traits=[Pure]):
     def evaluate(a: Array, b: Array, bias: Array | None = None, *, activation: str) -> Array:
         return epilogue(np.matmul(a, b), bias, activation)
 
+    macs = staticmethod(matmul_macs)
     example = (
         (Tensor((4, 8), "f32"), Tensor((8, 3), "f32"), Tensor((3,), "f32")),
         {"activation": "relu"},
@@ -112,6 +125,7 @@ class Conv2d(Op, dialect=Nn, name="conv2d", traits=[Pure]):
         y = correlate(x, w, strides, pads, dilations, groups)
         return epilogue(y, None if bias is None else bias[:, None, None], activation)
 
+    macs = staticmethod(conv_macs)
     example = (
         (Tensor((1, 4, 6, 5), "f32"), Tensor((6, 2, 3, 2), "f32"), Tensor((6,), "f32")),
         {

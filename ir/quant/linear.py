@@ -4,7 +4,13 @@ import numpy as np
 
 from tetrapla.ir.graph import Array
 from tetrapla.ir.mlir import ArrayAttr, IntegerAttr, Operand, Pure, RankedTensorType, Result
-from tetrapla.ir.nn.linear import conv_shape, correlate, matmul_shape
+from tetrapla.ir.nn.linear import (
+    conv_macs,
+    conv_shape,
+    correlate,
+    matmul_macs,
+    matmul_shape,
+)
 from tetrapla.ir.op import Op, Tensor, require
 from tetrapla.ir.quant.dialect import Quant, check_quantised, check_zero_point
 
@@ -49,6 +55,7 @@ class MatMul(Op, dialect=Quant, name="matmul", traits=[Pure]):
         acc = integer_product(_centred(x, x_zero_point), _centred(w, w_zero_point))
         return wrap(acc if bias is None else acc + bias)
 
+    macs = staticmethod(matmul_macs)
     example = (
         (Tensor((4, 8), "i8"), Tensor((8, 3), "i8"), Tensor((3,), "i32")),
         {"x_zero_point": 3, "w_zero_point": 0},
@@ -110,6 +117,7 @@ class Conv2d(Op, dialect=Quant, name="conv2d", traits=[Pure]):
         acc = correlate(centred, weights, strides, pads, dilations, groups, integer_product)
         return wrap(acc if bias is None else acc + bias[:, None, None])
 
+    macs = staticmethod(conv_macs)
     example = (
         (Tensor((1, 4, 6, 5), "i8"), Tensor((6, 2, 3, 2), "i8"), Tensor((6,), "i32")),
         {

@@ -6,6 +6,9 @@ a machine can be held to it bit by bit. Spikes act in the timestep in which they
 a chip with one step of transport delay shows each layer one step later, same values.
 """
 
+from collections.abc import Sequence
+
+from tetrapla.ir.graph import Value
 from tetrapla.ir.mlir import Dialect
 from tetrapla.ir.op import Tensor, require
 
@@ -17,6 +20,11 @@ class Spike(Dialect, name="spike"):
 # the widest weight is 8 bits with sign, the current is held in 32 bits
 WEIGHT_LIMIT = 128
 CURRENT_LIMIT = 2**31 - 1
+
+
+def macs_by_spikes(operands: Sequence[Value], result: Value) -> None:
+    """A synapse works when a spike comes: its count depends on the values."""
+    del operands, result
 
 
 def check_train(kind: str, x: Tensor, rank: int) -> None:

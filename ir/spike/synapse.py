@@ -12,7 +12,7 @@ from tetrapla.ir.mlir import ArrayAttr, IntegerAttr, Operand, Pure, RankedTensor
 from tetrapla.ir.nn.dialect import broadcast
 from tetrapla.ir.nn.linear import conv_shape, correlate, matmul_shape, window_shape, windows
 from tetrapla.ir.op import Op, Tensor, require
-from tetrapla.ir.spike.dialect import Spike, check_fan_in, check_train
+from tetrapla.ir.spike.dialect import Spike, check_fan_in, check_train, macs_by_spikes
 
 
 class MatMul(Op, dialect=Spike, name="matmul", traits=[Pure]):
@@ -53,6 +53,7 @@ class MatMul(Op, dialect=Spike, name="matmul", traits=[Pure]):
         current = _product(s, w) << exponent
         return np.asarray(current if bias is None else current + bias)
 
+    macs = staticmethod(macs_by_spikes)
     example = (
         (Tensor((4, 2, 5), "i8"), Tensor((5, 3), "i8"), Tensor((3,), "i32")),
         {"exponent": 1},
@@ -125,6 +126,7 @@ class Conv2d(Op, dialect=Spike, name="conv2d", traits=[Pure]):
             return np.asarray(current)
         return np.asarray(current + (bias[:, None, None] if bias.ndim == 1 else bias))
 
+    macs = staticmethod(macs_by_spikes)
     example = (
         (Tensor((3, 1, 4, 6, 5), "i8"), Tensor((6, 2, 3, 2), "i8"), Tensor((6,), "i32")),
         {
@@ -190,6 +192,7 @@ class SumPool2d(Op, dialect=Spike, name="sum_pool2d", traits=[Pure]):
         count = windows(frames, kernel, strides, pads, (1, 1)).sum((4, 5), dtype=np.int32)
         return np.asarray((count * weight << exponent).reshape(*s.shape[:2], *count.shape[1:]))
 
+    macs = staticmethod(macs_by_spikes)
     example = (
         (Tensor((3, 1, 2, 4, 5), "i8"),),
         {"kernel": (2, 2), "strides": (2, 1), "pads": (0, 1, 0, 0), "weight": 3, "exponent": 1},
@@ -221,6 +224,7 @@ class Scale(Op, dialect=Spike, name="scale", traits=[Pure]):
     def evaluate(s: Array, *, weight: int, exponent: int) -> Array:
         return np.asarray(s.astype(np.int32) * weight << exponent)
 
+    macs = staticmethod(macs_by_spikes)
     example = (Tensor((3, 1, 5), "i8"),), {"weight": -7, "exponent": 2}
 
 

@@ -1,0 +1,65 @@
+"""Multiply-accumulates: products of ones, so that the sum of the result counts them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tetrapla.ir.build import ModuleBuilder
+from tetrapla.ir.interpret import evaluate
+from tetrapla.ir.module import Module
+from tetrapla.ir.op import OPS, macs
+
+EXACT = {"strides": (2, 1), "pads": (0, 0, 0, 0), "dilations": (1, 2)}
+
+
+def _product(kind: str, integer: bool, shapes: list[tuple[int, ...]], **own: object) -> Module:
+    build = ModuleBuilder("m")
+    dtype = "i8" if integer else "f32"
+    values = [build.input(f"in{i}", shape, dtype) for i, shape in enumerate(shapes)]
+    more = {"x_zero_point": 0, "w_zero_point": 0} if integer else {"activation": "none"}
+    build.output("y", build.op(f"{'qnn' if integer else 'nn'}.{kind}", values, {**own, **more}))
+    return build.finish()
+
+
+@pytest.mark.parametrize("integer", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "shapes", "own"),
+    [
+        ("matmul", [(4, 8), (8, 3)], {}),
+        ("matmul", [(2, 1, 4, 8), (5, 8, 3)], {}),
+        ("conv2d", [(1, 3, 7, 9), (4, 3, 3, 2)], {**EXACT, "groups": 1}),
+        ("conv2d", [(2, 4, 7, 9), (6, 2, 3, 2)], {**EXACT, "groups": 2}),
+        ("conv2d", [(1, 4, 5, 5), (4, 1, 3, 3)], {**EXACT, "groups": 4}),
+    ],
+)
+def test_ones_are_counted(
+    integer: bool, kind: str, shapes: list[tuple[int, ...]], own: dict[str, object]
+) -> None:
+    module = _product(kind, integer, shapes, **own)
+    dtype = np.int8 if integer else np.float32
+    ones = {name: np.ones(value.shape, dtype) for name, value in module.inputs.items()}
+    assert macs(module.graph.nodes) == int(evaluate(module, ones)["y"].sum())
+
+
+def test_padding_counts() -> None:
+    own = {**EXACT, "strides": (1, 1), "dilations": (1, 1), "pads": (1, 1, 1, 1), "groups": 1}
+    module = _product("conv2d", False, [(1, 2, 4, 4), (3, 2, 3, 3)], **own)
+    assert macs(module.graph.nodes) == 3 * 4 * 4 * 2 * 3 * 3
+
+
+def test_only_products_have_any_and_spikes_have_no_count() -> None:
+    some, unknown = set[str](), set[str]()
+    for kind, op in OPS.items():
+        if op.example is not None:
+            types, attributes = op.example
+            build = ModuleBuilder("m")
+            values = [build.input(f"in{i}", t.shape, t.dtype) for i, t in enumerate(types)]
+            build.output("y", build.op(kind, values, attributes))
+            count = macs(build.finish().graph.nodes)
+            if count is None:
+                unknown.add(kind)
+            elif count:
+                some.add(kind)
+    assert some == {"nn.matmul", "nn.conv2d", "qnn.matmul", "qnn.conv2d"}
+    assert unknown == {"spike.matmul", "spike.conv2d", "spike.sum_pool2d", "spike.scale"}
