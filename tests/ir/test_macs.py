@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from tetrapla.ir.build import ModuleBuilder
+from tetrapla.ir.graph import Attribute
 from tetrapla.ir.interpret import evaluate
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS, macs
 
-EXACT = {"strides": (2, 1), "pads": (0, 0, 0, 0), "dilations": (1, 2)}
+EXACT: dict[str, Attribute] = {"strides": (2, 1), "pads": (0, 0, 0, 0), "dilations": (1, 2)}
 
 
-def _product(kind: str, integer: bool, shapes: list[tuple[int, ...]], **own: object) -> Module:
+def _product(kind: str, integer: bool, shapes: list[tuple[int, ...]], **own: Attribute) -> Module:
     build = ModuleBuilder("m")
     dtype = "i8" if integer else "f32"
     values = [build.input(f"in{i}", shape, dtype) for i, shape in enumerate(shapes)]
@@ -34,7 +35,7 @@ def _product(kind: str, integer: bool, shapes: list[tuple[int, ...]], **own: obj
     ],
 )
 def test_ones_are_counted(
-    integer: bool, kind: str, shapes: list[tuple[int, ...]], own: dict[str, object]
+    integer: bool, kind: str, shapes: list[tuple[int, ...]], own: dict[str, Attribute]
 ) -> None:
     module = _product(kind, integer, shapes, **own)
     dtype = np.int8 if integer else np.float32
