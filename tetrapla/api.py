@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from tetrapla.comparison import Comparison
+from tetrapla.designs import designs
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.interpret import evaluate as _evaluate
 from tetrapla.ir.module import Module
 from tetrapla.models import load
-from tetrapla.run import Executable, compile_for, options_of, reports
+from tetrapla.run import Executable, compile_for
 from tetrapla.settings import Settings, command
 from tetrapla.simulators.report import Report
 from tetrapla.sweep import Sweep, swept
+from tetrapla.trials import labels, options_of, reports
 
 Model: TypeAlias = Module | str | os.PathLike[str]
 
@@ -46,24 +48,16 @@ def compile(
 
 def simulate(model: Model, target: str, **chosen: Any) -> Report:
     """Run a model on one target; `chosen` are the fields of `Settings`: `data="digits"`."""
-    settings = _settings(chosen)
-    module = _module(model, settings)
-    said = command("simulate", [_name(model)], [target], settings)
-    return reports(module, [target], settings, said)[0]
+    return _reports("simulate", [model], [target], _settings(chosen))[0]
 
 
 def compare(
-    model: Model | Sequence[Model], targets: Sequence[str], **chosen: Any
+    model: Model | Sequence[Model], targets: str | Sequence[str], **chosen: Any
 ) -> Comparison:
     """Run one or more models on several targets; `chosen` are the fields of `Settings`."""
-    settings = _settings(chosen)
     models = [model] if isinstance(model, (Module, str, os.PathLike)) else list(model)
-    if isinstance(targets, str):
-        targets = targets.split(",")
-    said = command("compare", [_name(each) for each in models], list(targets), settings)
-    modules = [_module(each, settings) for each in models]
-    found = [r for module in modules for r in reports(module, targets, settings, said)]
-    return Comparison(tuple(found))
+    names = targets.split(",") if isinstance(targets, str) else list(targets)
+    return Comparison(tuple(_reports("compare", models, names, _settings(chosen))))
 
 
 def sweep(
@@ -82,11 +76,26 @@ def sweep(
         objectives: of "latency", "energy", "accuracy", "area"; what is known when empty.
         chosen: the fields of `Settings`.
     """
-    settings = _settings(chosen)
     texts = {field: tuple(str(value) for value in values) for field, values in grid.items()}
-    load_again = None if isinstance(model, Module) else lambda held: _module(model, held)
-    module = _module(model, settings)
-    return swept(module, target, texts, objectives, settings, _name(model), load_again)
+    path = None if isinstance(model, Module) else os.fspath(model)
+
+    def read(settings: Settings) -> Module:
+        return _module(model, settings)
+
+    return swept(read, path, target, texts, objectives, _settings(chosen))
+
+
+def _reports(
+    verb: str, models: Sequence[Model], targets: Sequence[str], settings: Settings
+) -> list[Report]:
+    found = designs(targets, settings.overrides)
+    modules = [_module(each, settings) for each in models]
+    paths = [None if isinstance(each, Module) else os.fspath(each) for each in models]
+    # a module made in Python has no path, so no command repeats the run
+    known = [path for path in paths if path is not None]
+    said = command(verb, known, targets, settings) if len(known) == len(paths) else ""
+    words = [path or f"{m.name} ({i})" for i, (path, m) in enumerate(zip(paths, modules), 1)]
+    return reports(modules, labels(modules, words), found, settings, said)
 
 
 def _settings(chosen: Mapping[str, Any]) -> Settings:
@@ -99,6 +108,9 @@ def _settings(chosen: Mapping[str, Any]) -> Settings:
         held["dims"] = tuple(held["dims"].items())
     if "overrides" in held:
         held["overrides"] = tuple(held["overrides"])
+    for name in ("data", "calib"):
+        if held.get(name) is not None:
+            held[name] = os.fspath(held[name])
     return Settings(**held)
 
 
@@ -108,7 +120,3 @@ def _module(model: Model, settings: Settings) -> Module:
             raise ModelError("a Module has fixed shapes; give dims and batch to load, not here")
         return model
     return load(model, dict(settings.dims), settings.batch)
-
-
-def _name(model: Model) -> str:
-    return model.name if isinstance(model, Module) else os.fspath(model)

@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 
 BUNDLED: Mapping[str, float] = {"digits": 16.0}  # name -> largest pixel value, divided out
 DATA_DIR = Path(__file__).parent / "data"
+# RuntimeError: an encrypted archive, or a compression that this Python lacks
+_BROKEN = (
+    ValueError,
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    KeyError,
+    RuntimeError,
+)
 _LIMIT_BYTES = 2 << 30  # per array, assumed: larger than any data that a simulator runs
 
 
@@ -71,7 +81,7 @@ def load_data(source: str | Path) -> Data:
     path = Path(source)
     if path.suffix != ".npz":
         raise ModelError(
-            f"data must be one of {', '.join(BUNDLED)} or an .npz file, "
+            f"--data must be {', '.join(BUNDLED)} or an .npz file, "
             f"not '{name}'{nearest(name, BUNDLED)}"
         )
     return _checked(name, _arrays(path))
@@ -99,7 +109,7 @@ def _arrays(path: Path) -> dict[str, Array]:
             return {key: _numbers(path, key, archive[key]) for key in archive.files}
     except ModelError:
         raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+    except _BROKEN as error:
         reason = "holds Python objects" if "allow_pickle" in str(error) else "cannot be read"
         raise ModelError(
             f"{path}: must be an .npz archive of numeric arrays, but {reason}; "
@@ -117,7 +127,9 @@ def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
             )
 
 
-def _numbers(path: Path, key: str, array: Array) -> Array:
+def _numbers(path: Path, key: str, array: Array | bytes) -> Array:
+    if isinstance(array, bytes):  # NumPy hands out what is no .npy entry as it is
+        raise ModelError(f"{path}: entry '{key}' must be an array, not another file; drop it")
     if not (np.issubdtype(array.dtype, np.number) or array.dtype == np.bool_):
         raise ModelError(f"{path}: array '{key}' must hold numbers, not {array.dtype}")
     if np.issubdtype(array.dtype, np.complexfloating):
@@ -144,15 +156,30 @@ def _checked(name: str, arrays: Mapping[str, Array]) -> Data:
         )
     if np.any(y < 0):
         raise ModelError(f"{name}: y must hold labels of at least 0, not {int(y.min())}")
-    bad = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))
-    if len(bad):
-        raise ModelError(f"{name}: x must be finite, but sample {bad[0]} holds NaN or infinity")
+    x = as_float32(name, "x", x)
     train = _indices(name, "train", arrays, len(x), default=0)
     test = _indices(name, "test", arrays, len(x), default=len(x))
     shared = np.intersect1d(train, test)
     if len(shared):
         raise ModelError(f"{name}: train and test must not share samples, as {shared[0]} does")
-    return Data(x.astype(np.float32), y.astype(np.int64), train, test)
+    return Data(x, y.astype(np.int64), train, test)
+
+
+def as_float32(name: str, key: str, array: Array) -> Array:
+    """The array as float32.
+
+    Raises:
+        ModelError: a number is not finite, or too large for float32.
+    """
+    with np.errstate(over="ignore"):
+        found = array.astype(np.float32, copy=False)
+    bad = np.flatnonzero(~np.isfinite(found.reshape(len(found), -1)).all(axis=1))
+    if len(bad):
+        raise ModelError(
+            f"{name}: {key} must be finite, but sample {bad[0]} holds NaN or infinity; "
+            "drop or mend that sample"
+        )
+    return found
 
 
 def _indices(

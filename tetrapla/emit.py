@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tetrapla.archive import npz
-from tetrapla.run import Executable, samples_for
+from tetrapla.ir.errors import ModelError
+from tetrapla.run import Executable
+from tetrapla.samples import Samples
 from tetrapla.simulators.report import to_json
 
 if TYPE_CHECKING:
     from tetrapla.ir.module import Module
-    from tetrapla.settings import Settings
 
 
 def emitted(executable: Executable, extra: str | None = None) -> dict[str, str | bytes]:
@@ -38,11 +39,17 @@ def emitted(executable: Executable, extra: str | None = None) -> dict[str, str |
     return contents
 
 
-def rewritten(module: Module, name: str, settings: Settings) -> Module:
+def rewritten(module: Module, name: str, samples: Samples | None) -> Module:
     """The module after one pass, or after the pipeline that every backend starts with.
+
+    Args:
+        module: the float model.
+        name: a pass, or "canonical".
+        samples: with the calibration data of "quantize".
 
     Raises:
         RegistryError: there is no such pass.
+        ModelError: there is no calibration data.
     """
     from tetrapla.passes.pass_ import find, run
     from tetrapla.passes.pipeline_ import canonical, int8
@@ -50,7 +57,9 @@ def rewritten(module: Module, name: str, settings: Settings) -> Module:
     if name == "canonical":
         return canonical(module)
     chosen = find(name)
-    if name == "quantize":  # its options are ranges, which come from calibration data
-        samples = samples_for(module, settings)
-        return int8(module, samples.calibration or samples.inputs)
-    return run(module, [chosen()])
+    if name != "quantize":
+        return run(module, [chosen()])
+    # its options are ranges, which come from calibration data
+    if samples is None or samples.calibration is None:
+        raise ModelError("--after quantize must have calibration data, not none; give --calib")
+    return int8(module, samples.calibration)

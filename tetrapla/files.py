@@ -1,17 +1,22 @@
 """Writing results: all of them or none, and never over something that was read.
 
 Paths are judged before the work starts, so that a typing error costs no minutes; every file
-is written under a temporary name beside its place and then renamed.
+is written under a temporary name beside its place and then renamed. ``-`` is the standard
+output; a device or a pipe is written to, never replaced.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from tetrapla.ir.errors import ModelError
+
+STDOUT = Path("-")
 
 
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[str | None] = ()) -> None:
@@ -25,13 +30,14 @@ def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[str | None] =
     for path in outputs:
         if path is None:
             continue
-        place = path.resolve()
+        place = path if path == STDOUT else path.resolve()
         if place in read:
             raise ModelError(f"output file '{path}' must not be an input; choose another name")
         if place in seen:
             raise ModelError(f"output file '{path}' must be named once; choose two names")
         seen.add(place)
-        _check_place(path)
+        if path != STDOUT:
+            _check_place(path)
 
 
 def check_folder(folder: Path) -> None:
@@ -40,6 +46,8 @@ def check_folder(folder: Path) -> None:
     Raises:
         ModelError: it is a file, or its parent folder is missing or closed.
     """
+    if folder == STDOUT:
+        raise ModelError("output folder must have a name, not '-'; name a folder")
     if folder.is_dir():
         if not os.access(folder, os.W_OK):
             raise ModelError(f"output folder '{folder}' must be writable; choose another")
@@ -50,36 +58,81 @@ def check_folder(folder: Path) -> None:
 
 
 def write_all(contents: Mapping[Path, str | bytes]) -> None:
-    """Write every file, or leave none behind.
+    """Write every file, or leave none behind; a missing folder of theirs is made.
 
     Raises:
         ModelError: the operating system refuses (a full disk, a closed folder).
     """
-    written: list[tuple[str, Path]] = []
-    try:
-        for path, content in contents.items():
-            path.parent.mkdir(exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tetrapla-")
-            written.append((name, path))
-            with os.fdopen(handle, "wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-            Path(name).chmod(0o666 & ~_umask())
-        for name, path in written:
-            Path(name).replace(path)
-    except OSError as error:
-        for name, _ in written:
-            Path(name).unlink(missing_ok=True)
-        where, why = error.filename, error.strerror
-        raise ModelError(f"output '{where}' cannot be written: {why}") from None
+    ready: list[tuple[Path, Path]] = []
+    streams: list[tuple[Path, bytes]] = []
+    path = Path()
+    with ExitStack() as undo:
+        try:
+            for path, content in contents.items():
+                data = content.encode() if isinstance(content, str) else content
+                if _is_stream(path):
+                    streams.append((path, data))
+                else:
+                    ready.append((_prepared(path, data, undo), path.resolve()))
+            for path, data in streams:
+                _send(path, data)
+            for temporary, path in ready:
+                temporary.replace(path)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise ModelError(
+                f"output '{path}' must be writable, not refused by the system: "
+                f"{error.strerror}; choose another place"
+            ) from None
+        undo.pop_all()
+
+
+def _prepared(path: Path, data: bytes, undo: ExitStack) -> Path:
+    """The content under a temporary name in the folder of `path`; `undo` removes it."""
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        folder.mkdir()
+        undo.callback(_remove_empty, folder)
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".tetrapla-")
+    temporary = Path(name)
+    undo.callback(temporary.unlink, missing_ok=True)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+    temporary.chmod(0o666 & ~_umask())
+    return temporary
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _send(path: Path, data: bytes) -> None:
+    if path == STDOUT:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        with path.open("wb") as stream:
+            stream.write(data)
+
+
+def _is_stream(path: Path) -> bool:
+    return path == STDOUT or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def _check_place(path: Path) -> None:
-    parent = path.parent
+    parent = path.resolve().parent if path.is_symlink() else path.parent
     if path.is_dir():
         raise ModelError(f"output file '{path}' must not be a folder; name a file in it")
     if not parent.is_dir():
-        raise ModelError(f"output '{path}' must lie in a folder that exists, not '{parent}'")
-    if not os.access(parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise ModelError(
+            f"output '{path}' must lie in a folder that exists, not in '{parent}'; "
+            "make the folder or choose another place"
+        )
+    closed = not _is_stream(path) and not os.access(parent, os.W_OK)
+    if closed or (path.exists() and not os.access(path, os.W_OK)):
         raise ModelError(f"output '{path}' must be writable; choose another place")
 
 

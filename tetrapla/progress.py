@@ -5,26 +5,33 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
+
+Step: TypeAlias = Callable[[str, int], None]
+"""Say what is being done, and how many steps were finished since the last call."""
+
+
+def silent(text: str, count: int) -> None:
+    """A `Step` that shows nothing."""
+    del text, count
 
 
 @contextmanager
-def bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar while the block runs; silent when stderr is not a terminal.
-
-    Yields:
-        A function to call with how many steps were done.
-    """
+def bar(total: int) -> Iterator[Step]:
+    """Show a bar while the block runs; silent when stderr is not a terminal."""
     if not sys.stderr.isatty():
-        yield _nothing
+        yield silent
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.text import Text
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(label, total=total)
-        yield lambda count: progress.advance(task, count)
+        task = progress.add_task("", total=total)
 
+        def step(text: str, count: int) -> None:
+            # markup in a file's name is text, too
+            progress.update(task, description=Text(text).markup, advance=count)
 
-def _nothing(count: int) -> None:
-    del count
+        yield step

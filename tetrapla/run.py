@@ -1,32 +1,32 @@
-"""From a module and a target's name to a checked report.
+"""From a module and a design to a checked report.
 
-load -> target.lower -> machine.run over the samples -> cross-check by the interpreter on the
-lowered module -> accuracy of the float model and of the machine -> `Report`.
+target.lower -> machine.run over the samples -> cross-check by the interpreter on the lowered
+module -> accuracy of the float model and of the machine -> `Report`.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
-import numpy as np
-
-from tetrapla.backends.target_ import AnyTarget, Lowered, Options, find
-from tetrapla.ir.errors import ModelError
+from tetrapla.accuracy import accuracy
+from tetrapla.backends.target_ import Lowered, Options
+from tetrapla.designs import Design, design
 from tetrapla.ir.graph import Array
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
-from tetrapla.progress import bar
-from tetrapla.samples import Samples, batch_of, drawn, limited, read
-from tetrapla.settings import Settings, command
+from tetrapla.ir.op import macs
+from tetrapla.origins import provenance
+from tetrapla.progress import Step, silent
+from tetrapla.samples import Samples, as_invocations, batch_of
 from tetrapla.simulators.random_ import Key
-from tetrapla.simulators.report import Accuracy, CrossCheck, Report, Run, assemble
-from tetrapla.simulators.spec_ import Loaded
+from tetrapla.simulators.report import CrossCheck, Report, Run, assemble
 
-SEEDS = 5  # runs of a machine with noise: the contract asks for at least five
-IDEAL_WARNING = "--ideal: every non-ideality of the machine is off"
+IDEAL = "--ideal: every non-ideality of the machine is off"
+IDEAL_ALREADY = "--ideal changes nothing: the machine has no non-ideality"
+NOT_RESCALED = "area and prices are as the chip's YAML states them: --set rescales neither"
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,26 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """What every machine is given: a model and samples, and what the float model makes of them.
+
+    Attributes:
+        name: what reports call the model.
+        expected: the float model's outputs, where labels can judge them; else None.
+    """
+
+    module: Module
+    name: str
+    samples: Samples
+    expected: Mapping[str, Array] | None = None
+
+
+@dataclass(frozen=True)
 class Executable:
     """A module compiled for one design point."""
 
     module: Module
-    target: AnyTarget
-    chip: Loaded[Any]
+    design: Design
     spec: Any
     lowered: Lowered[Any]
     options: Options
@@ -52,94 +66,103 @@ class Executable:
         """Simulate the inputs and check the machine against the interpreter.
 
         Args:
-            inputs: arrays of shape (invocations, *static shape), by input name.
-            seed: of the first run; a machine with noise runs `SEEDS` of them.
+            inputs: by name, arrays of the input's shape, or (invocations, *shape).
+            seed: of the first run; a machine with noise runs `designs.SEEDS` of them.
         """
-        return self.simulated(inputs, seed).report
+        held = as_invocations(self.module, inputs)
+        samples = Samples(held, batch_of(self.module))
+        return self.simulated(Trial(self.module, self.module.name, samples), seed).report
 
     def simulated(
-        self,
-        inputs: Mapping[str, Array],
-        seed: int = 0,
-        *,
-        labels: Array | None = None,
-        expected: Mapping[str, Array] | None = None,
-        said: str = "",
-        warnings: Sequence[str] = (),
-        batch: int | None = None,
+        self, trial: Trial, seed: int = 0, said: str = "", step: Step = silent
     ) -> Result:
-        """Simulate, as `run` does, with what a report can say beside the machine's numbers.
+        """Simulate a trial.
 
         Args:
-            inputs: arrays of shape (invocations, *static shape), by input name.
+            trial: of the module that this was compiled from.
             seed: of the first run.
-            labels: right answers, shape (invocations, batch); None where they are not known.
-            expected: the float model's outputs; computed from `module` when needed.
             said: the command to record in the report.
-            warnings: to pass on into the report.
-            batch: inferences in one invocation; None reads it off the inputs' shapes.
+            step: is told of every run.
         """
-        held = dict(inputs)
-        seeds = self._seeds(seed)
-        reference = evaluate_many(self.lowered.module, held)
-        runs: list[Run] = []
-        checks: list[CrossCheck] = []
-        for each in seeds:
-            runs.append(self.target.run(self.lowered.program, self.spec, held, Key(each)))
-            check = self.target.cross_check(self.lowered, self.spec, held, runs[-1], reference)
-            checks.append(check)
-        accuracy = None
-        if labels is not None:
-            floats = expected if expected is not None else evaluate_many(self.module, held)
-            accuracy = _accuracy(floats, [run.outputs for run in runs], labels)
-        second, sentence = self.target.second_check(self.lowered, held, reference)
+        samples, target = trial.samples, self.design.target
+        reference, second, sentence = None, None, ""
+        if not self.module.shape_only:
+            reference = evaluate_many(self.lowered.module, samples.inputs)
+            second, sentence = target.second_check(self.lowered, samples.inputs, reference)
+        runs, checks = self._runs(samples, seed, reference, step)
+        right = None
+        if trial.expected is not None and samples.labels is not None:
+            right = accuracy(trial.expected, [run.outputs for run in runs], samples.labels)
         report = assemble(
             runs[0],
-            model=self.module.name,
-            target=self.chip.name,
-            family=self.target.family,
+            model=trial.name,
+            target=self.design.label,
+            family=target.family,
             command=said,
             cost=self.spec.cost,
             seed=seed,
-            batch=batch_of(self.module) if batch is None else batch,
+            batch=samples.batch,
             area_mm2=self.spec.chip.area_mm2,
-            accuracy=accuracy,
-            cross_check=_joined(checks),
+            accuracy=right,
+            cross_check=_joined(checks) if checks else None,
             second_check=second,
-            macs=_macs(self.lowered.module),
-            warnings=(*warnings, *self._notes(len(seeds)), *([sentence] if sentence else [])),
-            provenance=self.chip.provenance,
+            macs=macs(self.lowered.module.graph.nodes),
+            least_cycles=self._least_cycles(),
+            warnings=[*samples.warnings, *self._notes(runs), *([sentence] if sentence else [])],
+            provenance=provenance(self.design.chip),
         )
         return Result(report, tuple(runs))
 
     def sources(self) -> dict[str, str]:
         """Files that the target emits beside its program (a gpu's kernels)."""
-        return dict(self.target.sources(self.lowered.program))
+        return dict(self.design.target.sources(self.lowered.program))
 
-    def _seeds(self, seed: int) -> range:
-        noisy = self.target.stochastic(self.spec, self.options)
-        return range(seed, seed + (SEEDS if noisy else 1))
+    def _runs(
+        self, samples: Samples, seed: int, reference: Mapping[str, Array] | None, step: Step
+    ) -> tuple[list[Run], list[CrossCheck]]:
+        """One run per seed, each with its check where there are values to check."""
+        runs: list[Run] = []
+        checks: list[CrossCheck] = []
+        target = self.design.target
+        for each in range(seed, seed + self.design.seeds(self.options)):
+            run = target.run(self.lowered.program, self.spec, samples.inputs, Key(each))
+            runs.append(run)
+            if reference is not None:
+                held = (self.lowered, self.spec, samples.inputs, run, reference)
+                checks.append(target.cross_check(*held))
+            step(f"{self.module.name} on {self.design.label}", 1)
+        return runs, checks
 
-    def _notes(self, seeds: int) -> tuple[str, ...]:
+    def _least_cycles(self) -> Mapping[str, float] | None:
+        """The bound from MACs and bytes, of a machine that offers one beside its `run`."""
+        machine = sys.modules.get(self.design.target.run.__module__)
+        offered = getattr(machine, "least_cycles", None)
+        if offered is None:
+            return None
+        bound: Mapping[str, float] = offered(self.lowered.program, self.spec)
+        return bound
+
+    def _notes(self, runs: Sequence[Run]) -> list[str]:
         notes = list(self.lowered.warnings)
+        if self.design.chip.overrides:
+            notes.insert(0, NOT_RESCALED)
         if self.options.ideal:
-            notes.insert(0, IDEAL_WARNING)
-        if seeds > 1:
-            notes.append(
-                f"a machine with noise: accuracy and cross-check are over {seeds} seeds, "
-                "cycles and energy are of the first"
-            )
-        return tuple(notes)
+            notes.insert(0, IDEAL_ALREADY if self.spec == self.design.chip.spec else IDEAL)
+        if len(runs) > 1:
+            note = f"a machine with noise: accuracy and cross-check are over {len(runs)} seeds"
+            same = all(_counted(run) == _counted(runs[0]) for run in runs)
+            notes.append(note if same else f"{note}, cycles and energy are of the first")
+        return notes
 
 
 def compile_for(
     module: Module,
-    name: str,
+    chosen: Design | str,
     calibration: Mapping[str, Array] | None = None,
     options: Options | None = None,
     overrides: Sequence[str] = (),
 ) -> Executable:
-    """Lower a module for a chip, a family's default or a YAML file.
+    """Lower a module for a design, or for a chip's name, a family's or a YAML file.
 
     Raises:
         RegistryError: no such target.
@@ -148,123 +171,27 @@ def compile_for(
         ModelError: the target calibrates and there is no calibration data.
     """
     options = options or Options()
-    target, chip = find(name, overrides)
-    spec = chip.spec.ideal() if options.ideal else chip.spec
-    data = None if calibration is None else dict(calibration)
-    lowered = target.lower(module, spec, data, options)
-    return Executable(module, target, chip, spec, lowered, options)
+    found = design(chosen, overrides) if isinstance(chosen, str) else chosen
+    spec = found.spec(options)
+    data = None if calibration is None else as_invocations(module, calibration)
+    lowered = found.target.lower(module, spec, data, options)
+    return Executable(module, found, spec, lowered, options)
 
 
-def options_of(settings: Settings) -> Options:
-    """The part of the settings that a lowering reads."""
-    return Options(settings.quant, settings.timesteps, settings.ideal)
-
-
-def samples_for(module: Module, settings: Settings) -> Samples:
-    """The data that the settings ask for."""
-    if settings.data is None:
-        return limited(drawn(module, settings.seed), settings.samples)
-    found = read(module, settings.data, settings.calib, settings.calib_fraction)
-    return limited(found, settings.samples)
-
-
-def check_targets(names: Sequence[str], overrides: Sequence[str] = ()) -> None:
-    """Judge every name, YAML and override before the work starts."""
-    if not names:
-        raise ModelError("--targets must name at least one target, not none")
-    for name in names:
-        find(name, overrides)
-
-
-def reports(
-    module: Module, names: Sequence[str], settings: Settings, said: str | None = None
-) -> list[Report]:
-    """Run one model on several targets with the same samples, in the order of `names`.
-
-    Args:
-        module: the float model.
-        names: chips, families or YAML files.
-        settings: the common options.
-        said: the command to record; None writes the equivalent `compare`.
-    """
-    said = said or command("compare", [module.name], list(names), settings)
-    return [result.report for result in results(module, names, settings, said)]
-
-
-def results(
-    module: Module, names: Sequence[str], settings: Settings, said: str
-) -> list[Result]:
-    """`reports` with the machines' runs beside them."""
-    check_targets(names, settings.overrides)
-    samples = samples_for(module, settings)
-    expected = evaluate_many(module, samples.inputs) if _judged(module, samples) else None
-    labels = samples.labels if expected is not None else None
-    found: list[Result] = []
-    with bar(module.name, len(names)) as done:
-        for name in names:
-            executable = compile_for(
-                module, name, samples.calibration, options_of(settings), settings.overrides
-            )
-            result = executable.simulated(
-                samples.inputs,
-                settings.seed,
-                labels=labels,
-                expected=expected,
-                said=said,
-                warnings=samples.warnings,
-                batch=samples.batch,
-            )
-            found.append(result)
-            done(1)
-    return found
-
-
-def _macs(module: Module) -> int | None:
-    """Multiplications of one invocation; None where spikes replace them."""
-    total = 0
-    for node in module.graph.nodes:
-        kind = node.kind.partition(".")[2]
-        if node.kind.startswith("spike."):
-            return None
-        if kind == "conv2d":
-            total += node.result.elements * prod(node.operands[1].shape[1:])
-        elif kind == "matmul":
-            total += node.result.elements * node.operands[0].shape[-1]
-    return total
-
-
-def _judged(module: Module, samples: Samples) -> bool:
-    """Whether answers can be right: labels, and one output of shape [batch, classes]."""
-    shapes = [value.shape for _, value in module.graph.outputs]
-    return samples.labels is not None and len(shapes) == 1 and len(shapes[0]) == 2
-
-
-def _accuracy(
-    floats: Mapping[str, Array], outputs: Sequence[Mapping[str, Array]], labels: Array
-) -> Accuracy:
-    shares = [_share(found, labels) for found in outputs]
-    return Accuracy(
-        reference=_share(floats, labels),
-        target=float(np.mean(shares)),
-        target_std=float(np.std(shares, ddof=1)) if len(shares) > 1 else None,
-        seeds=len(shares),
-        samples=int(labels.size),
-    )
-
-
-def _share(outputs: Mapping[str, Array], labels: Array) -> float:
-    (scores,) = outputs.values()
-    answers = np.argmax(scores, axis=-1).reshape(labels.shape)
-    return float(np.count_nonzero(answers == labels) / labels.size)
+def _counted(run: Run) -> tuple[object, ...]:
+    """Everything of a run that its report prices and times."""
+    return run.cycles, run.time_s, run.actions, run.layers
 
 
 def _joined(checks: Sequence[CrossCheck]) -> CrossCheck:
-    """One check for all seeds: mismatches add up, the worst error counts."""
+    """One check for all seeds: mismatches add up, and the error closest to its bound counts."""
     mismatches = [check.mismatches for check in checks if check.mismatches is not None]
-    errors = [check.max_rel_error for check in checks if check.max_rel_error is not None]
     return replace(
-        checks[0],
+        max(checks, key=_strain),
         mismatches=sum(mismatches) if mismatches else None,
-        max_rel_error=max(errors) if errors else None,
         passed=all(check.passed for check in checks),
     )
+
+
+def _strain(check: CrossCheck) -> tuple[bool, float]:
+    return not check.passed, (check.max_rel_error or 0.0) / (check.bound or 1.0)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tetrapla.ir.errors import ModelError
+from tetrapla.ir.errors import ModelError, nearest
 
 MAX_SEED = 2**32 - 8  # a generator key holds 32 bits, and noise takes the seeds behind it
 _PLAIN = ("data", "calib", "calib_fraction", "samples", "quant", "timesteps", "batch")
+_QUANT = ("int8", "none")
+_DIGITS = 18  # fits 64 bits; more is a typing error
 
 
 @dataclass(frozen=True)
@@ -50,21 +53,23 @@ class Settings:
             raise ModelError(f"--seed must be at most {MAX_SEED}, not {self.seed}")
         if self.data is None and (self.calib or self.calib_fraction is not None):
             raise ModelError("--calib and --calib-fraction must come with --data, not alone")
-        if self.quant not in (None, "int8", "none"):
-            raise ModelError(f"--quant must be int8 or none, not {self.quant}")
+        fraction = self.calib_fraction
+        if fraction is not None and not 0 < fraction < 1:
+            raise ModelError(f"--calib-fraction must be between 0 and 1, not {fraction}")
+        if self.calib and fraction is not None:
+            raise ModelError(
+                "--calib must not be given with --calib-fraction; drop one of them"
+            )
+        if self.quant not in (None, *_QUANT):
+            raise ModelError(
+                f"--quant must be {' or '.join(_QUANT)}, not '{self.quant}'"
+                f"{nearest(self.quant, _QUANT)}"
+            )
 
     def words(self) -> list[str]:
         """The options that differ from their defaults, as command line words."""
         found: list[str] = []
-        for name in (
-            "data",
-            "calib",
-            "calib_fraction",
-            "samples",
-            "quant",
-            "timesteps",
-            "batch",
-        ):
+        for name in _PLAIN:
             value = getattr(self, name)
             if value is not None:
                 found += [f"--{name.replace('_', '-')}", str(value)]
@@ -79,23 +84,59 @@ class Settings:
         return found
 
 
-def command(verb: str, models: list[str], names: list[str], settings: Settings) -> str:
+def command(
+    verb: str, models: Sequence[str], names: Sequence[str], settings: Settings
+) -> str:
     """The command that repeats a run, without its output paths."""
     flag = "--target" if verb in ("simulate", "sweep", "compile") else "--targets"
     words = ["tetrapla", verb, *models, flag, ",".join(names), *settings.words()]
     return shlex.join(words)
 
 
-def parse_dims(texts: list[str]) -> tuple[tuple[str, int], ...]:
+def parse_dims(texts: Sequence[str]) -> tuple[tuple[str, int], ...]:
     """Read ``NAME=SIZE`` options.
 
     Raises:
-        ModelError: one has no name, or its size is no whole number above zero.
+        ModelError: one has no name, its size is no whole number above zero, or it is given
+            twice.
     """
     found: dict[str, int] = {}
     for text in texts:
-        name, _, size = text.partition("=")
-        if not name or not size.isascii() or not size.isdigit() or not 0 < int(size) < 2**31:
-            raise ModelError(f"--dim must be NAME=SIZE with a size above 0, not '{text}'")
-        found[name] = int(size)
+        name, _, size = (part.strip() for part in text.partition("="))
+        number = whole("--dim", size) if size.isascii() and size.isdigit() else 0
+        if not name or not number or number >= 2**31:
+            raise ModelError(
+                f"--dim must be NAME=SIZE with a size above 0, not '{text}'; write batch=1"
+            )
+        if name in found:
+            raise ModelError(f"--dim must name '{name}' once, not twice; drop one of them")
+        found[name] = number
     return tuple(found.items())
+
+
+def whole(option: str, text: str | None) -> int | None:
+    """The whole number that an option's text is.
+
+    Raises:
+        ModelError: it is none.
+    """
+    if text is None:
+        return None
+    digits = text.strip().removeprefix("-")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > _DIGITS:
+        raise ModelError(f"{option} must be a whole number, not '{text}'")
+    return int(text)
+
+
+def share(option: str, text: str | None) -> float | None:
+    """The number that an option's text is.
+
+    Raises:
+        ModelError: it is none.
+    """
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ModelError(f"{option} must be a number, not '{text}'") from None

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 from typing import Any
 
-from tetrapla.backends.target_ import find
+from tetrapla.designs import design
 from tetrapla.ir.errors import ModelError, nearest
 from tetrapla.ir.module import Module
 from tetrapla.progress import bar
-from tetrapla.run import reports
-from tetrapla.settings import Settings, command
+from tetrapla.settings import Settings, command, whole
 from tetrapla.simulators.report import Report, to_json
+from tetrapla.trials import options_of, results, trial
 
 SCHEMA = "tetrapla.sweep/1"
 MAX_POINTS = 1024  # assumed: a grid that a person reads
-OPTIONS = {"timesteps": int, "batch": int, "quant": str}  # swept like a chip's fields
+OPTIONS: Mapping[str, Callable[[str, str], int | str | None]] = {  # swept like a chip's fields
+    "timesteps": whole,
+    "batch": whole,
+    "quant": lambda option, text: text,
+}
 OBJECTIVES: Mapping[str, Callable[[Report], float | None]] = {
     "latency": lambda report: report.time_s,
     "energy": lambda report: report.energy.total_pj,
@@ -47,7 +52,7 @@ class Sweep:
     @property
     def passed(self) -> bool:
         """Whether no cross-check failed."""
-        checks = [point.report.cross_check for point in self.points]
+        checks = [c for p in self.points for c in (p.report.cross_check, p.report.second_check)]
         return all(check is None or check.passed for check in checks)
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,48 +76,53 @@ def parse_grid(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """
     grid: dict[str, tuple[str, ...]] = {}
     for text in texts:
-        field, equals, values = text.partition("=")
-        if not field or not equals or not values:
-            raise ModelError(f"--set must be FIELD=V1,V2 or FIELD=A:B, not '{text}'")
+        field, _, values = (part.strip() for part in text.partition("="))
+        found = _values(text, values)
+        if not field or not all(found):
+            raise ModelError(
+                f"--set must be FIELD=V1,V2 or FIELD=A:B, not '{text}'; write array.rows=16,32"
+            )
         if field in grid:
             raise ModelError(f"--set must name '{field}' once, not twice; join its values")
-        grid[field] = _values(text, values)
+        grid[field] = found
     return grid
 
 
 def swept(
-    module: Module,
+    read: Callable[[Settings], Module],
+    path: str | None,
     target: str,
     grid: Mapping[str, Sequence[str]],
     objectives: Sequence[str],
     settings: Settings,
-    name: str,
-    load: Callable[[Settings], Module] | None,
 ) -> Sweep:
     """Run every point of a grid.
 
     Args:
-        module: the float model, loaded with `settings`.
+        read: gives the float model with a point's batch.
+        path: the model as a command names it; None where it has no file.
         target: chip, family or YAML file.
         grid: values by field, as text.
         objectives: keys of `OBJECTIVES`; empty takes those that are known.
         settings: the common options of every point.
-        name: the model as the command names it.
-        load: reads the model again for a point's batch; None where that cannot be done.
     """
     _check_objectives(objectives)
-    _check_grid(grid, load)
+    _check_grid(grid)
     combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     held = [_settings(settings, point) for point in combinations]
-    for each in held:  # a wrong field is an error before the work starts
-        find(target, each.overrides)
+    # a wrong field is an error before the work starts
+    designs = [design(target, each.overrides) for each in held]
+    _check_known("area", objectives, all(d.chip.spec.chip.area_mm2 is not None for d in designs))
+    trials = {each.batch: each for each in held}
+    given = {batch: trial(read(each), each) for batch, each in trials.items()}
+    _check_known("accuracy", objectives, all(t.expected is not None for t in given.values()))
     found: list[Report] = []
-    with bar("sweep", len(held)) as done:
-        for each in held:
-            model = load(each) if load and each.batch != settings.batch else module
-            said = command("simulate", [name], [target], each)
-            found += reports(model, [target], each, said)
-            done(1)
+    runs = sum(d.seeds(options_of(each)) for d, each in zip(designs, held, strict=True))
+    with bar(runs) as step:
+        for point, each in zip(designs, held, strict=True):
+            said = command("simulate", [path], [target], each) if path is not None else ""
+            (done,) = results(given[each.batch], [point], each, said, step)
+            found.append(done.report)
     chosen = tuple(objectives) or _known(found)
     front = _front([[OBJECTIVES[key](report) for key in chosen] for report in found])
     points = zip(combinations, found, front, strict=True)
@@ -120,12 +130,18 @@ def swept(
 
 
 def _values(text: str, values: str) -> tuple[str, ...]:
-    first, colon, last = values.partition(":")
+    first, colon, last = (part.strip() for part in values.partition(":"))
     if not colon or "," in values:
-        return tuple(values.split(","))
+        found = tuple(value.strip() for value in values.split(","))
+        for value, count in Counter(found).items():
+            if value and count > 1:
+                raise ModelError(
+                    f"--set must give each value once, not '{value}' {count} times in '{text}'"
+                )
+        return found
     if not (first.isascii() and first.isdigit() and last.isascii() and last.isdigit()):
         raise ModelError(f"--set A:B must be whole numbers, not '{text}'; list the values")
-    low, high = int(first), int(last)
+    low, high = whole("--set", first) or 0, whole("--set", last) or 0
     if not low <= high < low + MAX_POINTS:
         raise ModelError(
             f"--set A:B must go upwards over at most {MAX_POINTS} values, not '{text}'; "
@@ -138,34 +154,33 @@ def _check_objectives(objectives: Sequence[str]) -> None:
     for name in objectives:
         if name not in OBJECTIVES:
             there = ", ".join(OBJECTIVES)
-            hint = nearest(name, OBJECTIVES)
-            raise ModelError(f"no objective '{name}'{hint}; there are: {there}")
+            close = nearest(name, OBJECTIVES).removesuffix("?")
+            hint = f"{close}, or another of" if close else "; there are"
+            raise ModelError(f"no objective '{name}'{hint}: {there}")
 
 
-def _check_grid(grid: Mapping[str, Sequence[str]], load: object) -> None:
+def _check_known(name: str, objectives: Sequence[str], known: bool) -> None:
+    if name in objectives and not known:
+        way = {"area": "--set chip.area=…", "accuracy": "--data with labels"}[name]
+        raise ModelError(f"--objective {name} must be known, not n/a; give {way} or drop it")
+
+
+def _check_grid(grid: Mapping[str, Sequence[str]]) -> None:
     points = prod(len(values) for values in grid.values())
     if not grid or not points:
         raise ModelError("sweep must have at least one --set FIELD=V1,V2, not none")
     if points > MAX_POINTS:
         raise ModelError(f"sweep must have at most {MAX_POINTS} points, not {points}")
-    if "batch" in grid and load is None:
-        raise ModelError("a Module has one batch; sweep over batch with the model's path")
 
 
 def _settings(settings: Settings, point: Mapping[str, str]) -> Settings:
     fields = [f"{name}={value}" for name, value in point.items() if name not in OPTIONS]
-    held = replace(settings, overrides=(*settings.overrides, *fields))
-    for name, kind in OPTIONS.items():
-        if name in point:
-            try:
-                held = replace(held, **{name: kind(point[name])})
-            except ModelError:
-                raise
-            except ValueError:
-                raise ModelError(
-                    f"{name} must be a whole number, not '{point[name]}'; mend its --set"
-                ) from None
-    return held
+    options: dict[str, Any] = {
+        name: OPTIONS[name](f"--set {name}", value)
+        for name, value in point.items()
+        if name in OPTIONS
+    }
+    return replace(settings, overrides=(*settings.overrides, *fields), **options)
 
 
 def _known(found: Sequence[Report]) -> tuple[str, ...]:

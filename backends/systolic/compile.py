@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from tetrapla.backends.systolic.emit import Emitter, Machine, Tables
 from tetrapla.backends.systolic.image import (
     Image,
+    Table,
     Use,
     place_constant,
     place_pass,
@@ -13,6 +16,7 @@ from tetrapla.backends.systolic.image import (
 from tetrapla.backends.systolic.layout import Placed, allocate, constant
 from tetrapla.backends.systolic.partition import Partition, partition
 from tetrapla.backends.systolic.stages import Pass, Product, Stages
+from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node, Value
 from tetrapla.simulators.systolic.program import HostStep, Layer, Port, Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
@@ -25,82 +29,37 @@ def compile_graph(graph: Graph, spec: SystolicSpec, name: str) -> Program:
 
     Raises:
         UnsupportedError: nodes that no instruction can do, all in one message; or activations
-            that do not fit the unified buffer.
+            or a model that do not fit their memory.
     """
     parts = partition(graph)
-    array = (spec.array.rows, spec.array.cols)
-    stages = Stages(graph, array)
-    arriving = _arriving(graph, parts)
+    arriving, leaving = _arriving(graph, parts), _leaving(graph, parts)
+    stages = Stages(graph, (spec.array.rows, spec.array.cols))
     for value in arriving:
         stages.values[value.index] = stages.fresh(value, first=0)
     stages.add_all(parts.device)
-    leaving = _leaving(graph, parts)
     for value in leaving:
         stages.read(value)
     used = allocate(stages.buffers, spec.memories.unified_buffer_bytes, name)
-    return _assemble(graph, spec, name, parts, stages, (arriving, leaving), used)
-
-
-def _assemble(
-    graph: Graph,
-    spec: SystolicSpec,
-    name: str,
-    parts: Partition,
-    stages: Stages,
-    crossing: tuple[list[Value], list[Value]],
-    used: int,
-) -> Program:
-    array = (spec.array.rows, spec.array.cols)
     machine = Machine(spec.memories.weight_tiles, spec.memories.accumulator_rows)
-    image = Image()
-    constants = [(target, place_constant(image, target, a)) for target, a in stages.constants]
-    uses: list[Use] = []
-    tables: list[Tables] = []
-    spans: list[tuple[int, int]] = []
-    for number, stage in enumerate(stages.found):
-        if isinstance(stage, Product):
-            own = list(place_product(image, number, stage, array, machine.most_rows))
-            spans.append((len(uses), len(own)))
-            tables.append(((own[0].descriptor,), own[0].tables))
-            uses += own
-        else:
-            spans.append((0, 0))
-            tables.append((place_pass(image, stage), ()))
-    end = image.add(b"")
-    arriving = _ports(crossing[0], stages, end)
-    end += sum(_padded(port.traffic_bytes) for port in arriving)
-    leaving = _ports(crossing[1], stages, end)
-    end += sum(_padded(port.traffic_bytes) for port in leaving)
-
-    emitter = Emitter(machine, stages.found, uses)
-    emitter.mark(0)
-    for target, table in constants:
-        port = Port(-1, table.address, target.dtype, target.physical, target.view)
-        emitter.load(port, target, host=False)
-    for port in arriving:
-        emitter.load(port, stages.values[port.value])
-    emitter.prefetch()
-    _emit_stages(emitter, stages.found, spans, tables)
-    emitter.mark(len(stages.found) + 1)
-    for port in leaving:
-        emitter.store(port, stages.values[port.value])
-    emitter.halt()
+    dram = _place(stages, machine.most_rows, arriving, leaving)
+    _check_dram(dram.end, spec, name)
+    emitter = _emit(machine, stages, dram)
     program = Program(
         name=name,
-        rows=array[0],
-        cols=array[1],
+        rows=spec.array.rows,
+        cols=spec.array.cols,
         weight_slots=emitter.weight_slots,
         accumulator_rows=emitter.accumulator_rows,
         unified_buffer_bytes=used,
-        dram_bytes=end,
+        dram_bytes=dram.end,
         instructions=tuple(emitter.dispatcher.instructions),
-        constants=bytes(image.data),
+        constants=bytes(dram.image.data),
         layers=_layers(stages.found),
-        packed=image.packed,
+        packed=dram.image.packed,
         inputs=tuple((key, value.index) for key, value in graph.inputs),
         outputs=tuple((key, value.index) for key, value in graph.outputs),
-        to_device=arriving,
-        from_device=leaving,
+        to_device=dram.arriving,
+        from_device=dram.leaving,
         before=tuple(_host_step(node) for node in parts.before),
         after=tuple(_host_step(node) for node in parts.after),
         has_values=all(index in graph.weights for index in graph.constants),
@@ -110,19 +69,81 @@ def _assemble(
     return program
 
 
-def _emit_stages(
-    emitter: Emitter,
-    found: list[Product | Pass],
-    spans: list[tuple[int, int]],
-    tables: list[Tables],
-) -> None:
-    for number, stage in enumerate(found):
-        emitter.mark(number + 1)
-        following = tables[number + 1] if number + 1 < len(found) else ((), ())
+@dataclass
+class _Dram:
+    """What lies in DRAM, and where.
+
+    Attributes:
+        constants: operands that are loaded at the start, with their places in the buffer.
+        spans: by stage, its first use and how many; none for a pass of the vector unit.
+        tables: by stage, those that its first instruction needs.
+        arriving, leaving: the host's values, after the image.
+        end: the size of all.
+    """
+
+    image: Image = field(default_factory=Image)
+    constants: list[tuple[Placed, Table]] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    tables: list[Tables] = field(default_factory=list)
+    arriving: tuple[Port, ...] = ()
+    leaving: tuple[Port, ...] = ()
+    end: int = 0
+
+
+def _place(
+    stages: Stages, most_rows: int, arriving: list[Value], leaving: list[Value]
+) -> _Dram:
+    dram = _Dram()
+    image = dram.image
+    dram.constants = [(to, place_constant(image, to, held)) for to, held in stages.constants]
+    for number, stage in enumerate(stages.found):
         if isinstance(stage, Product):
-            emitter.product(*spans[number], following)
+            own = list(place_product(image, number, stage, stages.array, most_rows))
+            dram.spans.append((len(dram.uses), len(own)))
+            dram.tables.append(((own[0].descriptor,), own[0].tables))
+            dram.uses += own
         else:
-            emitter.vector(stage, tables[number][0], following)
+            dram.spans.append((0, 0))
+            dram.tables.append((place_pass(image, stage), ()))
+    start = image.add(b"")
+    dram.arriving = _ports(arriving, stages, start)
+    start += sum(_padded(port.traffic_bytes) for port in dram.arriving)
+    dram.leaving = _ports(leaving, stages, start)
+    dram.end = start + sum(_padded(port.traffic_bytes) for port in dram.leaving)
+    return dram
+
+
+def _emit(machine: Machine, stages: Stages, dram: _Dram) -> Emitter:
+    emitter = Emitter(machine, stages.found, dram.uses)
+    emitter.mark(0)
+    for target, table in dram.constants:
+        port = Port(-1, table.address, target.dtype, target.physical, target.view)
+        emitter.load(port, target, host=False)
+    for port in dram.arriving:
+        emitter.load(port, stages.values[port.value])
+    emitter.prefetch()
+    for number, stage in enumerate(stages.found):
+        emitter.mark(number + 1)
+        last = number + 1 == len(stages.found)
+        following: Tables = ((), ()) if last else dram.tables[number + 1]
+        if isinstance(stage, Product):
+            emitter.product(*dram.spans[number], following)
+        else:
+            emitter.vector(stage, dram.tables[number][0], following)
+    emitter.mark(len(stages.found) + 1)
+    for port in dram.leaving:
+        emitter.store(port, stages.values[port.value])
+    emitter.halt()
+    return emitter
+
+
+def _check_dram(need: int, spec: SystolicSpec, name: str) -> None:
+    if need > spec.dram.capacity_bytes:
+        raise UnsupportedError(
+            f"systolic: weights, tables, inputs and outputs of '{name}' must fit the DRAM of "
+            f"{spec.dram.capacity_bytes} bytes, not {need} bytes; enlarge dram.capacity"
+        )
 
 
 def _arriving(graph: Graph, parts: Partition) -> list[Value]:

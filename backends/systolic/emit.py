@@ -131,6 +131,8 @@ class Emitter:
             if use.last:
                 waiting.append((use, self._half))
                 self._half = (self._half + 1) % self._machine.halves
+            if self._machine.halves == 1:  # the next MM overwrites what waits
+                self._requantize(waiting)
         self._prepare(following)
         self._requantize(waiting)
 

@@ -14,16 +14,18 @@ class Slots:
         self._places: dict[int, list[int]] = {}
         for place, tile in enumerate(sequence):
             self._places.setdefault(tile, []).append(place)
-        self._held: dict[int, int | None] = dict.fromkeys(range(count))  # slot -> tile
+        self._count = count
+        self._tiles: list[int] = []  # by slot in use
+        self._slots: dict[int, int] = {}  # and back
 
     @property
     def used(self) -> int:
         """How many slots ever held a tile."""
-        return sum(tile is not None for tile in self._held.values())
+        return len(self._tiles)
 
     def of(self, place: int) -> int:
         """The slot that holds the tile of that place in the sequence."""
-        return next(s for s, tile in self._held.items() if tile == self._sequence[place])
+        return self._slots[self._sequence[place]]
 
     def take(self, place: int, current: int) -> tuple[int, bool]:
         """Find room for the tile of `place`; the tiles of `current` up to it must stay.
@@ -32,17 +34,22 @@ class Slots:
             The slot, and whether the tile is already there.
         """
         tile = self._sequence[place]
-        for slot, held in self._held.items():
-            if held == tile:
-                return slot, True
-        needed = set(self._sequence[current:place])
-        free = [slot for slot, held in self._held.items() if held not in needed]
-        slot = max(free, key=lambda s: self._next_use(self._held[s], place))
-        self._held[slot] = tile
+        if tile in self._slots:
+            return self._slots[tile], True
+        slot = len(self._tiles)
+        if slot < self._count:
+            self._tiles.append(tile)
+        else:
+            needed = set(self._sequence[current:place])
+            free = [s for s, held in enumerate(self._tiles) if held not in needed]
+            slot = max(free, key=lambda s: self._next_use(self._tiles[s], place))
+            del self._slots[self._tiles[slot]]
+            self._tiles[slot] = tile
+        self._slots[tile] = slot
         return slot, False
 
-    def _next_use(self, tile: int | None, after: int) -> int:
+    def _next_use(self, tile: int, after: int) -> int:
         """Place of the tile's next use; one past the end where there is none."""
-        places = self._places.get(tile, []) if tile is not None else []
+        places = self._places[tile]
         index = bisect_right(places, after)
         return places[index] if index < len(places) else len(self._sequence)

@@ -211,6 +211,9 @@ def _window(node: Node, x: Placed) -> tuple[int, Descriptor]:
     """The instruction and the descriptor of a pooling operator."""
     whole = image(x)
     _, _, out_h, out_w = node.result.shape
+    if node.kind != "nn.max_pool2d":
+        zeros = (node.int("x_zero_point"), node.int("y_zero_point"))
+        whole = replace(whole, zero_x=zeros[0], zero_y=zeros[1])
     if node.kind == "qnn.global_average_pool":
         size = np.float32(whole.height * whole.width)
         y_scale = np.float32(node.float("y_scale"))
@@ -219,8 +222,6 @@ def _window(node: Node, x: Placed) -> tuple[int, Descriptor]:
             whole,
             kernel_h=whole.height,
             kernel_w=whole.width,
-            zero_x=node.int("x_zero_point"),
-            zero_y=node.int("y_zero_point"),
             p0=float(ratio),
         )
     (kh, kw), (sy, sx) = node.ints("kernel"), node.ints("strides")
@@ -243,8 +244,6 @@ def _window(node: Node, x: Placed) -> tuple[int, Descriptor]:
     return vector.AVERAGE, replace(
         window,
         flags=window.flags | counted,
-        zero_x=node.int("x_zero_point"),
-        zero_y=node.int("y_zero_point"),
         p0=float(np.float32(node.float("x_scale"))),
         p1=float(np.float32(node.float("y_scale"))),
     )

@@ -10,6 +10,7 @@ Products of 0/1 spikes with 8-bit weights over at most 4096 axons are exact in f
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import prod
 
 import numpy as np
 
@@ -128,7 +129,8 @@ class _Heard:
         spikes = self.spikes[group]
         block = np.zeros((spikes.shape[2], neurons), np.float32)
         np.add.at(block, (source, target), weight.astype(np.float32))
-        rows = spikes.reshape(-1, spikes.shape[2]).astype(np.float32)
+        # -1 would not do: a core that hears only padding has no axons
+        rows = spikes.reshape(prod(self.extent), spikes.shape[2]).astype(np.float32)
         product: Array = (rows @ block).astype(np.int32)
         return product.reshape(*self.extent, neurons)
 
@@ -185,8 +187,8 @@ def _events(
 
 def _weighted(train: Array, weight: Array) -> Array:
     """Sum of the integer weights of the neurons that fired, [T, B]; exact in float64."""
-    rows = train.reshape(-1, train.shape[2]).astype(np.float32)
-    return np.rint(rows @ weight.astype(np.float32)).astype(np.int64).reshape(train.shape[:2])
+    rows = train.reshape(prod(train.shape[:2]), train.shape[2]).astype(np.float64)
+    return np.rint(rows @ weight.astype(np.float64)).astype(np.int64).reshape(train.shape[:2])
 
 
 def _encoded(encoder: Encoder, x: Array) -> Array:

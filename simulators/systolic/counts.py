@@ -1,14 +1,17 @@
 """Which unit acted how often, layer by layer: what the cost table prices.
 
-* ``mac.int8``: useful multiply-accumulates, rows x taps x columns of the tile;
+* ``mac.int8``: useful multiply-accumulates, rows x taps x columns of the tile; the zeros
+  beside the diagonal blocks of packed groups are not useful;
 * ``mac.idle``: other PEs that an MM clocks, rows x R x C less the useful ones;
 * ``array.shift_byte``: a weight byte passing one register on its way into a PE;
 * ``weight_memory.*_byte``: slots filled by LDW and read by LW;
-* ``unified_buffer.*_byte``: activations;
+* ``unified_buffer.*_byte``: activations; a tap in the padding counts as a read;
 * ``accumulator.*_byte``: int32 sums, written by MM, read back to accumulate and by RQ;
+* ``accumulator.add``: one int32 addition of an MM that accumulates;
 * ``requantize.op``: one output of RQ;
 * ``vector.op``: one operand element of VE;
-* ``dram.*_byte``: the accelerator's own DRAM; ``host_link.byte``: to or from the host;
+* ``dram.*_byte``: the accelerator's own DRAM; ``host_link.byte``: to or from the host; the
+  small tables that CFG fills are not counted as memories;
 * ``static.cycle``: the whole chip's clock and leakage for a cycle; of the run, not a layer.
 """
 
@@ -24,6 +27,7 @@ from tetrapla.simulators.systolic.timing import transfer_bytes
 from tetrapla.simulators.systolic.vector import ADD
 
 ACTIONS = (
+    "accumulator.add",
     "accumulator.read_byte",
     "accumulator.write_byte",
     "array.shift_byte",
@@ -121,13 +125,15 @@ def _multiply(walk: _Walk, i: Instruction) -> None:
         walk.weights = walk.shadow
     tile, rows = walk.weights, i["len"]
     useful = rows * i["lanes"] * tile.cols // tile.groups
-    sums = 4 * rows * tile.cols
+    sums = rows * tile.cols
+    added = sums if i["accumulate"] else 0
     walk.add(
         mac__int8=useful,
         mac__idle=rows * walk.program.rows * walk.program.cols - useful,
         unified_buffer__read_byte=rows * i["lanes"],
-        accumulator__write_byte=sums,
-        accumulator__read_byte=sums if i["accumulate"] else 0,
+        accumulator__write_byte=4 * sums,
+        accumulator__read_byte=4 * added,
+        accumulator__add=added,
     )
 
 

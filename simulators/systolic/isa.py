@@ -84,9 +84,10 @@ class Instruction:
         return OPERATIONS[self.op].engine
 
 
-_DRAM = Field("dram", 36, "byte address in DRAM")
+_DRAM = Field("dram", 40, "byte address in DRAM")
 _UB = Field("ub", 32, "byte address in the unified buffer")
-_BYTES = Field("bytes", 31, "how many bytes")
+_BYTES = Field("bytes", 27, "how many bytes")
+_SLOT = Field("slot", 16, "slot of the weight memory")
 _HOST = Field("host", 1, "1: over the link to the host, 0: from the accelerator's own DRAM")
 _ACC = Field("acc", 16, "first accumulator row")
 
@@ -100,7 +101,7 @@ TABLE: tuple[Operation, ...] = (
         "rest of the slot becomes zero",
         (
             _DRAM,
-            Field("slot", 8, "slot of the weight memory"),
+            _SLOT,
             Field("rows", 12, "rows of the tile (reduction)"),
             Field("cols", 12, "columns of the tile (outputs)"),
         ),
@@ -113,7 +114,7 @@ TABLE: tuple[Operation, ...] = (
         "LW",
         "LW",
         "shift a slot into the array's shadow weights",
-        (Field("slot", 8, "slot of the weight memory"),),
+        (_SLOT,),
     ),
     Operation(
         4,
@@ -154,7 +155,7 @@ TABLE: tuple[Operation, ...] = (
         "output rows `row` .. `row + len - 1` of descriptor `a` through the vector unit, all "
         "channels, dense to `ub`",
         (
-            Field("func", 4, "0 max, 1 average, 2 global average, 3 add, 4 clamp", 4),
+            Field("func", 8, "0 max, 1 average, 2 global average, 3 add, 4 clamp", 4),
             Field("a", 4, "access descriptor of the operand, with the numbers"),
             Field("b", 4, "access descriptor of the second operand of add"),
             _UB,
@@ -190,6 +191,12 @@ TABLE: tuple[Operation, ...] = (
 
 OPERATIONS: Mapping[str, Operation] = {row.name: row for row in TABLE}
 _BY_OPCODE = {row.opcode: row for row in TABLE}
+
+
+def most(op: str, operand: str) -> int:
+    """The largest value that an operation's operand holds."""
+    (found,) = (f for f in OPERATIONS[op].fields if f.name == operand)
+    return found.most
 
 
 def encode(instruction: Instruction) -> bytes:

@@ -1,4 +1,8 @@
-"""The machine: runs a program on a design point and returns values, cycles and actions."""
+"""The machine: runs a program on a design point and returns values, cycles and actions.
+
+A layer's cycles go from the dispatch of its MARK to that of the next, so the layers' cycles add
+up to the run's. The first and the last layer are the transfers of inputs and outputs.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import LayerRun, Run, Slice
 from tetrapla.simulators.systolic.counts import actions
+from tetrapla.simulators.systolic.legal import check_legal
 from tetrapla.simulators.systolic.program import HostStep, Port, Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
 from tetrapla.simulators.systolic.timing import (
@@ -36,10 +41,12 @@ def run(program: Program, spec: SystolicSpec, inputs: Mapping[str, Array], key: 
 
     Raises:
         SpecError: the program does not fit the design point.
-        ModelError: inputs are missing or unknown, or it is no program that `compile` made.
+        ModelError: inputs are missing, unknown or of another shape or type, or the program
+            is illegal.
     """
     del key
     check_fit(program, spec)
+    check_legal(program)
     plan = schedule(program, spec)
     return Run(
         outputs=outputs(program, inputs) if inputs else {},
@@ -57,10 +64,7 @@ def check_fit(program: Program, spec: SystolicSpec) -> None:
 
     Raises:
         SpecError: it does not fit.
-        ModelError: it does not begin with MARK, which begins its first layer.
     """
-    if not program.instructions or program.instructions[0].op != "MARK":
-        raise ModelError(f"program '{program.name}' must begin with MARK; compile it again")
     array, memories = spec.array, spec.memories
     if (program.rows, program.cols) != (array.rows, array.cols):
         raise SpecError(
@@ -115,7 +119,9 @@ def _values(program: Program, inputs: Mapping[str, Array]) -> dict[int, Array]:
     _host(program, program.before, host, count)
     state = State(program, count)
     for port in program.to_device:
-        _region(state, port)[:, port.positions()] = host[port.value]
+        positions = port.positions()
+        _check_value(host[port.value], (count, *positions.shape), port.dtype)
+        _region(state, port)[:, positions] = host[port.value]
     execute(program, state)
     for port in program.from_device:
         host[port.value] = _region(state, port)[:, port.positions()]
@@ -125,6 +131,14 @@ def _values(program: Program, inputs: Mapping[str, Array]) -> dict[int, Array]:
         if value in constants:
             host[value] = np.repeat(constants[value][None], count, axis=0)
     return host
+
+
+def _check_value(array: Array, shape: tuple[int, ...], dtype: str) -> None:
+    if array.shape != shape or array.dtype != DTYPES[dtype]:
+        raise ModelError(
+            f"an array for the accelerator must be {dtype} of shape {shape}, not "
+            f"{array.dtype} of shape {array.shape}"
+        )
 
 
 def _region(state: State, port: Port) -> Array:
@@ -196,6 +210,6 @@ def _trace(program: Program, plan: Schedule) -> tuple[Slice, ...]:
             moved = transfer_bytes(instruction) if instruction.engine == "DMA" else 0
             name = f"{instruction.op} {layer}"
             slices.append(
-                Slice(instruction.engine, name, event.dispatch + 1, event.retire + 1, moved)
+                Slice(instruction.engine, name, event.dispatch + 1, event.free + 1, moved)
             )
     return tuple(slices)

@@ -16,15 +16,18 @@ from tetrapla.simulators.spec_ import (
     Section,
     Spec,
 )
+from tetrapla.simulators.systolic.isa import most
 
-_MOST_LANES = 4095  # what the ISA's 12-bit fields hold
+# what the fields of the instructions hold
+_MOST_ROWS = min(most("LDW", "rows"), most("MM", "lanes"))
+_MOST_COLS = min(most("LDW", "cols"), most("RQ", "cols"))
 
 
 class ArraySection(Section):
     """The PEs: `rows` is the reduction, `cols` the outputs."""
 
-    rows: Count = Field(ge=1, le=_MOST_LANES)
-    cols: Count = Field(ge=1, le=_MOST_LANES)
+    rows: Count = Field(ge=1, le=_MOST_ROWS)
+    cols: Count = Field(ge=1, le=_MOST_COLS)
     dataflow: Literal["weight_stationary"] = "weight_stationary"
 
 
@@ -37,9 +40,9 @@ class MemoriesSection(Section):
         accumulator_rows: each `cols` int32; used as two halves.
     """
 
-    unified_buffer_bytes: Bytes = Field(alias="unified_buffer", le=2**32)
-    weight_tiles: Count = Field(ge=1, le=256)
-    accumulator_rows: Count = Field(ge=1, le=2**16 - 1)
+    unified_buffer_bytes: Bytes = Field(alias="unified_buffer", le=most("LDA", "ub") + 1)
+    weight_tiles: Count = Field(ge=1, le=most("LDW", "slot") + 1)
+    accumulator_rows: Count = Field(ge=1, le=most("MM", "len"))
 
 
 class VectorSection(Section):
@@ -51,7 +54,7 @@ class VectorSection(Section):
 class DramSection(Section):
     """The accelerator's own memory."""
 
-    capacity_bytes: Bytes = Field(alias="capacity", le=2**36)
+    capacity_bytes: Bytes = Field(alias="capacity", le=most("LDA", "dram") + 1)
     bandwidth_bytes_per_s: BytesPerSecond = Field(alias="bandwidth", gt=0)
     latency_s: Seconds = Field(alias="latency")
 

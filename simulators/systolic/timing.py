@@ -4,20 +4,22 @@ Dispatch is in order, at most one per cycle. With d the dispatch cycle of an ins
 
     LW    busy d+1 .. d+R, retires d+R
     MM    issues its rows d+1 .. d+len, retires d+len+R+C
-    RQ    issues its rows d+1 .. d+len, retires d+len+2
+    RQ    issues its rows d+1 .. d+n, retires d+n+2, n = len, with raw 4 len
     VE    issues its work d+1 .. d+n, retires d+n+2, n = rows x pixels x ceil(channels / lanes)
     DMA   busy d+1 .. d+n, retires d+n+latency, n = ceil(bytes / bytes per cycle)
 
 An engine accepts its next instruction in the cycle of its last issue and retires in order
 (none before the one sent before it). A wait asks for d >= retire + 1, HALT waits for all, and
 the run takes d(HALT) + 1 cycles. No instruction's time depends on data, so the same program
-always takes the same time.
+always takes the same time. Bytes per cycle are a fraction, not a rounded number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 
 from tetrapla.simulators.systolic.isa import ENGINES, Instruction
@@ -34,7 +36,9 @@ BOUND_BY = {
     "DMA": "dma",
     None: "dispatch",
 }
+RAW_BYTES = 4  # of an int32; RQ writes one byte per column and cycle
 _PIPELINE = 2  # cycles from the last issue of RQ or VE to its write
+_FINEST = 10**15  # quantities of a spec are decimals: exact fractions with this denominator
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def issue_and_latency(
         case "MM":
             return instruction["len"], spec.array.rows + spec.array.cols
         case "RQ":
-            return instruction["len"], _PIPELINE
+            return instruction["len"] * (RAW_BYTES if instruction["raw"] else 1), _PIPELINE
         case "VE":
             a = descriptors[instruction["a"]]
             groups = ceil(a.channels / spec.vector.lanes)
@@ -114,9 +118,8 @@ def issue_and_latency(
             return instruction["len"] * pixels * groups, _PIPELINE
         case "DMA":
             link = spec.host if instruction["host"] else spec.dram
-            count = transfer_bytes(instruction)
-            busy = ceil(count * spec.clock_hz / link.bandwidth_bytes_per_s)
-            return busy, ceil(link.latency_s * spec.clock_hz)
+            pace, latency = _link(spec.clock_hz, link.bandwidth_bytes_per_s, link.latency_s)
+            return ceil(transfer_bytes(instruction) * pace), latency
         case _:
             return 0, 0
 
@@ -126,6 +129,15 @@ def transfer_bytes(instruction: Instruction) -> int:
     if instruction.op == "LDW":
         return instruction["rows"] * instruction["cols"]
     return instruction["bytes"]
+
+
+@lru_cache(maxsize=8)
+def _link(
+    clock_hz: float, bandwidth_bytes_per_s: float, latency_s: float
+) -> tuple[Fraction, int]:
+    """Cycles per byte, exact, and whole cycles of latency."""
+    latency = Fraction(latency_s).limit_denominator(_FINEST) * Fraction(clock_hz)
+    return Fraction(clock_hz) / Fraction(bandwidth_bytes_per_s), ceil(latency)
 
 
 def held_cycles(plan: Schedule, starts: list[int]) -> list[dict[str, int]]:

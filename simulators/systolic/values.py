@@ -96,7 +96,7 @@ def _shift_weights(state: State, i: Instruction) -> None:
 def _multiply(state: State, i: Instruction) -> None:
     if i["swap"]:
         state.weights = state.shadow
-    assert state.weights is not None, "MM before any LW"
+    assert state.weights is not None, "a legal program swaps weights in first"
     lanes, weights = i["lanes"], state.weights
     descriptor = state.descriptors[i["desc"]]
     outside, address = outside_and_address(descriptor, i["row"], i["len"], i["k"], lanes)

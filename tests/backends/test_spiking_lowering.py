@@ -191,6 +191,21 @@ def test_a_batch_runs_one_after_another(loihi: SpikingSpec) -> None:
     assert "the host computes nn.softmax (p)" in two.warnings
 
 
+def test_neurons_that_hear_only_padding_hold_their_bias(loihi: SpikingSpec) -> None:
+    b = ModuleBuilder("net")
+    x = b.input("x", (1, 1, 1, 1))
+    y = b.op("nn.relu", [x], {}, "relu")
+    w, bias = np.ones((1, 1, 1, 1), np.float32), np.full(1, 0.5, np.float32)
+    form = {**CONV, "strides": (2, 2), "activation": "none"}
+    b.output("y", b.op("nn.conv2d", [y, b.weight("w", w), b.weight("b", bias)], form, "conv"))
+    data = np.ones((2, 1, 1, 1, 1), np.float32)
+    lowered = lower(b.finish(), loihi, {"x": data}, Options(timesteps=8))
+    outputs = run(lowered.program, loihi, {"x": data}, Key(0)).outputs["y"]
+    assert np.array_equal(outputs, evaluate_many(lowered.module, {"x": data})["y"])
+    assert outputs.shape == (2, 1, 1, 2, 2)
+    np.testing.assert_allclose(outputs, 0.5, rtol=0.02)
+
+
 def test_every_node_without_a_spiking_form_is_listed(loihi: SpikingSpec) -> None:
     b = ModuleBuilder("odd")
     x = b.input("x", (1, 3))

@@ -14,7 +14,9 @@ from tetrapla.ir.op import OPS, macs
 EXACT: dict[str, Attribute] = {"strides": (2, 1), "pads": (0, 0, 0, 0), "dilations": (1, 2)}
 
 
-def _product(kind: str, integer: bool, shapes: list[tuple[int, ...]], **own: Attribute) -> Module:
+def _product(
+    kind: str, integer: bool, shapes: list[tuple[int, ...]], **own: Attribute
+) -> Module:
     build = ModuleBuilder("m")
     dtype = "i8" if integer else "f32"
     values = [build.input(f"in{i}", shape, dtype) for i, shape in enumerate(shapes)]

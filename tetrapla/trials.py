@@ -1,0 +1,106 @@
+"""The same samples on several machines: what compare, simulate and sweep have in common."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tetrapla.accuracy import check_labels, classes
+from tetrapla.backends.target_ import Options
+from tetrapla.designs import Design
+from tetrapla.ir.errors import ModelError
+from tetrapla.ir.interpret import evaluate_many
+from tetrapla.ir.module import Module
+from tetrapla.progress import Step, bar, silent
+from tetrapla.run import Result, Trial, compile_for
+from tetrapla.samples import samples_for
+from tetrapla.settings import Settings
+from tetrapla.simulators.report import Report
+
+UNJUDGED = "the labels are not used: accuracy needs one output of shape [batch, classes]"
+
+
+def options_of(settings: Settings) -> Options:
+    """The part of the settings that a lowering reads."""
+    return Options(settings.quant, settings.timesteps, settings.ideal)
+
+
+def trial(module: Module, settings: Settings, name: str = "") -> Trial:
+    """The samples that the settings ask for, and the float model's answers to them.
+
+    Raises:
+        ModelError: the data cannot be read, or does not fit the model.
+    """
+    name = name or module.name
+    samples = samples_for(module, settings)
+    if samples.labels is None:
+        return Trial(module, name, samples)
+    count = classes(module)
+    if count is None:
+        warned = replace(samples, labels=None, warnings=(*samples.warnings, UNJUDGED))
+        return Trial(module, name, warned)
+    check_labels(samples.labels, count)
+    return Trial(module, name, samples, evaluate_many(module, samples.inputs))
+
+
+def results(
+    given: Trial, found: Sequence[Design], settings: Settings, said: str, step: Step = silent
+) -> list[Result]:
+    """One model on several machines with the same samples, in the order of the designs.
+
+    Args:
+        given: the model and what it is run on.
+        found: the machines.
+        settings: the common options.
+        said: the command to record.
+        step: is told of every run of a machine.
+    """
+    options, answers = options_of(settings), list[Result]()
+    for design in found:
+        step(f"{given.name} on {design.label}", 0)
+        executable = compile_for(given.module, design, given.samples.calibration, options)
+        answers.append(executable.simulated(given, settings.seed, said, step))
+    return answers
+
+
+def reports(
+    modules: Sequence[Module],
+    names: Sequence[str],
+    found: Sequence[Design],
+    settings: Settings,
+    said: str,
+) -> list[Report]:
+    """Every model on every machine, a model's reports together.
+
+    Args:
+        modules: the float models.
+        names: what reports call them.
+        found: the machines.
+        settings: the common options.
+        said: the command to record.
+    """
+    options = options_of(settings)
+    runs = len(modules) * sum(design.seeds(options) for design in found)
+    with bar(runs) as step:
+        return [
+            result.report
+            for module, name in zip(modules, names, strict=True)
+            for result in results(trial(module, settings, name), found, settings, said, step)
+        ]
+
+
+def labels(modules: Sequence[Module], paths: Sequence[str]) -> list[str]:
+    """What reports call each model: its name, or its path where two names are the same.
+
+    Raises:
+        ModelError: a path is given twice.
+    """
+    for path, count in Counter(paths).items():
+        if count > 1:
+            raise ModelError(f"MODEL must be given once, not '{path}' {count} times")
+    names = Counter(module.name for module in modules)
+    return [
+        path if names[module.name] > 1 else module.name
+        for module, path in zip(modules, paths, strict=True)
+    ]
