@@ -28,14 +28,10 @@ def evaluate(module: Module, inputs: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def intermediates(module: Module, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """The result of every node by its name, and every input by its own, for one invocation."""
-    graph = module.graph
-    everything = {value.index for node in graph.nodes for value in node.results}
-    everything |= {value.index for _, value in graph.inputs}
-    values = _walk(module, inputs, everything)
-    found = {name: values[value.index] for name, value in graph.inputs}
-    found.update({node.name: values[node.result.index] for node in graph.nodes})
-    return found
+    """The result of every node by its name, for one invocation."""
+    nodes = module.graph.nodes
+    values = _walk(module, inputs, {value.index for node in nodes for value in node.results})
+    return {node.name: values[node.result.index] for node in nodes}
 
 
 def evaluate_many(

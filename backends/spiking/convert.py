@@ -15,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 
 from tetrapla.backends.spiking.emit import Current, Emitter, Rate, Term, Train
+from tetrapla.backends.spiking.ranges import Magnitudes
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array, Attribute, Graph, Node, Value
@@ -49,20 +50,20 @@ class Converted:
 
 
 def convert(
-    module: Module, peaks: Mapping[str, float], spec: SpikingSpec, timesteps: int
+    module: Module, magnitudes: Magnitudes, spec: SpikingSpec, timesteps: int
 ) -> Converted:
     """The spiking form of a fused float module.
 
     Args:
         module: operators of `nn` alone, batch first.
-        peaks: by node or input name, the magnitude that rate 1 stands for; see `ranges`.
+        magnitudes: what rate 1 stands for; see `ranges`.
         spec: widths of the chip's integers.
         timesteps: T.
 
     Raises:
         UnsupportedError: lists every node that has no spiking form.
     """
-    return _Walk(module, peaks, spec, timesteps).convert()
+    return _Walk(module, magnitudes, spec, timesteps).convert()
 
 
 class _RefusedError(Exception):
@@ -71,10 +72,10 @@ class _RefusedError(Exception):
 
 class _Walk:
     def __init__(
-        self, module: Module, peaks: Mapping[str, float], spec: SpikingSpec, timesteps: int
+        self, module: Module, magnitudes: Magnitudes, spec: SpikingSpec, timesteps: int
     ) -> None:
         self._graph: Graph = module.graph
-        self._peaks = peaks
+        self._magnitudes = magnitudes
         self._builder = ModuleBuilder(module.name)
         self._emit = Emitter(self._builder, spec.core, timesteps)
         self._values: dict[int, Spiking] = {}
@@ -136,8 +137,8 @@ class _Walk:
 
     def _input(self, name: str, value: Value) -> Spiking:
         x = self._builder.input(name, value.shape, value.dtype)
-        full = self._peaks[name]
-        signs = (1, -1) if self._peaks.get(f"{name}.low", 0.0) < 0 else (1,)
+        found = self._magnitudes.inputs[name]
+        full, signs = found.largest or 1.0, (1, -1) if found.low < 0 else (1,)
         trains: list[Train] = []
         for sign in signs:
             label = name if sign > 0 else f"{name}.negative"
@@ -249,7 +250,7 @@ class _Walk:
         return self._fired(value, name)
 
     def _fired(self, current: Current, name: str) -> Rate:
-        full = self._peaks[f"{name}.positive"]
+        full = self._magnitudes.nodes[name].positive
         return Rate((Train(self._emit.neurons(current, full)),), full)
 
     def _max_pool(self, node: Node) -> Spiking:
@@ -279,7 +280,9 @@ class _Walk:
             kernel, strides = node.ints("kernel"), node.ints("strides")
             pads, include = node.ints("pads"), node.int("count_include_pad")
         counts = window_counts(size, kernel, strides, pads, include)
-        full = rate.full if rate.signed else min(rate.full, self._peaks[node.name])
+        full = (
+            rate.full if rate.signed else min(rate.full, self._magnitudes.nodes[node.name].full)
+        )
         shares = counts * (full / rate.full)
         weight = int(np.clip(np.ceil(_LEAST_POOL_THETA / shares.min()), 1, 127))
         theta = np.rint(weight * shares).astype(np.int32)
@@ -329,7 +332,7 @@ class _Walk:
         if isinstance(value, Host):
             raise _RefusedError("it comes after the readout")
         if operand.index not in self._rates:
-            full = self._peaks[value.name]
+            full = self._magnitudes.nodes[value.name].full
             trains = (
                 Train(self._emit.neurons(value, full)),
                 Train(self._emit.neurons(value.negated(), full, ".negative"), -1),
@@ -357,7 +360,8 @@ class _Walk:
             return Host(self._emit.decode(train.value, scale, f"{name}.count"))
         current = value if isinstance(value, Current) else _identity(value, name)
         fallback = sum(term.full for term in current.terms)
-        largest = self._peaks.get(f"{current.name}.max", fallback)
+        known = self._magnitudes.nodes.get(current.name)
+        largest = fallback if known is None else known.largest
         return Host(self._emit.readout(current, largest))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,12 +18,33 @@ PERCENTILE = 99.9
 MOST = 512
 
 
-def ranges(module: Module, calibration: Mapping[str, Array]) -> dict[str, float]:
-    """Magnitudes by node and input name.
+@dataclass(frozen=True)
+class Magnitude:
+    """How large one tensor gets.
 
-    ``name`` is the percentile of the non-zero magnitudes (of an input: the maximum),
-    ``name.positive`` that of the positive values, ``name.max`` the largest, ``name.low`` an
-    input's least value. A tensor that is always zero has magnitude 1.
+    Attributes:
+        full: the percentile of its non-zero magnitudes; 1 if it is always zero.
+        positive: the percentile of its positive values; 1 if it has none.
+        largest: the maximum of its magnitudes.
+        low: its least value, at most 0.
+    """
+
+    full: float
+    positive: float
+    largest: float
+    low: float
+
+
+@dataclass(frozen=True)
+class Magnitudes:
+    """The magnitude of every input and of every node's result, by name."""
+
+    inputs: Mapping[str, Magnitude]
+    nodes: Mapping[str, Magnitude]
+
+
+def ranges(module: Module, calibration: Mapping[str, Array]) -> Magnitudes:
+    """Measure every tensor over the calibration data.
 
     Raises:
         ModelError: there are no calibration data.
@@ -37,19 +59,21 @@ def ranges(module: Module, calibration: Mapping[str, Array]) -> dict[str, float]
     for i in chosen:
         found = intermediates(module, {name: array[i] for name, array in calibration.items()})
         for name, array in found.items():
-            seen.setdefault(name, []).append(np.asarray(array).ravel())
-    inputs = {name for name, _ in module.graph.inputs}
-    measured: dict[str, float] = {}
-    for name, arrays in seen.items():
-        values = np.concatenate(arrays)
-        magnitude = np.abs(values[values != 0])
-        largest = float(magnitude.max(initial=0.0))
-        measured[name] = (largest or 1.0) if name in inputs else _percentile(magnitude)
-        measured[f"{name}.positive"] = _percentile(values[values > 0])
-        measured[f"{name}.max"] = largest
-        if name in inputs:
-            measured[f"{name}.low"] = float(values.min(initial=0.0))
-    return measured
+            seen.setdefault(name, []).append(array.ravel())
+    return Magnitudes(
+        {name: _measured(calibration[name][chosen].ravel()) for name in module.inputs},
+        {name: _measured(np.concatenate(arrays)) for name, arrays in seen.items()},
+    )
+
+
+def _measured(values: Array) -> Magnitude:
+    magnitude = np.abs(values[values != 0])
+    return Magnitude(
+        full=_percentile(magnitude),
+        positive=_percentile(values[values > 0]),
+        largest=float(magnitude.max(initial=0.0)),
+        low=float(values.min(initial=0.0)),
+    )
 
 
 def _percentile(values: Array) -> float:
