@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, fields
 from math import prod
 from typing import Any
 
+from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import DTYPES, Array
+from tetrapla.simulators.arrays_ import packed, unpacked
 from tetrapla.simulators.gpu.steps import Step, step_from
 
-SCHEMA = "tetrapla.program.gpu/1"
+SCHEMA = "tetrapla.gpu/1"
 
 
 @dataclass(frozen=True)
@@ -299,7 +301,7 @@ class Program:
         return "\n".join(lines) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, without the weights."""
+        """Plain data for JSON; `from_dict` gives the same program back."""
         return {
             "schema": SCHEMA,
             "name": self.name,
@@ -308,13 +310,18 @@ class Program:
             "outputs": [_plain(port) for port in self.outputs],
             "buffers": [_plain(buffer) for buffer in self.buffers],
             "kernels": [_kernel_dict(kernel) for kernel in self.kernels],
+            "weights": {name: packed(array) for name, array in sorted(self.weights.items())},
         }
 
     @classmethod
-    def from_dict(
-        cls, data: Mapping[str, Any], weights: Mapping[str, Array] | None = None
-    ) -> Program:
-        """The program that `to_dict` wrote."""
+    def from_dict(cls, data: Mapping[str, Any]) -> Program:
+        """The program that `to_dict` wrote.
+
+        Raises:
+            ModelError: the data is of another kind.
+        """
+        if data.get("schema") != SCHEMA:
+            raise ModelError(f"a program's schema must be {SCHEMA}, not {data.get('schema')}")
         return cls(
             data["name"],
             data["format"],
@@ -322,7 +329,7 @@ class Program:
             tuple(Port(**_tuples(port)) for port in data["outputs"]),
             tuple(Buffer(**_tuples(buffer)) for buffer in data["buffers"]),
             tuple(_kernel_from(kernel) for kernel in data["kernels"]),
-            dict(weights or {}),
+            {name: unpacked(array) for name, array in data["weights"].items()},
         )
 
 

@@ -14,7 +14,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array, Attribute
+from tetrapla.simulators.arrays_ import is_packed, packed, unpacked
+
+SCHEMA = "tetrapla.spiking/1"
 
 MODELS = ("integrate_and_fire", "maximum", "readout")
 
@@ -158,14 +162,19 @@ class Program:
         return listing(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        plain: dict[str, Any] = _plain(self)
-        return plain
+        """Plain data for JSON; `from_dict` gives the same program back."""
+        return {"schema": SCHEMA, **_plain(self)}
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Program:
-        """The program that `to_dict` wrote."""
+        """The program that `to_dict` wrote.
+
+        Raises:
+            ModelError: the data is of another kind.
+        """
         held: dict[str, Any] = _read(data)
+        if held.pop("schema", None) != SCHEMA:
+            raise ModelError(f"a program's schema must be {SCHEMA}, not {data.get('schema')}")
         held["populations"] = tuple(_population(p) for p in data["populations"])
         held["cores"] = tuple(Core(**_read(c)) for c in data["cores"])
         held["readouts"] = tuple(Readout(**_read(r)) for r in data["readouts"])
@@ -184,9 +193,7 @@ def _population(data: Mapping[str, Any]) -> Population:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        array = cast("Array", value)
-        data = array.ravel().tolist()
-        return {"dtype": str(array.dtype), "shape": list(array.shape), "data": data}
+        return packed(cast("Array", value))
     if isinstance(value, Mapping):
         mapping = cast("Mapping[str, Any]", value)
         return {key: _plain(item) for key, item in mapping.items()}
@@ -202,8 +209,8 @@ def _read(value: Any) -> Any:
     """Arrays where they were, tuples for lists, the rest as it is."""
     if isinstance(value, Mapping):
         mapping = cast("Mapping[str, Any]", value)
-        if "dtype" in mapping:
-            return np.array(mapping["data"], mapping["dtype"]).reshape(mapping["shape"])
+        if is_packed(mapping):
+            return unpacked(mapping)
         return {key: _read(item) for key, item in mapping.items()}
     if isinstance(value, list):
         items = cast("Sequence[Any]", value)
