@@ -6,7 +6,11 @@ from bisect import bisect_right
 
 
 class Slots:
-    """Belady's rule: the tile whose next use lies farthest makes room."""
+    """Belady's rule: the tile whose next use lies farthest makes room.
+
+    Of tiles that are not used again, the one shifted longest ago does, so that its slot can be
+    filled while later ones are still read.
+    """
 
     def __init__(self, count: int, sequence: list[int]) -> None:
         """`sequence` names the tiles in the order in which they are shifted into the array."""
@@ -17,6 +21,7 @@ class Slots:
         self._count = count
         self._tiles: list[int] = []  # by slot in use
         self._slots: dict[int, int] = {}  # and back
+        self._latest: list[int] = []  # by slot, the latest place that it was taken for
 
     @property
     def used(self) -> int:
@@ -35,16 +40,21 @@ class Slots:
         """
         tile = self._sequence[place]
         if tile in self._slots:
-            return self._slots[tile], True
+            slot = self._slots[tile]
+            self._latest[slot] = place
+            return slot, True
         slot = len(self._tiles)
         if slot < self._count:
             self._tiles.append(tile)
+            self._latest.append(place)
         else:
             needed = set(self._sequence[current:place])
             free = [s for s, held in enumerate(self._tiles) if held not in needed]
-            slot = max(free, key=lambda s: self._next_use(self._tiles[s], place))
+            slot = max(
+                free, key=lambda s: (self._next_use(self._tiles[s], place), -self._latest[s])
+            )
             del self._slots[self._tiles[slot]]
-            self._tiles[slot] = tile
+            self._tiles[slot], self._latest[slot] = tile, place
         self._slots[tile] = slot
         return slot, False
 

@@ -31,7 +31,7 @@ def check_legal(program: Program) -> None:
     names = [instruction.op for instruction in program.instructions]
     if names[:1] != ["MARK"]:
         raise ModelError(f"program '{program.name}' must begin with MARK; compile it again")
-    if names.index("HALT") + 1 != len(names) if "HALT" in names else True:
+    if names[-1] != "HALT" or names.count("HALT") > 1:
         raise ModelError(
             f"program '{program.name}' must have one HALT, at its end; compile it again"
         )
@@ -67,7 +67,7 @@ class _Walk:
     def written(self, i: Instruction, thing: str, present: bool) -> None:
         """Hold that something was written before it is used."""
         if not present:
-            self.refuse(i, f"{thing} must have been written before, not by nobody")
+            self.refuse(i, f"reads {thing}, which no instruction before it writes")
 
     def refuse(self, i: Instruction, rule: str) -> None:
         """Raise."""
@@ -140,7 +140,7 @@ def _multiply(walk: _Walk, i: Instruction) -> None:
     walk.counted(i, "len", "lanes")
     if i["swap"]:
         walk.written(i, "shadow weights", walk.shadow)
-        walk.weights, walk.shadow = True, False
+        walk.weights = True
     walk.written(i, "weights", walk.weights)
     walk.most(i, "lanes", i["lanes"], walk.program.rows)
     walk.most(i, "acc end", i["acc"] + i["len"], walk.program.accumulator_rows)

@@ -7,6 +7,7 @@ up to the run's. The first and the last layer are the transfers of inputs and ou
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 
 import numpy as np
 
@@ -152,9 +153,9 @@ def _host(
 ) -> None:
     if not steps:
         return
-    import tetrapla.ir.dialects  # noqa: F401 - fills the table of operators
     from tetrapla.ir.op import OPS
 
+    import_module("tetrapla.ir.dialects")  # fills OPS; costs the bindings' start-up
     constants = program.host_constants
 
     def one(step: HostStep, i: int) -> Array:

@@ -26,6 +26,8 @@ def markdown() -> str:
             for f in row.fields:
                 lines.append(f"| {start + f.bits - 1}:{start} | {f.name} | {f.meaning} |")
                 start += f.bits
+            if start < 8 * WORD_BYTES:
+                lines.append(f"| {8 * WORD_BYTES - 1}:{start} | - | zero |")
     lines += ["", "## Tables", "", _body(tables.__doc__), "", "| word | name | type |"]
     lines.append("|---|---|---|")
     lines += [
@@ -69,6 +71,14 @@ v - 1.
 
 **Dispatch** is in order, at most one per cycle. CFG fills {DESCRIPTORS} access descriptors and
 {REQUANTIZE_ROWS} rows of the requantise table from DRAM.
+
+**Illegal programs** are refused before they run: one that does not begin with MARK and end with
+its only HALT; an address, length or index outside a memory, a table, the array or a window; and
+slots, weights, descriptors or rows that are used before an instruction wrote them. Memories are
+not cleared at the start.
+
+**Activations** are int8 or uint8, as the descriptor says: a PE multiplies 9-bit signed
+activations by int8 weights. Numbers of other types go into the tables' flags.
 
 **Requantisation** (RQ): t = acc + bias, wrapped to int32; y = rint(clamp(float32(float32(t)
 scale), low - zero point, high - zero point)) + zero point, ties to even.

@@ -12,6 +12,7 @@ import numpy as np
 
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import DTYPES, Array, Attribute
+from tetrapla.simulators import arrays_
 from tetrapla.simulators.systolic.isa import Instruction, encode, parse, text
 
 SCHEMA = "tetrapla.systolic/1"
@@ -142,7 +143,9 @@ class Program:
             "from_device": [_port_dict(port) for port in self.from_device],
             "before": [_step_dict(step) for step in self.before],
             "after": [_step_dict(step) for step in self.after],
-            "host_constants": {str(k): _array_dict(v) for k, v in self.host_constants.items()},
+            "host_constants": {
+                str(k): arrays_.packed(v) for k, v in self.host_constants.items()
+            },
         }
 
     @staticmethod
@@ -150,7 +153,7 @@ class Program:
         """The program that `to_dict` wrote.
 
         Raises:
-            ModelError: the data is of another kind or lacks a part.
+            ModelError: the data is of another kind, lacks a part or was changed.
         """
         if data.get("schema") != SCHEMA:
             raise ModelError(f"a program's schema must be {SCHEMA}, not {data.get('schema')}")
@@ -159,6 +162,12 @@ class Program:
         except KeyError as error:
             raise ModelError(
                 f"a program must have the part {error}; compile it again"
+            ) from None
+        except ModelError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise ModelError(
+                f"a program must be as it was written, not changed ({error}); compile it again"
             ) from None
 
 
@@ -178,7 +187,7 @@ def _from_dict(data: Mapping[str, Any]) -> Program:
     return Program(
         **{name: data[name] for name in _PLAIN},
         instructions=tuple(parse(line) for line in data["instructions"]),
-        constants=base64.b64decode(data["constants"]),
+        constants=base64.b64decode(data["constants"], validate=True),
         layers=tuple(Layer(*item) for item in data["layers"]),
         packed={int(address): groups for address, groups in data["packed"].items()},
         inputs=tuple((name, value) for name, value in data["inputs"]),
@@ -187,25 +196,12 @@ def _from_dict(data: Mapping[str, Any]) -> Program:
         from_device=tuple(_port(item) for item in data["from_device"]),
         before=tuple(_step(item) for item in data["before"]),
         after=tuple(_step(item) for item in data["after"]),
-        host_constants={int(k): _array(v) for k, v in data["host_constants"].items()},
+        host_constants={int(k): arrays_.unpacked(v) for k, v in data["host_constants"].items()},
     )
 
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
-
-
-def _array_dict(array: Array) -> dict[str, Any]:
-    return {
-        "dtype": array.dtype.str,
-        "shape": list(array.shape),
-        "base64": _base64(np.ascontiguousarray(array).tobytes()),
-    }
-
-
-def _array(data: Mapping[str, Any]) -> Array:
-    held = np.frombuffer(base64.b64decode(data["base64"]), data["dtype"])
-    return held.reshape(data["shape"])
 
 
 def _port_dict(port: Port) -> dict[str, Any]:

@@ -38,7 +38,7 @@ BOUND_BY = {
 }
 RAW_BYTES = 4  # of an int32; RQ writes one byte per column and cycle
 _PIPELINE = 2  # cycles from the last issue of RQ or VE to its write
-_FINEST = 10**15  # quantities of a spec are decimals: exact fractions with this denominator
+_FINEST = 10**12  # picoseconds: finer than this, a latency would keep its float error
 
 
 @dataclass(frozen=True)

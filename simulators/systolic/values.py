@@ -20,6 +20,7 @@ from tetrapla.simulators.systolic.vector import vector_result
 
 _EXACT_IN_FLOAT32 = 2**24
 _LARGEST_PRODUCT = 2**15  # 255 * 128
+_UNWRITTEN = 0x5A  # memories are not cleared: zeros would hide what no instruction wrote
 
 
 class State:
@@ -31,10 +32,12 @@ class State:
         )
         self.constants = np.frombuffer(program.constants, np.int8)
         extra = program.dram_bytes - len(self.constants)
-        self.regions = np.zeros((invocations, extra), np.int8)
-        self.buffer = np.zeros((invocations, program.unified_buffer_bytes), np.int8)
-        # columns that no tile and no result uses stay zero and are not kept
-        self.accumulators = np.zeros((invocations, program.accumulator_rows, width), np.int32)
+        self.regions = np.full((invocations, extra), _UNWRITTEN, np.int8)
+        size = program.unified_buffer_bytes
+        self.buffer = np.full((invocations, size), _UNWRITTEN, np.int8)
+        # columns that no tile and no result uses are not kept
+        shape = (invocations, program.accumulator_rows, width)
+        self.accumulators = np.full(shape, _UNWRITTEN * 0x01010101, np.int32)
         self.slots: dict[int, Array] = {}
         self.shadow: Array | None = None
         self.weights: Array | None = None

@@ -55,7 +55,7 @@ def test_load_multiply_requantise_takes_3n_2m_6(n: int, m: int, cycles: int) -> 
     assert schedule(program(n, n, *lines), spec).cycles == 3 * n + 2 * m + 6 == cycles
 
 
-def test_tiles_in_a_row_cost_max_of_rows_and_activations_each() -> None:
+def test_tiles_in_a_row_cost_max_of_activations_and_rows_plus_two_each() -> None:
     # LW of the next tile runs beside MM of this one: the period is M, or R with one cycle to
     # see that LW is done and one to dispatch MM
     for n, m, period in ((16, 5, 18), (16, 40, 40)):
@@ -80,6 +80,37 @@ def test_a_transfer_takes_bytes_over_bandwidth_and_latency() -> None:
     busy = ceil(65536 * 700e6 / 34e9)  # 1350: the paper's 1349 cycles, rounded up
     assert busy == 1350
     assert schedule(tile, spec).cycles == busy + 70 + 2  # 100 ns are 70 cycles
+
+
+@pytest.mark.parametrize(("latency", "cycles"), [("110 ns", 77), ("100 ns", 70), ("1 ns", 1)])
+def test_a_latency_of_whole_cycles_is_not_rounded_up(latency: str, cycles: int) -> None:
+    # 1.1e-7 s x 7e8 Hz is 77.00000000000001 in floats; less than a cycle takes one
+    lines = ["LDA bytes=1", "SYNC wait=DMA:0", "HALT"]
+    events = schedule(program(256, 256, *lines), chip(f"dram.latency={latency}")).events
+    assert events[0].retire == 1 + cycles
+
+
+def test_raw_results_take_four_cycles_a_row() -> None:
+    lines = ["RQ len=10 cols=3", "RQ len=10 cols=3 raw=1", "SYNC wait=RQ:0", "HALT"]
+    events = schedule(program(8, 8, *lines), chip("array.rows=8", "array.cols=8")).events
+    assert [event.dispatch for event in events] == [0, 10, 10 + 40 + 2 + 1, 54]
+
+
+def test_the_vector_unit_takes_pixels_times_groups_of_lanes() -> None:
+    # 6 rows of 2 x 2 windows, 300 channels in 2 groups of 256 lanes: 48; an add has one pixel
+    pool = Descriptor(0, 300, kernel_h=2, kernel_w=2).pack()
+    add = Descriptor(0, 300).pack()
+    lines = [
+        "CFG bytes=128",
+        "CFG dram=128 index=1 bytes=128",
+        "VE len=6 wait=DMA:0",
+        "VE func=3 a=1 b=1 len=6",
+        "HALT",
+    ]
+    events = schedule(program(256, 256, *lines, constants=pool + add), chip()).events
+    assert events[2].free - events[2].dispatch == 6 * 4 * 2
+    assert events[3].free - events[3].dispatch == 6 * 2
+    assert events[3].dispatch == events[2].free
 
 
 def test_retirement_is_in_order() -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tetrapla.ir.errors import ModelError
+from tetrapla.ir.errors import ModelError, SpecError
+from tetrapla.simulators.spec_ import load_spec
 from tetrapla.simulators.systolic.isa import (
     ENGINES,
     MOST_OUTSTANDING,
@@ -22,6 +23,7 @@ from tetrapla.simulators.systolic.isa import (
     text,
 )
 from tetrapla.simulators.systolic.manual import markdown
+from tetrapla.simulators.systolic.spec import SystolicSpec
 
 
 @st.composite
@@ -66,7 +68,7 @@ def test_a_word_by_hand() -> None:
     [
         (10, "opcode must be one of [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 15], not 10"),
         (0 | 1 << 19, "NOP wait slot 5 must be zero, not 1"),
-        (3 | 1 << 36, "LW bits 127:36 must be zero, not 0x1"),
+        (3 | 1 << 44, "LW bits 127:44 must be zero, not 0x1"),
         (6 | 5 << 28, "VE func must be 0..4, not 5"),
     ],
 )
@@ -79,7 +81,7 @@ def test_an_illegal_word_is_refused(word: int, message: str) -> None:
 @pytest.mark.parametrize(
     ("instruction", "message"),
     [
-        (Instruction("LW", {"slot": 256}), "LW slot must be 0..255, not 256"),
+        (Instruction("LW", {"slot": 65536}), "LW slot must be 0..65535, not 65536"),
         (Instruction("LW", {"row": 1}), "LW has no operand 'row'; there are: slot"),
         (
             Instruction("NOP", {}, {"TPU": 0}),
@@ -95,6 +97,21 @@ def test_what_does_not_fit_the_encoding_is_refused(
     with pytest.raises(ModelError) as refused:
         encode(instruction)
     assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    ("setting", "bound"),
+    [
+        ("array.rows=4096", "4095"),
+        ("array.cols=4096", "4095"),
+        ("memories.weight_tiles=65537", "65536"),
+        ("memories.accumulator_rows=65536", "65535"),
+        ("dram.capacity=2 TiB", "1.09951e.12 bytes"),
+    ],
+)
+def test_a_chip_s_limits_are_those_of_the_words(setting: str, bound: str) -> None:
+    with pytest.raises(SpecError, match=f"must be at most {bound}"):
+        load_spec("tpu-v1", SystolicSpec, [setting])
 
 
 def test_the_manual_is_up_to_date() -> None:
