@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("numpy", "onnx", "scipy", "matplotlib", "pydantic", "pandas", "torch_mlir", "ruamel")
 SHOW = "import sys; print('\\n'.join(sys.modules))"
 
@@ -22,8 +24,11 @@ def test_import_loads_nothing_heavy() -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    code = "from tetrapla.__main__ import run\nassert run(['--help']) == 0"
-    assert not modules_after(code) & {*HEAVY}
+    code = "from tetrapla.__main__ import run\nassert run({}) == 0"
+    assert not modules_after(code.format(["--help"])) & {*HEAVY, "rich"}
+    for words in (["--version"], ["simulate", "--help"]):
+        # where it reads options, typer may bring pydantic
+        assert not modules_after(code.format(words)) & {*HEAVY, "rich"} - {"pydantic"}
 
 
 def test_every_public_name_can_be_reached() -> None:
@@ -32,3 +37,11 @@ def test_every_public_name_can_be_reached() -> None:
     for name in tetrapla.__all__:
         assert getattr(tetrapla, name) is not None
         assert name in dir(tetrapla)
+
+
+def test_no_file_hides_a_public_name() -> None:
+    """Importing tetrapla/load.py would put the module in the place of `tetrapla.load`."""
+    import tetrapla
+
+    files = {path.stem for path in (ROOT / "tetrapla").iterdir()}
+    assert not files & set(tetrapla.__all__)

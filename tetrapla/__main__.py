@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,11 @@ from tetrapla.commands import catalogue, models, results
 from tetrapla.ir.errors import TetraplaError
 
 _ABOUT = "One model, four machines: compile a network, simulate it, compare the designs."
+# read when NumPy loads its linear algebra
+_THREADS = (
+    *("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"),
+    "VECLIB_MAXIMUM_THREADS",
+)
 _USAGE, _INTERNAL, _INTERRUPTED = 2, 1, 130
 
 app = typer.Typer(
@@ -64,30 +70,62 @@ def run(arguments: Sequence[str]) -> int:
         # the reader went away (a pipe into head): nobody is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _INTERNAL
-    except Exception as error:
-        if isinstance(error, _ClickError):
-            return _usage(error)
-        if os.environ.get("TETRAPLA_TRACEBACK"):
-            raise
-        kind = type(error).__name__
-        text = " ".join(str(error).split())[:500]
+    except MemoryError as error:
+        why = f": {error}" if str(error) else ""
         return _fail(
-            f"internal error, a defect of tetrapla: {kind}: {text} "
-            "(TETRAPLA_TRACEBACK=1 shows where; please report it)",
-            _INTERNAL,
+            f"the memory is not enough{why}; use fewer samples or a smaller batch", _USAGE
         )
+    except OSError as error:
+        if error.filename is None or str(error.filename) not in _paths(arguments):
+            return _defect(error)
+        rule = f"must be a file to work with, not one that the system refuses: {error.strerror}"
+        return _fail(f"'{_shortened(str(error.filename))}' {rule}; give another path", _USAGE)
+    except Exception as error:
+        return _usage(error) if isinstance(error, _ClickError) else _defect(error)
+
+
+def _paths(arguments: Sequence[str]) -> set[str]:
+    """Every word that may be a path, of ``--json=x`` and of ``a.yaml,b.yaml`` each part."""
+    found = {part for word in arguments for part in (word, *word.split(","))}
+    return found | {word.partition("=")[2] for word in arguments}
+
+
+def _defect(error: Exception) -> int:
+    if os.environ.get("TETRAPLA_TRACEBACK"):
+        raise error
+    kind = type(error).__name__
+    text = " ".join(str(error).split())[:500]
+    return _fail(
+        f"internal error, a defect of tetrapla: {kind}: {text} "
+        "(TETRAPLA_TRACEBACK=1 shows where; please report it)",
+        _INTERNAL,
+    )
 
 
 def main() -> None:
     """Run the command that the shell gave, and exit."""
+    for key in _THREADS:
+        # one thread, so that sums have one order; a second one is slower on products this small
+        os.environ.setdefault(key, "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without ± shows a question mark
+            stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:]))
 
 
 def _usage(error: Exception) -> int:
     message = getattr(error, "format_message", lambda: str(error))()
+    where = getattr(getattr(error, "ctx", None), "command_path", "tetrapla")
+    if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command
+        typer.echo(message, err=True)
+        return _USAGE
     if not message:  # no command was given: the help was printed
         return _USAGE
-    return _fail(message.rstrip("."), _USAGE)
+    return _fail(f"{message.rstrip('.')}; '{where} --help' says what there is", _USAGE)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) < 100 else f"{text[:80]}…"
 
 
 def _fail(message: str, status: int) -> int:

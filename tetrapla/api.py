@@ -8,15 +8,15 @@ from typing import Any, TypeAlias
 
 from tetrapla.comparison import Comparison
 from tetrapla.designs import designs
+from tetrapla.grid import Sweep, swept
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.interpret import evaluate as _evaluate
 from tetrapla.ir.module import Module
-from tetrapla.models import load
+from tetrapla.models import load_for
 from tetrapla.run import Executable, compile_for
 from tetrapla.settings import Settings, command
 from tetrapla.simulators.report import Report
-from tetrapla.sweep import Sweep, swept
 from tetrapla.trials import labels, options_of, reports
 
 Model: TypeAlias = Module | str | os.PathLike[str]
@@ -94,7 +94,7 @@ def _reports(
     # a module made in Python has no path, so no command repeats the run
     known = [path for path in paths if path is not None]
     said = command(verb, known, targets, settings) if len(known) == len(paths) else ""
-    words = [path or f"{m.name} ({i})" for i, (path, m) in enumerate(zip(paths, modules), 1)]
+    words = [paths[i] or f"{module.name} ({i + 1})" for i, module in enumerate(modules)]
     return reports(modules, labels(modules, words), found, settings, said)
 
 
@@ -119,4 +119,4 @@ def _module(model: Model, settings: Settings) -> Module:
         if settings.dims or settings.batch is not None:
             raise ModelError("a Module has fixed shapes; give dims and batch to load, not here")
         return model
-    return load(model, dict(settings.dims), settings.batch)
+    return load_for(model, settings)

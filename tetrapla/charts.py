@@ -1,7 +1,8 @@
 """Charts as inline SVG: no script, no font, no picture from elsewhere.
 
 Colours are Okabe and Ito's, which people with any colour vision tell apart ("Color Universal
-Design", 2008); a shape or a label says the same again.
+Design", 2008), on light and on dark; a shape and a label say the same again. The drawings are
+narrow, so that their text stays legible on a phone.
 """
 
 from __future__ import annotations
@@ -11,21 +12,15 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, log10
 
-from tetrapla.quantities import energy, quantity
+from tetrapla.quantities import decade, energy, share
 
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#000000",
-    "#F0E442",
-)
-_WIDTH, _HEIGHT = 640, 400
-_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 20, 16, 52
-_BAR, _GAP = 26, 14
+# without its black and its yellow, which vanish on a dark and on a light page
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_WIDTH, _HEIGHT = 460, 320
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 24, 14, 50
+_LETTER = 6.9  # assumed width of a letter at 13 px, for labels that keep clear of each other
+_LINE = 19
+_NAMES, _NUMBERS = 118, 124  # columns of the dot plot, left and right of its axis
 
 
 @dataclass(frozen=True)
@@ -36,6 +31,7 @@ class Dot:
     x: float
     y: float
     note: str = ""
+    spread: float = 0.0  # of y, drawn upwards and downwards
 
 
 @dataclass(frozen=True)
@@ -49,27 +45,45 @@ class Axis:
     ticks: tuple[tuple[float, str], ...]
 
     def place(self, value: float) -> float:
-        """Where a value lies, 0..1."""
+        """Where a value lies, 0..1; beyond the ends it is at the end."""
         if self.log:
-            return (log10(value) - log10(self.low)) / (log10(self.high) - log10(self.low))
-        return (value - self.low) / (self.high - self.low)
+            found = log10(value / self.low) / log10(self.high / self.low)
+        else:
+            found = (value - self.low) / (self.high - self.low)
+        return min(max(found, 0.0), 1.0)
 
 
-def colour(index: int) -> str:
-    """The colour of the n-th thing; they repeat after eight."""
-    return COLOURS[index % len(COLOURS)]
+@dataclass(frozen=True)
+class Parts:
+    """A design's total and what it is the sum of; None where a price is unknown."""
+
+    label: str
+    total: float | None
+    parts: Sequence[tuple[str, float | None]]
 
 
-def log_axis(title: str, values: Sequence[float], unit: str) -> Axis:
-    """Decades around the values, at least one."""
+@dataclass(frozen=True)
+class _Box:
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def meets(self, other: _Box) -> bool:
+        wide = self.left < other.right and other.left < self.right
+        return wide and self.top < other.bottom and other.top < self.bottom
+
+
+def log_axis(title: str, values: Sequence[float], unit: str, ticks: int = 6) -> Axis:
+    """Decades around the values, at least one, with at most so many ticks."""
     first = floor(log10(min(values)) - 1e-9)
     last = max(ceil(log10(max(values)) + 1e-9), first + 1)
-    step = max(1, (last - first + 7) // 8)
-    ticks = tuple(
-        ((power - first) / (last - first), quantity(10.0**power, unit).replace(".00", ""))
+    step = -(-(last - first + 1) // ticks)
+    marks = tuple(
+        ((power - first) / (last - first), decade(power, unit))
         for power in range(first, last + 1, step)
     )
-    return Axis(title, 10.0**first, 10.0**last, True, ticks)
+    return Axis(title, 10.0**first, 10.0**last, True, marks)
 
 
 def share_axis(title: str, values: Sequence[float]) -> Axis:
@@ -86,45 +100,56 @@ def scatter(dots: Sequence[Dot], x: Axis, y: Axis, title: str) -> str:
     """Designs as labelled shapes over two axes."""
     wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     parts = [_frame(x, y, wide, high)]
-    taken: list[tuple[float, float]] = []
-    for index, dot in enumerate(dots):
-        left = _LEFT + wide * x.place(dot.x)
-        top = _TOP + high * (1 - y.place(dot.y))
-        text = escape(f"{dot.label} {dot.note}".strip())
-        parts.append(_mark(index, left, top, text))
+    places = [
+        (_LEFT + wide * x.place(dot.x), _TOP + high * (1 - y.place(dot.y))) for dot in dots
+    ]
+    taken = [_Box(left - 8, top - 8, left + 8, top + 8) for left, top in places]
+    for index, (dot, (left, top)) in enumerate(zip(dots, places, strict=True)):
+        text = f"{dot.label} {dot.note}".strip()
+        if dot.spread:
+            ends = [_TOP + high * (1 - y.place(dot.y + s * dot.spread)) for s in (1, -1)]
+            parts.append(_line(left, ends[0], left, ends[1], 0.8))
+        parts.append(_mark(index, left, top, escape(text)))
         parts.append(_label(left, top, text, taken))
     return _svg(_WIDTH, _HEIGHT, title, "".join(parts))
 
 
-def stacked(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], title: str) -> str:
-    """A bar of shares per design: the parts of each sum to its whole width.
+def dot_plot(rows: Sequence[Parts], title: str) -> str:
+    """Energies by unit, in picojoules, on one axis for all designs; largest first.
 
-    Args:
-        rows: name of the design with its (part, amount), amounts in picojoules.
-        title: what a screen reader says.
+    The axis is logarithmic, because one unit often takes nearly everything.
     """
-    names = list(dict.fromkeys(part for _, parts in rows for part, _ in parts))
-    wide = _WIDTH - 110 - 96
+    amounts = [a for row in rows for _, a in row.parts if a]
+    if not amounts:
+        return ""
+    axis = log_axis("", [1e-12 * amount for amount in amounts], "J", ticks=4)
+    wide = _WIDTH - _NAMES - _NUMBERS
     drawn: list[str] = []
-    for number, (label, parts) in enumerate(rows):
-        top = 8 + number * (_BAR + _GAP)
-        total = sum(amount for _, amount in parts)
-        drawn.append(_text(104, top + _BAR / 2 + 4, escape(label), "end"))
-        left = 110.0
-        for part, amount in parts:
-            width = wide * amount / total if total else 0.0
-            fill = colour(names.index(part))
-            share = 100 * amount / total if total else 0.0
-            tip = escape(f"{part} {energy(amount)}, {share:.1f} %")
-            drawn.append(
-                f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="{_BAR}" '
-                f'fill="{fill}" stroke="#fff" stroke-width="0.7"><title>{tip}</title></rect>'
-            )
-            left += width
-        drawn.append(_text(_WIDTH - 90, top + _BAR / 2 + 4, energy(total), "start"))
-    height = 8 + len(rows) * (_BAR + _GAP)
-    legend, depth = _legend(names, height + 6)
-    return _svg(_WIDTH, height + depth + 10, title, "".join(drawn) + legend)
+    top = 2.0
+    for index, row in enumerate(rows):
+        top += _LINE
+        heading = f"{row.label}, {energy(row.total)}"
+        drawn.append(f'<text x="0" y="{top:.1f}" class="strong">{escape(heading)}</text>')
+        for part, amount in sorted(row.parts, key=lambda item: -(item[1] or 0.0)):
+            top += _LINE
+            drawn.append(_text(_NAMES - 10, top, escape(part), "end"))
+            drawn.append(_text(_WIDTH, top, _amount(amount, row.total), "end"))
+            if amount:
+                left = _NAMES + wide * axis.place(1e-12 * amount)
+                drawn.append(_line(_NAMES, top - 4, left, top - 4, 0.4))
+                drawn.append(_mark(index, left, top - 4, escape(f"{part} {energy(amount)}")))
+        top += 6
+    for place, text in axis.ticks:
+        left = _NAMES + wide * place
+        drawn.append(_line(left, 6, left, top))
+        drawn.append(_text(left, top + 16, text, "middle"))
+    return _svg(_WIDTH, top + 24, title, "".join(drawn))
+
+
+def _amount(picojoules: float | None, total: float | None) -> str:
+    if picojoules is None or not total:
+        return energy(picojoules)
+    return f"{energy(picojoules)}, {share(picojoules / total)}"
 
 
 def _frame(x: Axis, y: Axis, wide: float, high: float) -> str:
@@ -140,54 +165,51 @@ def _frame(x: Axis, y: Axis, wide: float, high: float) -> str:
     middle = _TOP + high / 2
     parts.append(_text(_LEFT + wide / 2, _HEIGHT - 8, escape(x.title), "middle"))
     parts.append(
-        f'<text x="14" y="{middle:.1f}" text-anchor="middle" '
-        f'transform="rotate(-90 14 {middle:.1f})">{escape(y.title)}</text>'
+        f'<text x="11" y="{middle:.1f}" text-anchor="middle" '
+        f'transform="rotate(-90 11 {middle:.1f})">{escape(y.title)}</text>'
     )
     return "".join(parts)
 
 
 def _mark(index: int, x: float, y: float, tip: str) -> str:
     """A circle, square, diamond or triangle: the shape repeats what the colour says."""
-    fill = colour(index)
+    fill = COLOURS[index % len(COLOURS)]
     shapes = (
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7"',
-        f'<rect x="{x - 6:.1f}" y="{y - 6:.1f}" width="12" height="12"',
-        f'<path d="M{x:.1f} {y - 8:.1f}l8 8l-8 8l-8 -8z"',
-        f'<path d="M{x:.1f} {y - 8:.1f}l8 14h-16z"',
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6"',
+        f'<rect x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10"',
+        f'<path d="M{x:.1f} {y - 7:.1f}l7 7l-7 7l-7 -7z"',
+        f'<path d="M{x:.1f} {y - 7:.1f}l7 12h-14z"',
     )
     shape = shapes[index % len(shapes)]
     tag = shape[1 : shape.index(" ")]
-    return f'{shape} fill="{fill}" stroke="#fff"><title>{tip}</title></{tag}>'
+    return f'{shape} fill="{fill}" stroke="currentColor"><title>{tip}</title></{tag}>'
 
 
-def _label(x: float, y: float, text: str, taken: list[tuple[float, float]]) -> str:
-    """The name beside the mark, moved down while it would cover another."""
-    flipped = x > 0.7 * _WIDTH
-    left, top = (x - 12 if flipped else x + 12), y + 4
-    while any(abs(top - b) < 14 and abs(left - a) < 150 for a, b in taken):
-        top += 14
-    taken.append((left, top))
-    return _text(left, top, text, "end" if flipped else "start")
+def _label(x: float, y: float, text: str, taken: list[_Box]) -> str:
+    """The name beside, under or over its mark: the first place that is free."""
+    width, frame = _LETTER * len(text), _Box(0, 0, _WIDTH, _HEIGHT - _BOTTOM + 8)
+    anchors = {"start": 0.0, "end": width, "middle": width / 2}
+    choices = [("start", x + 11, y + 4), ("end", x - 11, y + 4)]
+    choices += [("middle", x, y + 4 + dy) for dy in (18, -16)]
+    choices += [(side, at, y + 4 + dy) for dy in (18, -16, 34) for side, at, _ in choices[:2]]
+    boxes = [
+        _Box(at - anchors[side], top - 11, at - anchors[side] + width, top + 3)
+        for side, at, top in choices
+    ]
+    free = [
+        i
+        for i, box in enumerate(boxes)
+        if frame.left <= box.left and box.right <= frame.right and box.bottom <= frame.bottom
+        if not any(box.meets(other) for other in taken)
+    ]
+    side, at, top = choices[free[0] if free else 0]
+    taken.append(boxes[free[0] if free else 0])
+    return _text(at, top, escape(text), side)
 
 
-def _legend(names: Sequence[str], top: float) -> tuple[str, float]:
-    parts, left, row = [], 110.0, 0
-    for index, name in enumerate(names):
-        width = 30 + 7.2 * len(name)
-        if left + width > _WIDTH - 10:
-            left, row = 110.0, row + 1
-        y = top + 20 * row
-        parts.append(
-            f'<rect x="{left:.1f}" y="{y:.1f}" width="12" height="12" fill="{colour(index)}"/>'
-        )
-        parts.append(_text(left + 17, y + 10, escape(name), "start"))
-        left += width
-    return "".join(parts), 20.0 * (row + 1)
-
-
-def _line(x1: float, y1: float, x2: float, y2: float) -> str:
+def _line(x1: float, y1: float, x2: float, y2: float, opacity: float = 0.15) -> str:
     place = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
-    return f'<line {place} stroke="currentColor" stroke-opacity="0.15"/>'
+    return f'<line {place} stroke="currentColor" stroke-opacity="{opacity}"/>'
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:

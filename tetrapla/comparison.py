@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+from tetrapla import quantities
 from tetrapla.ir.errors import RegistryError
 from tetrapla.simulators.report import Report, to_json
 
+Facts: TypeAlias = Mapping[str, Any]  # a report's dictionary, schema tetrapla.report/1
+
 SCHEMA = "tetrapla.compare/1"
+_CHECKS = ("cross_check", "second_check")
 COLUMNS = (
     "model",
     "target",
@@ -33,6 +37,43 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
+class _Contest:
+    """A figure in which one report can be the best."""
+
+    what: str
+    value: Callable[[Facts], float | None]
+    best: Callable[[Sequence[float]], float]
+    shown: Callable[[float], str]
+
+    def won_by(self, reports: Sequence[Facts]) -> str:
+        """The best figure and who has it; nothing where it is known of none."""
+        values = {i: v for i, r in enumerate(reports) if (v := self.value(r)) is not None}
+        if not values:
+            return ""
+        top = self.best(list(values.values()))
+        names = [reports[i]["target"] for i, value in values.items() if value == top]
+        return f"{self.what}: {_listed(names)} ({self.shown(top)})"
+
+
+def _accuracy(report: Facts) -> float | None:
+    return None if report["accuracy"] is None else float(report["accuracy"]["target"])
+
+
+_CONTESTS = (
+    _Contest(
+        "lowest latency", lambda r: r["time_s"], min, lambda s: quantities.quantity(s, "s")
+    ),
+    _Contest("lowest energy", lambda r: r["energy_pj"]["total"], min, quantities.energy),
+    _Contest(
+        "highest accuracy",
+        _accuracy,
+        max,
+        lambda share: f"{100 * share:.1f} %",
+    ),
+)
+
+
+@dataclass(frozen=True)
 class Comparison:
     """The reports of one or more models on one or more targets, in the order asked."""
 
@@ -50,7 +91,7 @@ class Comparison:
             if report.target == target:
                 return report
         there = ", ".join(report.target for report in self.reports)
-        raise RegistryError(f"no report of '{target}'; there are: {there}")
+        raise RegistryError(f"no report of '{target}'; there are: {there or 'none'}")
 
     @property
     def passed(self) -> bool:
@@ -68,13 +109,7 @@ class Comparison:
 
     def to_csv(self) -> str:
         """One row per report, empty where a figure is not known."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for report in self.reports:
-            row = flat(report.to_dict())
-            writer.writerow(["" if row[name] is None else row[name] for name in COLUMNS])
-        return text.getvalue()
+        return csv_of([report.to_dict() for report in self.reports])
 
     def to_html(self) -> str:
         """A page of its own that opens offline."""
@@ -88,8 +123,52 @@ class Comparison:
         return summary([report.to_dict() for report in self.reports])
 
 
-def flat(report: Mapping[str, Any]) -> dict[str, Any]:
-    """A report's figures as one row, `COLUMNS` by name."""
+def csv_of(reports: Iterable[Facts]) -> str:
+    """One row per report, `COLUMNS` by name; empty where a figure is not known."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for report in reports:
+        row = _flat(report)
+        writer.writerow(["" if row[name] is None else row[name] for name in COLUMNS])
+    return text.getvalue()
+
+
+def bound_by(report: Facts) -> str | None:
+    """What bounds most of a report's time: the layers' bounds weighted by their cycles."""
+    cycles: dict[str, float] = {}
+    for layer in report["layers"]:
+        cycles[layer["bound_by"]] = cycles.get(layer["bound_by"], 0) + layer["cycles"]
+    return max(cycles, key=lambda name: (cycles[name], name)) if cycles else None
+
+
+def verdict(reports: Sequence[Facts]) -> str:
+    """Who is best at what, and whether the numbers were checked."""
+    known = [text for contest in _CONTESTS if (text := contest.won_by(reports))]
+    if len(reports) < 2:
+        return f"{_checked(reports)}."
+    best = "; ".join(known)
+    return f"{best[:1].upper()}{best[1:]}. {_checked(reports)}."
+
+
+def _checked(reports: Sequence[Facts]) -> str:
+    checks = [(r["target"], r[key]) for r in reports for key in _CHECKS if r.get(key)]
+    failed = dict.fromkeys(name for name, check in checks if not check["passed"])
+    unchecked = [r["target"] for r in reports if r["cross_check"] is None]
+    if failed:
+        return f"The cross-check FAILED on {_listed(list(failed))}"
+    if unchecked:
+        return f"There is no cross-check for {_listed(unchecked)}"
+    who = "Every machine" if len(reports) > 1 else "The machine"
+    return f"{who} agrees with the reference interpreter within its bound"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _flat(report: Facts) -> dict[str, Any]:
     accuracy, check = report["accuracy"] or {}, report["cross_check"] or {}
     row = {name: report[name] for name in COLUMNS if name in report}
     row["energy_pj"] = report["energy_pj"]["total"]
@@ -99,11 +178,3 @@ def flat(report: Mapping[str, Any]) -> dict[str, Any]:
         row[f"cross_check_{key}"] = check.get(key)
     row["bound_by"] = bound_by(report)
     return row
-
-
-def bound_by(report: Mapping[str, Any]) -> str | None:
-    """What bounds most of a report's time: the layers' bounds weighted by their cycles."""
-    cycles: dict[str, float] = {}
-    for layer in report["layers"]:
-        cycles[layer["bound_by"]] = cycles.get(layer["bound_by"], 0) + layer["cycles"]
-    return max(cycles, key=lambda name: (cycles[name], name)) if cycles else None

@@ -173,7 +173,7 @@ def as_float32(name: str, key: str, array: Array) -> Array:
     """
     with np.errstate(over="ignore"):
         found = array.astype(np.float32, copy=False)
-    bad = np.flatnonzero(~np.isfinite(found.reshape(len(found), -1)).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(found).all(axis=tuple(range(1, found.ndim))))
     if len(bad):
         raise ModelError(
             f"{name}: {key} must be finite, but sample {bad[0]} holds NaN or infinity; "

@@ -5,13 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tetrapla.archive import npz
-from tetrapla.ir.errors import ModelError
-from tetrapla.run import Executable
-from tetrapla.samples import Samples
+from tetrapla.ir.errors import ModelError, nearest
 from tetrapla.simulators.report import to_json
 
+FORMS = ("onnx",)
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
     from tetrapla.ir.module import Module
+    from tetrapla.run import Executable
+    from tetrapla.samples import Samples
+
+
+def check_form(form: str | None) -> None:
+    """Refuse a form of `emitted` that there is not.
+
+    Raises:
+        ModelError: there is no such form.
+    """
+    if form not in (None, *FORMS):
+        raise ModelError(
+            f"--emit must be {' or '.join(FORMS)}, not '{form}'{nearest(form or '', FORMS)}"
+        )
 
 
 def emitted(executable: Executable, extra: str | None = None) -> dict[str, str | bytes]:
@@ -39,13 +56,39 @@ def emitted(executable: Executable, extra: str | None = None) -> dict[str, str |
     return contents
 
 
-def rewritten(module: Module, name: str, samples: Samples | None) -> Module:
+def write(
+    executable: Executable, folder: Path, extra: str | None, inputs: Sequence[str | None]
+) -> tuple[dict[Path, int], list[str]]:
+    """Fill a folder with what `emitted` gives.
+
+    Args:
+        executable: the compiled model.
+        folder: made where it is missing.
+        extra: as for `emitted`.
+        inputs: what was read, and must not be written over.
+
+    Returns:
+        The size of every file in bytes, and what a person should know.
+    """
+    from tetrapla.files import as_bytes, check_outputs, write_all
+
+    found = emitted(executable, extra)
+    contents = {folder / name: as_bytes(content) for name, content in found.items()}
+    if folder.is_dir():
+        check_outputs(contents, inputs)
+    write_all(contents)
+    others = sorted(path.name for path in folder.iterdir() if path not in contents)
+    stale = f"{folder} also holds what this command did not write: {', '.join(others)}"
+    return {path: len(data) for path, data in contents.items()}, [stale] if others else []
+
+
+def rewritten(module: Module, name: str, samples: Callable[[Module], Samples]) -> Module:
     """The module after one pass, or after the pipeline that every backend starts with.
 
     Args:
         module: the float model.
         name: a pass, or "canonical".
-        samples: with the calibration data of "quantize".
+        samples: gives the calibration data, where the pass needs it.
 
     Raises:
         RegistryError: there is no such pass.
@@ -60,6 +103,7 @@ def rewritten(module: Module, name: str, samples: Samples | None) -> Module:
     if name != "quantize":
         return run(module, [chosen()])
     # its options are ranges, which come from calibration data
-    if samples is None or samples.calibration is None:
+    calibration = samples(module).calibration
+    if calibration is None:
         raise ModelError("--after quantize must have calibration data, not none; give --calib")
-    return int8(module, samples.calibration)
+    return int8(module, calibration)

@@ -69,7 +69,7 @@ def write_all(contents: Mapping[Path, str | bytes]) -> None:
     with ExitStack() as undo:
         try:
             for path, content in contents.items():
-                data = content.encode() if isinstance(content, str) else content
+                data = as_bytes(content)
                 if _is_stream(path):
                     streams.append((path, data))
                 else:
@@ -86,6 +86,11 @@ def write_all(contents: Mapping[Path, str | bytes]) -> None:
                 f"{error.strerror}; choose another place"
             ) from None
         undo.pop_all()
+
+
+def as_bytes(content: str | bytes) -> bytes:
+    """UTF-8; what a path holds beyond that becomes a question mark."""
+    return content.encode("utf-8", "replace") if isinstance(content, str) else content
 
 
 def _prepared(path: Path, data: bytes, undo: ExitStack) -> Path:

@@ -11,6 +11,7 @@ from types import ModuleType
 
 from tetrapla.ir.errors import ModelError, nearest
 from tetrapla.ir.module import Module
+from tetrapla.settings import Settings
 
 _OTHERS = {  # known to be a model, but of a kind that holds no graph to read
     ".pt": "a PyTorch checkpoint; export it with torch.onnx.export(model, x, 'model.onnx')",
@@ -18,6 +19,9 @@ _OTHERS = {  # known to be a model, but of a kind that holds no graph to read
     ".h5": "a Keras file; export it with tf2onnx",
     ".keras": "a Keras file; export it with tf2onnx",
     ".tflite": "a TensorFlow Lite file; convert it with tf2onnx --tflite",
+    ".pt2": "a torch.export program; export it with torch.onnx.export(model, x, 'model.onnx')",
+    ".nir": "a NIR network; export the model that it came from as ONNX",
+    ".csv": "a table of layers, which has no values; export the model as ONNX",
     ".safetensors": "weights without a graph; export the model as ONNX",
 }
 
@@ -38,6 +42,8 @@ def load(
         ModelError: the file is missing, broken or of no known kind, or its batch is fixed.
         UnsupportedError: it uses operators that the IR does not have.
     """
+    if not str(path):
+        raise ModelError("MODEL must be the path of a model file, not ''; name one")
     file = Path(path)
     suffix = file.suffix.lower()
     if batch is not None and batch < 1:
@@ -48,6 +54,11 @@ def load(
     module: Module = readers[suffix].load(file, dims=dict(dims or {}), batch=batch or 1)
     _check_batch(module, batch)
     return module
+
+
+def load_for(path: str | os.PathLike[str], settings: Settings) -> Module:
+    """`load` with the sizes that the settings give."""
+    return load(path, dict(settings.dims), settings.batch)
 
 
 def _frontends() -> Iterator[ModuleType]:
@@ -73,5 +84,6 @@ def _check_batch(module: Module, batch: int | None) -> None:
         if not value.shape or value.shape[0] != batch:
             raise ModelError(
                 f"input '{name}' must have a symbolic leading dimension for --batch {batch}, "
-                f"not {list(value.shape)}; export the model with a dynamic batch"
+                f"not {list(value.shape)}; drop --batch (and --dim for that dimension), or "
+                "export the model with a dynamic batch"
             )

@@ -7,18 +7,27 @@ fetched: styles, charts and the downloads (data URIs) are inside.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
-from typing import Any, TypeAlias
 
-from tetrapla import charts, quantities
-from tetrapla.comparison import COLUMNS, bound_by, flat
+from tetrapla import __version__, charts, quantities
+from tetrapla.comparison import SCHEMA, Facts, bound_by, csv_of, verdict
+from tetrapla.files import as_bytes
 from tetrapla.simulators.report import to_json
-
-Facts: TypeAlias = Mapping[str, Any]  # a report's dictionary, schema tetrapla.report/1
+from tetrapla.table import layer_cells
 
 _HEADINGS = ("target", "latency", "energy", "accuracy", "area", "bound by", "cross-check")
+# columns of figures, set flush right
+_FIGURES = {"latency", "energy", "accuracy", "area", "cycles", "MACs", "utilization", "share"}
+_PAPER = re.compile(r"\[(\w+): ([^\]]+)\]")  # as `origins` writes a source out
+_LEGEND = (
+    "Bold is the best of its column; n/a is not known. The cross-check holds the machine's "
+    "own values against the reference interpreter on the same lowered module: bit-exact, "
+    "within the bound that the number formats admit (tolerance), or within the bound that "
+    "the machine's noise admits (statistical)."
+)
 
 
 def page(reports: Sequence[Facts]) -> str:
@@ -26,8 +35,9 @@ def page(reports: Sequence[Facts]) -> str:
     models = list(dict.fromkeys(report["model"] for report in reports))
     body = [_header(models, reports)]
     for model in models:
-        body.append(_model(model, [r for r in reports if r["model"] == model]))
-    body += [_warnings(reports), _provenance(reports), _downloads(reports)]
+        heading = f"<h2>{escape(model)}</h2>" if len(models) > 1 else ""
+        body.append(_model(heading, [r for r in reports if r["model"] == model]))
+    body += [_warnings(reports), _downloads(reports), _provenance(reports)]
     style = (files("tetrapla") / "data" / "page.css").read_text("utf-8")
     title = escape(f"tetrapla: {', '.join(models)}")
     return (
@@ -43,62 +53,34 @@ def summary(reports: Sequence[Facts]) -> str:
     return _table(_HEADINGS, [_row(report) for report in reports])
 
 
-def verdict(reports: Sequence[Facts]) -> str:
-    """One sentence: who is best at what, and whether the numbers were checked."""
-    parts = []
-    fastest = min(reports, key=lambda report: float(report["time_s"]))
-    parts.append(f"{fastest['target']} has the lowest latency ({quantities.latency(fastest)})")
-    priced = [r for r in reports if r["energy_pj"]["total"] is not None]
-    if priced:
-        least = min(priced, key=lambda report: float(report["energy_pj"]["total"]))
-        shown = quantities.energy(least["energy_pj"]["total"])
-        parts.append(f"{least['target']} the lowest energy ({shown})")
-    judged = [r for r in reports if r["accuracy"] is not None]
-    if judged:
-        best = max(float(r["accuracy"]["target"]) for r in judged)
-        names = [r["target"] for r in judged if r["accuracy"]["target"] == best]
-        parts.append(f"{' and '.join(names)} the highest accuracy ({100 * best:.1f} %)")
-    return f"{', '.join(parts)}; {_checked(reports)}."
-
-
-def _checked(reports: Sequence[Facts]) -> str:
-    failed = [
-        r["target"] for r in reports if r["cross_check"] and not r["cross_check"]["passed"]
-    ]
-    unchecked = [r["target"] for r in reports if r["cross_check"] is None]
-    if failed:
-        return f"the cross-check FAILED on {', '.join(failed)}"
-    if unchecked:
-        return f"there is no cross-check for {', '.join(unchecked)}"
-    return "every machine agrees with the reference interpreter within its bound"
-
-
 def _header(models: Sequence[str], reports: Sequence[Facts]) -> str:
     commands = dict.fromkeys(r["command"] for r in reports if r["command"])
     shown = "".join(f"<pre>{escape(text)}</pre>" for text in commands)
     seeds = ", ".join(dict.fromkeys(str(r["seed"]) for r in reports))
-    return f"<h1>{escape(', '.join(models))}</h1>{shown}<p>Seed {escape(seeds)}.</p>"
+    about = f"tetrapla {__version__}, seed {seeds}. The same command gives the same figures."
+    return f"<h1>{escape(', '.join(models))}</h1>{shown}<p>{escape(about)}</p>"
 
 
-def _model(model: str, reports: Sequence[Facts]) -> str:
+def _model(heading: str, reports: Sequence[Facts]) -> str:
     batches = ", ".join(dict.fromkeys(str(r["batch"]) for r in reports))
     judged = next((r["accuracy"] for r in reports if r["accuracy"]), None)
     about = f"Figures are of one invocation of {batches} inference(s)."
     if judged:
         share = 100 * judged["reference"]
         about += f" The float model answers {share:.1f} % of {judged['samples']} samples right."
-    best = _best(reports)
-    table = _table(_HEADINGS, [_row(r, best) for r in reports])
+    table = _table(_HEADINGS, [_row(r, _best(reports)) for r in reports])
     layers = "".join(_layers(report) for report in reports)
     return (
-        f"<section><h2>{escape(model)}</h2><p class=verdict>{escape(verdict(reports))}</p>"
-        f"<p>{escape(about)}</p>{table}{_scatters(reports)}{_energies(reports)}"
-        f"<h3>Layers</h3>{layers}</section>"
+        f"<section>{heading}<p class=verdict>{escape(verdict(reports))}</p>"
+        f"<p>{escape(about)}</p>{table}<p class=legend>{escape(_LEGEND)}</p>"
+        f"{_scatters(reports)}{_energies(reports)}<h3>Layers</h3>{layers}</section>"
     )
 
 
 def _best(reports: Sequence[Facts]) -> dict[str, float]:
-    """The best figure of each column, to be set in bold."""
+    """The best figure of each column, to be set in bold; nothing is best of one."""
+    if len(reports) < 2:
+        return {}
     energies = [r["energy_pj"]["total"] for r in reports if r["energy_pj"]["total"] is not None]
     shares = [r["accuracy"]["target"] for r in reports if r["accuracy"] is not None]
     found = {"latency": min(r["time_s"] for r in reports)}
@@ -111,16 +93,11 @@ def _best(reports: Sequence[Facts]) -> dict[str, float]:
 
 def _row(report: Facts, best: Mapping[str, float] | None = None) -> list[str]:
     best = best if best is not None else {}
+    total = report["energy_pj"]["total"]
     figures = {
         "latency": (quantities.latency(report), report["time_s"]),
-        "energy": (
-            quantities.energy(report["energy_pj"]["total"]),
-            report["energy_pj"]["total"],
-        ),
-        "accuracy": (
-            quantities.accuracy(report),
-            (report["accuracy"] or {}).get("target"),
-        ),
+        "energy": (quantities.energy(total), total),
+        "accuracy": (quantities.accuracy(report), (report["accuracy"] or {}).get("target")),
     }
     cells = [escape(report["target"])]
     for name, (text, value) in figures.items():
@@ -129,8 +106,9 @@ def _row(report: Facts, best: Mapping[str, float] | None = None) -> list[str]:
     checks = [quantities.check(report["cross_check"])]
     if report.get("second_check"):
         checks.append(f"second check: {quantities.check(report['second_check'])}")
-    bound = bound_by(report) or "n/a"
-    return [*cells, escape(quantities.area(report)), escape(bound), escape("; ".join(checks))]
+    bound = bound_by(report) or quantities.UNKNOWN
+    words = (quantities.area(report["area_mm2"]), bound, "; ".join(checks))
+    return [*cells, *map(escape, words)]
 
 
 def _scatters(reports: Sequence[Facts]) -> str:
@@ -145,17 +123,19 @@ def _scatters(reports: Sequence[Facts]) -> str:
         charts.Dot(r["target"], r["time_s"], joule, _share(r))
         for r, joule in zip(known, joules, strict=True)
     ]
-    parts = [_figure("Energy over latency; lower left is better", dots, times, energies)]
+    note = " (accuracy in brackets)" if any(r["accuracy"] for r in known) else ""
+    parts = [_figure(f"Energy over latency{note}; lower left is better", dots, times, energies)]
     if all(r["accuracy"] for r in known):
+        spreads = [r["accuracy"]["target_std"] or 0.0 for r in known]
         shares = [r["accuracy"]["target"] for r in known]
-        axis = charts.share_axis("accuracy", shares)
+        lowest = min(share - spread for share, spread in zip(shares, spreads, strict=True))
+        axis = charts.share_axis("accuracy", [*shares, max(lowest, 0.0)])
         dots = [
-            charts.Dot(r["target"], joule, share, _share(r))
-            for r, joule, share in zip(known, joules, shares, strict=True)
+            charts.Dot(r["target"], joule, share, _share(r), spread)
+            for r, joule, share, spread in zip(known, joules, shares, spreads, strict=True)
         ]
-        parts.append(
-            _figure("Accuracy over energy; upper left is better", dots, energies, axis)
-        )
+        caption = "Accuracy over energy; upper left is better"
+        parts.append(_figure(caption, dots, energies, axis))
     return f"<div class=charts>{''.join(parts)}</div>"
 
 
@@ -169,40 +149,28 @@ def _figure(caption: str, dots: Sequence[charts.Dot], x: charts.Axis, y: charts.
 
 
 def _energies(reports: Sequence[Facts]) -> str:
-    rows, lines = [], []
+    rows, cells = [], []
     for report in reports:
         parts = sorted(report["energy_pj"]["by_unit"].items())
-        lines += [[report["target"], unit, quantities.energy(pj)] for unit, pj in parts]
-        if report["energy_pj"]["total"]:
-            rows.append((report["target"], [(unit, pj) for unit, pj in parts if pj]))
-    cells = [[escape(cell) for cell in line] for line in lines]
-    table = _table(("target", "unit", "energy"), cells)
-    drawn = ""
-    if rows:
-        title = "Energy by unit, as shares of each target's total"
-        drawn = (
-            f"<figure>{charts.stacked(rows, title)}<figcaption>{title}</figcaption></figure>"
-        )
-    return f"{drawn}<details><summary>Energy by unit, as a table</summary>{table}</details>"
+        total = report["energy_pj"]["total"]
+        rows.append(charts.Parts(report["target"], total, parts))
+        for unit, pj in parts:
+            share = pj / total if total and pj is not None else None
+            texts = (report["target"], unit, quantities.energy(pj), quantities.share(share))
+            cells.append([escape(text) for text in texts])
+    title = "Energy by unit, on a logarithmic axis"
+    drawn = charts.dot_plot(rows, title)
+    figure = f"<figure>{drawn}<figcaption>{title}</figcaption></figure>" if drawn else ""
+    table = _table(("target", "unit", "energy", "share"), cells)
+    return f"<h3>Energy by unit</h3><div class=charts>{figure}{table}</div>"
 
 
 def _layers(report: Facts) -> str:
     headings = ("layer", "op", "cycles", "MACs", "utilization", "bound by", "energy")
-    rows = []
-    for row in report["layers"]:
-        used = row["utilization_frac"]
-        cells = (
-            row["name"],
-            row["op"],
-            f"{row['cycles']:,.0f}",
-            f"{row['macs']:,}",
-            "n/a" if used is None else f"{100 * used:.1f} %",
-            row["bound_by"],
-            quantities.energy(row["energy_pj"]),
-        )
-        rows.append([escape(cell) for cell in cells])
-    name = f"{report['target']}: {len(rows)} layers, {report['cycles']:,.0f} cycles"
-    return f"<details><summary>{escape(name)}</summary>{_table(headings, rows)}</details>"
+    rows = [[escape(cell) for cell in layer_cells(row)] for row in report["layers"]]
+    cycles = quantities.count(report["cycles"])
+    name = f"{report['target']}: {len(rows)} layers, {cycles} cycles"
+    return f"<details open><summary>{escape(name)}</summary>{_table(headings, rows)}</details>"
 
 
 def _warnings(reports: Sequence[Facts]) -> str:
@@ -219,49 +187,62 @@ def _provenance(reports: Sequence[Facts]) -> str:
     """Every constant that a target was simulated with, its source and its grade."""
     parts = []
     for report in {r["target"]: r for r in reports}.values():
+        papers: dict[str, str] = {}
         rows = [
             [
                 escape(entry["field"]),
                 escape(f"{entry['value']} {entry['unit']}".strip()),
                 escape(entry["grade"]),
-                escape(entry["source"]),
+                escape(_shortened(entry["source"], papers) or "given by the user"),
             ]
             for entry in report["provenance"]
+            if entry["value"] != "null"
         ]
         table = _table(("constant", "value", "grade", "source"), rows)
         name = escape(f"{report['target']}: {len(rows)} constants")
-        parts.append(f"<details><summary>{name}</summary>{table}</details>")
+        listed = "".join(f"<li>[{escape(k)}] {escape(v)}</li>" for k, v in papers.items())
+        known = f"<ul>{listed}</ul>" if listed else ""
+        parts.append(f"<details open><summary>{name}</summary>{known}{table}</details>")
     return f"<section><h2>Constants and their sources</h2>{''.join(parts)}</section>"
 
 
+def _shortened(source: str, papers: dict[str, str]) -> str:
+    """A source with ``[name: paper]`` as ``[name]``; the paper is noted, to be listed once."""
+
+    def short(match: re.Match[str]) -> str:
+        return (
+            f"[{match[1]}]" if papers.setdefault(match[1], match[2]) == match[2] else match[0]
+        )
+
+    return _PAPER.sub(short, source)
+
+
 def _downloads(reports: Sequence[Facts]) -> str:
-    data = to_json({"schema": "tetrapla.compare/1", "reports": list(reports)})
-    lines = [",".join(COLUMNS)]
-    for report in reports:
-        row = flat(report)
-        lines.append(",".join(_csv(row[name]) for name in COLUMNS))
+    data = to_json({"schema": SCHEMA, "reports": list(reports)})
     links = [
         _link("report.json", "application/json", data),
-        _link("report.csv", "text/csv", "\n".join(lines) + "\n"),
+        _link("report.csv", "text/csv", csv_of(reports)),
     ]
     return f"<section><h2>Data</h2><p>{' '.join(links)}</p></section>"
 
 
-def _csv(value: object) -> str:
-    text = "" if value is None else str(value)
-    return f'"{text.replace(chr(34), 2 * chr(34))}"' if set(text) & set('",\n') else text
-
-
 def _link(name: str, kind: str, text: str) -> str:
-    data = base64.b64encode(text.encode()).decode()
+    data = base64.b64encode(as_bytes(text)).decode()
     return f'<a download="{name}" href="data:{kind};base64,{data}">{name}</a>'
 
 
-def _table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are HTML already."""
-    head = "".join(f"<th>{escape(text)}</th>" for text in headings)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells that are HTML already; numbers are set flush right."""
+    kinds = [" class=n" if heading in _FIGURES else "" for heading in headings]
+    head = "".join(
+        f"<th{kind}>{escape(text)}</th>" for kind, text in zip(kinds, headings, strict=True)
+    )
+    body = "".join(f"<tr>{_cells(kinds, row)}</tr>" for row in rows)
     return (
         f"<div class=wide><table><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
+
+
+def _cells(kinds: Sequence[str], row: Sequence[str]) -> str:
+    return "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, row, strict=True))

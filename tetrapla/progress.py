@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TypeAlias
 
@@ -17,7 +17,7 @@ def silent(text: str, count: int) -> None:
 
 
 @contextmanager
-def bar(total: int) -> Iterator[Step]:
+def bar(total: int) -> Generator[Step]:
     """Show a bar while the block runs; silent when stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield silent

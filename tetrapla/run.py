@@ -14,6 +14,7 @@ from typing import Any
 from tetrapla.accuracy import accuracy
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.designs import Design, design
+from tetrapla.ir.errors import SpecError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
@@ -22,7 +23,7 @@ from tetrapla.origins import provenance
 from tetrapla.progress import Step, silent
 from tetrapla.samples import Samples, as_invocations, batch_of
 from tetrapla.simulators.random_ import Key
-from tetrapla.simulators.report import CrossCheck, Report, Run, assemble
+from tetrapla.simulators.report import Accuracy, CrossCheck, Report, Run, assemble
 
 IDEAL = "--ideal: every non-ideality of the machine is off"
 IDEAL_ALREADY = "--ideal changes nothing: the machine has no non-ideality"
@@ -93,25 +94,52 @@ class Executable:
         right = None
         if trial.expected is not None and samples.labels is not None:
             right = accuracy(trial.expected, [run.outputs for run in runs], samples.labels)
-        report = assemble(
-            runs[0],
-            model=trial.name,
-            target=self.design.label,
-            family=target.family,
+        report = self._report(
+            runs,
+            trial=trial,
             command=said,
-            cost=self.spec.cost,
             seed=seed,
-            batch=samples.batch,
-            area_mm2=self.spec.chip.area_mm2,
             accuracy=right,
             cross_check=_joined(checks) if checks else None,
             second_check=second,
-            macs=macs(self.lowered.module.graph.nodes),
-            least_cycles=self._least_cycles(),
             warnings=[*samples.warnings, *self._notes(runs), *([sentence] if sentence else [])],
-            provenance=provenance(self.design.chip),
         )
         return Result(report, tuple(runs))
+
+    def _report(
+        self,
+        runs: Sequence[Run],
+        *,
+        trial: Trial,
+        command: str,
+        seed: int,
+        accuracy: Accuracy | None,
+        cross_check: CrossCheck | None,
+        second_check: CrossCheck | None,
+        warnings: Sequence[str],
+    ) -> Report:
+        """Price the first run and put everything known about all of them beside it."""
+        try:
+            return assemble(
+                runs[0],
+                model=trial.name,
+                target=self.design.label,
+                family=self.design.target.family,
+                command=command,
+                cost=self.spec.cost,
+                seed=seed,
+                batch=trial.samples.batch,
+                area_mm2=self.spec.chip.area_mm2,
+                accuracy=accuracy,
+                cross_check=cross_check,
+                second_check=second_check,
+                macs=macs(self.lowered.module.graph.nodes),
+                least_cycles=self._least_cycles(),
+                warnings=warnings,
+                provenance=provenance(self.design.chip),
+            )
+        except SpecError as error:
+            raise SpecError(f"{self.design.label}: {error}") from None
 
     def sources(self) -> dict[str, str]:
         """Files that the target emits beside its program (a gpu's kernels)."""

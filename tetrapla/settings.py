@@ -84,9 +84,7 @@ class Settings:
         return found
 
 
-def command(
-    verb: str, models: Sequence[str], names: Sequence[str], settings: Settings
-) -> str:
+def command(verb: str, models: Sequence[str], names: Sequence[str], settings: Settings) -> str:
     """The command that repeats a run, without its output paths."""
     flag = "--target" if verb in ("simulate", "sweep", "compile") else "--targets"
     words = ["tetrapla", verb, *models, flag, ",".join(names), *settings.words()]
@@ -123,8 +121,10 @@ def whole(option: str, text: str | None) -> int | None:
     if text is None:
         return None
     digits = text.strip().removeprefix("-")
-    if not digits.isascii() or not digits.isdigit() or len(digits) > _DIGITS:
+    if not digits.isascii() or not digits.isdigit():
         raise ModelError(f"{option} must be a whole number, not '{text}'")
+    if len(digits) > _DIGITS:
+        raise ModelError(f"{option} must have at most {_DIGITS} digits, not {len(digits)}")
     return int(text)
 
 

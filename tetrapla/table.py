@@ -1,72 +1,101 @@
-"""The terminal's tables."""
+"""The terminal's tables: plain text in a pipe, and never a cell that is cut."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from tetrapla import quantities
-from tetrapla.comparison import bound_by
+from tetrapla.comparison import bound_by, verdict
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from tetrapla.comparison import Comparison
+    from tetrapla.grid import Sweep
     from tetrapla.simulators.report import Report
-    from tetrapla.sweep import Sweep
 
-_PIPE_COLUMNS = 140  # a pipe has no width of its own
+_ROOMY = 100  # columns from which a check's figures have their place
+_UNBOUNDED = 10_000  # a pipe has no width of its own
+_WORDS = ("bound by", "cross-check", "op", "layer")  # columns of text, which may fold
+_HEADINGS = ("target", "latency", "energy", "accuracy", "area", "bound by", "cross-check")
 
 
-def show(comparison: Comparison) -> None:
-    """Print one table per model, the verdicts and the warnings."""
+def show(comparison: Comparison, err: bool = False) -> None:
+    """Print one table per model, what it comes to, and the notes; `err`: on stderr."""
+    console = _console(err)
     reports = [report.to_dict() for report in comparison]
     for model in dict.fromkeys(report["model"] for report in reports):
-        _print(_compared(model, [r for r in reports if r["model"] == model]))
-    for target, text in _warnings(reports):
-        _say(f"{target}: {text}")
+        held = [r for r in reports if r["model"] == model]
+        _print(console, _title(model, held), _compared(held, console.width))
+        _say(console, verdict(held))
+    _notes(console, reports)
 
 
-def show_report(report: Report) -> None:
+def show_report(report: Report, err: bool = False) -> None:
     """Print a report's headline and its layers."""
-    found = report.to_dict()
-    _print(_compared(found["model"], [found]))
-    _print(_layers(found))
-    for target, text in _warnings([found]):
-        _say(f"{target}: {text}")
+    console, found = _console(err), report.to_dict()
+    _print(console, _title(found["model"], [found]), _compared([found], console.width))
+    _print(console, f"layers on {found['target']}", _layers(found))
+    _notes(console, [found])
 
 
-def show_sweep(sweep: Sweep) -> None:
+def show_sweep(sweep: Sweep, err: bool = False) -> None:
     """Print a row per point; a star is on the Pareto front."""
+    console, reports = _console(err), [point.report.to_dict() for point in sweep.points]
     fields = list(sweep.points[0].settings)
     headings = [*fields, "latency", "energy", "accuracy", "area", "cross-check", "front"]
-    rows = []
-    for point in sweep.points:
-        report = point.report.to_dict()
-        rows.append([*point.settings.values(), *_figures(report), "*" if point.pareto else ""])
+    rows = [
+        [
+            *point.settings.values(),
+            *_figures(report),
+            _check(report, console.width),
+            "*" if point.pareto else "",
+        ]
+        for point, report in zip(sweep.points, reports, strict=True)
+    ]
     first = sweep.points[0].report
     title = f"{first.model} on {first.target}, objectives: {', '.join(sweep.objectives)}"
-    _print(_table(title, headings, rows, left=len(fields)))
+    _print(console, title, _table(headings, rows, left=len(fields)))
+    _notes(console, reports)
 
 
 def show_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a plain table of text."""
-    _print(_table(title, headings, rows, left=len(headings)))
+    _print(_console(), title, _table(headings, rows, left=len(headings)))
 
 
-def _compared(model: str, reports: Sequence[dict[str, Any]]) -> Table:
-    headings = ["target", "latency", "energy", "accuracy", "area", "bound by", "cross-check"]
-    rows = []
-    for report in reports:
-        *figures, check = _figures(report)
-        rows.append([report["target"], *figures, bound_by(report) or "n/a", check])
-    accuracy = next((r["accuracy"] for r in reports if r["accuracy"]), None)
+def layer_cells(row: dict[str, Any]) -> list[str]:
+    """One layer of a report as text."""
+    return [
+        row["name"],
+        row["op"],
+        quantities.count(row["cycles"]),
+        quantities.count(row["macs"]),
+        quantities.share(row["utilization_frac"]),
+        row["bound_by"],
+        quantities.energy(row["energy_pj"]),
+    ]
+
+
+def _title(model: str, reports: Sequence[dict[str, Any]]) -> str:
     title = f"{model}, batch {reports[0]['batch']}"
-    if accuracy is not None:
-        share, samples = 100 * accuracy["reference"], accuracy["samples"]
-        title += f"; float reference {share:.1f} % on {samples} samples"
-    return _table(title, headings, rows, left=1)
+    accuracy = next((r["accuracy"] for r in reports if r["accuracy"]), None)
+    if accuracy is None:
+        return title
+    share, samples = 100 * accuracy["reference"], accuracy["samples"]
+    return f"{title}; float reference {share:.1f} % on {samples} samples"
+
+
+def _compared(reports: Sequence[dict[str, Any]], width: int) -> Table:
+    rows = [
+        [r["target"], *_figures(r), bound_by(r) or quantities.UNKNOWN, _check(r, width)]
+        for r in reports
+    ]
+    return _table(_HEADINGS, rows, left=1)
 
 
 def _figures(report: dict[str, Any]) -> list[str]:
@@ -74,74 +103,84 @@ def _figures(report: dict[str, Any]) -> list[str]:
         quantities.latency(report),
         quantities.energy(report["energy_pj"]["total"]),
         quantities.accuracy(report),
-        quantities.area(report),
-        quantities.check(report["cross_check"]),
+        quantities.area(report["area_mm2"]),
     ]
 
 
+def _check(report: dict[str, Any], width: int) -> str:
+    return quantities.check(report["cross_check"], short=width < _ROOMY)
+
+
+def _second(report: dict[str, Any]) -> str:
+    return quantities.check(report["second_check"])
+
+
 def _layers(report: dict[str, Any]) -> Table:
-    headings = ["layer", "op", "cycles", "MACs", "utilization", "bound by", "energy"]
-    rows = []
-    for row in report["layers"]:
-        used = row["utilization_frac"]
-        rows.append(
-            [
-                row["name"],
-                row["op"],
-                f"{row['cycles']:,.0f}",
-                f"{row['macs']:,}",
-                "n/a" if used is None else f"{100 * used:.1f} %",
-                row["bound_by"],
-                quantities.energy(row["energy_pj"]),
-            ]
-        )
-    return _table(f"layers on {report['target']}", headings, rows, left=2)
+    headings = ["layer", "op", "cycles", "MACs", "used", "bound by", "energy"]
+    rows = [layer_cells(row) for row in report["layers"]]
+    return _table(headings, rows, left=2)
 
 
-def _warnings(reports: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Every warning once, with the targets that gave it."""
+def _notes(console: Console, reports: Sequence[dict[str, Any]]) -> None:
+    """Print the second checks, and every warning once, with the targets that gave it."""
+    for report in reports:
+        if report.get("second_check"):
+            _say(console, f"{report['target']}, second check: {_second(report)}")
     found: dict[str, list[str]] = {}
     for report in reports:
         for text in report["warnings"]:
             names = found.setdefault(text, [])
             if report["target"] not in names:
                 names.append(report["target"])
-    return [(", ".join(names), text) for text, names in found.items()]
+    for text, names in found.items():
+        _say(console, f"note: {', '.join(names)}: {text}")
 
 
-def _table(
-    title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], left: int
-) -> Table:
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(
-        title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, title_style="bold"
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
-    words = ("bound by", "cross-check")
     for i, heading in enumerate(headings):
-        aligned: Literal["left", "right"] = "left" if i < left or heading in words else "right"
-        table.add_column(heading, justify=aligned, overflow="fold")
+        words = i < left or heading in _WORDS
+        aligned: Literal["left", "right"] = "left" if words else "right"
+        # a figure stays on one line; a name may fold, since nothing may be cut
+        table.add_column(heading, justify=aligned, no_wrap=not words, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table
 
 
-def _print(table: Table) -> None:
-    _console().print(table)
-
-
-def _say(text: str) -> None:
+def _print(console: Console, title: str, table: Table) -> None:
     from rich.text import Text
 
-    _console().print(Text(f"note: {text}"))
+    # not the table's own title, which folds where the table is narrower
+    heading = Text(title, style="bold")
+    if console.is_terminal:
+        console.print(heading, table, "", sep="\n")
+        return
+    with console.capture() as printed:
+        console.print(heading, table, sep="\n")
+    lines = [line.rstrip() for line in printed.get().splitlines()]
+    console.file.write("\n".join([*lines, "", ""]))
 
 
-def _console() -> Any:
+def _say(console: Console, text: str) -> None:
+    from rich.text import Text
+
+    console.print(Text(text), soft_wrap=not console.is_terminal)
+
+
+def _console(err: bool = False) -> Console:
     from rich.console import Console
 
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        return Console(width=_PIPE_COLUMNS)
-    return console
+    stream = sys.stderr if err else sys.stdout
+    if stream.isatty() or "COLUMNS" in os.environ:
+        return Console(stderr=err)
+    return Console(stderr=err, width=_UNBOUNDED)

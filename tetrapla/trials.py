@@ -12,10 +12,11 @@ from tetrapla.designs import Design
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
+from tetrapla.models import load_for
 from tetrapla.progress import Step, bar, silent
-from tetrapla.run import Result, Trial, compile_for
+from tetrapla.run import Executable, Result, Trial, compile_for
 from tetrapla.samples import samples_for
-from tetrapla.settings import Settings
+from tetrapla.settings import Settings, command
 from tetrapla.simulators.report import Report
 
 UNJUDGED = "the labels are not used: accuracy needs one output of shape [batch, classes]"
@@ -24,6 +25,15 @@ UNJUDGED = "the labels are not used: accuracy needs one output of shape [batch, 
 def options_of(settings: Settings) -> Options:
     """The part of the settings that a lowering reads."""
     return Options(settings.quant, settings.timesteps, settings.ideal)
+
+
+def compiled(
+    module: Module, design: Design, settings: Settings
+) -> tuple[Executable, list[str]]:
+    """A model for one machine, calibrated on the settings' data, and what to know of it."""
+    samples = samples_for(module, settings)
+    found = compile_for(module, design, samples.calibration, options_of(settings))
+    return found, [*samples.warnings, *found.lowered.warnings]
 
 
 def trial(module: Module, settings: Settings, name: str = "") -> Trial:
@@ -62,6 +72,14 @@ def results(
         executable = compile_for(given.module, design, given.samples.calibration, options)
         answers.append(executable.simulated(given, settings.seed, said, step))
     return answers
+
+
+def simulated(path: str, target: str, design: Design, settings: Settings) -> Result:
+    """One model on one machine, as the command `simulate` names them."""
+    said = command("simulate", [path], [target], settings)
+    given = trial(load_for(path, settings), settings)
+    with bar(design.seeds(options_of(settings))) as step:
+        return results(given, [design], settings, said, step)[0]
 
 
 def reports(

@@ -20,8 +20,9 @@ from tetrapla.ir.graph import Array, Graph, Node, Value
 from tetrapla.ir.module import Module
 from tetrapla.passes.pass_ import run
 from tetrapla.passes.pipeline_ import CLEANING, int8
+from tetrapla.simulators.analog import crossbar
 from tetrapla.simulators.analog.program import Digital, Product, Program, Step, Window
-from tetrapla.simulators.analog.spec import AnalogSpec
+from tetrapla.simulators.analog.spec import AnalogSpec, IdealAdcSection, lossless_bits
 
 Inputs: TypeAlias = dict[str, Array]
 
@@ -66,15 +67,33 @@ def lower(
         )
     lowered = _quantised(module, calibration)
     program = uncalibrated(lowered, spec)
-    warnings: tuple[str, ...] = ()
+    warnings: list[str] = []
     if spec.adc.range == "calibrated":
         if calibration is None:
-            warnings = (
-                "ADC ranges are those of the largest possible sums: no calibration data",
+            warnings.append(
+                "ADC ranges are those of the largest possible sums: no calibration data"
             )
         else:
             program = calibrate.calibrated(program, spec, calibration)
-    return Lowered(lowered, program, warnings)
+    warnings += _about_adcs(program, spec)
+    return Lowered(lowered, program, tuple(warnings))
+
+
+def _about_adcs(program: Program, spec: AnalogSpec) -> list[str]:
+    """What to say of ADCs where nothing else changes a value: more bits, or too few."""
+    adc, rows = spec.adc, spec.array.rows
+    if isinstance(adc, IdealAdcSection) and adc.bits > adc.given_bits:
+        return [
+            f"ADCs have {adc.bits} bits instead of {adc.given_bits}, so that every sum of {rows} "
+            f"rows can be told apart; their energy is that of {adc.given_bits} bits"
+        ]
+    if spec.device.noisy or all(crossbar.folds(step, spec) for step in program.products):
+        return []
+    most = max(tile.rows for step in program.products for tile in step.tiles)
+    return [
+        f"nothing is noisy, but {adc.bits}-bit ADCs cannot tell every sum of {most} rows apart, "
+        f"which takes {lossless_bits(spec, most)} bits: sums may be rounded or clipped"
+    ]
 
 
 def uncalibrated(module: Module, spec: AnalogSpec) -> Program:
@@ -222,6 +241,7 @@ def _digital(node: Node) -> Digital:
         result=node.result.index,
         attributes=dict(node.attributes),
         elements=_elements(node, unit),
+        traffic_bytes=_traffic_bytes(node, unit),
     )
 
 
@@ -243,6 +263,18 @@ def _elements(node: Node, unit: str) -> int:
     if node.kind == "qnn.global_average_pool":
         return node.operands[0].elements
     return node.result.elements
+
+
+def _traffic_bytes(node: Node, unit: str) -> int:
+    """What a step reads from and writes to eDRAM; a product's sum is in the output registers."""
+    if unit in ("move", "host"):
+        return 0
+    made = node.result.traffic_bytes
+    if unit == "requantize":
+        return made
+    if "kernel" in node.attributes:
+        return made * (1 + prod(node.ints("kernel")))
+    return made + sum(value.traffic_bytes for value in node.operands)
 
 
 def _integer(value: Value) -> bool:

@@ -1,175 +1,246 @@
-"""What noise does to a model's outputs, predicted from the spec without the machine.
+"""What the spec says of a run before the run is looked at: means, variances and tails.
 
-A second, coarser model: no cells, digits or ADC codes. In each draw the integer weights get the
-error that programming leaves in them (mean and variance of a cell, over slices and signs), and
-every accumulator a normal error with the variance of its reads and conversions:
+Cells. The cell of a target level l lands at max(0, N(g, s^2)) with g = g_min + l step and
+s = sigma(g) of the device. With m = g / s the moments of the clipped normal are
 
-    w' = w + sum_k 2^(k cell) (e+_k - e-_k)
-    var(acc) = sum_t 4^(t dac) sum_i d_ti^2 V_i + conversions,  V = sum_k 4^(k cell) (v+ + v-)
+    M0 = Phi(m),  M1 = g M0 + s phi(m),  Mk = g M(k-1) + (k - 1) s^2 M(k-2)
 
-A conversion of a whole number of steps plus N(0, s^2) gives a code with the variance g(s) of
-`rounded_variance`. What g exceeds s^2 by is added here; where rounding makes the error smaller
-(s below 0.3 steps) nothing is taken away, so the prediction errs upwards. Clipping at the ADC's
-ends is left out: at zero errors shrink by it, at the top the calibrated range makes it rare.
+and give its mean, variance v and fourth central moment (`cell_moments`).
+
+Accumulators, given the cells L as they landed. One conversion drives the rows by one digit d
+and reads one column: its sum is N(c, q), c = sum_i d_i L_i, q = f^2 sum_i d_i^2 (L_i + g_min /
+step)^2 for a read noise of f. In steps of the ADC, with P(r) = Phi(r) of that normal,
+
+    E[code]   = b + sum_{r > 0} P(code >= b + r) - P(code <= b - r)
+    E[code^2] likewise with the weights 2 r - 1, about the nearest code b = clip(rint(c), 0, top)
+
+where codes beyond 0 and top do not exist (`code_moments`): rounding and clipping are in it, and
+nothing is taken to be uniform or normal that is not. The accumulator is the sum of independent
+codes, each times w = +-2^(k cell + t dac) steps for slice k and digit t:
+
+    E = sum w E[code],   V = sum w^2 var(code),   |fourth cumulant| <= sum w^4 var(code)
+
+The last because a code's cumulant, in steps, is p (1 - p) (1 - 6 p (1 - p)) where noise tips it
+over one threshold, and next to nothing where noise is wide (a test holds it over both).
+
+The machine's normals of reads are 65,536 equally likely quantiles: their distribution is off
+Phi by less than `ATOM`, and what that can do to E and V is in `slack`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from math import erf, exp, pi, sqrt
 from typing import Final
 
 import numpy as np
 
-from tetrapla.backends.analog.calibrate import cell_variance
 from tetrapla.ir.graph import Array
-from tetrapla.ir.quant.linear import wrap
-from tetrapla.simulators.analog import crossbar, machine
-from tetrapla.simulators.analog.program import Product, Program, Tile
-from tetrapla.simulators.analog.spec import INPUT_BITS, AnalogSpec
-from tetrapla.simulators.random_ import Key, normals
+from tetrapla.simulators.analog.crossbar import Cells
+from tetrapla.simulators.analog.program import Product, Tile
+from tetrapla.simulators.analog.spec import AnalogSpec
 
-_SEED: Final = 0x7E7A  # of the prediction's own draws, apart from every run's
-_WEIGHTS, _SUMS = 11, 12  # purposes
-_POSITIONS = 1 << 12
+ATOM: Final = 2.0**-16
+_FAR: Final = 6.0  # standard deviations: Phi(-6) = 1e-9
+_PER_SD: Final = 256  # table entries; linear between them, within 5e-7 of Phi
 
 
 @dataclass(frozen=True)
-class Errors:
-    """Of one product: mean error and variance of each weight, and variance of each sum.
+class CellMoments:
+    """By level, in levels: where a cell lands. `sd` is before clipping at zero."""
 
-    `sums` holds for the given inputs, [invocations, positions, outputs].
+    mean: Array
+    sd: Array
+    variance: Array
+    fourth: Array
+
+
+@dataclass(frozen=True)
+class Part:
+    """What some of the conversions are expected to add to outputs [start, stop)."""
+
+    start: int
+    stop: int
+    mean: Array
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Sums of unsigned inputs, [samples, outputs], and their parts.
+
+    Attributes:
+        mean, variance: of the sums.
+        fourth: an upper bound on their fourth cumulant.
+        slack, square_slack: how far mean and variance may be off, by output (`ATOM`).
+        largest: a bound on what one conversion's noise does to a sum, its tail's scale.
+        parts: by tile, by sign and slice, and by digit.
     """
 
-    shift: Array
-    weights: Array
-    sums: Array
+    mean: Array
+    variance: Array
+    fourth: Array
+    slack: Array
+    square_slack: Array
+    largest: float
+    parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The noise of a program on given inputs; `outputs` draws from it."""
-
-    program: Program
-    inputs: Mapping[str, Array]
-    errors: Mapping[str, Errors]
-
-    def outputs(self, draw: int) -> dict[str, Array]:
-        """Outputs by name under draw number `draw`."""
-        values: dict[int, Array] = {i: self.inputs[name] for name, i in self.program.inputs}
-        for step in self.program.steps:
-            if isinstance(step, Product):
-                errors = self.errors[step.name]
-                values[step.result] = _disturbed(step, errors, values[step.operand], draw)
-            else:
-                values[step.result] = machine.digital(step, values, self.program.constants)
-        return {name: values[index] for name, index in self.program.outputs}
-
-
-def prediction(program: Program, spec: AnalogSpec, inputs: Mapping[str, Array]) -> Prediction:
-    """The noise that `spec` makes in the products, on inputs (invocations, ...) by name."""
-    values: dict[int, Array] = {index: inputs[name] for name, index in program.inputs}
-    errors: dict[str, Errors] = {}
-    for step in program.steps:
-        if not isinstance(step, Product):
-            values[step.result] = machine.digital(step, values, program.constants)
-            continue
-        rows, shape = machine.driven(step, values[step.operand])
-        errors[step.name] = product_errors(step, spec, rows)
-        exact = machine.corrected(step, rows.astype(np.float64) @ step.matrix)
-        values[step.result] = wrap(machine.shaped(step, exact, shape))
-    return Prediction(program, inputs, errors)
-
-
-def product_errors(step: Product, spec: AnalogSpec, rows: Array) -> Errors:
-    """The errors of one product driven by unsigned rows [invocations, positions, rows]."""
-    shift, weights, read = weight_moments(step, spec)
-    sums = _squares(spec)[rows] @ read
-    flat = rows.reshape(-1, rows.shape[-1])
-    for start in range(0, len(flat), _POSITIONS):
-        part = slice(start, start + _POSITIONS)
-        sums.reshape(len(flat), -1)[part] += conversion_variance(step, spec, flat[part])
-    return Errors(shift, weights, sums)
-
-
-def _disturbed(step: Product, errors: Errors, x: Array, draw: int) -> Array:
-    rows, shape = machine.driven(step, x)
-    key = Key(_SEED, layer=step.number, read=draw)
-    error = np.sqrt(errors.weights) * normals(key.at(purpose=_WEIGHTS), errors.weights.shape)
-    sums = rows.astype(np.float64) @ (step.matrix + errors.shift + error)
-    sums += np.sqrt(errors.sums) * normals(key.at(purpose=_SUMS), sums.shape)
-    acc = machine.corrected(step, np.rint(sums).astype(np.int64))
-    return wrap(machine.shaped(step, acc, shape))
-
-
-def weight_moments(step: Product, spec: AnalogSpec) -> tuple[Array, Array, Array]:
-    """Per weight: mean error and variance of programming, variance of a read by one step."""
-    found = tuple(np.zeros(step.matrix.shape) for _ in range(3))
+def cell_moments(spec: AnalogSpec) -> CellMoments:
+    """Where cells of every level land, arrays by level."""
     d = spec.device
     unit = (d.g_max_siemens - d.g_min_siemens) / spec.array.top_level
-    scale = 2.0 ** (np.arange(step.slices) * spec.array.cell_bits)
-    for tile in step.tiles:
-        goal = d.g_min_siemens + crossbar.targets(step, tile, spec) * unit
-        mean, variance = d.device.moments(goal, d.g_max_siemens)
-        read = d.read_noise_frac**2 * (variance + mean * mean)
-        parts = [(mean - goal) / unit, variance / unit**2, read / unit**2]
-        signed, *squared = (p.reshape(tile.rows, 2, step.slices, -1) for p in parts)
-        area = _area(tile)
-        found[0][area] = np.einsum("rko,k->ro", signed[:, 0] - signed[:, 1], scale)
-        for target, part in zip(found[1:], squared, strict=True):
-            target[area] = np.einsum("rsko,k->ro", part, scale * scale)
-    return found[0], found[1], found[2]
+    goal = np.arange(spec.array.top_level + 1) + d.g_min_siemens / unit
+    sd = d.device.sigma(goal * unit, d.g_max_siemens) / unit
+    rows = [_clipped(float(g), float(s)) for g, s in zip(goal, sd, strict=True)]
+    mean, variance, fourth = np.array(rows).T
+    return CellMoments(mean - d.g_min_siemens / unit, sd, variance, fourth)
 
 
-def conversion_variance(step: Product, spec: AnalogSpec, rows: Array) -> Array:
-    """What conversion adds to the variance of each sum, [positions, outputs]."""
-    total = np.zeros((len(rows), step.matrix.shape[1]))
-    for tile in step.tiles:
-        variance = cell_variance(crossbar.targets(step, tile, spec), spec)
-        lsb = 2.0 ** np.array(tile.adc_shifts)
-        steps = (lsb * 2.0 ** (np.arange(step.slices) * spec.array.cell_bits)) ** 2
-        part = rows[:, tile.row_start : tile.row_stop]
+def target_levels(product: Product, tile: Tile, spec: AnalogSpec) -> Array:
+    """Levels of a tile's cells [rows, 2, slices, outputs], digit by digit from the weights."""
+    part = product.matrix[tile.row_start : tile.row_stop, tile.col_start : tile.col_stop]
+    rest = np.stack((np.clip(part, 0, None), np.clip(-part.astype(np.int64), 0, None)), axis=1)
+    found: list[Array] = []
+    for _ in range(product.slices):
+        rest, level = np.divmod(rest, 1 << spec.array.cell_bits)
+        found.append(level)
+    return np.stack(found, axis=2)
+
+
+def accumulators(
+    product: Product, spec: AnalogSpec, cells: Sequence[Cells], rows: Array
+) -> Expected:
+    """What the sums of unsigned rows [samples, rows] are, given the cells of every tile."""
+    shape = (len(rows), product.matrix.shape[1])
+    mean, variance, fourth = (np.zeros(shape) for _ in range(3))
+    by_slice = np.zeros((len(rows), 2 * product.slices, shape[1]))
+    by_digit = np.zeros((len(rows), spec.digits, shape[1]))
+    slack, square_slack = np.zeros(shape[1]), np.zeros(shape[1])
+    largest, parts = 0.0, list[Part]()
+    for tile, held in zip(product.tiles, cells, strict=True):
+        columns = slice(tile.col_start, tile.col_stop)
+        before = mean[:, columns].copy()
         for digit in range(spec.digits):
-            driven = crossbar.digits_of(part, digit, spec.dac.bits)
-            spread = np.sqrt(driven**2 @ variance).reshape(len(rows), 2, step.slices, -1)
-            added = rounding_excess(spread / lsb[:, None])
-            # a sum that is no whole number of steps is rounded even without noise
-            added[:, :, lsb > 1] = 1 / 12
-            by_output = np.einsum("msko,k->mo", added, steps)
-            total[:, tile.col_start : tile.col_stop] += by_output * 4.0 ** (
-                digit * spec.dac.bits
-            )
+            w = _weights(product, tile, spec, digit)
+            driven = _digit(rows[:, tile.row_start : tile.row_stop], digit, spec)
+            codes, spread, reach = _conversions(product, tile, spec, held, driven)
+            value = codes * w
+            by_slice[:, :, columns] += value
+            by_digit[:, digit, columns] += value.sum(axis=1)
+            mean[:, columns] += value.sum(axis=1)
+            variance[:, columns] += (spread * w**2).sum(axis=1)
+            fourth[:, columns] += (spread * w**4).sum(axis=1)
+            slack[columns] += 2 * ATOM * reach * np.abs(w).sum()
+            square_slack[columns] += 2 * ATOM * reach**2 * (w**2).sum()
+            noisy = np.abs(w[:, 0]) * spread.any(axis=(0, 2))
+            largest = max(largest, float(noisy.max()) * max(1, reach))
+        parts.append(Part(tile.col_start, tile.col_stop, mean[:, columns] - before))
+    parts += [Part(0, shape[1], by_slice[:, k]) for k in range(by_slice.shape[1])]
+    parts += [Part(0, shape[1], by_digit[:, t]) for t in range(spec.digits)]
+    return Expected(mean, variance, fourth, slack, square_slack, largest, tuple(parts))
+
+
+def resolution(product: Product, spec: AnalogSpec, rows: Array) -> Array:
+    """How far conversion alone can move each sum from the product, [samples, outputs].
+
+    Half a step per code where the step is more than a unit, and besides what a sum exceeds the
+    top code by; on exact cells and silent reads.
+    """
+    total = np.zeros((len(rows), product.matrix.shape[1]))
+    top = (1 << spec.adc.bits) - 1
+    for tile in product.tiles:
+        levels = target_levels(product, tile, spec).reshape(tile.rows, -1).astype(np.float64)
+        lsb = _steps(product, tile)
+        half = np.where(lsb > 1, lsb / 2, 0.0)
+        for digit in range(spec.digits):
+            driven = _digit(rows[:, tile.row_start : tile.row_stop], digit, spec)
+            sums = (driven @ levels).reshape(len(rows), 2 * product.slices, -1)
+            moved = half + np.maximum(sums - top * lsb, 0)
+            weights = np.abs(_weights(product, tile, spec, digit)) / lsb
+            total[:, tile.col_start : tile.col_stop] += (moved * weights).sum(axis=1)
     return total
 
 
-def rounded_variance(s: float) -> float:
-    """E[rint(N(0, s^2))^2] = sum over n of 2 (2n - 1) Phi(-(n - 1/2) / s), for s > 0."""
-    cdf = NormalDist().cdf
-    return sum(2 * (2 * n - 1) * cdf((0.5 - n) / s) for n in range(1, int(10 * s) + 3))
+def code_moments(centre: Array, sd: Array, top: int) -> tuple[Array, Array]:
+    """Mean and variance of clip(rint(N(centre, sd^2)), 0, top), all in steps."""
+    nearest = np.clip(np.rint(centre), 0, top)
+    mean, square = np.zeros_like(centre), np.zeros_like(centre)
+    scale = 1 / np.where(sd > 0, sd, 1e-30)
+    for r in range(1, reach_of(sd) + 1):
+        # thresholds half a step below code b + r, and half a step above code b - r
+        above = phi((centre - nearest - (r - 0.5)) * scale) * (nearest + r <= top)
+        below = phi((nearest - centre - (r - 0.5)) * scale) * (nearest - r >= 0)
+        mean += above - below
+        square += (2 * r - 1) * (above + below)
+    certain = sd <= 0
+    mean[certain], square[certain] = 0, 0
+    return nearest + mean, square - mean * mean
 
 
-_PER_STEP = 256  # table entries per ADC step; the function is constant from two steps on
-_EXCESS = np.array(
-    [0.0, *(max(rounded_variance(s) - s * s, 0) for s in np.arange(1, 513) / _PER_STEP)]
+def reach_of(sd: Array) -> int:
+    """How many thresholds to either side a normal can cross: r - 1 > 6 sd is out of reach."""
+    return int(_FAR * float(sd.max(initial=0))) + 1
+
+
+def phi(t: Array) -> Array:
+    """The standard normal's distribution, within 5e-7; exactly 0 or 1 beyond 6."""
+    place = np.clip((t + _FAR) * _PER_SD, 0, 2 * _FAR * _PER_SD)
+    low = place.astype(np.intp)
+    found: Array = _PHI.take(low) + (place - low) * _PHI_STEP.take(low)
+    return found
+
+
+def _conversions(
+    product: Product, tile: Tile, spec: AnalogSpec, cells: Cells, driven: Array
+) -> tuple[Array, Array, int]:
+    """Mean and variance of codes [samples, 2 slices, outputs], in steps; thresholds in reach."""
+    d = spec.device
+    levels = cells.levels.astype(np.float64)
+    shape = (len(driven), 2 * product.slices, tile.outputs)
+    lsb = _steps(product, tile)
+    centre = (driven @ levels).reshape(shape) / lsb
+    floor = d.g_min_siemens / (d.g_max_siemens - d.g_min_siemens) * spec.array.top_level
+    read = (d.read_noise_frac * (levels + floor)) ** 2
+    sd = np.sqrt(driven**2 @ read).reshape(shape) / lsb
+    mean, variance = code_moments(centre, sd, (1 << spec.adc.bits) - 1)
+    return mean, variance, reach_of(sd) if d.read_noise_frac else 0
+
+
+def _weights(product: Product, tile: Tile, spec: AnalogSpec, digit: int) -> Array:
+    """What a code counts, [2 slices, 1]: positive columns, then negative ones."""
+    slices = 2.0 ** (np.arange(product.slices) * spec.array.cell_bits)
+    steps = slices * 2.0 ** np.array(tile.adc_shifts) * 2.0 ** (digit * spec.dac.bits)
+    return np.concatenate((steps, -steps))[:, None]
+
+
+def _steps(product: Product, tile: Tile) -> Array:
+    """The ADC's step in units, [2 slices, 1]."""
+    return np.tile(2.0 ** np.array(tile.adc_shifts), 2)[:, None]
+
+
+def _digit(inputs: Array, digit: int, spec: AnalogSpec) -> Array:
+    base = 1 << spec.dac.bits
+    return np.asarray(inputs.astype(np.int64) // base**digit % base, np.float64)
+
+
+def _clipped(mean: float, sd: float) -> tuple[float, float, float]:
+    """Mean, variance and fourth central moment of max(0, N(mean, sd^2))."""
+    if sd == 0:
+        return max(mean, 0.0), 0.0, 0.0
+    z = mean / sd
+    moments = [(1 + erf(z / sqrt(2))) / 2]
+    moments.append(mean * moments[0] + sd * exp(-z * z / 2) / sqrt(2 * pi))
+    for k in (2, 3, 4):
+        moments.append(mean * moments[k - 1] + (k - 1) * sd * sd * moments[k - 2])
+    _, m, m2, m3, m4 = moments
+    return m, m2 - m * m, m4 - 4 * m * m3 + 6 * m * m * m2 - 3 * m**4
+
+
+_PHI: Final = np.array(
+    [
+        (1 + erf(t / sqrt(2))) / 2 if abs(t) < _FAR else float(t > 0)
+        for t in (n / _PER_SD - _FAR for n in range(int(2 * _FAR * _PER_SD) + 1))
+    ]
 )
-
-
-def rounding_excess(s: Array) -> Array:
-    """max(0, g(s) - s^2), which is 1/12 from about s = 1 on."""
-    nearest = np.rint(np.minimum(s, 2.0) * _PER_STEP).astype(np.intp)
-    return np.asarray(_EXCESS[nearest])
-
-
-def _squares(spec: AnalogSpec) -> Array:
-    """By input value, sum_t 4^(t dac_bits) digit_t^2."""
-    every = np.arange(1 << INPUT_BITS)
-    total = np.zeros(len(every))
-    for digit in range(spec.digits):
-        part = crossbar.digits_of(every, digit, spec.dac.bits).astype(np.float64)
-        total += 4.0 ** (digit * spec.dac.bits) * part * part
-    return total
-
-
-def _area(tile: Tile) -> tuple[slice, slice]:
-    return slice(tile.row_start, tile.row_stop), slice(tile.col_start, tile.col_stop)
+_PHI_STEP: Final = np.append(np.diff(_PHI), 0.0)

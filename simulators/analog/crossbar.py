@@ -2,9 +2,10 @@
 
 Units: a conductance is given in levels above g_min, an input digit in steps, so a column sum
 is an integer number of units where nothing is noisy. Weights are pairs: the positive part of a
-weight on one column, the negative on another, each in slices of `cell_bits`.
+weight on one column, the negative on another, each in slices of `cell_bits`. Every column is
+converted on its own, for every digit; the ADC is unsigned, so a sum below zero reads as zero.
 
-Conductances are rounded to a binary grid so fine that float32 sums are exact in any order
+Conductances are rounded to a binary grid so fine that floating sums are exact in any order
 (`_grid`): results do not depend on BLAS, chunks or threads.
 """
 
@@ -13,30 +14,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, log2
+from typing import Final
 
 import numpy as np
 
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog import noise
 from tetrapla.simulators.analog.program import Product, Tile
-from tetrapla.simulators.analog.spec import AnalogSpec, lossless_bits
+from tetrapla.simulators.analog.spec import INPUT_BITS, AnalogSpec, lossless_bits
 from tetrapla.simulators.random_ import Key
 
-_HELD = 1 << 19  # column sums at once, float32: they stay in the cache
-_MANTISSA_BITS = 24
+_HELD = 1 << 17  # column sums at once: they stay in the cache
+_FRACTION_BITS: Final = 10  # of a level, that a cell's grid must have
 
 
 @dataclass(frozen=True)
 class Cells:
-    """A programmed tile, float32 [rows, columns].
+    """A programmed tile, floats [rows, columns].
 
     Attributes:
         levels: conductance above g_min, in levels.
         read_variance: of one read, in levels squared; None where reads are silent.
+        grid: what `levels` are multiples of.
     """
 
     levels: Array
     read_variance: Array | None
+    grid: float
 
 
 def slices_of(weights: Array, slices: int, cell_bits: int) -> Array:
@@ -78,20 +82,27 @@ def programmed(product: Product, number: int, spec: AnalogSpec, key: Key | None)
         z = noise.programming(key, product.number, number, levels.shape)
         placed = np.maximum(goal + d.device.sigma(goal, d.g_max_siemens) * z, 0.0)
         levels = (placed - d.g_min_siemens) / unit
-    variance = None
-    if d.read_noise_frac:
-        spread = d.read_noise_frac * (levels + d.g_min_siemens / unit)
-        variance = _grid(spread * spread, spec, square=True)
-    return Cells(_grid(levels, spec), variance)
+    placed, grid = _grid(levels, spec)
+    if not d.read_noise_frac:
+        return Cells(placed, None, grid)
+    spread = d.read_noise_frac * (levels + d.g_min_siemens / unit)
+    return Cells(placed, _grid(spread * spread, spec, square=True)[0], grid)
 
 
-def _grid(values: Array, spec: AnalogSpec, *, square: bool = False) -> Array:
-    """Rounded so that any sum over the rows, times a digit, has at most 24 bits."""
+def _grid(values: Array, spec: AnalogSpec, *, square: bool = False) -> tuple[Array, float]:
+    """Values rounded so that sums over the rows, times a digit, are exact; and the step.
+
+    float32 holds 24 bits; an array whose sums need so many of them that less than
+    `_FRACTION_BITS` remain for the fraction of a level is computed in float64.
+    """
     step = (1 << spec.dac.bits) - 1
     largest = max(float(np.abs(values).max(initial=0)), 1e-30)
-    bound = spec.array.rows * largest * (step * step if square else step)
-    scale = 2.0 ** (_MANTISSA_BITS - 1 - ceil(log2(bound)))
-    return (np.rint(values * scale) / scale).astype(np.float32)
+    whole = ceil(log2(spec.array.rows * largest * (step * step if square else step)))
+    dtype: type = np.float32
+    scale = 2.0 ** (23 - whole)
+    if lossless_bits(spec, spec.array.rows) > 23 - _FRACTION_BITS:
+        dtype, scale = np.float64, 2.0 ** (52 - whole)
+    return (np.rint(values * scale) / scale).astype(dtype), 1 / scale
 
 
 def folds(product: Product, spec: AnalogSpec) -> bool:
@@ -162,14 +173,15 @@ class _Reads:
 def _tile(
     product: Product, tile: Tile, spec: AnalogSpec, cells: Cells, inputs: Array, reads: _Reads
 ) -> Array:
-    shape = inputs.shape[:2]
     flat = inputs.reshape(-1, tile.rows)
     columns = cells.levels.shape[1]
     lsb = np.repeat(np.tile(2.0 ** np.array(tile.adc_shifts), 2), tile.outputs)
-    lsb = lsb.astype(np.float32)
-    codes = np.zeros((len(flat), columns))
+    lsb = lsb.astype(cells.levels.dtype)
+    # whole numbers below 2^24 are exact in float32
+    narrow = spec.adc.bits + INPUT_BITS <= 24
+    codes = np.zeros((len(flat), columns), np.float32 if narrow else np.float64)
     for digit in range(spec.digits):
-        driven = digits_of(flat, digit, spec.dac.bits)
+        driven = digits_of(flat, digit, spec.dac.bits).astype(cells.levels.dtype, copy=False)
         sums = driven @ cells.levels
         if cells.read_variance is not None:
             # y ~ N(G x, (sigma o sigma)(x o x)) exactly: one normal per column, not per cell
@@ -177,14 +189,21 @@ def _tile(
             np.sqrt(spread, out=spread)
             spread *= reads.normals(digit, columns)
             sums += spread
-        codes += convert(sums, spec.adc.bits, lsb) * np.float64(1 << digit * spec.dac.bits)
+        found = convert(sums, spec.adc.bits, lsb)
+        found *= 1 << digit * spec.dac.bits
+        codes += found
     parts = codes.reshape(len(flat), 2, product.slices, tile.outputs)
-    # shift and add, in whole numbers: steps and slices are powers of two
-    weight = 2.0 ** (
-        np.arange(product.slices) * spec.array.cell_bits + np.array(tile.adc_shifts)
+    total = np.einsum(
+        "mko,k->mo", parts[:, 0] - parts[:, 1], slice_weights(product, tile, spec)
     )
-    total = np.einsum("mko,k->mo", parts[:, 0] - parts[:, 1], weight)
-    return np.asarray(total.astype(np.int64).reshape(*shape, tile.outputs))
+    return np.asarray(total.astype(np.int64).reshape(*inputs.shape[:2], tile.outputs))
+
+
+def slice_weights(product: Product, tile: Tile, spec: AnalogSpec) -> Array:
+    """What one ADC code of a slice counts in the product, by slice: a power of two."""
+    shifts = np.arange(product.slices) * spec.array.cell_bits + np.array(tile.adc_shifts)
+    weights: Array = 2.0**shifts
+    return weights
 
 
 def _blocks(invocations: int, positions: int, columns: int) -> Iterator[tuple[range, range]]:

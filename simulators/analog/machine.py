@@ -3,11 +3,16 @@
 Inputs are driven as unsigned numbers u = x - x_low, 0..255; what that adds to a product is
 known when the weights are, and is taken away digitally: sum (x - z) w = sum u w - (z - x_low)
 sum w. Rows of a convolution's padding are driven by the zero point.
+
+Where every code is exact (`crossbar.folds`) the columns need not be computed one by one: slices
+and digits add up to one integer product. `fold=False` computes them all the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Final
 
 import numpy as np
 
@@ -22,8 +27,32 @@ from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import Run
 
+PROBED: Final = 256  # invocations whose accumulators a run keeps
 
-def run(program: Program, spec: AnalogSpec, inputs: Mapping[str, Array], key: Key) -> Run:
+
+@dataclass(frozen=True)
+class AnalogRun(Run):
+    """A run, with what a bench would measure on the chip to judge it.
+
+    Attributes:
+        key: of the noise; `crossbar.programmed` reads the cells back with it.
+        probed: numbers of the invocations below, spread evenly, at most `PROBED`.
+        accumulators: of every product by its name, int32 [probed, ...result shape].
+    """
+
+    key: Key = Key(0)
+    probed: tuple[int, ...] = ()
+    accumulators: Mapping[str, Array] = field(default_factory=dict[str, Array])
+
+
+def run(
+    program: Program,
+    spec: AnalogSpec,
+    inputs: Mapping[str, Array],
+    key: Key,
+    *,
+    fold: bool = True,
+) -> AnalogRun:
     """Simulate.
 
     Args:
@@ -32,6 +61,7 @@ def run(program: Program, spec: AnalogSpec, inputs: Mapping[str, Array], key: Ke
         inputs: arrays of shape (invocations, ...) by input name.
         key: seed and chip of the noise; `read` is the number of the first invocation, so that
             parts of a data set run on their own give the same values.
+        fold: a product whose codes are all exact is computed as one integer product.
 
     Raises:
         ModelError: an input is missing, or the invocations differ.
@@ -39,19 +69,33 @@ def run(program: Program, spec: AnalogSpec, inputs: Mapping[str, Array], key: Ke
     """
     _check(program, spec)
     values = _given(program, inputs)
+    probed = spread(len(next(iter(inputs.values()))), PROBED)
+    accumulators: dict[str, Array] = {}
     for step in program.steps:
         if isinstance(step, Product):
-            values[step.result] = product(step, spec, values[step.operand], key)
+            values[step.result] = product(step, spec, values[step.operand], key, fold=fold)
+            accumulators[step.name] = values[step.result][probed]
         else:
             values[step.result] = digital(step, values, program.constants)
     outputs = {name: values[index] for name, index in program.outputs}
-    return timing.timed(program, spec, outputs)
+    timed = timing.timed(program, spec, outputs)
+    return AnalogRun(
+        **{entry.name: getattr(timed, entry.name) for entry in fields(timed)},
+        key=key,
+        probed=tuple(int(number) for number in probed),
+        accumulators=accumulators,
+    )
 
 
-def product(step: Product, spec: AnalogSpec, x: Array, key: Key) -> Array:
+def spread(count: int, most: int) -> Array:
+    """At most `most` different numbers below `count`, evenly spread, ascending."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
+
+
+def product(step: Product, spec: AnalogSpec, x: Array, key: Key, *, fold: bool = True) -> Array:
     """The accumulators of every invocation, int32 [invocations, ...result shape]."""
     rows, shape = driven(step, x)
-    if crossbar.folds(step, spec):
+    if fold and crossbar.folds(step, spec):
         sums = crossbar.folded(step, rows)
     else:
         sums = crossbar.sliced(step, spec, rows, key)

@@ -45,11 +45,13 @@ def reading(
     lanes = philox(
         (element, read + np.uint64(key.read), layer << 16 | tile, READ), (key.seed, key.chip)
     )
-    words = np.stack(lanes, axis=-1)
-    low, high = words & np.uint32(0xFFFF), words >> np.uint32(16)
-    halves = np.stack((low, high), axis=-1).reshape(len(invocations), -1)
+    words = np.empty((len(invocations), last - first, 4), np.dtype("<u4"))
+    for lane, word in enumerate(lanes):
+        words[:, :, lane] = word
+    # the lower half of a word comes first
+    halves = words.view(np.dtype("<u2")).reshape(len(invocations), -1)
     skip = start - first * _HALVES
-    drawn: Array = _quantiles()[halves[:, skip : skip + count]]
+    drawn: Array = _quantiles().take(halves[:, skip : skip + count])
     return drawn
 
 

@@ -94,6 +94,7 @@ class Digital:
         unit: ``requantize``, ``pool`` or ``vector`` for the periphery's work, ``move`` for what
             only renames or reorders, ``host`` for what is done outside the chip.
         elements: it makes, or reads where it is a pool; 0 for a move.
+        traffic_bytes: it reads from and writes to the tile's eDRAM.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Digital:
     result: int
     attributes: Mapping[str, Attribute]
     elements: int
+    traffic_bytes: int
 
 
 Step: TypeAlias = Product | Digital
@@ -181,13 +183,19 @@ class Program:
                 constants={int(k): _unpacked(item) for k, item in data["constants"].items()},
                 steps=tuple(_step(item) for item in data["steps"]),
             )
-        except (KeyError, TypeError) as error:
+        except KeyError as missing:
             raise ModelError(
-                f"a program must have its parts, not lack {error}; compile it again"
+                f"a program must have all its parts, not lack {missing}; compile it again"
+            ) from None
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"a program must be as `to_dict` writes it, not another way ({error}); "
+                "compile it again"
             ) from None
 
 
 _PLAIN = ("name", "rows", "cols", "cell_bits", "dac_bits")
+_DIGITAL = ("name", "op", "unit", "result", "elements", "traffic_bytes")
 
 
 def _listing(step: Step) -> list[str]:
@@ -228,7 +236,7 @@ def _step_dict(step: Step) -> dict[str, Any]:
             key: list(value) if isinstance(value, tuple) else value
             for key, value in step.attributes.items()
         }
-        plain = {k: getattr(step, k) for k in ("name", "op", "unit", "result", "elements")}
+        plain = {k: getattr(step, k) for k in _DIGITAL}
         return {"digital": {**plain, "operands": list(step.operands), "attributes": attributes}}
     names = ("name", "op", "number", "operand", "result", "x_zero_point", "x_low", "slices")
     return {

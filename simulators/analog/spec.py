@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, log2
+from math import ceil
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -54,8 +54,9 @@ class ArraySection(Section):
 class DeviceSection(Section):
     """The cells. Level l is the conductance g_min + l (g_max - g_min) / top level.
 
-    A reference column that takes g_min away is assumed exact. `read_noise_frac` is the standard
-    deviation of a cell's conductance from read to read, over its programmed value.
+    What g_min adds to a column, g_min times the inputs' sum, is taken away before conversion:
+    assumed exact, and neither columns, time nor energy are counted for it. `read_noise_frac` is
+    the standard deviation of a cell's conductance from read to read, over its programmed value.
     """
 
     model: str
@@ -110,12 +111,22 @@ class AdcSection(Section):
 
     `range`: ``calibrated`` on calibration inputs, or ``full`` for the largest possible sum. The
     step is a power of two of the unit (one cell level times one input step), and at least one.
+    Codes are unsigned: a sum below zero reads as zero, one above the top code as the top code.
     """
 
     bits: Bits = Field(ge=1, le=24)
     rate_hz: Hertz = Field(alias="rate", gt=0)
     per_array: Count = Field(ge=1)
     range: Literal["calibrated", "full"]
+
+
+class IdealAdcSection(AdcSection):
+    """The converters of an ideal run: bits enough for every sum, a step of one unit.
+
+    `given_bits` are the chip's own. They stay what `cost` is priced for.
+    """
+
+    given_bits: Bits
 
 
 class DigitalSection(Section):
@@ -153,16 +164,20 @@ class AnalogSpec(Spec):
     components: ComponentSection | None = None
 
     def ideal(self) -> Self:
-        """Exact cells, silent reads, and ADCs that tell every sum of a full array apart."""
+        """Exact cells, silent reads, and ADCs that tell every sum of a full array apart.
+
+        An ADC of fewer than `lossless_bits` bits is a non-ideality too, so it gets as many;
+        one of more keeps its own.
+        """
+        device = self.device.model_copy(update={"model": EXACT.name, "read_noise_frac": 0.0})
+        return self.model_copy(update={"device": device, "adc": self._ideal_adc()})
+
+    def _ideal_adc(self) -> AdcSection:
+        if isinstance(self.adc, IdealAdcSection):
+            return self.adc
         bits = max(self.adc.bits, lossless_bits(self, self.array.rows))
-        return self.model_copy(
-            update={
-                "device": self.device.model_copy(
-                    update={"model": EXACT.name, "read_noise_frac": 0.0}
-                ),
-                "adc": self.adc.model_copy(update={"bits": bits, "range": "full"}),
-            }
-        )
+        own = {**dict(self.adc), "bits": bits, "range": "full", "given_bits": self.adc.bits}
+        return IdealAdcSection.model_construct(**own)
 
     @property
     def digits(self) -> int:
@@ -178,6 +193,10 @@ def largest_sum(spec: AnalogSpec, rows: int) -> int:
 def lossless_bits(spec: AnalogSpec, rows: int) -> int:
     """ADC bits that tell every sum of `rows` rows apart with a step of one unit.
 
+    A sum is a whole number from 0 to R (2^cell - 1) (2^dac - 1), so the bits that are enough are
     ceil(log2(R (2^cell - 1) (2^dac - 1) + 1)): 9 for 128 rows of 2-bit cells and 1-bit DACs.
+    With them, exact cells and silent reads, every code is the sum itself, and shift and add
+    give the integer product. One bit less, and a column with all its cells at the top level
+    and all its rows driven reads too low.
     """
-    return ceil(log2(largest_sum(spec, rows) + 1))
+    return largest_sum(spec, rows).bit_length()

@@ -4,6 +4,8 @@ One copy of every layer, layers one after the other. A position (an output pixel
 product) takes one read per input digit; all tiles of a layer read at once. A read takes as long
 as the slower of the array and its ADCs; an ADC code goes through the pipeline behind.
 ISAAC's replication of early layers is not modelled: this is the latency of the plain mapping.
+A conversion is counted for every column in use, whatever it holds: positions x digits x tiles x
+2 slices outputs.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ def _layers(program: Program, spec: AnalogSpec) -> list[LayerRun]:
         if isinstance(step, Product):
             layers.append(_product(step, program, spec))
         elif step.unit in _UNIT_ACTIONS:
-            layers.append(_digital(step, program, spec))
+            layers.append(_digital(step, spec))
     return layers
 
 
@@ -95,16 +97,13 @@ def _product(step: Product, program: Program, spec: AnalogSpec) -> LayerRun:
     )
 
 
-def _digital(step: Digital, program: Program, spec: AnalogSpec) -> LayerRun:
+def _digital(step: Digital, spec: AnalogSpec) -> LayerRun:
     d = spec.digital
     lanes = {
         "requantize": d.requantize_lanes,
         "pool": d.pool_lanes,
         "vector": d.vector_lanes,
     }[step.unit]
-    made = prod(program.shapes[step.result])
-    # a requantised sum comes from the output registers; pools and sums read the eDRAM
-    read = 0 if step.unit == "requantize" else step.elements
     return LayerRun(
         name=step.name,
         op=step.op,
@@ -114,8 +113,8 @@ def _digital(step: Digital, program: Program, spec: AnalogSpec) -> LayerRun:
         bound_by="digital",
         actions={
             _UNIT_ACTIONS[step.unit]: step.elements,
-            "edram.byte": read + made,
-            "bus.byte": read + made,
+            "edram.byte": step.traffic_bytes,
+            "bus.byte": step.traffic_bytes,
         },
     )
 

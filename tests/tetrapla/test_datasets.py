@@ -85,7 +85,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "negative label": ({"x": X, "y": Y - 1}, "y must hold labels of at least 0, not -1"),
     "nan": (
         {"x": np.where(np.arange(8).reshape(4, 2) == 5, np.nan, 0), "y": Y},
-        "x must be finite, but sample 2 holds NaN or infinity",
+        "x must be finite, but sample 2 holds NaN or infinity; drop or mend that sample",
     ),
     "text": ({"x": np.full((4, 2), "a"), "y": Y}, "array 'x' must hold numbers, not <U1"),
     "objects": (
@@ -137,7 +137,7 @@ def test_a_name_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         load_data("digit")
     assert str(caught.value) == (
-        "data must be one of digits or an .npz file, not 'digit'; did you mean 'digits'?"
+        "--data must be digits or an .npz file, not 'digit'; did you mean 'digits'?"
     )
     path = tmp_path / "no.npz"
     with pytest.raises(ModelError) as caught:

@@ -6,13 +6,15 @@ import base64
 import json
 import re
 from html.parser import HTMLParser
+from itertools import combinations
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from tetrapla import charts
-from tetrapla.page import page, verdict
+from tetrapla.comparison import verdict
+from tetrapla.page import page
 
 EVIL = "<script>alert('x')</script>&\"\n"
 VOID = {"meta", "br", "link", "img"}
@@ -85,6 +87,8 @@ def test_nothing_is_fetched() -> None:
     text = page([report(), report(target="u", time_s=2e-6)])
     for tag, attributes in Elements(text).found:
         assert tag not in {"script", "link", "img", "iframe", "object", "embed", "base"}
+        assert "style" not in attributes
+        assert not any(name.startswith("on") for name in attributes)
         for name in ("src", "href", "xlink:href", "action", "data", "poster", "srcset"):
             assert (attributes.get(name) or "data:").startswith("data:")
     assert not re.search(r"url\(|@import|https?:", text)
@@ -133,18 +137,57 @@ def test_what_is_not_known_is_said() -> None:
     text = page([report(energy_pj=unknown, area_mm2=None, accuracy=None, cross_check=None)])
     assert "n/a" in text
     assert "No chart" in text
-    assert "there is no cross-check for t" in text
+    assert "There is no cross-check for t." in text
 
 
 def test_the_verdict_names_the_best_and_a_failure() -> None:
     slow = report(target="slow", time_s=1.0, accuracy={**report()["accuracy"], "target": 0.99})
     assert verdict([report(), slow]) == (
-        "t has the lowest latency (1.00 us), t the lowest energy (7.00 pJ), slow the highest "
-        "accuracy (99.0 %); every machine agrees with the reference interpreter within its "
-        "bound."
+        "Lowest latency: t (1.00 us); lowest energy: t and slow (7.00 pJ); highest accuracy: "
+        "slow (99.0 %). Every machine agrees with the reference interpreter within its bound."
     )
     failed = report(cross_check={**report()["cross_check"], "passed": False})
-    assert verdict([failed]).endswith("; the cross-check FAILED on t.")
+    assert verdict([failed]) == "The cross-check FAILED on t."
+    assert verdict([report(second_check=failed["cross_check"])]) == (
+        "The cross-check FAILED on t."
+    )
+    assert verdict([report()]) == (
+        "The machine agrees with the reference interpreter within its bound."
+    )
+
+
+def test_the_best_of_each_column_is_bold() -> None:
+    text = page([report(), report(target="slow", time_s=1.0)])
+    assert "<b>1.00 us</b>" in text
+    assert "<b>1.00 s</b>" not in text
+    assert "<b>" not in page([report()])
+
+
+def test_a_source_is_written_out_once() -> None:
+    entries = [
+        {
+            **report()["provenance"][0],
+            "field": name,
+            "source": "[paper: A. Author, 2017] table 1",
+        }
+        for name in ("clock", "rows")
+    ]
+    entries.append({**entries[0], "field": "mine", "source": "", "grade": "user"})
+    entries.append({**entries[0], "field": "tdp", "value": "null", "source": ""})
+    text = page([report(provenance=entries)]).partition("Constants")[2]
+    assert text.count("A. Author") == 1
+    assert text.count("[paper] table 1") == 2
+    assert "given by the user" in text
+    assert "3 constants" in text
+    assert "tdp" not in text
+
+
+def test_everything_is_open_for_the_printer() -> None:
+    details = [
+        attributes for tag, attributes in Elements(page([report()])).found if tag == "details"
+    ]
+    assert details
+    assert all("open" in attributes for attributes in details)
 
 
 @pytest.mark.parametrize("count", [1, 4, 9])
@@ -160,13 +203,37 @@ def test_charts_are_well_formed_and_inside_their_frame(count: int) -> None:
     assert sum(1 for _ in root.iter("text")) >= count
 
 
-def test_a_bars_parts_sum_to_its_width() -> None:
-    parts = [("mac", 1.0), ("dram", 3.0)]
-    root = ElementTree.fromstring(charts.stacked([("a", parts), ("b", parts)], "energy"))
-    bars = [r for r in root.iter("rect") if r.find("title") is not None]
-    widths = [float(bar.attrib["width"]) for bar in bars]
-    assert widths[1] == pytest.approx(3 * widths[0], rel=1e-3)  # 3 : 1, to a tenth of a pixel
-    assert sum(widths[:2]) == pytest.approx(sum(widths[2:]))
+def test_labels_do_not_cover_each_other() -> None:
+    dots = [charts.Dot(f"target-{i}", 1.0 + i / 50, 1.0, "(99.8 %)") for i in range(4)]
+    x, y = (charts.log_axis(title, [1.0, 10.0], "s") for title in ("x", "y"))
+    root = ElementTree.fromstring(charts.scatter(dots, x, y, "t"))
+    boxes = []
+    for text in root.iter("text"):
+        if (text.text or "").startswith("target"):
+            shift = {"start": 0, "end": -1, "middle": -0.5}[text.attrib["text-anchor"]]
+            width = 6.9 * len(text.text or "")
+            boxes.append(
+                (float(text.attrib["x"]) + shift * width, float(text.attrib["y"]), width)
+            )
+    assert len(boxes) == 4
+    for (left, top, width), (other, line, _) in combinations(sorted(boxes), 2):
+        assert other >= left + width or abs(top - line) >= 14
+
+
+def test_a_dot_plot_has_a_mark_for_every_energy_and_a_row_for_every_unit() -> None:
+    parts = [("mac", 1.0), ("dram", 1000.0), ("idle", 0.0), ("link", None)]
+    rows = [charts.Parts("a", 1001.0, parts), charts.Parts("b", None, parts[:1])]
+    root = ElementTree.fromstring(charts.dot_plot(rows, "energy"))
+    assert [len(list(root.iter(tag))) for tag in ("circle", "rect")] == [2, 1]
+    texts = [text.text for text in root.iter("text")]
+    # the largest first, each with its share; what is not known is said
+    assert texts[:9] == [
+        *("a, 1.00 nJ", "dram", "1.00 nJ, 99.9 %", "mac", "1.00 pJ, 0.1 %"),
+        *("idle", "0 J, 0.0 %", "link", "n/a"),
+    ]
+    left = {mark[0].text: float(mark.attrib["cx"]) for mark in root.iter("circle")}
+    assert left["mac 1.00 pJ"] < left["dram 1.00 nJ"]
+    assert charts.dot_plot([charts.Parts("a", None, [("mac", None)])], "energy") == ""
 
 
 def test_an_axis_of_equal_shares_still_has_a_length() -> None:

@@ -14,28 +14,24 @@ def targets() -> int:
     from tetrapla.simulators.spec_ import chips
     from tetrapla.table import show_rows
 
+    defaults = {family: target(family).default_chip for family in families()}
     rows = []
     for name in chips():
         _, chip = find(name)
-        box = chip.spec.chip
-        shown = area({"area_mm2": box.area_mm2})
-        rows.append((name, chip.spec.family, box.default_format, shown))
-    show_rows("chips", ("chip", "family", "format", "area"), rows)
-    defaults = [(family, target(family).default_chip) for family in families()]
-    show_rows("families", ("family", "default chip"), defaults)
+        family, box = chip.spec.family, chip.spec.chip
+        default = "default" if defaults.get(family) == name else ""
+        rows.append((name, family, default, box.default_format, area(box.area_mm2)))
+    show_rows("targets", ("chip", "family", "of its family", "format", "area"), rows)
     return 0
 
 
 def show(
     name: Annotated[str, typer.Argument(metavar="TARGET", help="A chip, family or YAML.")],
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="FIELD=VALUE over the chip's YAML.")
-    ] = None,
 ) -> int:
     """Print a chip's YAML: start from a shipped one, edit it, pass its path as a target."""
     from tetrapla.backends.target_ import find
     from tetrapla.simulators.spec_ import dump
 
-    _, chip = find(name, set_ or [])
+    _, chip = find(name)
     typer.echo(dump(chip).rstrip("\n"))
     return 0

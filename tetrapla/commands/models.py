@@ -12,12 +12,15 @@ from tetrapla.commands import options
 from tetrapla.commands.options import (
     Batch,
     Calib,
+    CalibFraction,
     Data,
     Dims,
+    Emit,
     Ideal,
     Model,
     Overrides,
     Quant,
+    Seed,
     Target,
     Timesteps,
 )
@@ -26,9 +29,12 @@ from tetrapla.commands.options import (
 def run(
     model: Model,
     input_: Annotated[
-        str, typer.Option("--input", help="An .npz with one array per input, or x.")
+        str,
+        typer.Option("--input", metavar="FILE", help="An .npz with one array per input, or x."),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The .npz to write.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The .npz to write.")
+    ],
     dim: Dims = None,
     batch: Batch = None,
 ) -> int:
@@ -36,17 +42,17 @@ def run(
     from tetrapla.archive import npz
     from tetrapla.files import check_outputs, write_all
     from tetrapla.ir.interpret import evaluate_many
-    from tetrapla.models import load
+    from tetrapla.models import load_for
     from tetrapla.progress import bar
     from tetrapla.samples import read_inputs
-    from tetrapla.settings import parse_dims
 
+    chosen = options.settings(dims=dim, batch=batch)
     check_outputs([output], [model, input_])
-    module = load(model, dict(parse_dims(dim or [])), batch)
+    module = load_for(model, chosen)
     inputs = read_inputs(module, input_)
     count = len(next(iter(inputs.values())))
-    with bar(module.name, count) as done:
-        found = evaluate_many(module, inputs, done)
+    with bar(count) as step:
+        found = evaluate_many(module, inputs, lambda done: step(module.name, done))
     # one invocation is written as the model gives it, without an axis of its own
     written = {name: array[0] if count == 1 else array for name, array in found.items()}
     write_all({output: npz(written)})
@@ -58,74 +64,69 @@ def run(
 def compile_(
     model: Model,
     target: Target,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to fill.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to fill.")
+    ],
     data: Data = None,
     calib: Calib = None,
-    calib_fraction: options.CalibFraction = None,
+    calib_fraction: CalibFraction = None,
     dim: Dims = None,
-    seed: options.Seed = 0,
+    seed: Seed = "0",
     quant: Quant = None,
     timesteps: Timesteps = None,
     batch: Batch = None,
     ideal: Ideal = False,
     set_: Overrides = None,
-    emit: Annotated[
-        str | None, typer.Option("--emit", help="onnx: also write the lowered model as ONNX.")
-    ] = None,
+    emit: Emit = None,
 ) -> int:
     """Write the program that a machine would run, and the module it was lowered from."""
-    from tetrapla.emit import emitted
-    from tetrapla.files import check_folder, write_all
-    from tetrapla.models import load
-    from tetrapla.run import check_targets, compile_for, options_of, samples_for
+    from tetrapla.designs import designs
+    from tetrapla.emit import check_form, write
+    from tetrapla.files import check_folder
+    from tetrapla.models import load_for
+    from tetrapla.trials import compiled
 
     chosen = options.settings(
         data, calib, calib_fraction, None, dim, seed, quant, timesteps, batch, ideal, set_
     )
-    if emit not in (None, "onnx"):
-        raise typer.BadParameter(f"must be onnx, not '{emit}'", param_hint="--emit")
+    check_form(emit)
     check_folder(output)
-    check_targets([target], chosen.overrides)
-    module = load(model, dict(chosen.dims), chosen.batch)
-    samples = samples_for(module, chosen)
-    executable = compile_for(
-        module, target, samples.calibration, options_of(chosen), chosen.overrides
-    )
-    contents = emitted(executable, emit)
-    write_all({output / name: content for name, content in contents.items()})
-    for text in (*samples.warnings, *executable.lowered.warnings):
-        typer.echo(f"note: {text}", err=True)
-    for name, content in contents.items():
-        typer.echo(f"{output / name}  {len(content)} bytes")
+    (design,) = designs([target], chosen.overrides)
+    executable, notes = compiled(load_for(model, chosen), design, chosen)
+    sizes, more = write(executable, output, emit, [model, target, data, calib])
+    options.note(*notes, *more)
+    for path, size in sizes.items():
+        typer.echo(f"{path}  {size} bytes")
     return 0
 
 
 def ops(
     model: Model,
     target: Annotated[
-        str | None, typer.Option("--target", "-t", help="Try to lower for this target.")
+        str | None,
+        typer.Option("--target", "-t", metavar="T", help="Try to lower for this target."),
     ] = None,
     dim: Dims = None,
     batch: Batch = None,
 ) -> int:
     """Count a model's operators, and say whether a target can do them."""
-    from tetrapla.models import load
-    from tetrapla.run import check_targets, compile_for
+    from tetrapla.designs import designs
+    from tetrapla.models import load_for
+    from tetrapla.run import compile_for
     from tetrapla.samples import drawn
-    from tetrapla.settings import parse_dims
     from tetrapla.table import show_rows
 
-    if target:
-        check_targets([target])
-    module = load(model, dict(parse_dims(dim or [])), batch)
+    chosen = options.settings(dims=dim, batch=batch)
+    found = designs([target]) if target else ()
+    module = load_for(model, chosen)
     counts = Counter(node.kind for node in module.graph.nodes)
     rows = [(kind, str(count)) for kind, count in sorted(counts.items())]
     show_rows(
         f"{module.name}: {len(module.graph.nodes)} operators", ("operator", "count"), rows
     )
-    if target:
+    for design in found:
         # the ranges are arbitrary, but which operators a machine has does not depend on them
-        compile_for(module, target, drawn(module, 0).calibration)
+        compile_for(module, design, drawn(module, chosen.seed).calibration)
         typer.echo(f"{target} can do all of them")
     return 0
 
@@ -133,7 +134,10 @@ def ops(
 def ir(
     model: Model,
     after: Annotated[
-        str | None, typer.Option("--after", help="Run this pass first (or 'canonical').")
+        str | None,
+        typer.Option(
+            "--after", metavar="PASS", help="Run this pass first (or 'canonical', all of them)."
+        ),
     ] = None,
     data: Data = None,
     calib: Calib = None,
@@ -142,11 +146,12 @@ def ir(
 ) -> int:
     """Print a model as MLIR, as it was read or after a pass."""
     from tetrapla.emit import rewritten
-    from tetrapla.models import load
+    from tetrapla.models import load_for
+    from tetrapla.samples import samples_for
 
     chosen = options.settings(data, calib, dims=dim, batch=batch)
-    module = load(model, dict(chosen.dims), chosen.batch)
+    module = load_for(model, chosen)
     if after:
-        module = rewritten(module, after, chosen)
+        module = rewritten(module, after, lambda given: samples_for(given, chosen))
     typer.echo(module.text().rstrip("\n"))
     return 0

@@ -13,73 +13,112 @@ if TYPE_CHECKING:
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="An .onnx or .mlir file.")]
 Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help="Model files.")]
 Target = Annotated[
-    str, typer.Option("--target", "-t", help="A chip, a family, or a YAML file (`targets`).")
+    str,
+    typer.Option(
+        "--target", "-t", metavar="T", help="A chip, a family, or a YAML file (`targets`)."
+    ),
 ]
 Targets = Annotated[
-    list[str], typer.Option("--targets", help="Several of them, joined by commas.")
+    list[str],
+    typer.Option(
+        "--targets", metavar="T1,T2,...", help="Chips, families, YAML files (`targets`)."
+    ),
 ]
 Data = Annotated[
     str | None,
-    typer.Option("--data", help="digits, or an .npz with x and y. [default: random inputs]"),
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="digits, or an .npz with x and y. [default: random inputs]",
+    ),
 ]
 Calib = Annotated[
-    str | None, typer.Option("--calib", help="An .npz with calibration data (x).")
+    str | None,
+    typer.Option("--calib", metavar="FILE", help="An .npz with calibration data (x)."),
 ]
 CalibFraction = Annotated[
-    float | None,
-    typer.Option("--calib-fraction", help="Leading share of --data that calibrates, 0..1."),
+    str | None,
+    typer.Option(
+        "--calib-fraction", metavar="P", help="Leading share of --data that calibrates, 0..1."
+    ),
 ]
-Samples = Annotated[int | None, typer.Option("--samples", help="Run the first N samples only.")]
+Samples = Annotated[
+    str | None, typer.Option("--samples", metavar="N", help="Run the first N samples only.")
+]
 Dims = Annotated[
-    list[str] | None, typer.Option("--dim", help="NAME=SIZE of a symbolic dimension.")
+    list[str] | None,
+    typer.Option("--dim", metavar="NAME=SIZE", help="Size of a symbolic dimension."),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of every random number.")]
+Seed = Annotated[str, typer.Option("--seed", metavar="N", help="Of every random number.")]
 Quant = Annotated[
-    str | None, typer.Option("--quant", help="int8 or none. [default: the chip's format]")
+    str | None,
+    typer.Option(
+        "--quant", metavar="FORMAT", help="int8 or none. [default: the chip's format]"
+    ),
 ]
-Timesteps = Annotated[int | None, typer.Option("--timesteps", help="T of a spiking target.")]
+Timesteps = Annotated[
+    str | None, typer.Option("--timesteps", metavar="N", help="T of a spiking target.")
+]
 Batch = Annotated[
-    int | None, typer.Option("--batch", help="Size of a symbolic leading dimension.")
+    str | None,
+    typer.Option(
+        "--batch", metavar="N", help="Size of a symbolic leading dimension. [default: 1]"
+    ),
 ]
 Ideal = Annotated[
     bool, typer.Option("--ideal", help="Switch every non-ideality of the machine off.")
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="FIELD=VALUE over the chip's YAML.")
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Over the chip's YAML (`arch show`)."),
 ]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")]
+Emit = Annotated[
+    str | None,
+    typer.Option("--emit", metavar="FORM", help="onnx: also write the lowered model as ONNX."),
+]
+Json = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Write the figures as JSON; - prints them."),
+]
 Page = Annotated[
-    Path | None, typer.Option("--report", help="Write a self-contained HTML page.")
+    Path | None,
+    typer.Option("--report", metavar="FILE", help="Write a self-contained HTML page."),
 ]
-Csv = Annotated[Path | None, typer.Option("--csv", help="Write one row per target.")]
+Csv = Annotated[
+    Path | None, typer.Option("--csv", metavar="FILE", help="Write one row per target.")
+]
 
 
 def settings(
     data: str | None = None,
     calib: str | None = None,
-    calib_fraction: float | None = None,
-    samples: int | None = None,
+    calib_fraction: str | None = None,
+    samples: str | None = None,
     dims: list[str] | None = None,
-    seed: int = 0,
+    seed: str = "0",
     quant: str | None = None,
-    timesteps: int | None = None,
-    batch: int | None = None,
+    timesteps: str | None = None,
+    batch: str | None = None,
     ideal: bool = False,
     overrides: list[str] | None = None,
 ) -> Settings:
-    """The options as one frozen value, checked."""
-    from tetrapla.settings import Settings, parse_dims
+    """The options as one frozen value, checked.
+
+    Raises:
+        ModelError: one is not what it should be.
+    """
+    from tetrapla.settings import Settings, parse_dims, share, whole
 
     return Settings(
         data=data,
         calib=calib,
-        calib_fraction=calib_fraction,
-        samples=samples,
+        calib_fraction=share("--calib-fraction", calib_fraction),
+        samples=whole("--samples", samples),
         dims=parse_dims(dims or []),
-        seed=seed,
+        seed=whole("--seed", seed) or 0,
         quant=quant,
-        timesteps=timesteps,
-        batch=batch,
+        timesteps=whole("--timesteps", timesteps),
+        batch=whole("--batch", batch),
         ideal=ideal,
         overrides=tuple(overrides or ()),
     )
@@ -87,4 +126,11 @@ def settings(
 
 def split(texts: list[str]) -> list[str]:
     """Names joined by commas, from one or more options; empty ones fall away."""
-    return [name for text in texts for name in text.split(",") if name]
+    names = (name.strip() for text in texts for name in text.split(","))
+    return [name for name in names if name]
+
+
+def note(*texts: str) -> None:
+    """Say what a person should know beside the result, on the error stream."""
+    for text in texts:
+        typer.echo(f"note: {text}", err=True)

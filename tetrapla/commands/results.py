@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,8 +32,7 @@ from tetrapla.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from tetrapla.comparison import Comparison
-    from tetrapla.settings import Settings
+    from tetrapla.simulators.report import Report
 
 _GRID = "FIELD=V1,V2 or FIELD=A:B; a chip's field, or timesteps, batch, quant."
 DEMO_TARGETS = ["tpu-v1", "h100", "loihi", "isaac"]
@@ -42,16 +42,17 @@ def demo(json: Json = None, report: Page = None, csv: Csv = None) -> int:
     """Compare four machines on the bundled network and digits, offline."""
     from importlib.resources import as_file, files
 
+    from tetrapla.designs import designs
     from tetrapla.files import check_outputs
     from tetrapla.models import load
-    from tetrapla.run import reports
+    from tetrapla.trials import reports
 
     check_outputs([json, report, csv])
     chosen = options.settings(data="digits")
     with as_file(files("tetrapla") / "data" / "digits_cnn.onnx") as path:
         module = load(path)
-    found = reports(module, DEMO_TARGETS, chosen, "tetrapla demo")
-    return _finish(_comparison(found), json, report, csv)
+    found = reports([module], [module.name], designs(DEMO_TARGETS), chosen, "tetrapla demo")
+    return _finish(found, json, report, csv)
 
 
 def simulate(
@@ -62,7 +63,7 @@ def simulate(
     calib_fraction: CalibFraction = None,
     samples: Samples = None,
     dim: Dims = None,
-    seed: Seed = 0,
+    seed: Seed = "0",
     quant: Quant = None,
     timesteps: Timesteps = None,
     batch: Batch = None,
@@ -72,31 +73,28 @@ def simulate(
     report: Page = None,
     csv: Csv = None,
     trace: Annotated[
-        Path | None, typer.Option("--trace", help="Write a Chrome trace (ui.perfetto.dev).")
+        Path | None,
+        typer.Option("--trace", metavar="FILE", help="Write a Chrome trace (ui.perfetto.dev)."),
     ] = None,
 ) -> int:
     """Run a model on one machine: cycles, energy, values, and the check of them."""
-    from tetrapla.comparison import Comparison
+    from tetrapla.designs import designs
     from tetrapla.files import check_outputs
-    from tetrapla.models import load
-    from tetrapla.run import check_targets, results
-    from tetrapla.settings import command
     from tetrapla.trace import chrome_trace
+    from tetrapla.trials import simulated
 
     chosen = options.settings(
         data, calib, calib_fraction, samples, dim, seed, quant, timesteps, batch, ideal, set_
     )
     check_outputs([json, report, csv, trace], [model, target, data, calib])
-    check_targets([target], chosen.overrides)
-    module = load(model, dict(chosen.dims), chosen.batch)
-    said = command("simulate", [model], [target], chosen)
-    (result,) = results(module, [target], chosen, said)
-    extra: dict[Path, str | bytes] = {}
+    (design,) = designs([target], chosen.overrides)
+    result = simulated(model, target, design, chosen)
+    extra: dict[Path, str] = {}
     if trace:
         extra[trace] = chrome_trace(result.runs[0], result.report.target)
     if json:
         extra[json] = result.report.to_json()
-    return _finish(Comparison((result.report,)), None, report, csv, extra)
+    return _finish([result.report], None, report, csv, extra)
 
 
 def compare(
@@ -107,7 +105,7 @@ def compare(
     calib_fraction: CalibFraction = None,
     samples: Samples = None,
     dim: Dims = None,
-    seed: Seed = 0,
+    seed: Seed = "0",
     quant: Quant = None,
     timesteps: Timesteps = None,
     batch: Batch = None,
@@ -118,21 +116,22 @@ def compare(
     csv: Csv = None,
 ) -> int:
     """Run one or more models on several machines and put the results side by side."""
+    from tetrapla.designs import designs
     from tetrapla.files import check_outputs
-    from tetrapla.models import load
-    from tetrapla.run import check_targets, reports
+    from tetrapla.models import load_for
     from tetrapla.settings import command
+    from tetrapla.trials import labels, reports
 
     chosen = options.settings(
         data, calib, calib_fraction, samples, dim, seed, quant, timesteps, batch, ideal, set_
     )
     names = options.split(targets)
     check_outputs([json, report, csv], [*model, *names, data, calib])
-    check_targets(names, chosen.overrides)
+    found = designs(names, chosen.overrides)
     said = command("compare", model, names, chosen)
-    modules = [load(path, dict(chosen.dims), chosen.batch) for path in model]
-    found = [r for module in modules for r in reports(module, names, chosen, said)]
-    return _finish(_comparison(found), json, report, csv)
+    modules = [load_for(path, chosen) for path in model]
+    done = reports(modules, labels(modules, model), found, chosen, said)
+    return _finish(done, json, report, csv)
 
 
 def sweep(
@@ -140,7 +139,7 @@ def sweep(
     target: Target,
     set_: Annotated[
         list[str],
-        typer.Option("--set", help=_GRID),
+        typer.Option("--set", metavar="GRID", help=_GRID),
     ],
     objective: Annotated[
         list[str] | None,
@@ -151,7 +150,7 @@ def sweep(
     calib_fraction: CalibFraction = None,
     samples: Samples = None,
     dim: Dims = None,
-    seed: Seed = 0,
+    seed: Seed = "0",
     quant: Quant = None,
     timesteps: Timesteps = None,
     batch: Batch = None,
@@ -160,9 +159,9 @@ def sweep(
 ) -> int:
     """Run a model on every point of a grid of a machine's fields."""
     from tetrapla import table
-    from tetrapla.files import check_outputs, write_all
-    from tetrapla.models import load
-    from tetrapla.sweep import parse_grid, swept
+    from tetrapla.files import STDOUT, check_outputs, write_all
+    from tetrapla.grid import parse_grid, swept
+    from tetrapla.models import load_for
 
     chosen = options.settings(
         data, calib, calib_fraction, samples, dim, seed, quant, timesteps, batch, ideal
@@ -170,35 +169,26 @@ def sweep(
     check_outputs([json], [model, target, data, calib])
     grid = parse_grid(set_)
 
-    def again(held: Settings) -> Any:
-        return load(model, dict(held.dims), held.batch)
-
-    found = swept(
-        again(chosen), target, grid, options.split(objective or []), chosen, model, again
-    )
-    if json:
-        write_all({json: found.to_json()})
-    table.show_sweep(found)
-    return 0 if found.passed else 1
-
-
-def _comparison(found: list[Any]) -> Comparison:
-    from tetrapla.comparison import Comparison
-
-    return Comparison(tuple(found))
+    names = options.split(objective or [])
+    found = swept(partial(load_for, model), model, target, grid, names, chosen)
+    write_all({json: found.to_json()} if json else {})
+    table.show_sweep(found, err=json == STDOUT)
+    return _status(found.passed)
 
 
 def _finish(
-    comparison: Comparison,
+    found: Sequence[Report],
     json: Path | None,
     report: Path | None,
     csv: Path | None,
-    extra: Mapping[Path, str | bytes] | None = None,
+    extra: Mapping[Path, str] | None = None,
 ) -> int:
     """Write what was asked for, print the table, and judge the checks."""
     from tetrapla import table
-    from tetrapla.files import write_all
+    from tetrapla.comparison import Comparison
+    from tetrapla.files import STDOUT, write_all
 
+    comparison = Comparison(tuple(found))
     contents = dict(extra or {})
     if json:
         contents[json] = comparison.to_json()
@@ -207,15 +197,16 @@ def _finish(
     if csv:
         contents[csv] = comparison.to_csv()
     write_all(contents)
+    err = STDOUT in contents
     if len(comparison) == 1:
-        table.show_report(comparison.reports[0])
+        table.show_report(comparison.reports[0], err=err)
     else:
-        table.show(comparison)
-    return _status(comparison)
+        table.show(comparison, err=err)
+    return _status(comparison.passed)
 
 
-def _status(comparison: Comparison) -> int:
-    if comparison.passed:
+def _status(passed: bool) -> int:
+    if passed:
         return 0
     typer.echo("error: a cross-check failed; see the table", err=True)
     return 1

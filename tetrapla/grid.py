@@ -112,20 +112,43 @@ def swept(
     held = [_settings(settings, point) for point in combinations]
     # a wrong field is an error before the work starts
     designs = [design(target, each.overrides) for each in held]
-    _check_known("area", objectives, all(d.chip.spec.chip.area_mm2 is not None for d in designs))
-    trials = {each.batch: each for each in held}
-    given = {batch: trial(read(each), each) for batch, each in trials.items()}
-    _check_known("accuracy", objectives, all(t.expected is not None for t in given.values()))
+    _check_known(
+        "area", objectives, all(d.chip.spec.chip.area_mm2 is not None for d in designs)
+    )
+    given = {each.batch: each for each in held}
+    trials = {batch: trial(read(each), each) for batch, each in given.items()}
+    _check_known("accuracy", objectives, all(t.expected is not None for t in trials.values()))
     found: list[Report] = []
-    runs = sum(d.seeds(options_of(each)) for d, each in zip(designs, held, strict=True))
-    with bar(runs) as step:
-        for point, each in zip(designs, held, strict=True):
-            said = command("simulate", [path], [target], each) if path is not None else ""
-            (done,) = results(given[each.batch], [point], each, said, step)
+    with bar(sum(d.seeds(options_of(s)) for d, s in zip(designs, held, strict=True))) as step:
+        for each, chosen in zip(designs, held, strict=True):
+            said = command("simulate", [path], [target], chosen) if path is not None else ""
+            (done,) = results(trials[chosen.batch], [each], chosen, said, step)
             found.append(done.report)
+    return _judged(combinations, found, objectives)
+
+
+def front(rows: Sequence[Sequence[float | None]]) -> list[bool]:
+    """Whether no other row is at least as small everywhere and smaller somewhere."""
+
+    def beats(a: Sequence[float | None], b: Sequence[float | None]) -> bool:
+        pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
+        return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
+
+    known = [None not in row for row in rows]
+    return [
+        known[i] and not any(known[j] and beats(rows[j], row) for j in range(len(rows)))
+        for i, row in enumerate(rows)
+    ]
+
+
+def _judged(
+    combinations: Sequence[Mapping[str, str]],
+    found: Sequence[Report],
+    objectives: Sequence[str],
+) -> Sweep:
     chosen = tuple(objectives) or _known(found)
-    front = _front([[OBJECTIVES[key](report) for key in chosen] for report in found])
-    points = zip(combinations, found, front, strict=True)
+    best = front([[OBJECTIVES[key](report) for key in chosen] for report in found])
+    points = zip(combinations, found, best, strict=True)
     return Sweep(chosen, tuple(Point(*point) for point in points))
 
 
@@ -187,17 +210,3 @@ def _known(found: Sequence[Report]) -> tuple[str, ...]:
     """Latency and energy, and accuracy where it was measured; area is asked for by name."""
     names = ("latency", "energy", "accuracy")
     return tuple(k for k in names if all(OBJECTIVES[k](r) is not None for r in found))
-
-
-def _front(rows: Sequence[Sequence[float | None]]) -> list[bool]:
-    """Whether no other row is at least as small everywhere and smaller somewhere."""
-
-    def beats(a: Sequence[float | None], b: Sequence[float | None]) -> bool:
-        pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
-        return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
-
-    known = [None not in row for row in rows]
-    return [
-        known[i] and not any(known[j] and beats(rows[j], row) for j in range(len(rows)))
-        for i, row in enumerate(rows)
-    ]
