@@ -53,9 +53,15 @@ class Lowered(Generic[P]):
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def no_sources(program: object) -> dict[str, str]:
+def no_sources(program: object) -> dict[str, str | bytes]:
     """Return no files: the family emits its program and nothing beside it."""
     del program
+    return {}
+
+
+def no_least_cycles(program: object, spec: object) -> dict[str, float]:
+    """Return no bound: the machine's layers do no fixed work (spikes come as they come)."""
+    del program, spec
     return {}
 
 
@@ -79,6 +85,8 @@ class Target(Generic[S, P]):
         run: (program, spec, inputs, key) -> Run, the simulator's own function.
         cross_check: (lowered, spec, inputs, run, reference outputs) -> CrossCheck.
         stochastic: (spec, options) -> whether two seeds may give two results.
+        least_cycles: (program, spec) -> by layer, the cycles that its MACs at the peak and its
+            bytes at the full bandwidth take at least; a run that claims fewer is refused.
         sources: (program) -> files that `tetrapla compile` writes beside the program.
         second_check: (lowered, inputs, reference outputs) -> a check of what is emitted, or
             None, and a sentence for the report that says what was run or why it was not.
@@ -91,7 +99,8 @@ class Target(Generic[S, P]):
     run: Callable[[P, S, Inputs, Key], Run]
     cross_check: Callable[[Lowered[P], S, Inputs, Run, Mapping[str, Array]], CrossCheck]
     stochastic: Callable[[S, Options], bool]
-    sources: Callable[[P], dict[str, str]] = no_sources
+    least_cycles: Callable[[P, S], Mapping[str, float]] = no_least_cycles
+    sources: Callable[[P], Mapping[str, str | bytes]] = no_sources
     second_check: Callable[
         [Lowered[P], Inputs, Mapping[str, Array]], tuple[CrossCheck | None, str]
     ] = no_second_check

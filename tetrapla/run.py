@@ -6,7 +6,6 @@ module -> accuracy of the float model and of the machine -> `Report`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -134,15 +133,15 @@ class Executable:
                 cross_check=cross_check,
                 second_check=second_check,
                 macs=macs(self.lowered.module.graph.nodes),
-                least_cycles=self._least_cycles(),
+                least_cycles=self.design.target.least_cycles(self.lowered.program, self.spec),
                 warnings=warnings,
                 provenance=provenance(self.design.chip),
             )
         except SpecError as error:
             raise SpecError(f"{self.design.label}: {error}") from None
 
-    def sources(self) -> dict[str, str]:
-        """Files that the target emits beside its program (a gpu's kernels)."""
+    def sources(self) -> dict[str, str | bytes]:
+        """Files that the target emits beside its program: a gpu's kernels, a TPU's binary."""
         return dict(self.design.target.sources(self.lowered.program))
 
     def _runs(
@@ -160,15 +159,6 @@ class Executable:
                 checks.append(target.cross_check(*held))
             step(f"{self.module.name} on {self.design.label}", 1)
         return runs, checks
-
-    def _least_cycles(self) -> Mapping[str, float] | None:
-        """The bound from MACs and bytes, of a machine that offers one beside its `run`."""
-        machine = sys.modules.get(self.design.target.run.__module__)
-        offered = getattr(machine, "least_cycles", None)
-        if offered is None:
-            return None
-        bound: Mapping[str, float] = offered(self.lowered.program, self.spec)
-        return bound
 
     def _notes(self, runs: Sequence[Run]) -> list[str]:
         notes = list(self.lowered.warnings)

@@ -2,17 +2,18 @@
 
 Every test sums independent terms of known variance. A sum T of terms with variance V whose
 tails are no heavier than sub-gamma with scale c has P(|T| >= sqrt(2 V x) + c x) <= 2 exp(-x)
-(Bernstein; S. Boucheron, G. Lugosi, P. Massart, "Concentration inequalities", 2013, chapter 2).
-`sigmas` solves that for x and gives sqrt(2 x): |T| / sqrt(V) where c is nothing, less where a few
-large terms decide. So P(sigmas >= z) <= 2 exp(-z^2 / 2) whatever the terms, and over n tests
+(Bernstein; Boucheron, Lugosi and Massart, "Concentration Inequalities", 2013, chapter 2).
+`sigmas` solves that for x and gives sqrt(2 x): |T| / sqrt(V) where c is nothing, less where a
+few large terms decide. So P(sigmas >= z) <= 2 exp(-z^2 / 2), and over n tests
 
     bound = sqrt(2 ln(2 n / FAILING))
 
 is exceeded by one sound run in a million at most. It depends on the number of tests alone.
 
-* Cells (`of_cells`), by level: the mean, scale s^2 (clipping a normal is 1-Lipschitz, so its tail
-  is the normal's); the spread, sum of e^2 - v, variance n (m4 - v^2), scale 2 s^2 (Laurent and
-  Massart); and the farthest of n cells, where P(max >= t s) <= 2 n exp(-t^2 / 2).
+* Cells (`of_cells`), by level: the mean, with the variance n s^2 of the normals before clipping
+  (clipping is 1-Lipschitz, so the tail is theirs); the spread, sum of e^2 - v, with the variance
+  n (m4 - v^2) and the scale 2 s^2 (as chi-squared has, Laurent and Massart 2000); and the
+  farthest of n cells, where P(max >= t s) <= 2 n exp(-t^2 / 2).
 * Accumulators (`of_sums`): the mean error of every output; the error along what every tile,
   every slice of each sign and every digit should have added, so that a part that is missing,
   doubled, shifted or swapped shows as a multiple of itself; and the spread, sum of g (e^2 - V),
@@ -60,7 +61,7 @@ class Deviations:
 
 
 def sigmas(total: float, variance: float, scale: float, slack: float = 0.0) -> float:
-    """A sum's deviation from 0: sqrt(2 x) with sqrt(2 variance x) + scale x = |total| - slack."""
+    """sqrt(2 x) with sqrt(2 variance x) + scale x = |total| - slack."""
     t = max(0.0, abs(total) - slack)
     below = sqrt(variance) + sqrt(variance + 2 * scale * t)
     return 2 * t / below if below else 0.0

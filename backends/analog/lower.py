@@ -81,18 +81,19 @@ def lower(
 
 def _about_adcs(program: Program, spec: AnalogSpec) -> list[str]:
     """What to say of ADCs where nothing else changes a value: more bits, or too few."""
-    adc, rows = spec.adc, spec.array.rows
+    adc = spec.adc
     if isinstance(adc, IdealAdcSection) and adc.bits > adc.given_bits:
         return [
-            f"ADCs have {adc.bits} bits instead of {adc.given_bits}, so that every sum of {rows} "
-            f"rows can be told apart; their energy is that of {adc.given_bits} bits"
+            f"ADCs have {adc.bits} bits instead of {adc.given_bits}, so that every sum of "
+            f"{spec.array.rows} rows can be told apart; their energy is that of "
+            f"{adc.given_bits} bits"
         ]
     if spec.device.noisy or all(crossbar.folds(step, spec) for step in program.products):
         return []
     most = max(tile.rows for step in program.products for tile in step.tiles)
     return [
-        f"nothing is noisy, but {adc.bits}-bit ADCs cannot tell every sum of {most} rows apart, "
-        f"which takes {lossless_bits(spec, most)} bits: sums may be rounded or clipped"
+        f"nothing is noisy, but {adc.bits}-bit ADCs cannot tell every sum of {most} rows "
+        f"apart, which takes {lossless_bits(spec, most)} bits: sums may be rounded or clipped"
     ]
 
 
@@ -266,7 +267,7 @@ def _elements(node: Node, unit: str) -> int:
 
 
 def _traffic_bytes(node: Node, unit: str) -> int:
-    """What a step reads from and writes to eDRAM; a product's sum is in the output registers."""
+    """What a step reads from and writes to eDRAM; sums come from output registers."""
     if unit in ("move", "host"):
         return 0
     made = node.result.traffic_bytes

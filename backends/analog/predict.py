@@ -9,12 +9,12 @@ and give its mean, variance v and fourth central moment (`cell_moments`).
 
 Accumulators, given the cells L as they landed. One conversion drives the rows by one digit d
 and reads one column: its sum is N(c, q), c = sum_i d_i L_i, q = f^2 sum_i d_i^2 (L_i + g_min /
-step)^2 for a read noise of f. In steps of the ADC, with P(r) = Phi(r) of that normal,
+step)^2 for a read noise of f. In steps of the ADC,
 
     E[code]   = b + sum_{r > 0} P(code >= b + r) - P(code <= b - r)
-    E[code^2] likewise with the weights 2 r - 1, about the nearest code b = clip(rint(c), 0, top)
+    E[(code - b)^2] likewise with the weights 2 r - 1 and both signs added
 
-where codes beyond 0 and top do not exist (`code_moments`): rounding and clipping are in it, and
+about the nearest code b = clip(rint(c), 0, top), where codes beyond 0 and top do not exist (`code_moments`): rounding and clipping are in it, and
 nothing is taken to be uniform or normal that is not. The accumulator is the sum of independent
 codes, each times w = +-2^(k cell + t dac) steps for slice k and digit t:
 
@@ -194,7 +194,7 @@ def phi(t: Array) -> Array:
 def _conversions(
     product: Product, tile: Tile, spec: AnalogSpec, cells: Cells, driven: Array
 ) -> tuple[Array, Array, int]:
-    """Mean and variance of codes [samples, 2 slices, outputs], in steps; thresholds in reach."""
+    """Mean and variance of codes [samples, 2 slices, outputs] in steps; their reach."""
     d = spec.device
     levels = cells.levels.astype(np.float64)
     shape = (len(driven), 2 * product.slices, tile.outputs)

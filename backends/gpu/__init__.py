@@ -5,7 +5,7 @@ from tetrapla.backends.gpu.lower import lower
 from tetrapla.backends.gpu.triton_source import sources
 from tetrapla.backends.gpu.verdict import cross_check
 from tetrapla.backends.target_ import Target
-from tetrapla.simulators.gpu.machine import run
+from tetrapla.simulators.gpu.machine import least_cycles, run
 from tetrapla.simulators.gpu.spec import GpuSpec
 
 TARGET = Target(
@@ -16,6 +16,7 @@ TARGET = Target(
     run=run,
     cross_check=cross_check,
     stochastic=lambda spec, options: False,
+    least_cycles=least_cycles,
     sources=sources,
     second_check=second_check,
 )

@@ -12,7 +12,7 @@ from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module
 from tetrapla.simulators.report import CrossCheck, Run
-from tetrapla.simulators.systolic.machine import run
+from tetrapla.simulators.systolic.machine import least_cycles, run
 from tetrapla.simulators.systolic.program import Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
 
@@ -83,5 +83,6 @@ TARGET = Target(
     run=run,
     cross_check=cross_check,
     stochastic=_never,
-    sources=lambda program: {"program.s": program.text()},
+    least_cycles=least_cycles,
+    sources=lambda program: {"program.bin": program.binary()},
 )

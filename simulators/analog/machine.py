@@ -40,7 +40,7 @@ class AnalogRun(Run):
         accumulators: of every product by its name, int32 [probed, ...result shape].
     """
 
-    key: Key = Key(0)
+    key: Key = field(default_factory=lambda: Key(0))
     probed: tuple[int, ...] = ()
     accumulators: Mapping[str, Array] = field(default_factory=dict[str, Array])
 

@@ -193,8 +193,8 @@ def largest_sum(spec: AnalogSpec, rows: int) -> int:
 def lossless_bits(spec: AnalogSpec, rows: int) -> int:
     """ADC bits that tell every sum of `rows` rows apart with a step of one unit.
 
-    A sum is a whole number from 0 to R (2^cell - 1) (2^dac - 1), so the bits that are enough are
-    ceil(log2(R (2^cell - 1) (2^dac - 1) + 1)): 9 for 128 rows of 2-bit cells and 1-bit DACs.
+    A sum is a whole number from 0 to R (2^cell - 1) (2^dac - 1), so the bits that are enough
+    are ceil(log2(R (2^cell - 1) (2^dac - 1) + 1)): 9 for 128 rows of 2-bit cells, 1-bit DACs.
     With them, exact cells and silent reads, every code is the sum itself, and shift and add
     give the integer product. One bit less, and a column with all its cells at the top level
     and all its rows driven reads too low.

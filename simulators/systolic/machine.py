@@ -60,6 +60,12 @@ def run(program: Program, spec: SystolicSpec, inputs: Mapping[str, Array], key: 
     )
 
 
+def least_cycles(program: Program, spec: SystolicSpec) -> dict[str, float]:
+    """By layer, its MACs at one per PE and cycle; transfers overlap with other layers."""
+    pes = spec.array.rows * spec.array.cols
+    return {layer.name: layer.macs / pes for layer in program.layers}
+
+
 def check_fit(program: Program, spec: SystolicSpec) -> None:
     """Refuse a program that was compiled for another array or needs larger memories.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import exp, log, sqrt
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from tetrapla.backends.analog import TARGET, deviations, predict
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.build import ModuleBuilder
-from tetrapla.ir.graph import Array
+from tetrapla.ir.graph import Array, Attribute
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.simulators.analog import crossbar, noise
 from tetrapla.simulators.analog.crossbar import Cells
@@ -26,6 +26,8 @@ from tetrapla.simulators.report import CrossCheck
 from tetrapla.simulators.spec_ import load_spec
 
 INVOCATIONS = 24
+
+Attributes: TypeAlias = dict[str, Attribute]
 
 
 def isaac(*overrides: str) -> AnalogSpec:
@@ -60,11 +62,11 @@ def case(*overrides: str, ideal: bool = False) -> Case:
     x = b.input("x", (2, 4, 6, 5), "i8")
     w = b.weight("w", rng.integers(-127, 128, (8, 4, 3, 3)).astype(np.int8))
     bias = b.weight("b", rng.integers(-999, 999, 8).astype(np.int32))
-    window = {"strides": (2, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "groups": 1}
-    points = {"x_zero_point": -119, "w_zero_point": 0}
-    acc = b.op("qnn.conv2d", [x, w, bias], {**window, **points}, "conv")
+    window: Attributes = {"strides": (2, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1)}
+    points: Attributes = {"x_zero_point": -119, "w_zero_point": 0}
+    acc = b.op("qnn.conv2d", [x, w, bias], {**window, **points, "groups": 1}, "conv")
     scale = b.weight("s", rng.uniform(1e-3, 4e-3, 8).astype(np.float32))
-    form = {"zero_point": -3, "low": -3, "high": 127, "dtype": "i8", "axis": 1}
+    form: Attributes = {"zero_point": -3, "low": -3, "high": 127, "dtype": "i8", "axis": 1}
     y = b.op("qnn.requantize", [acc, scale], form, "q")
     flat = b.op("nn.reshape", [y], {"shape": (2, y.elements // 2)}, "flat")
     v = b.weight("v", rng.integers(-127, 128, (flat.shape[1], 7)).astype(np.int8))
@@ -227,7 +229,7 @@ def wrong_rounding(patch: pytest.MonkeyPatch) -> None:
     """The ADC rounds down."""
 
     def convert(sums: Array, bits: int, lsb: Any) -> Array:
-        return np.clip(np.floor(sums / lsb), 0, (1 << bits) - 1)
+        return np.asarray(np.clip(np.floor(sums / lsb), 0, (1 << bits) - 1))
 
     patch.setattr(crossbar, "convert", convert)
 

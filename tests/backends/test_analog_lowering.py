@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -15,15 +15,17 @@ from tetrapla.backends.analog.tiles import shift_for, tiles
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import ModelError, SpecError, UnsupportedError
-from tetrapla.ir.graph import Array
+from tetrapla.ir.graph import Array, Attribute
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
 from tetrapla.simulators.analog import crossbar, machine
-from tetrapla.simulators.analog.program import Program
+from tetrapla.simulators.analog.program import Digital, Program
 from tetrapla.simulators.analog.spec import AnalogSpec, lossless_bits
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import CrossCheck, Run
 from tetrapla.simulators.spec_ import load_spec
+
+Attributes: TypeAlias = dict[str, Attribute]
 
 
 def isaac(*overrides: str) -> AnalogSpec:
@@ -150,7 +152,7 @@ def test_any_matrix_product_is_exact_on_an_ideal_chip(
     rng = np.random.default_rng(seed)
     b = ModuleBuilder("net")
     x = b.input("x", (m, k), dtype)
-    # unsigned weights about a zero point: centred ones of up to 9 bits, so 5 slices
+    # unsigned weights about a zero point: centred ones from -3 to 252
     low, kind, zero = (0, np.uint8, 3) if wide else (-128, np.int8, 0)
     w = b.weight("w", rng.integers(low, low + 256, (k, n)).astype(kind))
     bias = b.weight("b", rng.integers(-(2**31), 2**31, n).astype(np.int32))
@@ -365,6 +367,33 @@ def test_what_cannot_be_compiled_is_refused_in_one_sentence(rng: np.random.Gener
     b.output("y", b.op("nn.relu", [b.input("x", (1, 4))], name="r"))
     with pytest.raises(ModelError, match="needs calibration data to be quantised to int8"):
         TARGET.lower(b.finish(), isaac(), None, Options())
+
+
+def test_digital_work_and_its_traffic_by_hand() -> None:
+    b = ModuleBuilder("net")
+    points = {"x_zero_point": 0, "w_zero_point": 0}
+    x = b.input("x", (1, 2, 4, 4), "i8")
+    window = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
+    w = b.weight("w", np.ones((2, 2, 1, 1), np.int8))
+    acc = b.op("qnn.conv2d", [x, w], {**window, "groups": 1, **points}, "conv")
+    form: Attributes = {"zero_point": 0, "low": -128, "high": 127, "dtype": "i8", "axis": 1}
+    y = b.op("qnn.requantize", [acc, b.weight("s", np.ones(1, np.float32))], form, "q")
+    scales = dict.fromkeys(("a_scale", "b_scale", "y_scale"), 1.0)
+    zeros = dict.fromkeys(("a_zero_point", "b_zero_point", "y_zero_point"), 0)
+    total = b.op("qnn.add", [y, x], {**scales, **zeros}, "sum")
+    pool = {**window, "kernel": (2, 2), "strides": (2, 2)}
+    b.output("y", b.op("nn.max_pool2d", [total], pool, "pool"))
+    program = TARGET.lower(b.finish(), isaac(), None, Options()).program
+    found = {
+        step.name: (step.unit, step.elements, step.traffic_bytes)
+        for step in program.steps
+        if isinstance(step, Digital)
+    }
+    assert found == {
+        "q": ("requantize", 32, 32),  # 32 sums from the output registers, written as bytes
+        "sum": ("vector", 32, 32 + 32 + 32),  # two operands read, one result written
+        "pool": ("pool", 32, 32 + 8),  # 8 results from four values each
+    }
 
 
 def test_a_noisy_chip_is_stochastic_and_an_ideal_one_is_not() -> None:

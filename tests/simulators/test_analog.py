@@ -11,7 +11,7 @@ import pytest
 
 from tetrapla.ir.errors import ModelError, SpecError
 from tetrapla.ir.graph import Array
-from tetrapla.simulators.analog import crossbar
+from tetrapla.simulators.analog import crossbar, machine
 from tetrapla.simulators.analog.machine import run
 from tetrapla.simulators.analog.program import Digital, Product, Program, Tile
 from tetrapla.simulators.analog.spec import AnalogSpec, lossless_bits
@@ -51,7 +51,7 @@ def program(matrix: Array, spec: AnalogSpec, positions: int) -> Program:
         macs=positions * matrix.size,
     )
     made = positions * outputs
-    end = Digital("q", "qnn.requantize", "requantize", (1, 2), 3, REQUANTIZE, made)
+    end = Digital("q", "qnn.requantize", "requantize", (1, 2), 3, REQUANTIZE, made, made)
     return Program(
         name="net",
         rows=spec.array.rows,
@@ -95,6 +95,20 @@ def test_the_components_of_isaac_add_up_to_the_published_tile_and_chip() -> None
     assert chip_mm2 == pytest.approx(spec.chip.area_mm2, rel=5e-3)
 
 
+def test_the_throughput_of_isaac_is_the_published_one() -> None:
+    # 16-bit weights of 8 cells, 16 reads of 100 ns an input: 128 * 16 MACs in 1.6 us an array,
+    # 41.29 TOPS; 0.4835 TOPS/mm2 and 0.6275 TOPS/W (Nature Communications 15, table 3)
+    spec = isaac()
+    a = spec.array
+    macs = a.rows * (a.cols * a.cell_bits // 16)
+    tops = 2 * macs * a.total / (16 / spec.dac.bits * a.read_s) / 1e12
+    assert spec.chip.area_mm2 is not None
+    assert spec.chip.tdp_w is not None
+    assert tops == pytest.approx(41.29, rel=5e-3)
+    assert tops / spec.chip.area_mm2 == pytest.approx(0.4835, rel=5e-3)
+    assert tops / spec.chip.tdp_w == pytest.approx(0.6275, rel=5e-3)
+
+
 def test_a_busy_unit_costs_its_published_power() -> None:
     # 8 arrays read every 100 ns; ADC and DAC prices are hwcomponents', 6.7 % above the table's
     cost, parts = isaac().cost, isaac().components
@@ -111,8 +125,14 @@ def test_a_busy_unit_costs_its_published_power() -> None:
 def test_a_lossless_adc_for_128_rows_of_two_bit_cells_has_nine_bits() -> None:
     # ceil(log2(128 * 3 * 1 + 1)) = ceil(log2 385)
     assert lossless_bits(isaac(), 128) == 9
-    assert isaac().ideal().adc.bits == 9
-    assert not isaac().ideal().device.noisy
+    # 85 rows of level 3 are 255: the most that 8 bits tell apart
+    assert [lossless_bits(isaac(), rows) for rows in (85, 86)] == [8, 9]
+    ideal = isaac().ideal()
+    assert ideal.adc.bits == 9
+    assert ideal.adc.range == "full"
+    assert not ideal.device.noisy
+    assert ideal.ideal() == ideal
+    assert isaac("adc.bits=12 bit").ideal().adc.bits == 12
 
 
 def test_cycles_and_actions_by_hand(rng: np.random.Generator) -> None:
@@ -142,8 +162,54 @@ def test_cycles_and_actions_by_hand(rng: np.random.Generator) -> None:
     assert requantize.cycles == 25
     assert requantize.bound_by == "digital"
     assert found.cycles == 46 * 120 + 25
+    assert requantize.actions == {"requantize.op": 50, "edram.byte": 50, "bus.byte": 50}
     assert found.time_s == found.cycles / 1.2e9
     assert found.actions == {"static.cycle": found.cycles}
+
+
+def test_every_tile_of_a_layer_converts_its_own_columns(rng: np.random.Generator) -> None:
+    spec = isaac("dac.bits=2 bit")
+    net = program(rng.integers(-127, 128, (200, 20)), spec, positions=3)
+    (step, end) = net.steps
+    assert isinstance(step, Product)
+    tiles = tuple(
+        Tile(top, min(top + 128, 200), left, min(left + 16, 20), (0, 0, 0, 0))
+        for top in (0, 128)
+        for left in (0, 16)
+    )
+    net = replace(net, steps=(replace(step, tiles=tiles), end))
+    found = run(net, spec, drawn(rng, 1, net), Key(0)).layers[0]
+    # 3 positions x 4 digits of 2 bits = 12 reads; two tiles of 16 outputs, two of 4, 8 columns
+    # an output; each row range is fetched once and driven on two tiles
+    assert found.actions == {
+        "router.byte": 600,
+        "edram.byte": 600,
+        "bus.byte": 600,
+        "input_register.byte": 3 * 2 * 200,
+        "dac.convert": 12 * 2 * 200,
+        "crossbar.read": 12 * 4,
+        "sample_hold.read": 12 * 4,
+        "adc.convert": 12 * 2 * 8 * 20,
+        "shift_add.op": 12 * 2 * 8 * 20 + 3 * 2 * 20,
+        "output_register.byte": 12 * 2 * 20 * 2,
+    }
+    # tiles read at once: one read is 100 ns, whatever their number
+    assert found.cycles == (12 + 6) * 120
+    assert found.utilization_frac == 200 * 20 * 8 / (4 * 128**2)
+
+
+def test_energy_is_counts_times_prices_by_hand(rng: np.random.Generator) -> None:
+    spec = isaac()
+    net = program(rng.integers(-127, 128, (100, 10)), spec, positions=5)
+    found = run(net, spec, drawn(rng, 1, net), Key(0))
+    energy = price(found.layers[0].actions, spec.cost)
+    # 3200 codes, 4000 DAC digits, 40 reads of an array
+    assert energy.by_unit["adc"] == pytest.approx(3200 * 1.667)
+    assert energy.by_unit["dac"] == pytest.approx(4000 * 0.41667)
+    assert energy.by_unit["crossbar"] == pytest.approx(40 * 30.0)
+    static = price(found.actions, spec.cost).total_pj
+    # 10.4 W of links
+    assert static == pytest.approx(found.time_s * 10.4e12, rel=1e-5)
 
 
 def test_a_slow_adc_sets_the_pace(net: Program, rng: np.random.Generator) -> None:
@@ -223,11 +289,35 @@ def test_a_program_survives_json(net: Program, rng: np.random.Generator) -> None
     assert again.to_dict() == net.to_dict()
     found, expected = (run(p, isaac(), inputs, Key(1)).outputs["y"] for p in (again, net))
     assert np.array_equal(found, expected)
+
+
+def test_json_that_is_no_program_is_refused(net: Program) -> None:
     with pytest.raises(ModelError) as refused:
         Program.from_dict({"schema": "tetrapla.systolic/1"})
     assert str(refused.value) == (
         "a program's schema must be tetrapla.analog/1, not tetrapla.systolic/1"
     )
+    whole = net.to_dict()
+    with pytest.raises(ModelError) as lacking:
+        Program.from_dict({key: part for key, part in whole.items() if key != "steps"})
+    assert str(lacking.value) == (
+        "a program must have all its parts, not lack 'steps'; compile it again"
+    )
+    with pytest.raises(ModelError, match="must be as `to_dict` writes it, not another way"):
+        Program.from_dict({**whole, "shapes": 7})
+
+
+def test_a_run_keeps_accumulators_of_invocations_spread_evenly(
+    net: Program, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "PROBED", 4)
+    found = run(net, isaac(), drawn(rng, 10, net), Key(2))
+    assert found.key == Key(2)
+    assert found.probed == (0, 3, 6, 9)
+    kept = found.outputs["acc"][list(found.probed)]
+    assert np.array_equal(found.accumulators["fc"], kept)
+    assert machine.spread(3, 256).tolist() == [0, 1, 2]
+    assert machine.spread(1, 4).tolist() == [0]
 
 
 def test_the_listing_names_tiles_and_adc_steps(net: Program) -> None:
@@ -256,8 +346,17 @@ def test_wrong_inputs_and_arrays_are_refused(net: Program, rng: np.random.Genera
     assert str(shaped.value) == (
         "input 'x' must have shape (5, 128) per invocation, not (1, 128)"
     )
-    with pytest.raises(SpecError, match="program 'net' must run on the arrays it was compiled"):
+    with pytest.raises(ModelError) as counted:
+        run(net, isaac(), {"x": inputs["x"][:0]}, Key(0))
+    assert str(counted.value) == (
+        "inputs must hold one equal, positive number of invocations, not [0]"
+    )
+    with pytest.raises(SpecError) as other:
         run(net, isaac("array.rows=64"), inputs, Key(0))
+    assert str(other.value) == (
+        "program 'net' must run on the arrays it was compiled for, 128 x 128 with 2 bits a "
+        "cell and 1-bit DACs, not 64 x 128 with 2 and 1; compile it again"
+    )
 
 
 @pytest.mark.parametrize(

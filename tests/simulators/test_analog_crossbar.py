@@ -148,6 +148,43 @@ def test_a_full_column_of_an_array_survives_a_lossless_adc_and_clips_without_a_b
     assert sliced(one_tile(matrix), short, inputs, Key(0)).item() == 255 * 255 * 85
 
 
+def test_an_array_whose_sums_need_26_bits_is_exact_too() -> None:
+    # 1024 rows of 8-bit cells and 8-bit digits: sums to 66,585,600, more than float32 holds
+    spec = isaac("array.rows=1024", "array.cell=8 bit", "dac.bits=8 bit").ideal()
+    rng = np.random.default_rng(0)
+    matrix = rng.integers(-255, 256, (1024, 3))
+    inputs = rng.integers(0, 256, (2, 3, 1024)).astype(np.uint8)
+    layer = one_tile(matrix, 1)
+    assert np.array_equal(sliced(layer, spec, inputs, Key(0)), inputs.astype(np.int64) @ matrix)
+
+
+def test_an_ideal_crossbar_is_linear_in_inputs_and_weights(rng: np.random.Generator) -> None:
+    spec = isaac().ideal()
+    a, b = rng.integers(0, 128, (2, 1, 4, 100)).astype(np.uint8)
+    v, w = rng.integers(-127, 128, (2, 100, 6))
+
+    def y(matrix: Array, inputs: Array) -> Array:
+        return sliced(one_tile(matrix), spec, inputs, Key(0))
+
+    assert np.array_equal(y(v, a + b), y(v, a) + y(v, b))
+    assert np.array_equal(y(v + w, a), y(v, a) + y(w, a))
+    assert np.array_equal(y(-v, a), -y(v, a))
+
+
+def test_programmed_cells_are_on_a_grid_on_which_sums_are_exact() -> None:
+    spec = isaac()
+    rng = np.random.default_rng(3)
+    cells = programmed(one_tile(rng.integers(-127, 128, (128, 16))), 0, spec, Key(1))
+    assert cells.levels.dtype == np.float32
+    steps = cells.levels.astype(np.float64) / cells.grid
+    assert np.array_equal(steps, np.rint(steps))
+    assert cells.grid <= 2.0**-13
+    driven = rng.integers(0, 2, (50, 128)).astype(np.float32)
+    for order in (slice(None), slice(None, None, -1)):
+        sums = driven[:, order] @ cells.levels[order]
+        assert np.array_equal(sums, driven.astype(np.float64) @ cells.levels.astype(np.float64))
+
+
 @pytest.mark.parametrize("row", ROWS)
 def test_device_statistics_equal_the_golden_ones(row: dict[str, str]) -> None:
     device = DEVICES[NAMES[row["model"], row["t_s"]]]

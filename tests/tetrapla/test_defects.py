@@ -100,9 +100,10 @@ def test_a_run_that_cannot_be_reports_nothing(
 def test_a_machines_own_bound_is_held(mlp: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted fault: a layer that takes less than its MACs and bytes admit."""
 
-    def bound(program: object, spec: object) -> dict[str, float]:
-        return {"fc1": 1e12}
+    def least(real: object) -> Callable[[object, object], dict[str, float]]:
+        del real
+        return lambda program, spec: {"fc1": 1e12}
 
-    monkeypatch.setattr("tetrapla.simulators.gpu.machine.least_cycles", bound)
+    planted(monkeypatch, least_cycles=least)
     with pytest.raises(InternalError, match="cycles of fc1 must be at least 1000000000000"):
         tetrapla.simulate(mlp, "h100", samples=1)
