@@ -154,14 +154,16 @@ def find(name: str, overrides: Sequence[str] = ()) -> tuple[AnyTarget, Loaded[An
     """
     if _is_path(name):
         path = Path(name)
+        if path.is_dir():
+            raise RegistryError(f"target '{name}' must be a YAML file, not a folder")
         if not path.is_file():
             raise RegistryError(f"target file '{name}' must exist; write one or name a chip")
-        found = target(family_of(path))
+        found = target(family_of(path, families()))
         return found, load_spec(path, found.spec_type, overrides)
     catalogue = chips()
     if name in catalogue:
         path = Path(catalogue[name])
-        found = target(family_of(path))
+        found = target(family_of(path, families()))
         return found, load_spec(path, found.spec_type, overrides)
     if name in families():
         found = target(name)

@@ -102,6 +102,9 @@ def override(tree: Mapping, text: str, model: Any, errors: list[str]) -> None:
         errors.append(f"{place} must name a field of the chip{hint}")
         return
     section, key = home
+    if section is tree and key == "family":
+        errors.append(f"{place} must stay as it is; name a chip of the other family instead")
+        return
     old = section.entries.get(key)
     if old is not None and not is_leaf(old):
         errors.append(f"{place} must name a value, not {kind_of(old)}; set its own fields")

@@ -162,14 +162,23 @@ def locate(source: str | Path) -> tuple[Path, str]:
     raise RegistryError(f"no chip '{source}'{hint}")
 
 
-def family_of(source: str | Path) -> str:
-    """Return the family that a chip's file names."""
+def family_of(source: str | Path, known: Sequence[str] | None = None) -> str:
+    """Return the family that a chip's file names.
+
+    Raises:
+        SpecError: it names none, or none of `known`.
+    """
     path, shown = locate(source)
     tree = read_text(read_file(path, shown), shown)
     family = tree.entries.get("family")
     if not isinstance(family, Scalar) or not isinstance(family.value, str):
         place = tree.keys.get("family", tree.place)
         raise SpecError(f"{place}: family must be the name of a family; add 'family: …'")
+    if known is not None and family.value not in known:
+        raise SpecError(
+            f"{family.place}: family must be {', '.join(known)}, not '{family.value}'"
+            f"{nearest(family.value, known)}"
+        )
     return family.value
 
 

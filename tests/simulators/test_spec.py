@@ -446,3 +446,19 @@ def test_every_number_of_every_chip_names_its_source(name: str) -> None:
 def test_every_unit_suggests_one_that_it_takes(unit: Unit) -> None:
     assert unit.usual in unit.factors
     assert all(factor > 0 for factor in unit.factors.values())
+
+
+def test_a_family_cannot_be_set() -> None:
+    with pytest.raises(SpecError) as caught:
+        load_spec("h100", Spec, ["family=systolic"])
+    assert str(caught.value).splitlines()[-1] == (
+        "--set family must stay as it is; name a chip of the other family instead"
+    )
+
+
+def test_an_unknown_family_is_refused_at_its_place(folder: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        family_of(written(folder, "name: a\nfamily: sistolic\n"), ["gpu", "systolic"])
+    assert str(caught.value).endswith(
+        ":2:9: family must be gpu, systolic, not 'sistolic'; did you mean 'systolic'?"
+    )
