@@ -10,10 +10,10 @@ few large terms decide. So P(sigmas >= z) <= 2 exp(-z^2 / 2), and over n tests
 
 is exceeded by one sound run in a million at most. It depends on the number of tests alone.
 
-* Cells (`of_cells`), by level: the mean, with the variance n s^2 of the normals before clipping
-  (clipping is 1-Lipschitz, so the tail is theirs); the spread, sum of e^2 - v, with the variance
-  n (m4 - v^2) and the scale 2 s^2 (as chi-squared has, Laurent and Massart 2000); and the
-  farthest of n cells, where P(max >= t s) <= 2 n exp(-t^2 / 2).
+* Cells (`of_cells`), by level: the mean, with the variance n s^2 of the normals before
+  clipping (clipping is 1-Lipschitz, so the tail is theirs); the spread, sum of e^2 - v, with
+  the variance n (m4 - v^2) and the scale 2 s^2 (as chi-squared has, Laurent and Massart 2000);
+  and the farthest of n cells, where P(max >= t s) <= 2 n exp(-t^2 / 2).
 * Accumulators (`of_sums`): the mean error of every output; the error along what every tile,
   every slice of each sign and every digit should have added, so that a part that is missing,
   doubled, shifted or swapped shows as a multiple of itself; and the spread, sum of g (e^2 - V),

@@ -14,9 +14,10 @@ step)^2 for a read noise of f. In steps of the ADC,
     E[code]   = b + sum_{r > 0} P(code >= b + r) - P(code <= b - r)
     E[(code - b)^2] likewise with the weights 2 r - 1 and both signs added
 
-about the nearest code b = clip(rint(c), 0, top), where codes beyond 0 and top do not exist (`code_moments`): rounding and clipping are in it, and
-nothing is taken to be uniform or normal that is not. The accumulator is the sum of independent
-codes, each times w = +-2^(k cell + t dac) steps for slice k and digit t:
+about the nearest code b = clip(rint(c), 0, top), where codes beyond 0 and top do not exist
+(`code_moments`): rounding and clipping are in it, and nothing is taken to be uniform or normal
+that is not. The accumulator is the sum of independent codes, each times
+w = +-2^(k cell + t dac) steps for slice k and digit t:
 
     E = sum w E[code],   V = sum w^2 var(code),   |fourth cumulant| <= sum w^4 var(code)
 

@@ -99,6 +99,10 @@ def conv_blocks(graph: Graph, node: Node, x: Placed, array: tuple[int, int]) -> 
         UnsupportedError: no access descriptor reads the operand's layout.
     """
     weights = _centred(graph, node)
+    if _one_pixel(node):
+        # a product of matrices, whose rows may lie in any order (a flattened image)
+        descriptor, order = matrix(x.then("reshape", node.operands[0].shape[:2]))
+        return [Block(descriptor, np.ascontiguousarray(weights[:, order, 0, 0].T), 0, 1)]
     (top, left, _, _), (sy, sx), (dy, dx) = (
         node.ints("pads"),
         node.ints("strides"),
@@ -142,6 +146,13 @@ def matmul_blocks(graph: Graph, node: Node, x: Placed) -> list[Block]:
     """
     descriptor, order = matrix(x)
     return [Block(descriptor, np.ascontiguousarray(_centred(graph, node)[order]), 0, 1)]
+
+
+def _one_pixel(node: Node) -> bool:
+    """Whether a convolution multiplies one pixel by a matrix."""
+    x, w = (value.shape for value in node.operands[:2])
+    alone = x[2:] == w[2:] == (1, 1)
+    return alone and node.int("groups") == 1 and not any(node.ints("pads"))
 
 
 def bias(graph: Graph, node: Node, blocks: list[Block]) -> Array:

@@ -51,13 +51,13 @@ def reading(
     # the lower half of a word comes first
     halves = words.view(np.dtype("<u2")).reshape(len(invocations), -1)
     skip = start - first * _HALVES
-    drawn: Array = _quantiles().take(halves[:, skip : skip + count])
+    drawn: Array = quantiles().take(halves[:, skip : skip + count])
     return drawn
 
 
 @cache
-def _quantiles() -> Array:
-    # quantile of the middle of each of 2^16 equal parts, scaled to unit variance
+def quantiles() -> Array:
+    """The middles of 2^16 equal parts of a normal, scaled to unit variance; ascending."""
     middle = (np.arange(1 << 16, dtype=np.uint32) << np.uint32(16)) + np.uint32(1 << 15)
     z = normal_of(middle)
     table = (z / np.sqrt(np.mean(z * z))).astype(np.float32)

@@ -176,8 +176,13 @@ class AnalogSpec(Spec):
         if isinstance(self.adc, IdealAdcSection):
             return self.adc
         bits = max(self.adc.bits, lossless_bits(self, self.array.rows))
-        own = {**dict(self.adc), "bits": bits, "range": "full", "given_bits": self.adc.bits}
-        return IdealAdcSection.model_construct(**own)
+        return IdealAdcSection.model_construct(
+            bits=bits,
+            rate_hz=self.adc.rate_hz,
+            per_array=self.adc.per_array,
+            range="full",
+            given_bits=self.adc.bits,
+        )
 
     @property
     def digits(self) -> int:

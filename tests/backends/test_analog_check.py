@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import exp, log, sqrt
@@ -159,13 +159,11 @@ def test_an_honest_machine_passes_over_thirty_seeds_with_room(isaac_case: Case) 
     assert min(errors) > 0.5
 
 
-# planted faults
-
 Patch = Callable[[pytest.MonkeyPatch], None]
 
 
 @contextmanager
-def planted(fault: Patch) -> Iterator[None]:
+def planted(fault: Patch) -> Generator[None]:
     with pytest.MonkeyPatch.context() as patch:
         fault(patch)
         yield
@@ -173,7 +171,11 @@ def planted(fault: Patch) -> Iterator[None]:
 
 def scaled(name: str, factor: float) -> Patch:
     drawn = getattr(noise, name)
-    return lambda patch: patch.setattr(noise, name, lambda *given: factor * drawn(*given))
+
+    def scaled_draw(*given: Any) -> Array:
+        return np.asarray(factor * drawn(*given))
+
+    return lambda patch: patch.setattr(noise, name, scaled_draw)
 
 
 def shifted(number: int, factor: float) -> Patch:
@@ -220,9 +222,11 @@ def stick_column(levels: Array) -> None:
 
 def lost_digit(digit: int) -> Patch:
     exact = crossbar.digits_of
-    return lambda patch: patch.setattr(
-        crossbar, "digits_of", lambda x, t, bits: exact(x, t, bits) * (t != digit)
-    )
+
+    def digits_of(inputs: Array, number: int, bits: int) -> Array:
+        return exact(inputs, number, bits) * (number != digit)
+
+    return lambda patch: patch.setattr(crossbar, "digits_of", digits_of)
 
 
 def wrong_rounding(patch: pytest.MonkeyPatch) -> None:

@@ -39,14 +39,15 @@ def conv_net(
     low = -128 if dtype == "i8" else 0
     b = ModuleBuilder("net")
     x = b.input("x", (2, 4, 6, 5), dtype)
-    attributes = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), **window}
+    standard = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1)}
+    attributes: Attributes = {**standard, **window, "groups": groups}
     w = b.weight("w", rng.integers(-127, 128, (8, 4 // groups, 3, 3)).astype(np.int8))
     bias = b.weight("b", rng.integers(-999, 999, 8).astype(np.int32))
     points = {"x_zero_point": low + 9, "w_zero_point": 0}
-    acc = b.op("qnn.conv2d", [x, w, bias], {**attributes, "groups": groups, **points}, "conv")
+    acc = b.op("qnn.conv2d", [x, w, bias], {**attributes, **points}, "conv")
     scale = b.weight("s", rng.uniform(1e-3, 4e-3, 8).astype(np.float32))
-    form = {"zero_point": -3, "low": -3, "high": 127, "dtype": "i8"}
-    y = b.op("qnn.requantize", [acc, scale], {**form, "axis": 1}, "q")
+    form: Attributes = {"zero_point": -3, "low": -3, "high": 127, "dtype": "i8", "axis": 1}
+    y = b.op("qnn.requantize", [acc, scale], form, "q")
     pool = {"kernel": (2, 2), "strides": (2, 2), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
     if min(y.shape[2:]) >= 2:
         y = b.op("nn.max_pool2d", [y], pool, "pool")
@@ -111,8 +112,8 @@ def convolutions(draw: st.DrawFn) -> tuple[Module, int]:
     b = ModuleBuilder("net")
     x = b.input("x", (2, groups * into, height, width), "i8")
     w = b.weight("w", rng.integers(-127, 128, (groups * out, into, *kernel)).astype(np.int8))
-    window = {"strides": strides, "pads": pads, "dilations": dilations, "groups": groups}
-    points = {"x_zero_point": draw(st.integers(-128, 127)), "w_zero_point": 0}
+    window: Attributes = {"strides": strides, "pads": pads, "dilations": dilations}
+    points = {"x_zero_point": draw(st.integers(-128, 127)), "w_zero_point": 0, "groups": groups}
     b.output("y", b.op("qnn.conv2d", [x, w], {**window, **points}, "conv"))
     return b.finish(), seed
 
@@ -394,9 +395,3 @@ def test_digital_work_and_its_traffic_by_hand() -> None:
         "sum": ("vector", 32, 32 + 32 + 32),  # two operands read, one result written
         "pool": ("pool", 32, 32 + 8),  # 8 results from four values each
     }
-
-
-def test_a_noisy_chip_is_stochastic_and_an_ideal_one_is_not() -> None:
-    assert TARGET.stochastic(isaac(), Options())
-    assert not TARGET.stochastic(isaac(), Options(ideal=True))
-    assert not TARGET.stochastic(isaac().ideal(), Options())

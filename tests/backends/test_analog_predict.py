@@ -108,7 +108,7 @@ def test_phi_is_the_normal_distribution() -> None:
 
 
 def test_normals_of_reads_are_within_an_atom_of_phi() -> None:
-    table = np.sort(np.unique(noise._quantiles()).astype(np.float64))
+    table = np.sort(np.unique(noise.quantiles()).astype(np.float64))
     assert len(table) == 1 << 16
     exact = predict.phi(table)
     steps = np.arange(1 << 16) / 65536
@@ -180,3 +180,9 @@ def test_what_steps_and_top_codes_allow_by_hand() -> None:
     fine = replace(step, tiles=(replace(step.tiles[0], adc_shifts=(0,)),))
     assert predict.resolution(fine, spec, rows).item() == 9 * 255
     assert crossbar.sliced(fine, spec, rows[None], Key(0)).item() == (12 - 9) * 255
+
+
+def test_a_noisy_chip_is_stochastic_and_an_ideal_one_is_not() -> None:
+    assert TARGET.stochastic(isaac(), Options())
+    assert not TARGET.stochastic(isaac(), Options(ideal=True))
+    assert not TARGET.stochastic(isaac().ideal(), Options())

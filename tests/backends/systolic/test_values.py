@@ -132,6 +132,14 @@ def test_matrix_products_follow_views_of_their_operand(
     check(net.finish(rows, whole, moved), chip(*array), net.inputs())
 
 
+def test_a_convolution_of_one_pixel_follows_views_too(rng: np.random.Generator) -> None:
+    net = Net(rng, (2, 3, 4, 5))
+    y = net.conv(net.x, 6, (1, 1), "a")  # lies channels last: [2, 4, 5, 6]
+    pixel = net.builder.op("nn.reshape", [y], {"shape": (2, 120, 1, 1)})
+    module = net.finish(net.conv(pixel, 7, (1, 1), "b", strides=(2, 3)))
+    check(module, chip(8, 8, 64, 4), net.inputs())
+
+
 def test_sums_beyond_int32_wrap_as_the_reference_does(rng: np.random.Generator) -> None:
     net = Net(rng, (1, 8))
     w = net.builder.weight("w", np.full((8, 2), 127, np.int8))
