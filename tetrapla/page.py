@@ -25,8 +25,8 @@ _PAPER = re.compile(r"\[(\w+): ([^\]]+)\]")  # as `origins` writes a source out
 _LEGEND = (
     "Bold is the best of its column; n/a is not known. The cross-check holds the machine's "
     "own values against the reference interpreter on the same lowered module: bit-exact, "
-    "within the bound that the number formats admit (tolerance), or within the bound that "
-    "the machine's noise admits (statistical)."
+    "within the bound that the number formats admit (tolerance), or as far from "
+    "what its spec's noise predicts as chance admits, in standard errors σ (statistical)."
 )
 
 

@@ -84,6 +84,9 @@ def check(found: Mapping[str, Any] | None, short: bool = False) -> str:
     text = kind
     if not short and kind == "bit-exact" and mismatches is not None:
         text = f"{kind}, {count(mismatches)} differ"
+    elif not short and kind == "statistical" and found["max_rel_error"] is not None:
+        # both are in standard errors of what the spec predicts
+        text = f"{kind} {found['max_rel_error']:.1f} ≤ {found['bound']:.1f} σ"
     elif not short and found["max_rel_error"] is not None:
         bound = "" if found["bound"] is None else f" ≤ {found['bound']:.1e}"
         text = f"{kind} {found['max_rel_error']:.1e}{bound}"

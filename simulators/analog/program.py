@@ -7,15 +7,13 @@ by the host.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array, Attribute
+from tetrapla.simulators.arrays_ import packed, unpacked
 
 SCHEMA = "tetrapla.analog/1"
 
@@ -161,7 +159,7 @@ class Program:
             "inputs": [list(item) for item in self.inputs],
             "outputs": [list(item) for item in self.outputs],
             "shapes": {str(key): list(shape) for key, shape in self.shapes.items()},
-            "constants": {str(key): _packed(array) for key, array in self.constants.items()},
+            "constants": {str(key): packed(array) for key, array in self.constants.items()},
             "steps": [_step_dict(step) for step in self.steps],
         }
 
@@ -180,7 +178,7 @@ class Program:
                 inputs=tuple((name, value) for name, value in data["inputs"]),
                 outputs=tuple((name, value) for name, value in data["outputs"]),
                 shapes={int(key): tuple(shape) for key, shape in data["shapes"].items()},
-                constants={int(k): _unpacked(item) for k, item in data["constants"].items()},
+                constants={int(k): unpacked(item) for k, item in data["constants"].items()},
                 steps=tuple(_step(item) for item in data["steps"]),
             )
         except KeyError as missing:
@@ -216,20 +214,6 @@ def _listing(step: Step) -> list[str]:
     return [head, *tiles]
 
 
-def _packed(array: Array) -> dict[str, Any]:
-    raw = np.ascontiguousarray(array)
-    return {
-        "dtype": raw.dtype.str,
-        "shape": list(raw.shape),
-        "base64": base64.b64encode(raw.tobytes()).decode("ascii"),
-    }
-
-
-def _unpacked(data: Mapping[str, Any]) -> Array:
-    raw = np.frombuffer(base64.b64decode(data["base64"]), np.dtype(data["dtype"]))
-    return raw.reshape(data["shape"])
-
-
 def _step_dict(step: Step) -> dict[str, Any]:
     if isinstance(step, Digital):
         attributes = {
@@ -242,8 +226,8 @@ def _step_dict(step: Step) -> dict[str, Any]:
     return {
         "product": {
             **{name: getattr(step, name) for name in (*names, "macs")},
-            "matrix": _packed(step.matrix),
-            "bias": _packed(step.bias),
+            "matrix": packed(step.matrix),
+            "bias": packed(step.bias),
             "window": None if step.window is None else _lists(asdict(step.window)),
             "tiles": [_lists(asdict(tile)) for tile in step.tiles],
         }
@@ -256,7 +240,7 @@ def _step(data: Mapping[str, Any]) -> Step:
         fields["attributes"] = _tuples(fields["attributes"])
         return Digital(**fields)
     fields = dict(data["product"])
-    fields["matrix"], fields["bias"] = _unpacked(fields["matrix"]), _unpacked(fields["bias"])
+    fields["matrix"], fields["bias"] = unpacked(fields["matrix"]), unpacked(fields["bias"])
     fields["window"] = fields["window"] and Window(**_tuples(fields["window"]))
     fields["tiles"] = tuple(Tile(**_tuples(tile)) for tile in fields["tiles"])
     return Product(**fields)

@@ -72,6 +72,8 @@ def test_a_check_says_what_was_found() -> None:
     assert quantities.check({**exact, "passed": False}) == "bit-exact, 3 differ: FAILED"
     assert quantities.check({**near, "passed": True}) == "tolerance 1.0e-04 ≤ 2.0e-03: passed"
     assert quantities.check({**near, "passed": True}, short=True) == "tolerance: passed"
+    noisy = {"kind": "statistical", "mismatches": 0, "max_rel_error": 2.53, "bound": 6.3}
+    assert quantities.check({**noisy, "passed": True}) == "statistical 2.5 ≤ 6.3 σ: passed"
 
 
 def test_a_report_is_bound_by_what_takes_most_cycles() -> None:
