@@ -199,10 +199,10 @@ class Report:
             "area_mm2": self.area_mm2,
             "accuracy": None if self.accuracy is None else asdict(self.accuracy),
             "cross_check": None if self.cross_check is None else asdict(self.cross_check),
-            **extra,
             "layers": [{**asdict(row), "cycles": _count(row.cycles)} for row in self.layers],
             "warnings": self.warnings,
             "provenance": [asdict(entry) for entry in self.provenance],
+            **extra,
         }
         plain: dict[str, Any] = _plain(raw, "report")
         return plain

@@ -144,7 +144,8 @@ def test_the_readme_shows_what_the_demo_prints(
     # isaac takes longer than the rest together and stays out
     model, targets = str(ROOT / "examples" / "digits_cnn.onnx"), ["tpu-v1", "h100", "loihi"]
     run(["compare", model, "--data", "digits", "--targets", ",".join(targets)])
-    found = rows(capsys.readouterr().out)
+    # where Triton is installed, a second row of h100 has no place in the README's table
+    found = {row for row in rows(capsys.readouterr().out) if "second check" not in row}
     assert len(found) == len(targets)
     assert found <= rows(text("README.md"))
 
