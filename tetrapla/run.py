@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from tetrapla.accuracy import accuracy
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.designs import Design, design
-from tetrapla.ir.errors import SpecError
+from tetrapla.ir.errors import ModelError, SpecError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
@@ -186,14 +188,41 @@ def compile_for(
         RegistryError: no such target.
         SpecError: the chip's YAML or an override is wrong.
         UnsupportedError: the machine cannot do the model.
-        ModelError: the target calibrates and there is no calibration data.
+        ModelError: the target calibrates and there is no calibration data, or the model's
+            numbers are ones that no machine computes with.
     """
     options = options or Options()
+    check_computable(module)
     found = design(chosen, overrides) if isinstance(chosen, str) else chosen
     spec = found.spec(options)
     data = None if calibration is None else as_invocations(module, calibration)
     lowered = found.target.lower(module, spec, data, options)
     return Executable(module, found, spec, lowered, options)
+
+
+def check_computable(module: Module) -> None:
+    """Refuse what is legal in the IR and means nothing on a machine.
+
+    Raises:
+        ModelError: a tensor has no elements, or a weight holds NaN or an infinity.
+    """
+    graph = module.graph
+    named = [(f"input '{name}'", value) for name, value in graph.inputs]
+    named += [(f"the result of '{n.name}'", value) for n in graph.nodes for value in n.results]
+    for what, value in named:
+        if value.elements == 0:
+            raise ModelError(
+                f"{what} must have at least one element to run on a machine, not the shape "
+                f"{list(value.shape)}; remove it from the model"
+            )
+    for index, weight in graph.weights.items():
+        if weight.dtype.kind == "f" and not np.isfinite(weight).all():
+            odd = weight[~np.isfinite(weight)]
+            raise ModelError(
+                f"weight @{graph.constants[index]} must be finite to run on a machine, but "
+                f"{odd.size} of its {weight.size} numbers are not (the first is {odd[0]}); "
+                "mend the model"
+            )
 
 
 def _counted(run: Run) -> tuple[object, ...]:

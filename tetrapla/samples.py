@@ -66,7 +66,7 @@ def as_invocations(module: Module, inputs: Mapping[str, Array]) -> dict[str, Arr
     """Inputs as (invocations, *static shape), where one invocation may come without that axis.
 
     Raises:
-        ModelError: an array has neither shape.
+        ModelError: an array has neither shape, or holds NaN or an infinity.
     """
     found = {name: np.asarray(array) for name, array in inputs.items()}
     for name, value in module.graph.inputs:
@@ -78,6 +78,8 @@ def as_invocations(module: Module, inputs: Mapping[str, Array]) -> dict[str, Arr
                 f"input '{name}' must have the shape {list(value.shape)}, or that behind an "
                 f"axis of invocations, not {list(array.shape)}; reshape it"
             )
+        if array is not None and array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ModelError(f"input '{name}' must be finite, not NaN or infinite; mend it")
     return found
 
 

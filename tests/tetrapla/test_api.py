@@ -142,3 +142,38 @@ def test_integers_must_fit_the_models_type(tmp_path: Path) -> None:
         f"{path}: array for 'x' must hold numbers that fit i8, not 200; give data of the "
         "model's own type"
     )
+
+
+@pytest.mark.parametrize("target", ["tpu-v1", "h100", "loihi", "isaac"])
+def test_a_weight_that_is_not_a_number_is_refused_on_every_machine(target: str) -> None:
+    b = tetrapla.Builder("m")
+    x = b.input("x", (1, 2))
+    b.output("y", b.matmul(x, np.array([[np.nan, 1.0], [2.0, np.inf]])))
+    inputs = {"x": np.ones((2, 1, 2), np.float32)}
+    with pytest.raises(ModelError) as caught:
+        tetrapla.compile(b.build(), target, inputs)
+    assert str(caught.value) == (
+        "weight @matmul_weight must be finite to run on a machine, but 2 of its 4 numbers are "
+        "not (the first is nan); mend the model"
+    )
+
+
+@pytest.mark.parametrize("target", ["tpu-v1", "h100", "loihi", "isaac"])
+def test_an_empty_tensor_is_refused_on_every_machine(target: str) -> None:
+    b = tetrapla.Builder("m")
+    b.output("y", b.input("x", (0, 2)).relu("r"))
+    with pytest.raises(ModelError) as caught:
+        tetrapla.compile(b.build(), target, {"x": np.ones((1, 0, 2), np.float32)})
+    assert str(caught.value) == (
+        "input 'x' must have at least one element to run on a machine, not the shape [0, 2]; "
+        "remove it from the model"
+    )
+
+
+def test_inputs_that_are_not_numbers_are_refused(
+    module: Module, images: dict[str, Any]
+) -> None:
+    executable = tetrapla.compile(module, "tpu-v1", images)
+    with pytest.raises(ModelError) as caught:
+        executable.run({"image": np.full((1, 1, 8, 8), np.nan, np.float32)})
+    assert str(caught.value) == "input 'image' must be finite, not NaN or infinite; mend it"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tetrapla
-from tetrapla.simulators.report import InternalError
+from tetrapla.simulators.report import CrossCheck, InternalError
 
 Cli = Callable[..., Any]
 
@@ -107,3 +107,37 @@ def test_a_machines_own_bound_is_held(mlp: str, monkeypatch: pytest.MonkeyPatch)
     planted(monkeypatch, least_cycles=least)
     with pytest.raises(InternalError, match="cycles of fc1 must be at least 1000000000000"):
         tetrapla.simulate(mlp, "h100", samples=1)
+
+
+def test_one_failed_seed_of_five_fails_the_check(
+    mlp: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted fault: a machine that goes wrong on its third seed alone."""
+
+    def wrong_once(check: Callable[..., Any]) -> Callable[..., Any]:
+        def checked(lowered: Any, spec: Any, inputs: Any, run: Any, reference: Any) -> Any:
+            found = check(lowered, spec, inputs, run, reference)
+            return replace(found, passed=run.key.seed != 2)
+
+        return checked
+
+    planted(monkeypatch, cross_check=wrong_once)
+    report = tetrapla.simulate(mlp, "isaac", samples=2)
+    assert report.cross_check is not None
+    assert not report.cross_check.passed
+
+
+def test_a_failed_second_check_exits_one(
+    cli: Cli, mlp: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted fault: emitted kernels that compute something else than the machine."""
+
+    def failing(real: object) -> Callable[..., Any]:
+        del real
+        check = CrossCheck("tolerance", 1, 0.5, 0.1, passed=False)
+        return lambda lowered, inputs, reference: (check, "")
+
+    planted(monkeypatch, second_check=failing)
+    done = cli("compare", mlp, "--targets", "h100,tpu-v1", "--samples", 2)
+    assert done.status == 1
+    assert done.err == "error: a cross-check failed; see the table\n"
