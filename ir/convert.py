@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from tetrapla.ir.errors import IRError
@@ -44,6 +45,7 @@ def type_of(tensor: Tensor) -> Any:
     return RankedTensorType.get(list(tensor.shape), element_type(tensor.dtype))
 
 
+@lru_cache(4096)  # MLIR's types are unique, and live as long as the one context
 def tensor_of(type_: Any) -> Tensor:
     """The plain form of a ranked, static tensor type.
 

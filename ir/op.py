@@ -6,6 +6,7 @@ bindings read the annotations as objects.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
@@ -29,7 +30,13 @@ class Tensor(NamedTuple):
         return len(self.shape)
 
     def __str__(self) -> str:
-        return f"tensor<{'x'.join([*map(str, self.shape), self.dtype])}>"
+        return _spelled(self.shape, self.dtype)
+
+
+# constraints format their messages before they are checked, mostly for the same few types
+@lru_cache(4096)
+def _spelled(shape: tuple[int, ...], dtype: str) -> str:
+    return f"tensor<{'x'.join([*map(str, shape), dtype])}>"
 
 
 Example: TypeAlias = tuple[tuple[Tensor, ...], dict[str, Attribute]]
@@ -108,6 +115,7 @@ def _fields(op: type[Op]) -> list[Any]:
     return fields
 
 
+@cache
 def arity(op: type[Op]) -> tuple[int, int]:
     """The least and the largest number of operands."""
     operands = [f for f in _fields(op) if type(f).__name__ == "OperandDef"]
@@ -115,6 +123,7 @@ def arity(op: type[Op]) -> tuple[int, int]:
     return len(operands) - optional, len(operands)
 
 
+@cache
 def attribute_names(op: type[Op]) -> list[str]:
     """The names of its attributes, in order."""
     return [f.name for f in _fields(op) if type(f).__name__ == "AttributeDef"]

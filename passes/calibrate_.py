@@ -69,13 +69,7 @@ def ranges(
             or makes a layer's result infinite or NaN.
         RegistryError: there is no such method.
     """
-    if method not in METHODS:
-        there = ", ".join(METHODS)
-        raise RegistryError(
-            f"no calibration method '{method}'{nearest(method, METHODS)}; there are: {there}"
-        )
-    if not 0 < percentile_pct <= 100:
-        raise ModelError(f"a calibration percentile must lie in (0, 100], not {percentile_pct}")
+    check_method(method, percentile_pct)
     _check(module, inputs)
     found = _extremes(module, inputs, progress)
     if method == "percentile":
@@ -87,6 +81,22 @@ def ranges(
     by_input = {named[i]: interval for i, interval in found.items() if i in at_input}
     by_node = {named[i]: interval for i, interval in found.items() if i not in at_input}
     return Ranges(MappingProxyType(by_input), MappingProxyType(by_node))
+
+
+def check_method(method: str, percentile_pct: float) -> None:
+    """Refuse what `ranges` cannot do.
+
+    Raises:
+        ModelError: the percentile is none.
+        RegistryError: there is no such method.
+    """
+    if method not in METHODS:
+        there = ", ".join(METHODS)
+        raise RegistryError(
+            f"no calibration method '{method}'{nearest(method, METHODS)}; there are: {there}"
+        )
+    if not 0 < percentile_pct <= 100:
+        raise ModelError(f"a calibration percentile must lie in (0, 100], not {percentile_pct}")
 
 
 def _known(table: Mapping[str, Interval], what: str, name: str) -> Interval:

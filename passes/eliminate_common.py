@@ -32,7 +32,8 @@ class EliminateCommon(Pass):
         for value in (v for node in new.graph.nodes for v in node.operands):
             if value.index in new.graph.weights:
                 first = weights.setdefault(_content(new.graph, value), value)
-                new.set(value, new.of(first))
+                if first.index != value.index:
+                    new.set(value, new.of(first))
         seen: dict[Hashable, Value] = {}
         for node in new.graph.nodes:
             key = _key(node, [new.of(value) for value in node.operands])

@@ -5,8 +5,9 @@
                                mean, variance)
 
 With gain = scale / sqrt(variance + epsilon): w' = w gain and b' = (b - mean) gain + bias, per
-channel, in float64 and rounded once. Only where nothing else reads p, p is not an output and
-has no activation, and every parameter is known.
+channel, in float64 and rounded once; several normalisations in a row are folded at once. Only
+where nothing else reads p, p is not an output and has no activation, and every parameter is
+known.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tetrapla.ir.graph import Array, Node
+from tetrapla.ir.graph import Node
 from tetrapla.ir.module import Module
 from tetrapla.passes.pass_ import Pass
 from tetrapla.passes.rebuild_ import Rebuild
@@ -39,51 +40,59 @@ class FoldBatchNorm(Pass):
         new = Rebuild(module)
         done: set[str] = set()
         for node in new.graph.nodes:
-            norm = _norm(new, node)
-            if norm is not None:
-                _fold(new, node, norm)
-                done.add(norm.name)
+            norms = _norms(new, node)
+            if norms:
+                _fold(new, node, norms)
+                done.update(norm.name for norm in norms)
             elif node.name not in done:
                 new.copy(node)
         return new.finish()
 
 
-def _norm(new: Rebuild, node: Node) -> Node | None:
-    """The batch normalisation that `node` can take in."""
+def _norms(new: Rebuild, node: Node) -> list[Node]:
+    """The batch normalisations in a row that `node` can take in."""
+    found: list[Node] = []
     # a product's channels are its last axis, batch normalisation's the second: rank 2 only
     product = node.kind == "nn.matmul" and len(node.result.shape) == 2
     if not (product or node.kind == "nn.conv2d") or node.str("activation") != "none":
-        return None
-    norm = new.only_user(node.result, "nn.batch_norm")
-    if norm is None or norm.operands[0].index != node.result.index:
-        return None
-    parameters = (*node.operands[1:], *norm.operands[1:])
-    known = all(value.index in new.graph.weights for value in parameters)
-    return norm if known else None
+        return found
+    if not _known(new, node):
+        return found
+    value = node.result
+    while norm := new.only_user(value, "nn.batch_norm"):
+        if norm.operands[0].index != value.index or not _known(new, norm):
+            break
+        found.append(norm)
+        value = norm.result
+    return found
 
 
-def _fold(new: Rebuild, node: Node, norm: Node) -> None:
+def _known(new: Rebuild, node: Node) -> bool:
+    return all(value.index in new.graph.weights for value in node.operands[1:])
+
+
+def _fold(new: Rebuild, node: Node, norms: list[Node]) -> None:
     w, *biases = (new.graph.weight(value) for value in node.operands[1:])
-    scale, shift, mean, variance = (
-        new.graph.weight(value).astype(np.float64) for value in norm.operands[1:]
-    )
-    # variance + epsilon as the operator computes it; from there on in float64
-    epsilon = np.float64(w.dtype.type(norm.float("epsilon")))
+    column = (1, -1) if node.kind == "nn.matmul" else (-1, 1, 1, 1)
+    channels = node.result.shape[1]
+    weights = w.astype(np.float64)
+    bias = biases[0].astype(np.float64) if biases else np.zeros(channels)
     with np.errstate(all="ignore"):
-        gain = scale / np.sqrt(variance + epsilon)
-        bias = biases[0].astype(np.float64) if biases else np.zeros_like(gain)
-        column = (1, -1) if node.kind == "nn.matmul" else (-1, 1, 1, 1)
-        weights = _rounded(w * gain.reshape(column), w)
-        folded = _rounded((bias - mean) * gain + shift, w)
+        for norm in norms:
+            scale, shift, mean, variance = (
+                new.graph.weight(value).astype(np.float64) for value in norm.operands[1:]
+            )
+            # variance + epsilon as the operator computes it; from there on in float64
+            epsilon = np.float64(w.dtype.type(norm.float("epsilon")))
+            gain = scale / np.sqrt(variance + epsilon)
+            weights = weights * gain.reshape(column)
+            bias = (bias - mean) * gain + shift
+        arrays = [np.ascontiguousarray(array.astype(w.dtype)) for array in (weights, bias)]
     symbol = new.graph.constants[node.operands[1].index]
     operands = [
         new.of(node.operands[0]),
-        new.builder.weight(f"{symbol}.folded", weights),
-        new.builder.weight(f"{node.name}.bias.folded", folded),
+        new.builder.weight(f"{symbol}.folded", arrays[0]),
+        new.builder.weight(f"{node.name}.bias.folded", arrays[1]),
     ]
     made = new.builder.op(node.kind, operands, node.attributes, name=node.name)
-    new.set(norm.result, made)
-
-
-def _rounded(array: Array, like: Array) -> Array:
-    return np.ascontiguousarray(array.astype(like.dtype))
+    new.set(norms[-1].result, made)

@@ -55,6 +55,9 @@ def _fuse(new: Rebuild, node: Node) -> list[str]:
         if relu is not None:
             activation, last = "relu", relu
             taken.append(relu.name)
+    if not taken:
+        new.copy(node)
+        return taken
     attributes = {**node.attributes, "activation": activation}
     fused = new.builder.op(node.kind, operands, attributes, name=node.name)
     new.set(last.result, fused)

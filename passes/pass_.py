@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeAlias
 
 from tetrapla.ir.errors import IRError, RegistryError, TetraplaError, nearest
 from tetrapla.ir.graph import Array, Value
 from tetrapla.ir.module import Module
+from tetrapla.passes.context_ import NOTHING, Context
 
 
 @dataclass(frozen=True)
 class Pass(ABC):
     """A rewrite of a module; its options are its fields.
 
-    A pass returns another module and leaves its operand as it was; run on its own result it
-    changes nothing.
+    A pass leaves its operand as it was and returns another module, or the operand itself
+    where there is nothing to do. Fields that are numbers or words are options in a
+    pipeline's text (`text_`); what is no option comes from a context (`bound`).
 
     Attributes:
+        idempotent: whether a second run on its own result changes nothing.
         max_rel_error: how far an output may move, relative to the largest magnitude of that
             output: 0.0 says that every bit stays, infinity that the pass chooses new values
             on purpose. A subclass that admits an error says why.
     """
 
+    idempotent: ClassVar[bool] = True
     max_rel_error: ClassVar[float] = 0.0
 
     @property
@@ -43,6 +48,15 @@ class Pass(ABC):
             TetraplaError: the module cannot be rewritten.
         """
 
+    def bound(self, module: Module, context: Context) -> Self:
+        """The pass with the data that it needs for `module`; most need none.
+
+        Raises:
+            ModelError: the context has not what the pass needs.
+        """
+        del module, context
+        return self
+
     @classmethod
     def example(cls, module: Module, inputs: Mapping[str, Array]) -> Self:
         """An instance that fits `module`; for what tries every pass.
@@ -55,23 +69,71 @@ class Pass(ABC):
         return cls()
 
 
-def run(module: Module, passes: Sequence[Pass]) -> Module:
-    """Run the passes in order on a clone, verifying the result of each.
+@dataclass(frozen=True)
+class Step:
+    """One pass of a pipeline that ran.
+
+    Attributes:
+        pass_: as it ran, its data bound.
+        module: its result, verified.
+        time_s: of rewriting and verifying, by the caller's clock; finding the data that the
+            pass needs (a calibration) is not in it.
+    """
+
+    pass_: Pass
+    module: Module
+    time_s: float
+
+
+After: TypeAlias = Callable[[Pass, Module], None]
+
+
+def run(
+    module: Module,
+    passes: Iterable[Pass],
+    context: Context = NOTHING,
+    after: After | None = None,
+) -> Module:
+    """Run the passes in order, verifying the result of each.
+
+    Args:
+        module: stays as it is.
+        passes: see `text_.parse` for their text form.
+        context: data that passes need, for all of them.
+        after: called with each pass and its verified result.
 
     Raises:
         TetraplaError: a pass refuses the module or makes an invalid one; the message starts
             with the pass's name.
     """
-    current = module.clone()
-    for pass_ in passes:
-        try:
-            changed = pass_(current)
-            changed.verify()
-            _check_interface(current, changed)
-        except TetraplaError as error:
-            raise type(error)(f"{pass_.name}: {error}") from error
-        current = changed
+    current = module
+    for step in steps(module, passes, context):
+        current = step.module
+        if after is not None:
+            after(step.pass_, current)
     return current
+
+
+def steps(
+    module: Module,
+    passes: Iterable[Pass],
+    context: Context = NOTHING,
+    clock_s: Callable[[], float] = time.process_time,
+) -> Iterator[Step]:
+    """Run a pipeline one pass at a time; see `run`.
+
+    Args:
+        module: stays as it is.
+        passes: in order.
+        context: data that passes need.
+        clock_s: read before and after each pass.
+    """
+    current = module
+    for pass_ in passes:
+        ready = pass_.bound(current, context)
+        start_s = clock_s()
+        current = _checked(ready, current)
+        yield Step(ready, current, clock_s() - start_s)
 
 
 def passes() -> dict[str, type[Pass]]:
@@ -85,17 +147,32 @@ def passes() -> dict[str, type[Pass]]:
     return {_name(stem): _defined(stem) for stem in stems}
 
 
-def find(name: str) -> type[Pass]:
+def find(name: str, known: Mapping[str, type[Pass]] | None = None) -> type[Pass]:
     """Return the pass of that name.
+
+    Args:
+        name: with hyphens.
+        known: passes by name; those of this folder if None.
 
     Raises:
         RegistryError: there is none.
     """
-    known = passes()
+    known = passes() if known is None else known
     if name not in known:
         there = ", ".join(known)
         raise RegistryError(f"no pass '{name}'{nearest(name, known)}; there are: {there}")
     return known[name]
+
+
+def _checked(pass_: Pass, module: Module) -> Module:
+    try:
+        changed = pass_(module)
+        # also where it is the operand itself, which the pass may have edited against the rule
+        changed.verify()
+        _check_interface(module, changed)
+    except TetraplaError as error:
+        raise type(error)(f"{pass_.name}: {error}") from error
+    return changed
 
 
 def _name(stem: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module
-from tetrapla.passes.calibrate_ import Progress, ranges
+from tetrapla.passes.calibrate_ import Progress
+from tetrapla.passes.context_ import Context
 from tetrapla.passes.eliminate_common import EliminateCommon
 from tetrapla.passes.eliminate_dead_code import EliminateDeadCode
 from tetrapla.passes.fold_batch_norm import FoldBatchNorm
@@ -47,6 +48,5 @@ def int8(
     Raises:
         ModelError: the data does not fit the model, or numbers are not finite.
     """
-    fused = canonical(module)
-    found = ranges(fused, calibration, method, progress=progress)
-    return run(fused, (Quantize(found), *CLEANING))
+    context = Context(calibration, progress=progress)
+    return run(module, (*CANONICAL, Quantize(method=method), *CLEANING), context)

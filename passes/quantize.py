@@ -15,7 +15,7 @@ integer operator keeps the layer's name, and its requantisation is ``<layer>.req
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import ClassVar, Self
 
@@ -24,7 +24,8 @@ import numpy as np
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Array, Attribute, Graph, Node, Value
 from tetrapla.ir.module import Module
-from tetrapla.passes.calibrate_ import Ranges, ranges
+from tetrapla.passes.calibrate_ import Ranges, check_method, ranges
+from tetrapla.passes.context_ import Context
 from tetrapla.passes.pass_ import Pass
 from tetrapla.passes.rebuild_ import Rebuild
 from tetrapla.passes.scales_ import (
@@ -49,15 +50,21 @@ class Quantize(Pass):
     accuracy on data. Whoever judges a machine takes the quantised module as the reference.
 
     Args:
-        ranges: of the module that is quantised (`calibrate_.ranges`).
+        ranges: of the module that is quantised (`calibrate_.ranges`); None takes them from
+            the context that the pass is run in.
         bits: 8 is what there is.
+        method: of finding ranges in the context's calibration data.
+        percentile_pct: see `calibrate_.ranges`.
     """
 
     max_rel_error: ClassVar[float] = float("inf")
-    ranges: Ranges = field(default_factory=Ranges)
+    ranges: Ranges | None = None
     bits: int = 8
+    method: str = "minmax"
+    percentile_pct: float = 99.99
 
     def __post_init__(self) -> None:
+        check_method(self.method, self.percentile_pct)
         if self.bits != 8:
             raise UnsupportedError(f"quantize: bits must be 8, not {self.bits}")
 
@@ -66,6 +73,11 @@ class Quantize(Pass):
             raise ModelError(
                 f"model '{module.name}' is shape-only and must have weights to be quantised"
             )
+        if self.ranges is None:
+            raise ModelError(
+                f"model '{module.name}' must have calibrated ranges to be quantised, not none; "
+                "run the pass in a context"
+            )
         state = _State(module, self.ranges)
         for node in state.graph.nodes:
             if not state.settled(node):
@@ -73,6 +85,12 @@ class Quantize(Pass):
         for _, value in state.graph.outputs:
             state.real(value)
         return state.new.finish()
+
+    def bound(self, module: Module, context: Context) -> Self:
+        if self.ranges is not None:
+            return self
+        found = context.ranges_of(module, self.method, self.percentile_pct)
+        return replace(self, ranges=found)
 
     @classmethod
     def example(cls, module: Module, inputs: Mapping[str, Array]) -> Self:

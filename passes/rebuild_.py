@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
@@ -22,6 +23,7 @@ class Rebuild:
     """
 
     def __init__(self, module: Module) -> None:
+        self._module = module
         self.graph = module.graph
         self.shape_only = module.shape_only
         self.builder = ModuleBuilder(module.name)
@@ -30,8 +32,8 @@ class Rebuild:
             for name, value in self.graph.inputs
         }
         self._symbols: dict[str, Value] = {}
-        self._uses = self.graph.uses()
-        self._outputs = {value.index for _, value in self.graph.outputs}
+        self._copies = 0
+        self._changed = False
 
     def of(self, value: Value) -> Value:
         """The new value that stands for an old one."""
@@ -44,15 +46,21 @@ class Rebuild:
         return value.index in self._values or self.graph.is_weight(value)
 
     def set(self, old: Value, new: Value) -> None:
-        """Let `new` stand for `old` from here on."""
+        """Let `new` stand for `old` from here on.
+
+        What a pass adds reaches an output through this alone; a pass that never calls it and
+        copies every node has changed nothing.
+        """
         self._values[old.index] = new
+        self._changed = True
 
     def copy(self, node: Node) -> None:
         """Emit the node as it is, on the new operands."""
         operands = [self.of(value) for value in node.operands]
-        self.set(
-            node.result, self.builder.op(node.kind, operands, node.attributes, name=node.name)
+        self._values[node.result.index] = self.builder.op(
+            node.kind, operands, node.attributes, name=node.name
         )
+        self._copies += 1
 
     def derived(
         self, symbol: str, of: Value, shape: tuple[int, ...], make: Callable[[Array], Array]
@@ -70,10 +78,29 @@ class Rebuild:
         return users[0]
 
     def finish(self) -> Module:
-        """The new module, with the old one's outputs."""
+        """The new module, with the old one's outputs; the old one itself if it is the same."""
+        if self._unchanged():
+            return self._module
         for name, value in self.graph.outputs:
             self.builder.output(name, self.of(value))
         return self.builder.finish()
+
+    @cached_property
+    def _uses(self) -> dict[int, list[Node]]:
+        return self.graph.uses()
+
+    @cached_property
+    def _outputs(self) -> frozenset[int]:
+        return frozenset(value.index for _, value in self.graph.outputs)
+
+    def _unchanged(self) -> bool:
+        if self._changed or self._copies != len(self.graph.nodes):
+            return False
+        for _, value in self.graph.outputs:
+            self.of(value)
+        # unless every constant was declared and the store holds no others, copying cleans up
+        declared = len(self._symbols) == len(self.graph.constants)
+        return declared and self._symbols.keys() >= self._module.weights.keys()
 
     def _weight(self, value: Value) -> Value:
         symbol = self.graph.constants[value.index]

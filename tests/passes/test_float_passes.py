@@ -101,6 +101,16 @@ def test_a_batch_norm_joins_the_convolution() -> None:
     assert module.graph.weight(node.operands[2]).tolist() == [-11.0] * 4
 
 
+def test_batch_norms_in_a_row_are_folded_at_once() -> None:
+    build = ModuleBuilder("m")
+    build.output("y", _normalised(build, _normalised(build, _convolution(build))))
+    module = FoldBatchNorm()(build.finish())
+    (node,) = module.graph.nodes
+    # gain = 4 twice: w' = 16; b' = (-11 - 3) 4 + 1 = -55
+    assert module.graph.weight(node.operands[1]).tolist() == [[[[16.0]], [[16.0]]]] * 4
+    assert module.graph.weight(node.operands[2]).tolist() == [-55.0] * 4
+
+
 @pytest.mark.parametrize("how", ["rank 3", "activation", "output"])
 def test_a_batch_norm_stays_where_it_cannot_be_folded(how: str) -> None:
     build = ModuleBuilder("m")
