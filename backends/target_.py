@@ -86,7 +86,8 @@ class Target(Generic[S, P]):
         cross_check: (lowered, spec, inputs, run, reference outputs) -> CrossCheck.
         stochastic: (spec, options) -> whether two seeds may give two results.
         least_cycles: (program, spec) -> by layer, the cycles that its MACs at the peak and its
-            bytes at the full bandwidth take at least; a run that claims fewer is refused.
+            bytes at the full bandwidth take at least, and under "" those of the whole run; a
+            run that claims fewer is refused.
         sources: (program) -> files that `tetrapla compile` writes beside the program.
         second_check: (lowered, inputs, reference outputs) -> a check of what is emitted, or
             None, and a sentence for the report that says what was run or why it was not.

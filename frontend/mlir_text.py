@@ -10,7 +10,6 @@ names weights.
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -20,11 +19,10 @@ from tetrapla.frontend.names import safe
 from tetrapla.ir.errors import IRError, ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module
+from tetrapla.ir.npz import Npz
+from tetrapla.ir.text import MAX_BYTES
 
 SUFFIXES = (".mlir",)
-_LARGEST_TEXT_BYTES = 2**28  # assumed: a million operators take about 200 MB
-_LARGEST_WEIGHT_BYTES = 2**31
-_BROKEN = (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 def load(
@@ -45,8 +43,8 @@ def load(
         raise ModelError(f"{path}: has no symbolic dimension '{next(iter(dims))}'; drop --dim")
     if not path.is_file():
         raise ModelError(f"{path}: no such file; give the path of an .mlir file")
-    if path.stat().st_size > _LARGEST_TEXT_BYTES:
-        raise ModelError(f"{path}: must be at most {_LARGEST_TEXT_BYTES} bytes")
+    if path.stat().st_size > MAX_BYTES:
+        raise ModelError(f"{path}: must be at most {MAX_BYTES} bytes")
     try:
         text = path.read_text("utf-8")
     except (UnicodeDecodeError, OSError) as error:
@@ -91,29 +89,4 @@ def _written(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _weights(path: Path) -> dict[str, Array]:
-    try:
-        # opened here, because NumPy leaves a broken file open
-        with path.open("rb") as file, zipfile.ZipFile(file) as entries:
-            for entry in entries.infolist():
-                if entry.file_size > _LARGEST_WEIGHT_BYTES:
-                    raise ModelError(
-                        f"{path}: '{entry.filename}' must be at most "
-                        f"{_LARGEST_WEIGHT_BYTES} bytes, not {entry.file_size}"
-                    )
-            file.seek(0)
-            archive = np.load(file, allow_pickle=False)
-            return {symbol: archive[symbol] for symbol in archive.files}
-    except ModelError:
-        raise
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise ModelError(
-            f"{path}: must be an .npz archive of the weights, but cannot be read; "
-            f"save the module again"
-        ) from error
+    return dict(Npz(path, "the weights", "save the module again"))

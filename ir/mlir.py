@@ -3,10 +3,13 @@
 Tries the official package first, then the wheel that carries the same upstream files today.
 """
 
+import ctypes
 import importlib
 import sys
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 for ROOT in ("mlir", "torch_mlir"):
     try:
@@ -79,7 +82,9 @@ __all__ = [
     "StringAttr",
     "SymbolRefAttr",
     "Type",
+    "compiled",
     "context",
+    "irdl_of",
 ]
 
 
@@ -97,3 +102,29 @@ def context() -> Context:
             place = f"{ROOT}.dialects.{dialect.DIALECT_NAMESPACE}"
             sys.modules.setdefault(place, ModuleType(place))
     return made
+
+
+def irdl_of(dialect: type[Dialect]) -> str:
+    """The IRDL module that the bindings wrote when they loaded `dialect`."""
+    context()
+    return str(dialect._mlir_module)
+
+
+def compiled(text: str, pipeline: str) -> Callable[[Sequence[Any]], None]:
+    """Run `pipeline` on upstream MLIR and compile @main; call it with NumPy arrays.
+
+    The arrays are C-contiguous, in the order of @main's arguments, then its results.
+    """
+    engine = importlib.import_module(f"{ROOT}.execution_engine")
+    manager = importlib.import_module(f"{ROOT}.passmanager")
+    runtime = importlib.import_module(f"{ROOT}.runtime")
+    with Context(), Location.unknown():  # its own, without the project's dialects
+        module = Module.parse(text)
+        manager.PassManager.parse(pipeline).run(module.operation)
+        made = engine.ExecutionEngine(module, opt_level=2)
+
+    def invoke(arrays: Sequence[Any]) -> None:
+        held = [ctypes.pointer(runtime.get_ranked_memref_descriptor(a)) for a in arrays]
+        made.invoke("main", *(ctypes.pointer(pointer) for pointer in held))
+
+    return invoke

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 T = TypeVar("T")
@@ -136,6 +136,7 @@ class Result(Generic[T]): ...
 class Pure: ...
 
 class OpView:
+    OPERATION_NAME: ClassVar[str]
     _fields: ClassVar[list[Any]]
     location: Location
     operation: Operation
@@ -152,3 +153,5 @@ class Dialect:
 ROOT: str
 
 def context() -> Context: ...
+def irdl_of(dialect: type[Dialect]) -> str: ...
+def compiled(text: str, pipeline: str) -> Callable[[Sequence[Any]], None]: ...

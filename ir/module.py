@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from math import prod
 from types import MappingProxyType
 from typing import Any
 
-import tetrapla.ir.dialects  # noqa: F401  (defines every operator)
+import tetrapla.ir.dialects  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from tetrapla.ir.convert import (
     attribute,
     attributes_of,
@@ -37,9 +38,11 @@ from tetrapla.ir.mlir import (
 )
 from tetrapla.ir.mlir import Module as MlirModule
 from tetrapla.ir.names import Names
-from tetrapla.ir.op import OPS, Tensor, arity
+from tetrapla.ir.op import MAX_ELEMENTS, OPS, Tensor, segments
+from tetrapla.ir.text import check_text
 
 WEIGHT = "nn.weight"
+_LONGEST = 500  # characters of a diagnostic, assumed: MLIR repeats the text that it refuses
 
 
 class Module:
@@ -59,8 +62,10 @@ class Module:
         """Read generic MLIR text.
 
         Raises:
-            IRError: the text is not MLIR, or an operator's constraint does not hold.
+            IRError: the text is not MLIR, nests deeper than `tetrapla.ir.text` allows, or an
+                operator's constraint does not hold.
         """
+        check_text(text)
         try:
             with context(), Location.unknown():
                 module = cls(MlirModule.parse(text), weights, name)
@@ -186,9 +191,8 @@ def _weight(symbol: str, value: Value) -> Any:
 
 def _operation(node: Node, operands: list[Any]) -> Any:
     attributes = {key: attribute(value) for key, value in node.attributes.items()}
-    minimum, maximum = arity(OPS[node.kind])
-    if minimum != maximum:
-        present = [1] * len(operands) + [0] * (maximum - len(operands))
+    present = segments(OPS[node.kind], len(operands))
+    if present is not None:
         attributes["operandSegmentSizes"] = DenseI32ArrayAttr.get(present)
     attributes["layer"] = StringAttr.get(node.name)
     return Operation.create(
@@ -207,7 +211,7 @@ def _snapshot(mlir: MlirModule, store: Mapping[str, Array]) -> tuple[Graph, dict
     by_index: dict[int, Value] = {}
 
     def add(handle: Any) -> Value:
-        tensor = tensor_of(handle.type)
+        tensor = _checked(tensor_of(handle.type))
         value = Value(len(values), tensor.shape, tensor.dtype)
         values[handle] = value
         by_index[value.index] = value
@@ -223,9 +227,7 @@ def _snapshot(mlir: MlirModule, store: Mapping[str, Array]) -> tuple[Graph, dict
         if operation.name == "func.return":
             outputs = [values[operand] for operand in operation.operands]
         elif operation.name == WEIGHT:
-            constants[add(operation.results[0]).index] = str(
-                plain(operation.attributes["symbol"])
-            )
+            constants[add(operation.results[0]).index] = _text(operation, "symbol")
         elif operation.name not in OPS:
             raise IRError(f"a model holds operators of the project, not {operation.name}")
         else:
@@ -238,11 +240,12 @@ def _snapshot(mlir: MlirModule, store: Mapping[str, Array]) -> tuple[Graph, dict
                     attributes_of(operation),
                 )
             )
-    declared = [_names(main, key) for key in ("tetrapla.inputs", "tetrapla.outputs")]
+    inputs = _names(main, "tetrapla.inputs", "in", len(arguments))
+    returned = _names(main, "tetrapla.outputs", "out", len(outputs))
     weights = {index: store[symbol] for index, symbol in constants.items() if symbol in store}
     graph = Graph(
-        tuple(zip(declared[0] or _numbered("in", arguments), arguments, strict=True)),
-        tuple(zip(declared[1] or _numbered("out", outputs), outputs, strict=True)),
+        tuple(zip(inputs, arguments, strict=True)),
+        tuple(zip(returned, outputs, strict=True)),
         tuple(nodes),
         constants,
         weights,
@@ -262,22 +265,43 @@ def _symbol(function: Any) -> str:
     return str(StringAttr(function.attributes["sym_name"]).value)
 
 
-def _names(main: Any, key: str) -> list[str]:
+def _names(main: Any, key: str, stem: str, count: int) -> list[str]:
+    """The names that the function declares under a key, or numbered ones."""
     if key not in main.attributes:
-        return []
-    return [str(StringAttr(item).value) for item in ArrayAttr(main.attributes[key])]
+        return [f"{stem}{i}" for i in range(count)]
+    held = main.attributes[key]
+    items = list(held) if isinstance(held, ArrayAttr) else []
+    if not (isinstance(held, ArrayAttr) and all(isinstance(i, StringAttr) for i in items)):
+        raise IRError(f"{key} must be a list of strings, not {held}")
+    names = [str(StringAttr(item).value) for item in items]
+    if len(names) != count or len(set(names)) != count:
+        raise IRError(f"{key} must hold {count} different names, not {names}")
+    return names
 
 
-def _numbered(stem: str, values: list[Value]) -> list[str]:
-    return [f"{stem}{i}" for i in range(len(values))]
+def _checked(tensor: Tensor) -> Tensor:
+    if tensor.dtype not in DTYPES:
+        raise IRError(f"elements must be one of {', '.join(DTYPES)}, not {tensor}")
+    if prod(tensor.shape) > MAX_ELEMENTS:
+        raise IRError(f"a value must have at most {MAX_ELEMENTS} elements, not {tensor}")
+    return tensor
 
 
 def _stem(operation: Any) -> str:
     if "layer" in operation.attributes:
-        return str(StringAttr(operation.attributes["layer"]).value)
+        return _text(operation, "layer")
     return str(operation.name).split(".")[-1]
+
+
+def _text(operation: Any, key: str) -> str:
+    """An attribute that must be there and be text."""
+    held = plain(operation.attributes[key]) if key in operation.attributes else None
+    if not isinstance(held, str):
+        raise IRError(f"{operation.name} must have the text attribute '{key}', not {held}")
+    return held
 
 
 def _first_line(error: MLIRError) -> str:
     diagnostics = [d.message for d in getattr(error, "error_diagnostics", [])]
-    return diagnostics[0] if diagnostics else str(error).strip().splitlines()[-1]
+    found = diagnostics[0] if diagnostics else str(error).strip().splitlines()[-1]
+    return found if len(found) <= _LONGEST else f"{found[:_LONGEST]}..."

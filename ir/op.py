@@ -94,14 +94,31 @@ def inferred(kind: str, operands: Sequence[Tensor], attributes: dict[str, Attrib
     minimum, maximum = arity(op)
     if not minimum <= len(operands) <= maximum:
         raise IRError(f"{kind} takes {minimum} to {maximum} operands, not {len(operands)}")
-    wanted = set(attribute_names(op))
-    if wanted != set(attributes):
-        odd = sorted(wanted ^ set(attributes))
-        raise IRError(f"{kind} takes the attributes {sorted(wanted)}; differing: {odd}")
+    names = set(attribute_names(op))
+    if names != set(attributes):
+        odd = sorted(names ^ set(attributes))
+        raise IRError(f"{kind} takes the attributes {sorted(names)}; differing: {odd}")
+    for field in _fields(op):
+        if type(field).__name__ == "AttributeDef":
+            _check_kind(kind, field, attributes[field.name])
     result = op.infer(*operands, **attributes)
     if prod(result.shape) > MAX_ELEMENTS:
         raise IRError(f"{kind} makes {result}, which is over {MAX_ELEMENTS} elements")
     return result
+
+
+# what stands for each kind of attribute; an integer may stand for a float
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "IntegerAttr": ((int,), "an integer"),
+    "FloatAttr": ((int, float), "a float"),
+    "StringAttr": ((str,), "text"),
+    "ArrayAttr": ((tuple, list), "a list of integers"),
+}
+
+
+def _check_kind(kind: str, field: Any, value: Attribute) -> None:
+    types, wanted = _KINDS.get(field.constraint.__name__, ((object,), ""))
+    require(isinstance(value, types), f"{kind} {field.name} must be {wanted}, not {value!r}")
 
 
 def macs(nodes: Sequence[Node]) -> int | None:
@@ -115,18 +132,30 @@ def _fields(op: type[Op]) -> list[Any]:
     return fields
 
 
-@cache
 def arity(op: type[Op]) -> tuple[int, int]:
     """The least and the largest number of operands."""
-    operands = [f for f in _fields(op) if type(f).__name__ == "OperandDef"]
-    optional = sum(f.default_is_none for f in operands)
-    return len(operands) - optional, len(operands)
+    fewest, most, _ = _signature(op.OPERATION_NAME)
+    return fewest, most
+
+
+def segments(op: type[Op], count: int) -> list[int] | None:
+    """How many of `count` operands each field takes; None where every field takes one."""
+    fewest, most = arity(op)
+    return None if fewest == most else [1] * count + [0] * (most - count)
+
+
+def attribute_names(op: type[Op]) -> tuple[str, ...]:
+    """The names of its attributes, in order."""
+    return _signature(op.OPERATION_NAME)[2]
 
 
 @cache
-def attribute_names(op: type[Op]) -> list[str]:
-    """The names of its attributes, in order."""
-    return [f.name for f in _fields(op) if type(f).__name__ == "AttributeDef"]
+def _signature(kind: str) -> tuple[int, int, tuple[str, ...]]:
+    fields = _fields(OPS[kind])
+    operands = [f for f in fields if type(f).__name__ == "OperandDef"]
+    optional = sum(f.default_is_none for f in operands)
+    names = tuple(f.name for f in fields if type(f).__name__ == "AttributeDef")
+    return len(operands) - optional, len(operands), names
 
 
 def require(holds: bool, message: str) -> None:

@@ -250,7 +250,8 @@ def assemble(
     """Price a run, check it and return its report.
 
     `macs` is the lowered model's for one invocation, `None` where MACs are not the machine's
-    work (spikes); `least_cycles` is, by layer name, the bound from MACs and bytes.
+    work (spikes); `least_cycles` is, by layer name, the bound from MACs and bytes, and under
+    the name "" that of the whole run.
 
     Raises:
         SpecError: an action that `cost` does not list.
@@ -291,9 +292,10 @@ def check_invariants(
     """Raise `InternalError` where a run breaks what holds of every run.
 
     Everything is finite; counts, cycles, time and energy are not negative; a layer takes at
-    least `least_cycles`; utilisation is at most 1; the layers' MACs are the model's.
+    least `least_cycles`, and so does the run (""); utilisation is at most 1; the layers' MACs
+    are the model's.
     """
-    _at_least("cycles of the run", run.cycles, 0)
+    _at_least("cycles of the run", run.cycles, (least_cycles or {}).get("", 0))
     _at_least("time_s of the run", run.time_s, 0)
     for action, count in run.actions.items():
         _at_least(f"{action} of the run", count, 0)

@@ -74,9 +74,11 @@ class Unit:
             exact = Decimal(digits) * self.factors[symbol]
             value = float(exact)
         except ArithmeticError:  # an exponent beyond Decimal's own
-            exact, value = Decimal(0), float("inf")
+            exact, value = Decimal(0), 0.0 if "-" in digits[1:] else float("inf")
         if abs(value) > _MOST:
             raise _error(f"must be at most {_MOST:.0e} {self.base}")
+        if abs(value) < _LEAST and re.search("[1-9]", re.split("[eE]", digits)[0]):
+            raise _error(f"must be 0 or at least {_LEAST:.0e} {self.base}")
         if self.whole and exact != int(exact):
             raise _error(f"must be a whole number of {self.base}")
         return int(exact) if self.whole else value
@@ -89,7 +91,9 @@ class Unit:
         return hint or f"the units are: {', '.join(self.factors)}"
 
 
+# assumed: beyond these no chip lies, and within them quotients and products stay finite
 _MOST = 1e30
+_LEAST = 1e-30
 
 
 def split(text: str) -> tuple[str, str]:
@@ -129,7 +133,7 @@ def _plain(raw: object, info: ValidationInfo) -> object:
         if isinstance(raw, float) and not isfinite(raw):
             raise _error("must be finite")
         return raw
-    if isinstance(raw, str) and re.fullmatch(r"[\d.]+ ?%", raw):
+    if isinstance(raw, str) and re.fullmatch(r"(\d+(\.\d*)?|\.\d+) ?%", raw):
         return float(Decimal(raw.rstrip("% ")) / 100)
     raise _error("must be a number without a unit")
 

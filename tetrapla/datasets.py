@@ -6,8 +6,6 @@ may have `train` and `test` (indices into both). Without them every sample is a 
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tetrapla.ir.errors import ModelError, nearest
+from tetrapla.ir.npz import Npz
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,17 +23,6 @@ if TYPE_CHECKING:
 
 BUNDLED: Mapping[str, float] = {"digits": 16.0}  # name -> largest pixel value, divided out
 DATA_DIR = Path(__file__).parent / "data"
-# RuntimeError: an encrypted archive, or a compression that this Python lacks
-_BROKEN = (
-    ValueError,
-    OSError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-    KeyError,
-    RuntimeError,
-)
-_LIMIT_BYTES = 2 << 30  # per array, assumed: larger than any data that a simulator runs
 
 
 @dataclass(frozen=True)
@@ -87,8 +75,8 @@ def load_data(source: str | Path) -> Data:
     return _checked(name, _arrays(path))
 
 
-def load_inputs(source: str | Path) -> dict[str, Array]:
-    """Read every array of an `.npz` file, by name: a model's inputs.
+def load_inputs(source: str | Path) -> Mapping[str, Array]:
+    """The arrays of an `.npz` file by name, a model's inputs; each is read when asked for.
 
     Raises:
         ModelError: the file is missing, broken, or holds something other than numbers.
@@ -96,45 +84,8 @@ def load_inputs(source: str | Path) -> dict[str, Array]:
     return _arrays(Path(source))
 
 
-def _arrays(path: Path) -> dict[str, Array]:
-    """All arrays of a file; pickles are refused."""
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file; give the path of an .npz file")
-    try:
-        # opened here, because NumPy leaves a broken file open
-        with path.open("rb") as file, zipfile.ZipFile(file) as entries:
-            _check_sizes(path, entries)
-            file.seek(0)
-            archive = np.load(file, allow_pickle=False)
-            return {key: _numbers(path, key, archive[key]) for key in archive.files}
-    except ModelError:
-        raise
-    except _BROKEN as error:
-        reason = "holds Python objects" if "allow_pickle" in str(error) else "cannot be read"
-        raise ModelError(
-            f"{path}: must be an .npz archive of numeric arrays, but {reason}; "
-            f"write it with numpy.savez(path, x=..., y=...)"
-        ) from error
-
-
-def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuse a compressed bomb before it is unpacked."""
-    for entry in archive.infolist():
-        if entry.file_size > _LIMIT_BYTES:
-            raise ModelError(
-                f"{path}: array '{entry.filename}' must be at most {_LIMIT_BYTES} bytes, "
-                f"not {entry.file_size}; split the data"
-            )
-
-
-def _numbers(path: Path, key: str, array: Array | bytes) -> Array:
-    if isinstance(array, bytes):  # NumPy hands out what is no .npy entry as it is
-        raise ModelError(f"{path}: entry '{key}' must be an array, not another file; drop it")
-    if not (np.issubdtype(array.dtype, np.number) or array.dtype == np.bool_):
-        raise ModelError(f"{path}: array '{key}' must hold numbers, not {array.dtype}")
-    if np.issubdtype(array.dtype, np.complexfloating):
-        raise ModelError(f"{path}: array '{key}' must be real, not {array.dtype}")
-    return array
+def _arrays(path: Path) -> Npz:
+    return Npz(path, "numeric arrays", "write it with numpy.savez(path, x=..., y=...)")
 
 
 def _checked(name: str, arrays: Mapping[str, Array]) -> Data:

@@ -1,116 +1,202 @@
-r"""How far a float plan may be from the reference: a bound on each output element.
+r"""How far a float plan may be from the reference: a bound on each element that it stores.
 
 Running error analysis (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2002,
-chapters 3 and 4), carried through the module's graph in float64 and never on the machine's
-results. Two walks: one over the weights and inputs as the plan rounds them, one over those of
-the reference. In each, a value has its exact v and a bound d on what arithmetic in that
-format adds: ``|machine - v_m| <= d_m`` and ``|reference - v_r| <= d_r``, so
+chapters 3 and 4) through the module's graph in float64. Two walks: one over the weights and
+inputs as the plan rounds them, one over those of the reference. In each, a value has its exact
+v and a bound d on what arithmetic in that format adds: ``|machine - v_m| <= d_m``.
 
-    |machine - reference| <= |v_m - v_r| + d_m + d_r.
+A walk that is given what the kernels stored starts every kernel from it, so that no bound
+grows with depth: ``|stored - v_r| <= |v_m - v_r| + d_m`` with v_r exact (`kernel_bounds`).
+From the inputs to the outputs ``|machine - reference| <= |v_m - v_r| + d_m + d_r``, which
+grows by a factor per layer and says little of deep networks (`error_bounds`).
 
 * Storage: fl16(z) is within ``u16 |z| + 2^-25`` of z, u16 = 2^-11 (2^-25: half a subnormal).
-  Every arithmetic result is charged for it, also where a fused kernel keeps it in registers.
+  It is charged where a value has a float16 buffer, or is rounded as a product reads it.
 * Products: with x' = x + dx and any order of summation of n terms in float32,
   ``|sum fl(x' w) - sum x w| <= sum dx |w| + g sum (|x| + dx) |w|``; g = n u / (1 - n u),
-  u = 2^-24, n = K + ceil(K / 16) + 3 for K products, the sums of k tiles (at least 16 wide),
-  and the bias.
-* Maxima, ReLU, reshapes and transposes pass d on; sums add it; means average it.
+  u = 2^-24, n the roundings that a product goes through: in any order at most
+  K + ceil(K / 16) + 3, and min(K, 64) + ceil(K / 16) + 3 for tiles of 16 to 64 products,
+  their sums and the bias.
+* Maxima, reshapes and transposes pass d on; ReLU does, less what stays below 0; sums add it;
+  means average it.
 * Errors of many inputs rarely conspire: beside d goes n, a bound on the Euclidean norm of an
   invocation's errors. A layer of constant weights stretches it by at most its spectral norm
   (`norms`), ReLU by 1, and an output's share is at most its weights' length times n; where that
   is less than ``sum dx |w|``, it is what d takes.
 * Softmax under logits off by t_i <= d_i + max d: ``|dy| <= min(t / 4, y (e^t - 1))``.
 
-The bound of a report is its largest element over max |reference|, the error's own
-normalisation. An fp16 value that may overflow makes it infinite.
+An fp16 value that may overflow has an infinite bound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
 
 from tetrapla.backends.gpu.norms import operator_norms
-from tetrapla.backends.gpu.rules import KEPT, RULES, Tracked, stored, tracked
+from tetrapla.backends.gpu.plan import PRODUCTS, Layout
+from tetrapla.backends.gpu.rules import RULES, Tracked, stored, tracked
 from tetrapla.ir.graph import Array, Graph, Node, Value
 from tetrapla.ir.op import OPS
 
-PRODUCTS = ("nn.matmul", "nn.conv2d")
 # float results that depend on the order of a sum or on the library's exponential
 INEXACT = (*PRODUCTS, "nn.softmax", "nn.average_pool2d", "nn.global_average_pool")
+# results that are some operand's element, or 0
+KEPT = ("nn.relu", "nn.reshape", "nn.transpose", "nn.max_pool2d")
+# products of a float tile, which are summed before they join the accumulator (`heads`)
+LONGEST = 64
 CHUNK = 64  # invocations at a time, which bounds the memory
 
 
-def error_bounds(
-    graph: Graph, number_format: str, inputs: Mapping[str, Array]
-) -> dict[str, Array]:
+@dataclass(frozen=True)
+class Kept:
+    """What a kernel may store.
+
+    Attributes:
+        index: of the value.
+        machine: the exact result with the plan's roundings of weights and inputs.
+        exact: that of the reference.
+        bound: on |stored - exact|.
+    """
+
+    index: int
+    machine: Array
+    exact: Array
+    bound: Array
+
+
+def kernel_bounds(
+    graph: Graph, layout: Layout, inputs: Mapping[str, Array], held: Mapping[int, Array]
+) -> Iterator[Kept]:
+    """Of every kernel in order, started from what the kernels before it stored.
+
+    Args:
+        graph: of the lowered module, with its weights.
+        layout: which value has a buffer, of which type.
+        inputs: (invocations, *shape) by input name.
+        held: by index, what the machine stored of the same invocations.
+    """
+    machine, reference = (
+        _Walk(graph, side, {}).kernels(inputs, held) for side in (layout, None)
+    )
+    with np.errstate(all="ignore"):  # an infinity is a bound too
+        for (index, m), (_, r) in zip(machine, reference, strict=True):
+            away = np.where(m.v == r.v, 0.0, np.abs(m.v - r.v))  # also of infinities
+            yield Kept(index, m.v, r.v, away + m.d)
+
+
+def error_bounds(graph: Graph, layout: Layout, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Bounds on |machine - reference| by output name, shape (invocations, *shape), float64.
 
     Args:
         graph: of the lowered module, with its weights.
-        number_format: fp16, or fp32 or int8 (whose float part is float32).
+        layout: which value has a buffer, of which type.
         inputs: (invocations, *shape) by input name.
     """
     count = max(len(array) for array in inputs.values())
-    halves = number_format == "fp16"
-    sigma = operator_norms(graph, np.float16) if halves else {}
+    sigma = operator_norms(graph, np.float16) if layout.halves else {}
     parts: dict[str, list[Array]] = {name: [] for name, _ in graph.outputs}
-    with np.errstate(all="ignore"):  # an infinity is a bound too
+    with np.errstate(all="ignore"):
         for start in range(0, count, CHUNK):
             some = {name: array[start : start + CHUNK] for name, array in inputs.items()}
-            held = len(next(iter(some.values())))
-            machine, reference = (
-                _walk(graph, halves, some, sigma),
-                _walk(graph, False, some, {}),
-            )
+            rows = len(next(iter(some.values())))
+            machine = _Walk(graph, layout, sigma).outputs(some)
+            reference = _Walk(graph, None, {}).outputs(some)
             for name in parts:
                 m, r = machine[name], reference[name]
                 bound = np.abs(m.v - r.v) + m.d + r.d
-                parts[name].append(np.broadcast_to(bound, (held, *bound.shape[1:])))
+                parts[name].append(np.broadcast_to(bound, (rows, *bound.shape[1:])))
     return {name: np.concatenate(found) for name, found in parts.items()}
 
 
-def _walk(
-    graph: Graph, halves: bool, inputs: Mapping[str, Array], sigma: Mapping[str, float]
-) -> dict[str, Tracked]:
-    """One side's outputs; `halves` rounds weights, inputs and results to float16."""
-    # what both sides compute to the same bit stays in its own type and has no bound
-    exact: dict[int, Array] = {i: w[None] for i, w in graph.weights.items()}
-    known: dict[int, Tracked] = {}
+class _Walk:
+    """One side of the analysis; without a layout nothing is rounded to float16."""
 
-    multiplied = {
-        v.index for node in graph.nodes if node.kind in PRODUCTS for v in node.operands[:2]
-    }
+    def __init__(self, graph: Graph, layout: Layout | None, sigma: Mapping[str, float]) -> None:
+        self.graph, self.sigma = graph, sigma
+        self.halves = layout is not None and layout.halves
+        self.dtypes = layout.dtypes if layout is not None else {}
+        # what both sides compute to the same bit stays in its own type and has no bound
+        self.exact: dict[int, Array] = {i: w[None] for i, w in graph.weights.items()}
+        self.known: dict[int, Tracked] = {}
+        self.chain = LONGEST if layout is not None else 0
+        self.halved: set[int] = set()  # values that have been rounded to float16
+        self.multiplied = {
+            v.index for node in graph.nodes if node.kind in PRODUCTS for v in node.operands[:2]
+        }
 
-    def operand(node: Node, value: Value, position: int) -> Tracked:
-        rounds = halves and value.index in multiplied
-        made = known.get(value.index)
-        if made is None:
-            made = _exact(exact[value.index], rounds)
-        elif rounds and not made.d.any():  # a view of a constant
-            made = _exact(made.v, True)
-        return replace(made, sigma=sigma.get(node.name, inf)) if position == 1 else made
+    def outputs(self, inputs: Mapping[str, Array]) -> dict[str, Tracked]:
+        """From the inputs to the outputs."""
+        for name, value in self.graph.inputs:
+            self._load(value, np.asarray(inputs[name]))
+        for node in self.graph.nodes:
+            self._step(node)
+        return {name: self._tracked(value) for name, value in self.graph.outputs}
 
-    for name, value in graph.inputs:
-        exact[value.index] = np.asarray(inputs[name])
-        if halves and value.dtype == "f32":
-            known[value.index] = _exact(exact[value.index], True)
-    for node in graph.nodes:
+    def kernels(
+        self, inputs: Mapping[str, Array], held: Mapping[int, Array]
+    ) -> Iterator[tuple[int, Tracked]]:
+        """What each value of `held` should be, by those before it."""
+        for name, value in self.graph.inputs:
+            self._load(value, np.asarray(inputs[name]))
+            if value.index in held:
+                yield value.index, self._tracked(value)
+                self._load(value, held[value.index])
+        last = {v.index: i for i, node in enumerate(self.graph.nodes) for v in node.operands}
+        for i, node in enumerate(self.graph.nodes):
+            self._step(node)
+            value = node.result
+            if value.index in held:
+                yield value.index, self._tracked(value)
+                self._load(value, held[value.index])
+            for operand in node.operands:
+                if last[operand.index] == i and not self.graph.is_weight(operand):
+                    self.known.pop(operand.index, None)
+                    self.exact.pop(operand.index, None)
+
+    def _load(self, value: Value, array: Array) -> None:
+        """Take an array as a value's buffer holds it."""
+        self.known.pop(value.index, None)
+        self.exact[value.index] = array
+        if self.halves and value.dtype == "f32":
+            rounds = self.dtypes.get(value.index) == "f16"
+            self.known[value.index] = _exact(array, rounds)
+            self.halved |= {value.index} if rounds else set()
+
+    def _step(self, node: Node) -> None:
         value = node.result
-        doubtful = any(v.index in known for v in node.operands)
-        if not (doubtful or node.kind in INEXACT or (halves and value.dtype == "f32")):
-            exact[value.index] = _evaluated(node, [exact[v.index] for v in node.operands])
-            continue
-        operands = [operand(node, v, i) for i, v in enumerate(node.operands)]
-        made = RULES[node.kind](node, operands)
-        known[value.index] = stored(made) if halves and node.kind not in KEPT else made
-    return {
-        name: known[v.index] if v.index in known else _exact(exact[v.index], False)
-        for name, v in graph.outputs
-    }
+        doubtful = any(v.index in self.known for v in node.operands)
+        floats = self.halves and value.dtype == "f32"
+        if not (doubtful or node.kind in INEXACT or floats):
+            operands = [self.exact[v.index] for v in node.operands]
+            self.exact[value.index] = _evaluated(node, operands)
+            return
+        made = RULES[node.kind](
+            node, [self._operand(node, i) for i in range(len(node.operands))]
+        )
+        if self.halves and self.dtypes.get(value.index) == "f16":
+            made = stored(made)
+            self.halved.add(value.index)
+        elif node.kind in KEPT and node.operands[0].index in self.halved:
+            self.halved.add(value.index)
+        self.known[value.index] = made
+
+    def _operand(self, node: Node, position: int) -> Tracked:
+        """An operand as the node reads it: a product takes float16."""
+        value = node.operands[position]
+        made = self._tracked(value)
+        if self.halves and value.index in self.multiplied - self.halved:
+            made = stored(made)
+        if position != 1:
+            return made
+        return replace(made, sigma=self.sigma.get(node.name, inf), chain=self.chain)
+
+    def _tracked(self, value: Value) -> Tracked:
+        found = self.known.get(value.index)
+        return found if found is not None else _exact(self.exact[value.index], False)
 
 
 def _exact(array: Array, halved: bool) -> Tracked:

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
+from tetrapla.backends.gpu.interpreter import save
 from tetrapla.backends.gpu.triton_kernels import grid
 from tetrapla.backends.gpu.triton_source import sources
 from tetrapla.backends.gpu.verdict import judged
 from tetrapla.backends.target_ import Inputs, Lowered
-from tetrapla.ir.graph import Array
+from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.simulators.gpu.program import Product, Program
+from tetrapla.simulators.gpu.values import Held
 from tetrapla.simulators.report import CrossCheck, InternalError
 
 NOT_INSTALLED = "emitted kernels were not run: triton is not installed"
@@ -28,7 +30,7 @@ LIMIT_S = 600
 MOST_ITERATIONS = 50_000
 
 
-def run_interpreted(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array] | None:
+def run_interpreted(program: Program, inputs: Mapping[str, Array]) -> Held | None:
     """Run the emitted kernels in a process of their own.
 
     Args:
@@ -36,10 +38,11 @@ def run_interpreted(program: Program, inputs: Mapping[str, Array]) -> dict[str, 
         inputs: (invocations, *shape) by input name.
 
     Returns:
-        (invocations, *shape) by output name; None where triton is not installed.
+        The outputs and what every kernel stored, of all the invocations; None where triton is
+        not installed.
 
     Raises:
-        InternalError: the kernels did not run.
+        InternalError: the kernels did not run, or not in time.
     """
     if find_spec("triton") is None:
         return None
@@ -48,22 +51,42 @@ def run_interpreted(program: Program, inputs: Mapping[str, Array]) -> dict[str, 
         folder = Path(name)
         for file, text in sources(program).items():
             (folder / file).write_text(text, encoding="utf-8")
-        np.savez(folder / "weights.npz", **program.weights)  # type: ignore[arg-type]
-        np.savez(folder / "inputs.npz", **inputs)  # type: ignore[arg-type]
+        save(folder / "weights.npz", program.weights)
+        save(folder / "inputs.npz", inputs)
         environment = {**os.environ, "TRITON_INTERPRET": "1", "TRITON_CACHE_DIR": name}
+        _process([sys.executable, "-P", str(script), name], environment)
+        with np.load(folder / "memory.npz") as memory:
+            stored = {name: memory[name] for name in memory.files}
+        return _held(program, stored)
+
+
+def _process(command: list[str], environment: Mapping[str, str]) -> None:
+    try:
         done = subprocess.run(
-            [sys.executable, "-P", str(script), name],
+            command,
             env=environment,
             capture_output=True,
             text=True,
             timeout=LIMIT_S,
             check=False,
         )
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise InternalError(f"emitted kernels must run under Triton's interpreter: {last}")
-        with np.load(folder / "outputs.npz") as stored:
-            return {port.name: stored[port.name] for port in program.outputs}
+    except subprocess.TimeoutExpired:
+        raise InternalError(
+            "emitted kernels must run under Triton's interpreter in "
+            f"{LIMIT_S} s, not longer; use a smaller model"
+        ) from None
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InternalError(f"emitted kernels must run under Triton's interpreter: {last}")
+
+
+def _held(program: Program, stored: Mapping[str, Array]) -> Held:
+    """The outputs as the launcher reads them, and every buffer."""
+    outputs = {
+        port.name: stored[port.buffer].reshape(-1, *port.shape).astype(DTYPES[port.dtype])
+        for port in program.outputs
+    }
+    return Held(outputs, tuple(range(max(map(len, stored.values())))), stored)
 
 
 def iterations(program: Program) -> int:
@@ -93,10 +116,10 @@ def second_check(
             f"emitted kernels were not run: {work} tile iterations are more than the "
             f"{MOST_ITERATIONS} that Triton's interpreter is given"
         )
-    outputs = run_interpreted(lowered.program, some)
-    if outputs is None:
+    found = run_interpreted(lowered.program, some)
+    if found is None:
         return None, NOT_INSTALLED
-    held = {name: array[:invocations] for name, array in reference.items()}
+    wanted = {name: array[:invocations] for name, array in reference.items()}
     count = len(next(iter(some.values())))
-    verdict = judged(lowered, some, outputs, held)
+    verdict = judged(lowered, some, found, wanted)
     return verdict, f"emitted kernels were run on {count} inputs under Triton's interpreter"

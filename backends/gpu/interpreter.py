@@ -2,13 +2,16 @@
 
 A script of its own, because TRITON_INTERPRET is read when kernels are defined and rules out
 compilation in the same process: ``python interpreter.py FOLDER``. FOLDER holds the emitted
-files, weights.npz and inputs.npz (leading axis: invocations); outputs.npz is written there.
+files, weights.npz and inputs.npz (leading axis: invocations); memory.npz, what every buffer
+held after each invocation, is written there.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import zipfile
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -83,16 +86,23 @@ def main(folder: Path) -> None:
             m[name] = HostTensor(stored[name].astype(t).reshape(n))
     with np.load(folder / "inputs.npz") as stored:
         given = {name: stored[name] for name in plan.INPUTS}
-    results: dict[str, list[NDArray[Any]]] = {name: [] for name in plan.OUTPUTS}
+    results: dict[str, list[NDArray[Any]]] = {name: [] for name in plan.MEMORY}
     for i in range(len(next(iter(given.values())))):
         for name, (buffer, _, _) in plan.INPUTS.items():
             m[buffer].array[:] = given[name][i].reshape(-1)
         with np.errstate(all="ignore"):
             plan.launch(m)
-        for name, (buffer, shape, t) in plan.OUTPUTS.items():
-            results[name].append(m[buffer].array.reshape(shape).astype(t))
-    stacked = {name: np.stack(found) for name, found in results.items()}
-    np.savez(folder / "outputs.npz", **stacked)  # type: ignore[arg-type]
+        for name, found in results.items():
+            found.append(m[name].array.copy())
+    save(folder / "memory.npz", {name: np.stack(found) for name, found in results.items()})
+
+
+def save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """An .npz of any names; np.savez takes ``file`` for an argument of its own."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, array, allow_pickle=False)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from tetrapla.backends.gpu.bound import INEXACT
 from tetrapla.backends.gpu.heads import HEADS
-from tetrapla.backends.gpu.plan import VIEWS, Plan
+from tetrapla.backends.gpu.plan import VIEWS, Layout, Plan
 from tetrapla.backends.gpu.steps import joined
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.errors import ModelError, UnsupportedError
@@ -66,6 +66,11 @@ def plan(module: Module, number_format: str) -> Program:
     Raises:
         UnsupportedError: all nodes that have no kernel, with counts.
     """
+    return planned(module, number_format)[0]
+
+
+def planned(module: Module, number_format: str) -> tuple[Program, Layout]:
+    """The plan, and which of the module's values it keeps where."""
     graph = module.graph
     refuse_unsupported(graph)
     refuse_inexact_integers(graph)
@@ -83,9 +88,10 @@ def plan(module: Module, number_format: str) -> Program:
         for buffer in made.buffers
         if buffer.role == "weight" and buffer.name in module.weights
     }
-    return Program(
+    program = Program(
         module.name, number_format, inputs, outputs, made.buffers, tuple(kernels), weights
     )
+    return program, made.layout
 
 
 def refuse_unsupported(graph: Graph) -> None:

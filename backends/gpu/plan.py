@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from tetrapla.ir.graph import Graph, Node, Value
 from tetrapla.simulators.gpu.program import Buffer, Port
 
 VIEWS = ("nn.reshape", "nn.transpose")
 PRODUCTS = ("nn.matmul", "nn.conv2d")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a plan keeps the inputs and what its kernels store.
+
+    Attributes:
+        halves: the plan rounds to float16.
+        names: by index of a value, its buffer; views have none of their own.
+        dtypes: by index of a value, the type of its buffer.
+    """
+
+    halves: bool
+    names: Mapping[int, str]
+    dtypes: Mapping[int, str]
 
 
 class Plan:
@@ -61,6 +79,17 @@ class Plan:
             for named in (graph.inputs, graph.outputs)
         )
         return inputs, outputs
+
+    @property
+    def layout(self) -> Layout:
+        """Of everything but the weights."""
+        names = {
+            index: name
+            for index, name in self._names.items()
+            if self._buffers[name].role != "weight"
+        }
+        dtypes = {index: self._buffers[name].dtype for index, name in names.items()}
+        return Layout(self.number_format == "fp16", names, dtypes)
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 
 import numpy as np
@@ -28,12 +28,15 @@ class Tracked:
         d: bound on each element's errors, as `v`.
         n: bound on the Euclidean norm of an invocation's errors, (invocations or 1,).
         sigma: of a constant in a product, the operator norm of the product; else infinite.
+        chain: of a product's second operand, how many products are summed before their sum
+            joins the accumulator; 0 where the order is not known.
     """
 
     v: Array
     d: Array
     n: Array
     sigma: float = inf
+    chain: int = 0
 
     @property
     def size(self) -> Array:
@@ -58,15 +61,29 @@ def along(n: Array, like: Array) -> Array:
 
 
 def stored(x: Tracked) -> Tracked:
-    """Charge the rounding to float16; a possible overflow has no bound."""
-    fresh = U16 * x.size + SUBNORMAL16
+    """Charge the rounding to float16; a possible overflow has no bound.
+
+    An element without an error is rounded itself.
+    """
+    known = x.d == 0
+    fresh = np.where(known, 0.0, U16 * x.size + SUBNORMAL16)
+    v = np.where(known, x.v.astype(np.float16).astype(np.float64), x.v)
     d = np.where(x.size > LARGEST16, inf, x.d + fresh)
-    return tracked(x.v, d, np.where(np.isfinite(norm(d)), x.n + norm(fresh), inf))
+    return tracked(v, d, np.where(np.isfinite(norm(d)), x.n + norm(fresh), inf))
 
 
-def gamma(k: int) -> float:
-    """The relative error of k products and a bias, added in float32 in any order and tiling."""
-    n = k + ceil(k / 16) + 3
+def rectified(v: Array, d: Array) -> tuple[Array, Array]:
+    """ReLU: what stays below 0 has no error left."""
+    return np.maximum(v, 0), np.where(v < 0, np.maximum(v + d, 0), d)
+
+
+def gamma(k: int, chain: int = 0) -> float:
+    """The relative error of k products and a bias, added in float32.
+
+    In any order and tiling, or in sums of at least 16 and at most `chain` products each: what
+    counts is how many roundings one product goes through.
+    """
+    n = min(k, chain or k) + ceil(k / 16) + 3
     return n * U32 / (1 - n * U32)
 
 
@@ -107,7 +124,7 @@ def _linear(
     k: int,
 ) -> Tracked:
     """A product with its bias and ReLU; `product` is linear in both operands."""
-    g = gamma(k)
+    g = gamma(k, w.chain)
     v = product(x.v, w.v)
     fresh = g * product(x.size, w.size)
     if w.d.any():
@@ -115,15 +132,16 @@ def _linear(
     for term in bias:
         v = v + term.v
         fresh = fresh + term.d + g * term.size
-    handed_on = product(x.d, w.size)
+    handed_on = product(x.d, w.size) if x.d.any() else np.zeros_like(v)
     n = None
     if w.sigma < inf:
         n = norm(fresh) + w.sigma * x.n
         # each output's error is a row of the weights times part of the errors (Cauchy, Schwarz)
         handed_on = np.minimum(handed_on, lengths * along(x.n, v))
+    d = np.asarray(fresh + handed_on)
     if node.attributes["activation"] == "relu":
-        v = np.maximum(v, 0)
-    return tracked(v, np.asarray(fresh + handed_on), n)
+        v, d = rectified(v, d)
+    return tracked(v, d, n)
 
 
 def _add(node: Node, operands: Sequence[Tracked]) -> Tracked:
@@ -142,7 +160,7 @@ def _mul(node: Node, operands: Sequence[Tracked]) -> Tracked:
 
 def _relu(node: Node, operands: Sequence[Tracked]) -> Tracked:
     (x,) = operands
-    return tracked(np.maximum(x.v, 0), x.d, x.n)
+    return tracked(*rectified(x.v, x.d), x.n)
 
 
 def _softmax(node: Node, operands: Sequence[Tracked]) -> Tracked:
@@ -231,14 +249,12 @@ RULES: Mapping[str, Rule] = {
     "nn.global_average_pool": _global_average_pool,
     "nn.batch_norm": _batch_norm,
 }
-# results that are some operand's element, or 0: stored without another rounding
-KEPT = ("nn.relu", "nn.reshape", "nn.transpose", "nn.max_pool2d")
 
 
 def _widened(x: Tracked, rank: int) -> Tracked:
     """`x` with axes of 1 behind the invocations, so that shapes broadcast from the right."""
     shape = (len(x.v), *(1,) * (rank - x.v.ndim), *x.v.shape[1:])
-    return Tracked(x.v.reshape(shape), x.d.reshape(shape), x.n, x.sigma)
+    return replace(x, v=x.v.reshape(shape), d=x.d.reshape(shape))
 
 
 def _merged(node: Node, x: Array) -> Array:

@@ -41,6 +41,7 @@ The input file holds one array per input, of its shape or with a leading axis of
 """
 
 import argparse
+import zipfile
 from pathlib import Path
 
 import kernels
@@ -83,7 +84,11 @@ def main():
         launch(m)
         for name, (buffer, shape, t) in OUTPUTS.items():
             results[name].append(m[buffer].cpu().numpy().reshape(shape).astype(t))
-    np.savez(options.output, **{{name: np.stack(found) for name, found in results.items()}})
+    # np.savez takes an output called file for an argument of its own
+    with zipfile.ZipFile(options.output, "w") as archive:
+        for name, found in results.items():
+            with archive.open(name + ".npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.stack(found))
 
 
 if __name__ == "__main__":

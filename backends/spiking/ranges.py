@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import floor
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class Magnitudes:
 
 
 def ranges(module: Module, calibration: Mapping[str, Array]) -> Magnitudes:
-    """Measure every tensor over the calibration data.
+    """Measure every tensor over the calibration data, one sample at a time.
 
     Raises:
         ModelError: there are no calibration data.
@@ -52,29 +53,74 @@ def ranges(module: Module, calibration: Mapping[str, Array]) -> Magnitudes:
     count = min((len(array) for array in calibration.values()), default=0)
     if count == 0:
         raise ModelError(
-            "a spiking target needs calibration data, not none; give --data or --calib"
+            "a spiking target needs calibration data, not none; "
+            "give --calib, --calib-fraction or --data digits"
         )
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST)).astype(int))
-    seen: dict[str, list[Array]] = {}
+    inputs = {name: _Measure(len(chosen)) for name in module.inputs}
+    nodes: dict[str, _Measure] = {}
     for i in chosen:
-        found = intermediates(module, {name: array[i] for name, array in calibration.items()})
-        for name, array in found.items():
-            seen.setdefault(name, []).append(array.ravel())
+        sample = {name: array[i] for name, array in calibration.items()}
+        for name, measure in inputs.items():
+            measure.add(sample[name])
+        for name, array in intermediates(module, sample).items():
+            nodes.setdefault(name, _Measure(len(chosen))).add(array)
     return Magnitudes(
-        {name: _measured(calibration[name][chosen].ravel()) for name in module.inputs},
-        {name: _measured(np.concatenate(arrays)) for name, arrays in seen.items()},
+        {name: measure.magnitude() for name, measure in inputs.items()},
+        {name: measure.magnitude() for name, measure in nodes.items()},
     )
 
 
-def _measured(values: Array) -> Magnitude:
-    magnitude = np.abs(values[values != 0])
-    return Magnitude(
-        full=_percentile(magnitude),
-        positive=_percentile(values[values > 0]),
-        largest=float(magnitude.max(initial=0.0)),
-        low=float(values.min(initial=0.0)),
-    )
+class _Measure:
+    """One tensor over all samples, in memory of about its own size."""
+
+    def __init__(self, samples: int) -> None:
+        self._magnitude = _Largest(samples)
+        self._positive = _Largest(samples)
+        self._low = 0.0
+
+    def add(self, array: Array) -> None:
+        values = array.ravel()
+        self._magnitude.add(np.abs(values[values != 0]), values.size)
+        self._positive.add(values[values > 0], values.size)
+        self._low = min(self._low, float(values.min(initial=0.0)))
+
+    def magnitude(self) -> Magnitude:
+        return Magnitude(
+            full=self._magnitude.percentile(),
+            positive=self._positive.percentile(),
+            largest=self._magnitude.largest(),
+            low=self._low,
+        )
 
 
-def _percentile(values: Array) -> float:
-    return float(np.percentile(values, PERCENTILE)) if values.size else 1.0
+class _Largest:
+    """The largest of many values: no more than the percentile may need are kept."""
+
+    def __init__(self, samples: int) -> None:
+        self._samples = samples
+        self._count = 0
+        self._kept = np.zeros(0, np.float32)
+
+    def add(self, values: Array, size: int) -> None:
+        """Note one sample's values, at most `size` in every sample."""
+        self._count += values.size
+        held = np.concatenate([self._kept, values])
+        # of n values the percentile lies between two that at most n (1 - p) + 2 reach
+        most = floor(self._samples * size * (100 - PERCENTILE) / 100) + 2
+        if held.size > most:
+            held = np.partition(held, held.size - most)[-most:]
+        self._kept = held
+
+    def largest(self) -> float:
+        return float(self._kept.max(initial=0.0))
+
+    def percentile(self) -> float:
+        """As `np.percentile` of all values; 1 if there are none."""
+        if not self._count:
+            return 1.0
+        place = (self._count - 1) * PERCENTILE / 100
+        below = floor(place)
+        ascending = np.sort(self._kept)
+        pair = ascending[below - self._count :][:2]
+        return float(np.percentile(pair, 100 * (place - below)))

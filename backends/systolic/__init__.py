@@ -62,7 +62,7 @@ def _quantised(module: Module, calibration: Inputs | None, quant: str) -> Module
     if calibration is None:
         raise ModelError(
             f"systolic must have calibration data to quantise '{module.name}', not none; "
-            "give --data or --calib"
+            "give --calib, --calib-fraction or --data digits"
         )
     from tetrapla.passes.pipeline_ import canonical, int8
 

@@ -29,22 +29,18 @@ def export(module: Module) -> bytes:
         raise ModelError(
             f"model '{module.name}' must have weights to be exported, not only shapes"
         )
-    writers: dict[str, Callable[[Node, Writer], None]] = {
-        **_WRITERS,
-        **export_quant.WRITERS,
-    }
-    unknown = [node for node in module.graph.nodes if node.kind not in writers]
+    unknown = [node for node in module.graph.nodes if node.kind not in WRITERS]
     if unknown:
         kinds = sorted({node.kind for node in unknown})
         raise UnsupportedError(
-            f"ONNX has no form of {', '.join(kinds)} (node '{unknown[0].name}'); "
-            f"export the module before it is lowered"
+            f"the ONNX exporter has no form of {', '.join(kinds)} (node '{unknown[0].name}'); "
+            f"compile for a target whose lowered module has none of them"
         )
     writer = Writer(module.graph)
     fused = export_quant.fused_requantizations(writer)
     for node in module.graph.nodes:
         if node.name not in fused:
-            writers[node.kind](node, writer)
+            WRITERS[node.kind](node, writer)
     return writer.finish(safe(module.name))
 
 
@@ -127,7 +123,8 @@ def _same(op: str, *attributes: str) -> Callable[[Node, Writer], None]:
     return write
 
 
-_WRITERS: Mapping[str, Callable[[Node, Writer], None]] = {
+WRITERS: Mapping[str, Callable[[Node, Writer], None]] = {
+    **export_quant.WRITERS,
     "nn.conv2d": _conv2d,
     "nn.matmul": _matmul,
     "nn.max_pool2d": _max_pool,
@@ -136,6 +133,32 @@ _WRITERS: Mapping[str, Callable[[Node, Writer], None]] = {
     "nn.add": _same("Add"),
     "nn.mul": _same("Mul"),
     "nn.relu": _same("Relu"),
+    "nn.abs": _same("Abs"),
+    "nn.neg": _same("Neg"),
+    "nn.sign": _same("Sign"),
+    "nn.floor": _same("Floor"),
+    "nn.ceil": _same("Ceil"),
+    "nn.round": _same("Round"),
+    "nn.sqrt": _same("Sqrt"),
+    "nn.reciprocal": _same("Reciprocal"),
+    "nn.exp": _same("Exp"),
+    "nn.log": _same("Log"),
+    "nn.sin": _same("Sin"),
+    "nn.cos": _same("Cos"),
+    "nn.tanh": _same("Tanh"),
+    "nn.erf": _same("Erf"),
+    "nn.sigmoid": _same("Sigmoid"),
+    "nn.softplus": _same("Softplus"),
+    "nn.hard_swish": _same("HardSwish"),
+    "nn.elu": _same("Elu", "alpha"),
+    "nn.leaky_relu": _same("LeakyRelu", "alpha"),
+    "nn.sub": _same("Sub"),
+    "nn.div": _same("Div"),
+    "nn.pow": _same("Pow"),
+    "nn.minimum": _same("Min"),
+    "nn.maximum": _same("Max"),
+    "nn.concat": _same("Concat", "axis"),
+    "nn.log_softmax": _same("LogSoftmax", "axis"),
     "nn.softmax": _same("Softmax", "axis"),
     "nn.transpose": _same("Transpose", "perm"),
     "nn.global_average_pool": _same("GlobalAveragePool"),

@@ -1,7 +1,7 @@
 """The walk over an ONNX graph: structure first, then inputs, then node by node.
 
-Every use that cannot be imported is collected, and what depends on it is skipped, so that one
-message names them all.
+Every use that cannot be imported is collected. What depends on it is judged on a stand-in of
+the type that it would have made, so that one message names them all.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from tetrapla.frontend.onnx.node import (
     Translate,
     attributes_of,
     check_arity,
+    check_filled,
 )
+from tetrapla.frontend.onnx.stand_in import inferred_type
 from tetrapla.frontend.onnx.structure import check_structure
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import IRError, ModelError, UnsupportedError
@@ -52,6 +54,8 @@ class Importer:
         self._functions = functions
         self._folder = folder
         self._name = name
+        self._read = {name for node in graph.node for name in node.input}
+        self._read |= {info.name for info in graph.output}
         self._refused: dict[str, list[str]] = {}  # "LSTM" or "Clip (reason)" -> layers' names
 
     def module(self, dims: dict[str, int], batch: int, *, shape_only: bool) -> Module:
@@ -73,6 +77,7 @@ class Importer:
         env = self._initializers(shape_only)
         for info in self._real_inputs():
             shape = dimensions.input_shape(info)
+            check_filled(f"input {shown(info.name)}", shape)
             env[info.name] = builder.input(names.fresh(info.name), shape, _dtype(info))
         self._walk(env, scope, dimensions)
         if self._refused:
@@ -116,7 +121,7 @@ class Importer:
     def _translated(
         self, proto: NodeProto, label: str, env: _Env, scope: Scope
     ) -> Operand | None:
-        """The operand for the first output; None when it was refused or depends on that."""
+        """The operand for the first output; None where a refusal leaves even its type open."""
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         title = f"{domain}::{proto.op_type}" if domain else proto.op_type
         title = shown(title)[1:-1]
@@ -124,7 +129,9 @@ class Importer:
         foldable = domain == "" and proto.op_type in FOLDABLE
         if translate is None and not foldable:
             self._refuse(title, proto, label)
-            return None
+            schema = _schema(proto.op_type, domain, self._opset)
+            return self._stand_in(proto, schema, env, scope)
+        schema = None
         try:
             schema = _schema(proto.op_type, domain, self._opset)
             if schema is not None:
@@ -134,7 +141,7 @@ class Importer:
             operands = [env[name] if name else None for name in proto.input]
             if any(name and env[name] is None for name in proto.input):
                 return None
-            extra = any(proto.output[1:]) and self._used(proto)
+            extra = any(name and name in self._read for name in proto.output[1:])
             node = OnnxNode(proto.op_type, label, tuple(operands), attributes, extra)
             constant = folded(node) if domain == "" else None
             if constant is not None:
@@ -144,16 +151,18 @@ class Importer:
             return translate(node, scope)
         except Refusal as refusal:
             self._refuse(f"{title} ({refusal})", proto, label)
-            return None
+            return self._stand_in(proto, schema, env, scope)
         except (ModelError, IRError) as error:
             raise ModelError(f"node {shown(proto.name or label)}: {error}") from None
 
-    def _used(self, proto: NodeProto) -> bool:
-        """Whether anything reads an output after the first."""
-        extra = {name for name in proto.output[1:] if name}
-        if any(info.name in extra for info in self._graph.output):
-            return True
-        return any(name in extra for node in self._graph.node for name in node.input)
+    def _stand_in(
+        self, proto: NodeProto, schema: defs.OpSchema | None, env: _Env, scope: Scope
+    ) -> Operand | None:
+        """Something to judge the nodes behind a refused one on, where its type can be told."""
+        found = inferred_type(proto, schema, env)
+        if found is None or len(proto.output) != 1:
+            return None
+        return scope.builder.input(scope.names.fresh("refused"), *found)
 
     def _translator(self, domain: str, op: str) -> Translate | None:
         if (domain, op) in self._functions:

@@ -134,6 +134,7 @@ class Scope:
             return operand
         # the constant is kept beside its value, so that its id is not used again
         if id(operand) not in self._weights:
+            check_filled(f"constant {shown(operand.symbol)}", operand.shape)
             symbol = self._symbols.fresh(operand.symbol)
             if self._shape_only:
                 made = self.builder.shape_of_weight(symbol, operand.shape, operand.dtype)
@@ -152,6 +153,7 @@ class Scope:
         """Append an operator; an absent last operand is left out."""
         present = [self.value(operand) for operand in operands if operand is not None]
         result = self.builder.op(kind, present, attributes or {}, name=name)
+        check_filled("its result", result.shape)
         if prod(result.shape) * DTYPES[result.dtype].itemsize > MAX_TENSOR_BYTES:
             raise ModelError(
                 f"its result of shape {list(result.shape)} must be at most "
@@ -166,6 +168,16 @@ class Scope:
         if isinstance(x, Constant) and prod(shape) == prod(x.shape):
             return x.made(lambda array: array.reshape(shape))
         return self.op("nn.reshape", [x], {"shape": tuple(shape)}, name)
+
+
+def check_filled(what: str, shape: Ints) -> None:
+    """Refuse a value without elements: no machine has a meaning for it.
+
+    Raises:
+        ModelError: a dimension is 0.
+    """
+    if 0 in shape:
+        raise ModelError(f"{what} must have at least one element, not shape {list(shape)}")
 
 
 Translate: TypeAlias = Callable[[OnnxNode, Scope], Operand]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from onnx import TensorProto
 
 from tetrapla.frontend.onnx.node import (
     Constant,
@@ -60,10 +61,11 @@ def _quantize_linear(node: OnnxNode, scope: Scope) -> Operand:
     x, scale = node.operand(0), _scales(node, 1)
     if node.int("block_size", 0):
         raise Refusal("only without blocks")
-    given = node.optional(2)
-    dtype = given.dtype if given is not None else "ui8"
-    if dtype not in _RANGES:
-        raise Refusal("only to int8 or uint8")
+    if node.int("saturate", 1) != 1:
+        raise Refusal("only with saturate 1")
+    if node.int("precision", 0) not in (0, TensorProto.FLOAT):
+        raise Refusal("only with float32 precision")
+    dtype = _quantized_dtype(node)
     axis = _axis(node, x, scale)
     if isinstance(x, Constant) and x.known and scale.size == 1 and x.dtype == "f32":
         low, high = _RANGES[dtype]
@@ -80,11 +82,26 @@ def _quantize_linear(node: OnnxNode, scope: Scope) -> Operand:
     return scope.op("qnn.quantize", [x, _weight(node, scale)], attributes, node.label)
 
 
+def _quantized_dtype(node: OnnxNode) -> str:
+    """What QuantizeLinear makes: its zero point's type, `output_dtype`, or uint8."""
+    given = node.optional(2)
+    held = node.int("output_dtype", 0)
+    wanted = {0: None, TensorProto.UINT8: "ui8", TensorProto.INT8: "i8"}.get(held, "other")
+    dtype = given.dtype if given is not None else wanted or "ui8"
+    if dtype not in _RANGES or wanted == "other":
+        raise Refusal("only to int8 or uint8")
+    if wanted not in (None, dtype):
+        raise ModelError(f"output_dtype must be the zero point's {dtype}, not {wanted}")
+    return dtype
+
+
 @translates("DequantizeLinear")
 def _dequantize_linear(node: OnnxNode, scope: Scope) -> Operand:
     q, scale = node.operand(0), _scales(node, 1)
     if node.int("block_size", 0):
         raise Refusal("only without blocks")
+    if node.int("output_dtype", 0) not in (0, TensorProto.FLOAT):
+        raise Refusal("only to float32")
     if q.dtype not in (*_RANGES, "i32"):
         raise Refusal("only of int8, uint8 or int32")
     axis, zero_point = _axis(node, q, scale), _zero_point(node, 2)

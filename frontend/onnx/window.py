@@ -40,6 +40,7 @@ def max_window(node: OnnxNode, x: Operand) -> dict[str, Attribute]:
     """Attributes of nn.max_pool2d; see `convolution` for what is raised."""
     kernel = _kernel(node, x)
     strides, dilations = _positive(node, "strides"), _positive(node, "dilations")
+    _check_same(node, x.shape[2:], kernel, strides, dilations)
     pads = _pads(node, x.shape[2:], kernel, strides, dilations)
     more = _ceiling(node, x.shape[2:], kernel, strides, dilations, pads)
     return {
@@ -55,6 +56,7 @@ def average_window(node: OnnxNode, x: Operand) -> dict[str, Attribute]:
     kernel, strides = _kernel(node, x), _positive(node, "strides")
     if _positive(node, "dilations") != (1, 1):
         raise Refusal("only without dilations")
+    _check_same(node, x.shape[2:], kernel, strides, (1, 1))
     pads = _pads(node, x.shape[2:], kernel, strides, (1, 1))
     more = _ceiling(node, x.shape[2:], kernel, strides, (1, 1), pads)
     include = node.int("count_include_pad", 0)
@@ -67,6 +69,30 @@ def average_window(node: OnnxNode, x: Operand) -> dict[str, Attribute]:
         # windows that ceil_mode lets stick out never count what lies outside
         "count_include_pad": 0 if any(more) else include,
     }
+
+
+def _check_same(
+    node: OnnxNode,
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+) -> None:
+    """Refuse the pooling for which ONNX Runtime differs from ONNX's rule for SAME_*.
+
+    It leaves the dilation out of the padding, and crops the end (a negative padding) where
+    the windows do not reach it.
+    """
+    if not node.str("auto_pad", "NOTSET").startswith("SAME"):
+        return
+    if dilations != (1, 1):
+        raise Refusal("only without dilations when auto_pad is SAME_UPPER or SAME_LOWER")
+    for axis in (0, 1):
+        windows = -(-size[axis] // strides[axis])
+        if (windows - 1) * strides[axis] + kernel[axis] < size[axis]:
+            raise Refusal(
+                "only with windows up to the end when auto_pad is SAME_UPPER or SAME_LOWER"
+            )
 
 
 def _kernel(node: OnnxNode, x: Operand) -> tuple[int, ...]:
@@ -127,7 +153,8 @@ def _ceiling(
     pads: tuple[int, ...],
 ) -> tuple[int, int]:
     """How much further ceil_mode reaches beyond the end of height and width."""
-    if not node.int("ceil_mode", 0) or node.str("auto_pad", "NOTSET") != "NOTSET":
+    # with VALID too, as ONNX's shape inference and ONNX Runtime do; SAME_* leaves no rest
+    if not node.int("ceil_mode", 0) or node.str("auto_pad", "NOTSET").startswith("SAME"):
         return 0, 0
     more: list[int] = []
     for axis in (0, 1):

@@ -1,6 +1,29 @@
 """Dialect `nn`: tensor operators with ONNX's semantics."""
 
-from tetrapla.ir.nn import elementwise, linear, pool, shape
+from tetrapla.ir.nn import (
+    activation,
+    binary,
+    elementwise,
+    linear,
+    move,
+    norm,
+    pool,
+    reduce,
+    shape,
+    unary,
+)
 from tetrapla.ir.nn.dialect import Nn
 
-__all__ = ["Nn", "elementwise", "linear", "pool", "shape"]
+__all__ = [
+    "Nn",
+    "activation",
+    "binary",
+    "elementwise",
+    "linear",
+    "move",
+    "norm",
+    "pool",
+    "reduce",
+    "shape",
+    "unary",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array
@@ -16,7 +17,7 @@ from tetrapla.simulators.gpu.time import (
     read_bytes,
     scalar_operations,
 )
-from tetrapla.simulators.gpu.values import values
+from tetrapla.simulators.gpu.values import Held, executed
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import LayerRun, Run, Slice
 
@@ -24,7 +25,14 @@ from tetrapla.simulators.report import LayerRun, Run, Slice
 _ACTION = {"fp16": "flop.fp16", "fp32": "flop.fp32", "int8": "op.int8"}
 
 
-def run(program: Program, spec: GpuSpec, inputs: Mapping[str, Array], key: Key) -> Run:
+@dataclass(frozen=True)
+class GpuRun(Run):
+    """A run, with what a debugger would read out of the device memory to judge it."""
+
+    held: Held = field(default_factory=lambda: Held({}))
+
+
+def run(program: Program, spec: GpuSpec, inputs: Mapping[str, Array], key: Key) -> GpuRun:
     """Run a plan.
 
     Args:
@@ -50,9 +58,18 @@ def run(program: Program, spec: GpuSpec, inputs: Mapping[str, Array], key: Key) 
         trace.append(Slice("gpu", kernel.name, start, start + cycles, moved))
         start += cycles
     time_s = start / spec.clock_hz
-    outputs = values(program, inputs) if inputs else {}
+    held = executed(program, inputs) if inputs else Held({})
     static = {"static.nanosecond": time_s * 1e9}
-    return Run(outputs, tuple(layers), start, time_s, static, _warnings(spec), tuple(trace))
+    return GpuRun(
+        held.outputs,
+        tuple(layers),
+        start,
+        time_s,
+        static,
+        _warnings(spec),
+        tuple(trace),
+        held,
+    )
 
 
 def least_cycles(program: Program, spec: GpuSpec) -> dict[str, float]:

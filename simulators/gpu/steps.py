@@ -28,8 +28,9 @@ def round_half_even(y: Array) -> Array:
 
 
 def to_integers(y: Array, low: int, high: int, zero_point: int) -> Array:
-    """Clamp to ``low .. high`` less the zero point, round, add the zero point: int32."""
-    clamped = np.clip(y, np.float32(low - zero_point), np.float32(high - zero_point))
+    """Clamp to ``low .. high`` less the zero point (NaN to low), round, add the zero point."""
+    least = np.float32(low - zero_point)
+    clamped = np.where(np.isnan(y), least, np.clip(y, least, np.float32(high - zero_point)))
     return round_half_even(clamped).astype(np.int32) + np.int32(zero_point)
 
 

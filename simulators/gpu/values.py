@@ -8,6 +8,9 @@ depend on how many invocations run together.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 
@@ -35,18 +38,41 @@ from tetrapla.simulators.gpu.program import (
 )
 from tetrapla.simulators.gpu.steps import RANGES, round_half_even
 
+PROBED: Final = 16  # invocations of which a run keeps what every kernel stored
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a run of the kernels left.
+
+    Attributes:
+        outputs: (invocations, *shape) by output name, in the module's types.
+        probed: numbers of the invocations below, ascending.
+        stored: by buffer of the inputs and of every kernel, [probed, elements], read-only.
+    """
+
+    outputs: Mapping[str, Array]
+    probed: tuple[int, ...] = ()
+    stored: Mapping[str, Array] = field(default_factory=dict[str, Array])
+
 
 def values(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The outputs alone of `executed`."""
+    return dict(executed(program, inputs, 0).outputs)
+
+
+def executed(program: Program, inputs: Mapping[str, Array], most: int = PROBED) -> Held:
     """Run the plan's kernels.
 
     Args:
         program: with its weights.
         inputs: (invocations, *shape) by input name; floats are rounded to the buffers' type.
-
-    Returns:
-        (invocations, *shape) by output name, in the module's types.
+        most: how many invocations to probe at most, spread evenly.
     """
     memory = program.memory
+    count = max(len(np.asarray(array)) for array in inputs.values())
+    probed = np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
+    stored: dict[str, Array] = {}
     flat: dict[str, Array] = {}
     last = _last_reads(program)
     with np.errstate(all="ignore"):  # an overflow is an infinity, as on the chip
@@ -58,16 +84,19 @@ def values(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
             array = np.asarray(inputs[port.name])
             rows = array.reshape(len(array), -1)
             flat[port.buffer] = _stored(rows, memory[port.buffer].dtype)
+            stored[port.buffer] = _probe(flat[port.buffer], probed)
         for position, kernel in enumerate(program.kernels):
             y = compute(kernel, flat)
             flat[kernel.output] = _stored(y, memory[kernel.output].dtype)
+            stored[kernel.output] = _probe(flat[kernel.output], probed)
             for name in [n for n, when in last.items() if when == position]:
                 flat.pop(name, None)
-    count = max(len(np.asarray(array)) for array in inputs.values())
-    return {
+    outputs = {
         port.name: _returned(flat[port.buffer], port.shape, port.dtype, count)
         for port in program.outputs
     }
+    kept = MappingProxyType(stored) if len(probed) else {}
+    return Held(outputs, tuple(int(number) for number in probed), kept)
 
 
 def compute(kernel: Kernel, flat: Mapping[str, Array]) -> Array:
@@ -111,13 +140,13 @@ def tile(
             assert isinstance(kernel, MatMul)
             (a, in_image), (b, _), where = matmul_operands(kernel, z, row, column, step)
         x = _gathered(flat[kernel.a], a, in_image, kernel.a_zero_point)
-        partial = _dot(kernel, x, flat[kernel.b][:, b])
+        partial = dot(kernel, x, flat[kernel.b][:, b])
         total = partial if total is None else total + partial
     assert total is not None, kernel.name
     return (total.astype(np.int32) if kernel.operand == "i8" else total), where
 
 
-def _dot(kernel: Product, x: Array, w: Array) -> Array:
+def dot(kernel: Product, x: Array, w: Array) -> Array:
     """One k tile's products, summed: float32, or int64 that is exact (int32 once summed)."""
     if kernel.operand == "i8":
         # float64 holds sums of products of 9-bit integers exactly up to k = 2^37
@@ -260,6 +289,13 @@ def _registers(x: Array) -> Array:
 
 def _stored(y: Array, dtype: str) -> Array:
     return y.astype(DTYPES[dtype], copy=False)
+
+
+def _probe(y: Array, probed: Array) -> Array:
+    """A read-only copy of some invocations' rows; a constant has one row for all."""
+    rows = np.array(y[probed] if len(y) > 1 else np.repeat(y, len(probed), axis=0))
+    rows.flags.writeable = False
+    return rows
 
 
 def _unwritten(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:

@@ -4,7 +4,7 @@ Populations run in order of depth, each core for all timesteps and many inferenc
 core multiplies the spikes that its axons carry with its synapse memory, and its neurons
 integrate and fire. The network has no loops, so this equals the step-by-step order; a
 population of depth d is d timesteps behind the input, which counts in cycles and time.
-Products of 0/1 spikes with 8-bit weights over at most 4096 axons are exact in float32.
+Sums of weights are exact: in float32 up to 2**24, in float64 beyond.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from tetrapla.simulators.spiking.wiring import Connections, connections
 
 # spikes held at once: timesteps x inferences x neurons, one byte each
 _HELD_SPIKES = 2**25
+# every integer up to here is a float32, so 0/1 spikes times weights are summed without error
+_EXACT_IN_FLOAT32 = 2**24
 
 
 def run(program: Program, spec: SpikingSpec, inputs: Mapping[str, Array], key: Key) -> Run:
@@ -84,10 +86,10 @@ def _simulate(
         dtype = np.int8 if p.model != "readout" else np.int32
         train = np.zeros((steps, batch, p.neurons), dtype)
         for core in (c for c in program.cores if c.population == p.name):
-            heard = _Heard(p, core, trains, (program.timesteps, batch))
+            heard = Heard(p, core, trains, (program.timesteps, batch))
             done = _fire(p, core, heard, inputs)
             train[:, :, core.neurons] = done.train
-            events = _events(p, core, done, fanout[p.name], heard, depth)
+            events = core_events(p, core, done, fanout[p.name], heard, depth)
             tally.add(p, core, events, done, fanout[p.name], meter.add(p.depth, events))
         trains[p.name] = train
     tally.finish(meter)
@@ -99,8 +101,11 @@ def _simulate(
         yield r, state.astype(np.float32) * np.float32(r.scale)
 
 
-class _Heard:
-    """What one core's axons carry: per synapse group the spikes [T, B, axons] it hears."""
+class Heard:
+    """What one core's axons carry: per synapse group the spikes [T, B, axons] it hears.
+
+    `fan` counts, per axon, the synapses that a spike of it reaches on the core.
+    """
 
     def __init__(
         self,
@@ -127,15 +132,17 @@ class _Heard:
         """The current of one synapse group, i32 [T, B, neurons], before its exponent."""
         target, source, weight = self.lists[group]
         spikes = self.spikes[group]
-        block = np.zeros((spikes.shape[2], neurons), np.float32)
-        np.add.at(block, (source, target), weight.astype(np.float32))
+        block = np.zeros((spikes.shape[2], neurons), np.int32)
+        np.add.at(block, (source, target), weight)
+        largest = np.abs(block).sum(axis=0, dtype=np.int64).max(initial=0)
+        exact = np.float32 if largest <= _EXACT_IN_FLOAT32 else np.float64
         # -1 would not do: a core that hears only padding has no axons
-        rows = spikes.reshape(prod(self.extent), spikes.shape[2]).astype(np.float32)
-        product: Array = (rows @ block).astype(np.int32)
+        rows = spikes.reshape(prod(self.extent), spikes.shape[2]).astype(exact)
+        product: Array = (rows @ block.astype(exact)).astype(np.int32)
         return product.reshape(*self.extent, neurons)
 
 
-def _fire(p: Population, core: Core, heard: _Heard, inputs: Mapping[str, Array]) -> Activity:
+def _fire(p: Population, core: Core, heard: Heard, inputs: Mapping[str, Array]) -> Activity:
     n = len(core.neurons)
     if p.model == "maximum":
         target, source, _ = heard.lists[0]
@@ -162,14 +169,15 @@ def _fire(p: Population, core: Core, heard: _Heard, inputs: Mapping[str, Array])
     )
 
 
-def _events(
+def core_events(
     p: Population,
     core: Core,
     done: Activity,
     fanout: Fanout,
-    heard: _Heard,
+    heard: Heard,
     depth: Mapping[str, int],
 ) -> Events:
+    """What one core does and hears: spikes, packets and synaptic events by timestep."""
     silent = p.model == "readout"
     fired = np.zeros_like(done.updated) if silent else done.train.sum(axis=2, dtype=np.int64)
     packets = np.zeros_like(fired)

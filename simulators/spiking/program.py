@@ -170,18 +170,34 @@ class Program:
         """The program that `to_dict` wrote.
 
         Raises:
-            ModelError: the data is of another kind.
+            ModelError: the data is of another kind, lacks a part or was changed.
         """
-        held: dict[str, Any] = _read(data)
-        if held.pop("schema", None) != SCHEMA:
+        if data.get("schema") != SCHEMA:
             raise ModelError(f"a program's schema must be {SCHEMA}, not {data.get('schema')}")
-        held["populations"] = tuple(_population(p) for p in data["populations"])
-        held["cores"] = tuple(Core(**_read(c)) for c in data["cores"])
-        held["readouts"] = tuple(Readout(**_read(r)) for r in data["readouts"])
-        held["host"] = tuple(
-            HostStep(**{**h, "attributes": _read(h["attributes"])}) for h in data["host"]
-        )
-        return Program(**held)
+        try:
+            return _program(data)
+        except KeyError as error:
+            raise ModelError(
+                f"a program must have the part {error}; compile it again"
+            ) from None
+        except ModelError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise ModelError(
+                f"a program must be as it was written, not changed ({error}); compile it again"
+            ) from None
+
+
+def _program(data: Mapping[str, Any]) -> Program:
+    held: dict[str, Any] = _read(data)
+    del held["schema"]
+    held["populations"] = tuple(_population(p) for p in data["populations"])
+    held["cores"] = tuple(Core(**_read(c)) for c in data["cores"])
+    held["readouts"] = tuple(Readout(**_read(r)) for r in data["readouts"])
+    held["host"] = tuple(
+        HostStep(**{**h, "attributes": _read(h["attributes"])}) for h in data["host"]
+    )
+    return Program(**held)
 
 
 def _population(data: Mapping[str, Any]) -> Population:

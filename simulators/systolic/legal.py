@@ -98,6 +98,10 @@ class _Walk:
         return d
 
 
+def _mark(walk: _Walk, i: Instruction) -> None:
+    walk.most(i, "id", i["id"], len(walk.program.layers) - 1)
+
+
 def _load_weights(walk: _Walk, i: Instruction) -> None:
     walk.counted(i, "rows", "cols")
     walk.most(i, "rows", i["rows"], walk.program.rows)
@@ -168,6 +172,7 @@ def _vector(walk: _Walk, i: Instruction) -> None:
 
 
 _CHECKS: dict[str, Callable[[_Walk, Instruction], None]] = {
+    "MARK": _mark,
     "LDW": _load_weights,
     "LDA": _move,
     "LW": _shift,

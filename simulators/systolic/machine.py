@@ -14,7 +14,7 @@ import numpy as np
 from tetrapla.ir.errors import ModelError, SpecError
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.simulators.random_ import Key
-from tetrapla.simulators.report import LayerRun, Run, Slice
+from tetrapla.simulators.report import LayerRun, Run, Slice, summed
 from tetrapla.simulators.systolic.counts import actions
 from tetrapla.simulators.systolic.legal import check_legal
 from tetrapla.simulators.systolic.program import HostStep, Port, Program
@@ -61,9 +61,20 @@ def run(program: Program, spec: SystolicSpec, inputs: Mapping[str, Array], key: 
 
 
 def least_cycles(program: Program, spec: SystolicSpec) -> dict[str, float]:
-    """By layer, its MACs at one per PE and cycle; transfers overlap with other layers."""
+    """By layer, its MACs at one per PE and cycle; under "" what holds of the whole run.
+
+    Transfers overlap with other layers, so bytes bound the run alone: one DMA engine moves
+    those of DRAM and of the host one after another, each at its link's bandwidth.
+    """
     pes = spec.array.rows * spec.array.cols
-    return {layer.name: layer.macs / pes for layer in program.layers}
+    moved = summed(actions(program))
+    dram_bytes = moved["dram.read_byte"] + moved["dram.write_byte"]
+    transfer_s = (
+        dram_bytes / spec.dram.bandwidth_bytes_per_s
+        + moved["host_link.byte"] / spec.host.bandwidth_bytes_per_s
+    )
+    layers = {layer.name: layer.macs / pes for layer in program.layers}
+    return {**layers, "": max(sum(layers.values()), transfer_s * spec.clock_hz)}
 
 
 def check_fit(program: Program, spec: SystolicSpec) -> None:

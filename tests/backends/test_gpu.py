@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from tetrapla.backends.gpu import TARGET, check
-from tetrapla.backends.gpu.bound import error_bounds
-from tetrapla.backends.gpu.lower import lower, plan
+from tetrapla.backends.gpu.bound import LONGEST, error_bounds
+from tetrapla.backends.gpu.heads import tile
+from tetrapla.backends.gpu.lower import lower, plan, planned
 from tetrapla.backends.gpu.triton_source import identifiers, sources
 from tetrapla.backends.gpu.verdict import judged
 from tetrapla.backends.target_ import Lowered, Options
@@ -24,7 +25,7 @@ from tetrapla.ir.module import Module
 from tetrapla.simulators.gpu import values as machine_values
 from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.spec import GpuSpec
-from tetrapla.simulators.gpu.values import values
+from tetrapla.simulators.gpu.values import executed, values
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.spec_ import load_spec
 
@@ -153,8 +154,8 @@ def test_ragged_convolutions_are_exact_in_integers_and_bounded_in_floats(
     inputs = {"x": rng.normal(size=(4, *shape)).astype(np.float32)}
     for options in (Options(), Options(quant="int8")):
         lowered = lower(module, h100, inputs, options)
-        outputs = values(lowered.program, inputs)
-        verdict = judged(lowered, inputs, outputs, evaluate_many(lowered.module, inputs))
+        held = executed(lowered.program, inputs)
+        verdict = judged(lowered, inputs, held, evaluate_many(lowered.module, inputs))
         assert verdict.passed, verdict
 
 
@@ -203,7 +204,10 @@ def test_attention_is_within_its_bound(rng: np.random.Generator) -> None:
         "MatMul",
     ]
     verdict = judged(
-        Lowered(module, program), inputs, values(program, inputs), evaluate_many(module, inputs)
+        Lowered(module, program),
+        inputs,
+        executed(program, inputs),
+        evaluate_many(module, inputs),
     )
     assert verdict.passed, verdict
 
@@ -221,9 +225,9 @@ def test_a_dropped_tile_is_caught(
     monkeypatch.setattr(machine_values, "tile", dropping)
     for options in (Options(), Options(quant="int8")):
         lowered = lower(module, h100, inputs, options)
-        outputs = values(lowered.program, inputs)
+        held = executed(lowered.program, inputs)
         reference = evaluate_many(lowered.module, inputs)
-        assert not judged(lowered, inputs, outputs, reference).passed
+        assert not judged(lowered, inputs, held, reference).passed
 
 
 def test_a_value_that_overflows_fp16_has_no_bound(
@@ -232,9 +236,10 @@ def test_a_value_that_overflows_fp16_has_no_bound(
     module, inputs = small_cnn(rng), images(rng)
     inputs = {"x": inputs["x"] * np.float32(1e5)}
     lowered = lower(module, h100, None, Options())
-    assert not np.isfinite(error_bounds(lowered.module.graph, "fp16", inputs)["y"]).all()
+    _, layout = planned(lowered.module, "fp16")
+    assert not np.isfinite(error_bounds(lowered.module.graph, layout, inputs)["y"]).all()
     reference = evaluate_many(lowered.module, inputs)
-    verdict = judged(lowered, inputs, values(lowered.program, inputs), reference)
+    verdict = judged(lowered, inputs, executed(lowered.program, inputs), reference)
     assert (verdict.bound, verdict.passed) == (None, False)
 
 
@@ -246,10 +251,20 @@ def test_the_bound_grows_with_k() -> None:
         w = build.weight("w", np.ones((k, 1), np.float32))
         build.output("y", build.op("nn.matmul", [x, w], {"activation": "none"}))
         ones = {"x": np.ones((1, 1, k), np.float32)}
-        found.append(float(error_bounds(build.finish().graph, "fp32", ones)["y"].item()) / k)
-    # ones add up exactly, so what is left is 2 (K + ceil(K / 16) + 3) u, relative to k
-    counts = [8 + 1 + 3, 64 + 4 + 3, 512 + 32 + 3]
-    assert found == pytest.approx([2 * n * 2.0**-24 for n in counts], rel=1e-3)
+        module = build.finish()
+        _, layout = planned(module, "fp32")
+        found.append(float(error_bounds(module.graph, layout, ones)["y"].item()) / k)
+    # ones add up exactly, so what is left is (n_machine + n_reference) u, relative to k:
+    # min(K, 64) + ceil(K / 16) + 3 by the plan's tiles, K + ceil(K / 16) + 3 in any order
+    counts = [12 + 12, 71 + 71, (64 + 32 + 3) + (512 + 32 + 3)]
+    assert found == pytest.approx([n * 2.0**-24 for n in counts], rel=1e-3)
+
+
+def test_a_float_tile_sums_no_more_products_than_the_bound_counts() -> None:
+    for operand in ("f16", "f32"):
+        depths = [tile(1, 1, k, operand).k for k in (1, 16, 100, 10_000)]
+        assert 16 <= min(depths) <= max(depths) <= LONGEST
+    assert tile(1, 1, 10_000, "f16").k == LONGEST
 
 
 def test_every_unsupported_node_is_named_at_once(rng: np.random.Generator) -> None:
@@ -263,6 +278,26 @@ def test_every_unsupported_node_is_named_at_once(rng: np.random.Generator) -> No
     message = str(refused.value)
     assert message.startswith(
         "gpu has no kernel for nn.relu of f64 (2), nn.softmax of f64 (1); it can do nn.add,"
+    )
+
+
+def test_integers_made_of_inexact_floats_are_refused(rng: np.random.Generator) -> None:
+    build = ModuleBuilder("doubt")
+    x = build.input("x", (2, 3))
+    w = build.weight("w", rng.normal(size=(3, 4)).astype(np.float32))
+    scale = build.weight("scale", np.array([0.1], np.float32))
+    attributes: dict[str, Attribute] = {"zero_point": 0, "axis": 0, "dtype": "i8"}
+    build.output("fine", build.op("qnn.quantize", [x, scale], attributes, "fine"))
+    y = build.op("nn.matmul", [x, w], {"activation": "none"}, "fc")
+    y = build.op("nn.relu", [y], {}, "relu")
+    build.output("q", build.op("qnn.quantize", [y, scale], attributes, "q"))
+    s = build.op("nn.softmax", [x], {"axis": 1}, "softmax")
+    build.output("r", build.op("qnn.quantize", [s, scale], attributes, "r"))
+    with pytest.raises(UnsupportedError) as refused:
+        plan(build.finish(), "int8")
+    assert str(refused.value) == (
+        "gpu: qnn.quantize must not read what a float sum or softmax made, as q, r (2) does; "
+        "use --quant none"
     )
 
 
@@ -343,17 +378,15 @@ def test_emitted_integer_products_take_any_zero_points(
 ) -> None:
     for dtypes in (("ui8", "i8"), ("ui8", "ui8"), ("i8", "i8")):
         module, inputs = integer_product(dtypes, zeros, rng)
-        outputs = check.run_interpreted(plan(module, "int8"), inputs)
-        assert outputs is not None
-        assert np.array_equal(outputs["y"], evaluate_many(module, inputs)["y"])
+        held = check.run_interpreted(plan(module, "int8"), inputs)
+        assert held is not None
+        assert np.array_equal(held.outputs["y"], evaluate_many(module, inputs)["y"])
 
 
 @needs_triton
 def test_emitted_attention_is_within_its_bound(rng: np.random.Generator) -> None:
     module, inputs = attention(rng)
     program = plan(module, "fp16")
-    outputs = check.run_interpreted(program, inputs)
-    assert outputs is not None
-    assert judged(
-        Lowered(module, program), inputs, outputs, evaluate_many(module, inputs)
-    ).passed
+    held = check.run_interpreted(program, inputs)
+    assert held is not None
+    assert judged(Lowered(module, program), inputs, held, evaluate_many(module, inputs)).passed

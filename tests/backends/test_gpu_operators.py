@@ -16,7 +16,7 @@ from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS, Tensor
-from tetrapla.simulators.gpu.values import values
+from tetrapla.simulators.gpu.values import executed
 
 KINDS = sorted({*HEADS, *VIEWS})
 PER_CHANNEL = ("qnn.quantize", "qnn.dequantize", "qnn.requantize")
@@ -63,7 +63,7 @@ def test_the_plan_computes_what_the_operator_means(
     program = plan(module, used)
     reference = evaluate_many(module, inputs)
     lowered = Lowered(module, program)
-    verdict = judged(lowered, inputs, values(program, inputs), reference)
+    verdict = judged(lowered, inputs, executed(program, inputs), reference)
     assert verdict.passed, verdict
     assert integer(lowered) == kind.startswith("qnn.")
     if verdict.bound is not None:
@@ -77,7 +77,7 @@ def test_the_emitted_kernel_computes_what_the_operator_means(
     pytest.importorskip("triton", reason="the emitted kernels run under Triton's interpreter")
     module, inputs = alone(kind, rng)
     program = plan(module, "int8" if kind.startswith("qnn.") else "fp16")
-    outputs = run_interpreted(program, inputs)
-    assert outputs is not None
-    verdict = judged(Lowered(module, program), inputs, outputs, evaluate_many(module, inputs))
+    held = run_interpreted(program, inputs)
+    assert held is not None
+    verdict = judged(Lowered(module, program), inputs, held, evaluate_many(module, inputs))
     assert verdict.passed, verdict

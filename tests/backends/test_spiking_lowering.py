@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from tetrapla.backends.spiking import TARGET, lower
 from tetrapla.backends.spiking.capacity import list_words
+from tetrapla.backends.spiking.quantise import neuron_scaling
+from tetrapla.backends.spiking.ranges import Magnitude, ranges
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.frontend.onnx import load
 from tetrapla.ir.build import ModuleBuilder
@@ -263,10 +265,60 @@ def test_calibration_is_asked_for(loihi: SpikingSpec) -> None:
     with pytest.raises(ModelError) as refused:
         lower(dense(3, 2), loihi, None, Options())
     assert str(refused.value) == (
-        "a spiking target needs calibration data, not none; give --data or --calib"
+        "a spiking target needs calibration data, not none; "
+        "give --calib, --calib-fraction or --data digits"
     )
 
 
 def test_synapse_memory_by_hand(loihi: SpikingSpec) -> None:
     # 100 dense synapses of 8 bits: 64 * 8 + 10 = 522 bits = 9 words, 36 * 8 + 10 = 298 = 5
     assert list_words(100, 8, loihi.core) == 14
+
+
+def test_a_shared_axon_takes_two_output_slots() -> None:
+    # 16 neurons feed a 1 x 1 convolution on one core: 32 slots, so 16 slots hold 8 neurons
+    b = ModuleBuilder("net")
+    y = b.op("nn.relu", [b.input("x", (1, 1, 4, 4))], {}, "relu")
+    w = b.weight("w", np.ones((1, 1, 1, 1), np.float32))
+    form = {**CONV, "pads": (0, 0, 0, 0), "activation": "relu"}
+    b.output("y", b.op("nn.conv2d", [y, w], form, "conv"))
+    module, data = b.finish(), np.ones((2, 1, 1, 4, 4), np.float32)
+    found: list[list[int]] = []
+    for slots in (2, 1):
+        own = ["core.output_axons=16", f"core.axon_slots_shared={slots}"]
+        spec = load_spec("loihi", SpikingSpec, own).spec
+        program = lower(module, spec, {"x": data}, Options(timesteps=4)).program
+        first = program.populations[0].name
+        found.append([len(c.neurons) for c in program.cores if c.population == first])
+    assert found == [[8, 8], [16]]
+
+
+def test_a_membrane_holds_sixteen_thresholds(loihi: SpikingSpec) -> None:
+    # weights so small that 8 bits alone would allow any threshold; 18 bits with sign hold 2**17
+    assert neuron_scaling([1e-6], 1.0, loihi.core).theta == 2**17 // 16
+    # weights of up to 1 and 0.5: 127 / 0.5 = 254 is under the least useful threshold, 256
+    assert neuron_scaling([1.0, 0.5], 1.0, loihi.core).theta == 256
+
+
+@pytest.mark.parametrize("size", [1, 3, 700])
+def test_a_percentile_without_keeping_every_value(size: int) -> None:
+    rng = np.random.default_rng(size)
+    module = dense(size, 2)
+    data = rng.normal(size=(300, 1, size)).astype(np.float32) * (
+        rng.random((300, 1, size)) < 0.7
+    )
+    data = data.astype(np.float32)
+    found = ranges(module, {"x": data}).inputs["x"]
+    held = data[data != 0]
+    assert found.full == pytest.approx(np.percentile(np.abs(held), 99.9), rel=1e-6)
+    assert found.positive == pytest.approx(np.percentile(data[data > 0], 99.9), rel=1e-6)
+    assert found.largest == np.abs(data).max()
+    assert found.low == data.min()
+    sums = np.maximum(data @ np.full((size, 2), 0.01, np.float32), 0)
+    node = ranges(module, {"x": data}).nodes["fc1"]
+    assert node.full == pytest.approx(np.percentile(sums[sums > 0], 99.9), rel=1e-5)
+
+
+def test_a_tensor_of_zeros_stands_for_one() -> None:
+    found = ranges(dense(3, 2), {"x": np.zeros((4, 1, 3), np.float32)})
+    assert found.nodes["fc1"] == Magnitude(1.0, 1.0, 0.0, 0.0)

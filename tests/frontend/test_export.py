@@ -15,9 +15,9 @@ from tetrapla.datasets import load_data
 from tetrapla.frontend.mlir_text import load as load_text
 from tetrapla.frontend.mlir_text import save as save_text
 from tetrapla.frontend.onnx import load
-from tetrapla.frontend.onnx.export import export
+from tetrapla.frontend.onnx.export import WRITERS, export
 from tetrapla.ir.build import ModuleBuilder
-from tetrapla.ir.errors import ModelError
+from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import DTYPES, Array, Attribute, Value
 from tetrapla.ir.interpret import evaluate
 from tetrapla.ir.module import Module
@@ -33,9 +33,12 @@ CONV: dict[str, Attribute] = {
     "dilations": (1, 2),
     "groups": 2,
 }
-KINDS = sorted(
-    kind for kind, op in OPS.items() if kind.split(".")[0] in ("nn", "qnn") and op.example
-)
+EXAMPLES_OF = {
+    kind: op.example
+    for kind, op in sorted(OPS.items())
+    if kind.split(".")[0] in ("nn", "qnn") and op.example
+}
+KINDS = [kind for kind in EXAMPLES_OF if kind in WRITERS]
 
 
 def numbers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
@@ -78,6 +81,21 @@ def test_every_operator_runs_in_onnx_runtime(
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=3e-6)
     else:
         np.testing.assert_array_equal(found, expected)
+
+
+def test_every_other_operator_is_refused_by_name() -> None:
+    assert set(KINDS) == set(WRITERS)
+    for kind in set(EXAMPLES_OF) - set(WRITERS):
+        operands, attributes = EXAMPLES_OF[kind]
+        b = ModuleBuilder("one")
+        values = [b.input(f"x{i}", t.shape, t.dtype) for i, t in enumerate(operands)]
+        b.output("y", b.op(kind, values, attributes, name="layer"))
+        with pytest.raises(UnsupportedError) as caught:
+            export(b.finish())
+        assert str(caught.value) == (
+            f"the ONNX exporter has no form of {kind} (node 'layer'); "
+            "compile for a target whose lowered module has none of them"
+        )
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,3 +131,62 @@ def test_wrong_inputs_are_refused(inputs: dict[str, np.ndarray], message: str) -
     with pytest.raises(ModelError) as caught:
         evaluate(_module(), inputs)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('inputs = ["x"]', 'inputs = ["x", "z"]',
+         "tetrapla.inputs must hold 1 different names, not ['x', 'z']"),
+        ('inputs = ["x"]', "inputs = [1]",
+         "tetrapla.inputs must be a list of strings, not [1]"),
+        ('outputs = ["y"]', 'outputs = "y"',
+         'tetrapla.outputs must be a list of strings, not "y"'),
+        ('layer = "fc"', "layer = 3",
+         "nn.matmul must have the text attribute 'layer', not 3"),
+        ('activation = "relu"', "activation = 5",
+         "nn.matmul activation must be text, not 5"),
+    ],
+)  # fmt: skip
+def test_attributes_of_another_kind_are_refused(old: str, new: str, message: str) -> None:
+    assert old in TEXT
+    with pytest.raises(IRError) as caught:
+        _ = Module.parse(TEXT.replace(old, new), WEIGHTS).graph
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "i4", "index"])
+def test_an_element_type_without_arrays_is_refused(dtype: str) -> None:
+    kind = f"tensor<1x{dtype}>"
+    with pytest.raises(IRError) as caught:
+        Module.parse(f"func.func @main(%a: {kind}) -> {kind} {{ return %a : {kind} }}", {})
+    assert str(caught.value) == (
+        f"elements must be one of f64, f32, f16, i8, ui8, i32, i64, i1, not {kind}"
+    )
+
+
+def test_a_value_too_large_for_any_memory_is_refused() -> None:
+    kind = "tensor<99999999x99999999xf32>"
+    with pytest.raises(IRError) as caught:
+        Module.parse(f"func.func @main(%a: {kind}) -> {kind} {{ return %a : {kind} }}", {})
+    assert str(caught.value) == f"a value must have at most 2147483648 elements, not {kind}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "message"),
+    [
+        ("nn.softmax", {"axis": "x"}, "nn.softmax axis must be an integer, not 'x'"),
+        ("nn.softmax", {"axis": 1.0}, "nn.softmax axis must be an integer, not 1.0"),
+        ("nn.reshape", {"shape": 2}, "nn.reshape shape must be a list of integers, not 2"),
+        ("spike.decode", {"scale": "1", "state_bits": 8},
+         "spike.decode scale must be a float, not '1'"),
+    ],
+)  # fmt: skip
+def test_the_builder_refuses_attributes_of_another_kind(
+    kind: str, attributes: dict[str, Any], message: str
+) -> None:
+    build = ModuleBuilder("m")
+    x = build.input("x", (1, 2))
+    with pytest.raises(IRError) as caught:
+        build.op(kind, [x], attributes)
+    assert str(caught.value) == f"{kind.split('.')[1]}: {message}"

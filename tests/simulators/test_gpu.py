@@ -10,19 +10,30 @@ import numpy as np
 import pytest
 
 from tetrapla.ir.errors import SpecError, UnsupportedError
+from tetrapla.ir.op import OPS
 from tetrapla.simulators.gpu.machine import least_cycles, run
 from tetrapla.simulators.gpu.program import (
     Binary,
     Buffer,
+    GlobalPool,
     Kernel,
     MatMul,
     Pointwise,
+    Pool,
     Port,
     Program,
+    Softmax,
     Tile,
 )
 from tetrapla.simulators.gpu.spec import GpuSpec
-from tetrapla.simulators.gpu.steps import Bias, Relu, Requantize, round_half_even
+from tetrapla.simulators.gpu.steps import (
+    BatchNorm,
+    Bias,
+    Quantize,
+    Relu,
+    Requantize,
+    round_half_even,
+)
 from tetrapla.simulators.gpu.time import pnorm4
 from tetrapla.simulators.gpu.values import values
 from tetrapla.simulators.random_ import Key
@@ -100,6 +111,84 @@ def test_an_activation_has_its_own_constants(h100: GpuSpec) -> None:
     result = run(streaming(relu, 1 << 24), h100, {}, KEY)
     # 1.81 us + 2 * 2^24 * 2 bytes / (0.58 * 3.35e12)
     assert result.time_s == pytest.approx(1.81e-6 + 67108864 / (0.58 * 3.35e12), rel=1e-9)
+
+
+def test_reductions_and_normalisations_have_their_own_constants(h100: GpuSpec) -> None:
+    elements = 1 << 20
+    softmax = Softmax("softmax", "nn.softmax", "y", (), 1, 1, "a", 1 << 10, 1 << 10, 1, 1)
+    norm = BatchNorm("s", "s", "s", "s", 1e-5)
+    batch_norm = Pointwise("norm", "nn.batch_norm", "y", (norm,), 1, 1, "a", elements, 1024)
+    # 3.00 us + bytes / (0.47 * 3.35e12); batch norm reads a scale of 2 bytes besides
+    rate = 0.47 * 3.35e12
+    result = run(streaming(softmax, elements), h100, {}, KEY)
+    assert result.time_s == pytest.approx(3.00e-6 + 4 * elements / rate, rel=1e-9)
+    scale = Buffer("s", "f16", (1,), "weight")
+    program = streaming(batch_norm, elements)
+    result = run(replace(program, buffers=(*program.buffers, scale)), h100, {}, KEY)
+    assert result.time_s == pytest.approx(3.00e-6 + (4 * elements + 2) / rate, rel=1e-9)
+
+
+def test_a_global_pool_is_timed_as_a_normalisation(h100: GpuSpec) -> None:
+    pool = GlobalPool(
+        "pool", "nn.global_average_pool", "y", (), 1, 1, "a", "average", 64, 49,
+        (1.0, 1.0), (0, 0), 16,
+    )  # fmt: skip
+    program = streaming(pool, 64 * 49)
+    small = replace(program.memory["y"], shape=(64,))
+    buffers = (*program.buffers[:2], small)
+    result = run(replace(program, buffers=buffers), h100, {}, KEY)
+    # 2 * (64 * 49 + 64) bytes
+    assert result.time_s == pytest.approx(3.00e-6 + 6400 / (0.47 * 3.35e12), rel=1e-9)
+
+
+def scalar_flops(kernel: Kernel, elements: int, spec: GpuSpec) -> float:
+    (layer,) = run(streaming(kernel, elements), spec, {}, KEY).layers
+    return layer.actions["flop.fp32"]
+
+
+def test_scalar_operations_are_counted(h100: GpuSpec) -> None:
+    # one per element and step
+    relu = Pointwise("relu", "nn.relu", "y", (Relu(), Relu()), 1, 1, "a", 100, 1024)
+    assert scalar_flops(relu, 100, h100) == 200
+    # subtract, exponential, sum, divide, and a step
+    softmax = Softmax("softmax", "nn.softmax", "y", (Relu(),), 1, 1, "a", 10, 10, 1, 1)
+    assert scalar_flops(softmax, 100, h100) == 500
+    # a sum and a step
+    add = Binary(
+        "add", "nn.add", "y", (Relu(),), 1, 1, "a", "b", "add", (100,), (1,), (1,),
+        (1.0, 1.0, 1.0), (0, 0, 0), 1024,
+    )  # fmt: skip
+    assert scalar_flops(add, 100, h100) == 200
+    # each of 100 windows of 2 x 3
+    pool = Pool(
+        "pool", "nn.max_pool2d", "y", (), 1, 1, "a", "max", 1, (10, 10), (2, 3), (1, 1),
+        (0, 1, 1, 1), (1, 1), (10, 10), 0, (1.0, 1.0), (0, 0), 1024,
+    )  # fmt: skip
+    assert scalar_flops(pool, 100, h100) == 600
+    # each element that is read
+    mean = GlobalPool(
+        "pool", "nn.global_average_pool", "y", (), 1, 1, "a", "average", 1, 100, (1.0, 1.0),
+        (0, 0), 16,
+    )  # fmt: skip
+    assert scalar_flops(mean, 100, h100) == 100
+
+
+def test_the_epilogue_of_a_product_is_scalar_and_its_sums_are_not(h100: GpuSpec) -> None:
+    program = gemm(3, 4, 5, Tile(16, 16, 16))
+    program = replace(program, kernels=(replace(program.kernels[0], steps=(Relu(),)),))
+    (layer,) = run(program, h100, {}, KEY).layers
+    assert layer.actions["flop.fp32"] == 3 * 4
+    assert layer.actions["flop.fp16"] == 2 * 3 * 4 * 5
+
+
+def test_nan_becomes_the_least_integer_as_in_the_interpreter() -> None:
+    y, scale = np.array([[np.nan, np.inf, -np.inf, 1.0]], np.float32), np.ones(1, np.float32)
+    for dtype, zero, low, high in (("i8", -7, -128, 127), ("ui8", 9, 0, 255)):
+        found = Quantize("s", zero, dtype).apply(y, lambda name: scale)
+        assert found.tolist() == [[low, high, low, 1 + zero]]
+        evaluate = OPS["qnn.quantize"].evaluate
+        wanted = evaluate(y, scale, zero_point=zero, axis=0, dtype=dtype)
+        assert np.array_equal(found, wanted)
 
 
 def test_energy_is_idle_plus_operations_plus_bytes(h100: GpuSpec) -> None:

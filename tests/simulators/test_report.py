@@ -217,7 +217,8 @@ def _conv(**changes: Any) -> Run:
         (_conv(utilization_frac=1.01), "utilization_frac of conv1 must be at most 1, not 1.01"),
         (_conv(actions={"mac.int8": -1}), "mac.int8 of conv1 must be at least 0, not -1"),
         (replace(RUN, time_s=float("inf")), "time_s of the run must be finite, not inf"),
-        (replace(RUN, cycles=-1), "cycles of the run must be at least 0, not -1"),
+        (replace(RUN, cycles=-1), "cycles of the run must be at least 120, not -1"),
+        (replace(RUN, cycles=119), "cycles of the run must be at least 120, not 119"),
         (
             replace(RUN, actions={"static.cycle": float("nan")}),
             "static.cycle of the run must be finite, not nan",
@@ -226,7 +227,7 @@ def _conv(**changes: Any) -> Run:
 )
 def test_a_run_that_cannot_be_is_an_internal_error(run: Run, message: str) -> None:
     with pytest.raises(InternalError) as caught:
-        report(run, least_cycles={"conv1": 80})
+        report(run, least_cycles={"conv1": 80, "": 120})
     assert str(caught.value) == message
     assert not isinstance(caught.value, TetraplaError)
 

@@ -167,10 +167,35 @@ def test_python_gives_numbers_in_the_base_unit() -> None:
         (Bits, "16bit", 16),
         (spec_.Ohms, "5 kohm", 5000.0),
         (Fraction, "50 %", 0.5),
+        (Fraction, ".5 %", 0.005),
+        (Fraction, "5. %", 0.05),
+        (Hertz, "0 Hz", 0.0),
+        (Hertz, "0e-99 Hz", 0.0),
+        (Hertz, "1e-30 Hz", 1e-30),
     ],
 )
 def test_quantities_become_numbers(kind: Any, text: str, value: float) -> None:
     assert TypeAdapter(kind).validate_python(text, context={FROM_YAML: True}) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "rule"),
+    [
+        (Fraction, "1.2.3 %", "must be a number without a unit"),
+        (Fraction, ". %", "must be a number without a unit"),
+        (Number, "1..2%", "must be a number without a unit"),
+        (Hertz, "1e-300 Hz", "must be 0 or at least 1e-30 Hz"),
+        (Hertz, "1e-99999999999999999999 MHz", "must be 0 or at least 1e-30 Hz"),
+        (spec_.BytesPerSecond, "1e-400 GB/s", "must be 0 or at least 1e-30 bytes/s"),
+        (Volts, "-1e-31 V", "must be 0 or at least 1e-30 V"),
+        (Hertz, "1e31 Hz", "must be at most 1e+30 Hz"),
+        (Hertz, "1e99999999999999999999 Hz", "must be at most 1e+30 Hz"),
+    ],
+)
+def test_quantities_that_no_chip_has_are_refused(kind: Any, text: str, rule: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(kind).validate_python(text, context={FROM_YAML: True})
+    assert [found["msg"] for found in caught.value.errors()] == [rule]
 
 
 @given(st.decimals(min_value=0, max_value=10**6, places=3), st.sampled_from("num"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tetrapla.ir.errors import ModelError
-from tetrapla.ir.graph import Array
 from tetrapla.ir.op import OPS
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import price, summed
 from tetrapla.simulators.spec_ import load_spec
 from tetrapla.simulators.spiking import Core, Population, Program, SpikingSpec, Synapses, run
+from tetrapla.simulators.spiking.machine import Heard
 from tetrapla.simulators.spiking.membrane import integrate, maximum
-from tetrapla.simulators.spiking.meter import Events, Meter
 from tetrapla.simulators.spiking.program import Encoder, Readout
 from tetrapla.simulators.spiking.wiring import connections
 
@@ -171,6 +169,93 @@ def test_hops_follow_the_mesh(single: SpikingSpec) -> None:
     assert done.layers[0].actions["network.hop_north_south"] == 4
 
 
+def test_hops_by_hand_where_the_axes_differ(single: SpikingSpec) -> None:
+    # 8 x 4 tiles, numbered down: core 4 is in tile 1 = (0, 1), core 92 in tile 23 = (5, 3);
+    # 5 links to the east and 2 to the south for each of 4 spikes
+    program = two_neurons()
+    first, second = program.cores
+    far = replace(program, cores=(replace(first, index=4), replace(second, index=92)))
+    done = run(far, single, {"x": np.ones((1, 1, 1), np.float32)}, Key(0))
+    assert done.layers[0].actions["network.hop_east_west"] == 4 * 5
+    assert done.layers[0].actions["network.hop_north_south"] == 4 * 2
+
+
+@pytest.mark.parametrize("model", ["integrate_and_fire", "maximum"])
+def test_a_neurons_second_compartment_is_accessed_and_updated_too(model: str) -> None:
+    # loihi as it is shipped; a maximum of one input fires with it, in steps 1 to 4 of 5
+    program = two_neurons()
+    first, second = program.populations
+    maximum_of_one = replace(
+        second,
+        model="maximum",
+        shape=(1, 1, 1),
+        synapses=(
+            Synapses("max_pool2d", "first", (1, 1, 1), None, np.zeros(0, np.int8), 0, (1, 1)),
+        ),
+    )
+    if model == "maximum":
+        program = replace(program, populations=(first, maximum_of_one))
+    loihi = load_spec("loihi", SpikingSpec).spec
+    done = run(program, loihi, {"x": np.ones((1, 1, 1), np.float32)}, Key(0))
+    for layer in done.layers:
+        assert layer.actions["soma.access"] == 5 * 2
+        assert layer.actions["soma.update"] == 4 * 2
+    # steps 0-3: the first core's 2 x (6 + 3.7) + 30 + 5.1 ns are longer than the second's; in
+    # step 4 only the second updates, 2 x (6 + 3.7) + 30 ns
+    expected_ns = 4 * 54.5 + 49.4 + 5 * 600
+    assert done.time_s == pytest.approx(expected_ns * 1e-9, rel=1e-12)
+
+
+def test_a_batch_costs_what_its_inferences_cost_one_by_one(single: SpikingSpec) -> None:
+    x = np.array([1.0, 0.25], np.float32)
+    program = two_neurons()
+    (readout,) = program.readouts
+    pair = replace(program, batch=2, readouts=(replace(readout, shape=(2, 1)),))
+    one = run(program, single, {"x": x.reshape(2, 1, 1)}, Key(0))
+    two = run(pair, single, {"x": x.reshape(1, 2, 1)}, Key(0))
+    for half, whole in zip(one.layers, two.layers, strict=True):
+        assert whole.actions == {action: 2 * n for action, n in half.actions.items()}
+        assert (whole.cycles, whole.macs) == (2 * half.cycles, 2 * half.macs)
+    assert two.layers[0].actions["soma.access"] == 10
+    assert two.time_s == 2 * one.time_s
+    assert two.actions == {"static.ns": 2 * one.actions["static.ns"]}
+    assert two.cycles == 2 * one.cycles
+
+
+def test_sums_beyond_float32_are_exact() -> None:
+    # 140001 spikes of weight 127 are 17780127, an odd number above 2**24
+    many = 140_001
+    synapses = Synapses("matmul", "s", (many,), None, np.full((many, 1), 127, np.int8))
+    none = np.zeros(1, np.int32)
+    target = Population("t", "o", "readout", (1,), 1, (synapses,), none, none)
+    core = Core(0, "t", np.array([0]), (np.arange(many),))
+    heard = Heard(target, core, {"s": np.ones((1, 1, many), np.int8)}, (1, 1))
+    assert heard.current(0, 1).item() == 127 * many
+
+
+@pytest.mark.parametrize("part", ["populations", "cores", "readouts", "host"])
+def test_a_program_without_a_part_is_refused(part: str) -> None:
+    whole = two_neurons().to_dict()
+    with pytest.raises(ModelError) as refused:
+        Program.from_dict({name: value for name, value in whole.items() if name != part})
+    assert str(refused.value) == f"a program must have the part '{part}'; compile it again"
+    for broken in ([{"more": 1}], [None], 3):
+        with pytest.raises(ModelError, match=r"a program must .*; compile it again"):
+            Program.from_dict({**whole, part: broken})
+
+
+@pytest.mark.parametrize("name", ["steps", "placed"])
+def test_a_program_with_a_part_more_is_refused(name: str) -> None:
+    with pytest.raises(ModelError, match="must be as it was written, not changed"):
+        Program.from_dict({**two_neurons().to_dict(), name: 4})
+
+
+def test_a_program_of_another_schema_is_refused() -> None:
+    with pytest.raises(ModelError) as refused:
+        Program.from_dict({"schema": "x"})
+    assert str(refused.value) == "a program's schema must be tetrapla.spiking/1, not x"
+
+
 def test_a_program_survives_json(single: SpikingSpec) -> None:
     program = two_neurons()
     again = Program.from_dict(json.loads(json.dumps(program.to_dict())))
@@ -236,79 +321,3 @@ def test_synapse_lists_are_the_operator(
     np.add.at(block, (listed.source, listed.target), listed.weight)
     found = spikes.reshape(2, -1).astype(np.int64) @ block
     assert np.array_equal(found.reshape(expected.shape), expected)
-
-
-class Sanafe:
-    """One stored run of SANA-FE 2.2.9, re-simulated for the events of every core."""
-
-    def __init__(self, case: int) -> None:
-        stored = np.load(Path(__file__).parents[1] / "golden" / "sanafe.npz")
-        self.stored = {k[3:]: stored[k] for k in stored.files if k.startswith(f"c{case}_")}
-        d = self.stored
-        self.raster = d["raster"].astype(np.int64)
-        self.steps, self.neurons = self.raster.shape
-        self.core = d["core"].astype(int)
-        self.cores = np.unique(self.core)
-        self.updated = self._updated()
-        # one packet per spike and destination core, and its synapses there
-        self.synapses = np.zeros((self.neurons, len(self.cores)), np.int64)
-        for k, core in enumerate(self.cores):
-            ends_here = self.core[d["dst"]] == core
-            np.add.at(self.synapses[:, k], d["src"][ends_here].astype(int), 1)
-        self.packets = (self.synapses > 0).astype(np.int64)
-
-    def _updated(self) -> Array:
-        """Whether each neuron had a potential, bias or input: doubles cut to 1/64."""
-        d = self.stored
-        matrix = np.zeros((self.neurons, self.neurons))
-        np.add.at(matrix, (d["src"].astype(int), d["dst"].astype(int)), d["w"])
-        v = np.zeros(self.neurons)
-        updated = np.zeros(self.raster.shape, np.int64)
-        for t in range(self.steps):
-            arriving = self.raster[t - 1] @ matrix if t else np.zeros(self.neurons)
-            updated[t] = (v != 0) | (d["bias"] != 0) | (arriving != 0)
-            v = np.trunc(v * (d["leak"] if t else 1.0) * 64) / 64 + d["bias"] + arriving
-            v[self.raster[t] == 1] = 0.0
-        return updated
-
-
-@pytest.mark.parametrize("case", [0, 1])
-def test_time_is_sanafes(case: int, single: SpikingSpec) -> None:
-    s = Sanafe(case)
-    form = "sparse" if "sparse" in str(s.stored["synapse"]) else "dense"
-    meter = Meter(single, s.steps, 1)
-    for k, core in enumerate(s.cores):
-        here = s.core == core
-        events = Events(
-            int(here.sum()),
-            s.updated[:, here].sum(axis=1, keepdims=True),
-            s.raster[:, here].sum(axis=1, keepdims=True),
-            (s.raster[:, here] @ s.packets[here].sum(axis=1))[:, None],
-        )
-        arriving = (s.raster @ s.packets[:, k])[:, None]
-        events.arrivals.append((0, form, arriving, (s.raster @ s.synapses[:, k])[:, None]))
-        meter.add(0, events)
-    tiles = len(np.unique(s.cores // 4))
-    assert s.updated.sum() == s.stored["neurons_updated"]
-    assert meter.seconds(tiles)[0] == pytest.approx(s.stored["sim_time_s_simple"], rel=1e-9)
-
-
-@pytest.mark.parametrize("case", [0, 1])
-def test_energy_is_sanafes(case: int, single: SpikingSpec) -> None:
-    s = Sanafe(case)
-    form = "sparse" if "sparse" in str(s.stored["synapse"]) else "dense"
-    place = np.array([single.position(int(core)) for core in range(128)])
-    away = np.abs(place[s.core][:, None] - place[s.cores][None])
-    hops = (s.raster.sum(axis=0)[:, None, None] * s.packets[:, :, None] * away).sum((0, 1))
-    spikes = s.raster.sum(axis=0)
-    actions = {
-        f"synapse.{form}": int(spikes @ s.synapses.sum(axis=1)),
-        "soma.access": s.neurons * s.steps,
-        "soma.update": int(s.updated.sum()),
-        "soma.fire": int(spikes.sum()),
-        "network.packet_out": int(spikes @ s.packets.sum(axis=1)),
-        "network.hop_east_west": int(hops[0]),
-        "network.hop_north_south": int(hops[1]),
-    }
-    energy = price(actions, single.cost)
-    assert energy.total_pj == pytest.approx(s.stored["energy_j_total"] * 1e12, rel=1e-9)

@@ -75,6 +75,7 @@ def test_the_start_of_these_programs_is_legal() -> None:
 @pytest.mark.parametrize(
     ("line", "rule"),
     [
+        ("MARK id=1", "MARK id must be at most 0, not 1"),
         ("LDW dram=320 rows=5 cols=3", "LDW rows must be at most 4, not 5"),
         ("LDW dram=320 rows=4 cols=5", "LDW cols must be at most 4, not 5"),
         ("LDW dram=320 rows=0 cols=3", "LDW rows must be at least 1, not 0"),

@@ -137,7 +137,7 @@ def test_own_data_needs_calibration(
     words = ["simulate", mlp, "--target", "tpu-v1", "--data", path]
     refused(
         "systolic must have calibration data to quantise 'digits_mlp', not none; "
-        "give --data or --calib",
+        "give --calib, --calib-fraction or --data digits",
         *words,
     )
     refused(

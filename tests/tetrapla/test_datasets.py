@@ -143,3 +143,19 @@ def test_a_name_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         load_data(path)
     assert str(caught.value) == f"{path}: no such file; give the path of an .npz file"
+
+
+def test_an_array_that_nobody_asks_for_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tetrapla.ir import npz
+
+    monkeypatch.setattr(npz, "MAX_BYTES", 1000)
+    path = tmp_path / "d.npz"
+    np.savez_compressed(path, x=X, y=Y, other=np.zeros(2000, np.int8))
+    assert load_data(path).test.tolist() == [0, 1, 2, 3]
+    with pytest.raises(ModelError) as caught:
+        load_inputs(path)["other"]
+    assert str(caught.value) == (
+        f"{path}: its arrays must be at most 1000 bytes together, not 2000; split the data"
+    )

@@ -182,8 +182,9 @@ def see(command: str) -> str:
             ["compile", MLP, "-t", "h100", "-o", "-"],
         ),
         (
-            "ONNX has no form of spike.decode, spike.encode, spike.matmul, spike.neuron (node "
-            "'image.current'); export the module before it is lowered",
+            "the ONNX exporter has no form of spike.decode, spike.encode, spike.matmul, "
+            "spike.neuron (node 'image.current'); compile for a target whose lowered module "
+            "has none of them",
             [
                 *("compile", MLP, "-t", "loihi", "--data", "digits", "-o", "o"),
                 *("--emit", "onnx"),

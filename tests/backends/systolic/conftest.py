@@ -130,6 +130,7 @@ def check(module: Module, spec: SystolicSpec, inputs: dict[str, Array]) -> tuple
         command="",
         cost=spec.cost,
         macs=macs,
+        least_cycles=TARGET.least_cycles(lowered.program, spec),
     )
     assert sum(layer.cycles for layer in result.layers) == result.cycles
     return result, lowered.program

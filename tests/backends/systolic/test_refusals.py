@@ -64,7 +64,7 @@ def test_a_float_model_asks_for_quantisation(rng: np.random.Generator) -> None:
         TARGET.lower(digits(rng), spec, None, Options())
     assert str(asked.value) == (
         "systolic must have calibration data to quantise 'digits', not none; "
-        "give --data or --calib"
+        "give --calib, --calib-fraction or --data digits"
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.backends.systolic.conftest import KEY, Net, check, chip, digits, verdict
 from tetrapla.backends.systolic import TARGET
 from tetrapla.backends.target_ import Options
-from tetrapla.ir.graph import Value
+from tetrapla.ir.graph import Attribute, Value
 from tetrapla.simulators.systolic.machine import run
 from tetrapla.simulators.systolic.spec import SystolicSpec
 
@@ -97,6 +97,22 @@ def test_random_pools_and_sums_are_exact(
     total = net.builder.op("qnn.add", [net.x, other], {**scales, **zeros})
     y = _pooled(net, net.builder.op("nn.relu", [total]), data)
     check(net.finish(y, total), spec, net.inputs())
+
+
+@pytest.mark.parametrize(("dtype", "least"), [("i8", -128), ("ui8", 0)])
+def test_the_padding_of_a_maximum_is_the_least_value(dtype: str, least: int) -> None:
+    net = Net(np.random.default_rng(0), (1, 3, 4, 4), dtype)
+    window: dict[str, Attribute] = {
+        "kernel": (2, 2),
+        "strides": (1, 1),
+        "pads": (1, 1, 0, 0),
+        "dilations": (1, 1),
+    }
+    pooled = net.builder.op("nn.max_pool2d", [net.x], window)
+    module = net.finish(pooled, net.conv(net.x, 2, (1, 1), "beside"))
+    x = np.full_like(net.inputs(1)["x"], least)
+    result, _ = check(module, chip(8, 8), {"x": x})
+    assert np.all(result.outputs["y0"] == least)
 
 
 @pytest.mark.parametrize("array", ARRAYS)

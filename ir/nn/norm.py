@@ -1,0 +1,199 @@
+"""Normalisations over axes, computed in float64 and rounded once to the operand's type."""
+
+from math import prod
+
+import numpy as np
+
+from tetrapla.ir.graph import Array
+from tetrapla.ir.mlir import (
+    FloatAttr,
+    IntegerAttr,
+    Operand,
+    Pure,
+    RankedTensorType,
+    Result,
+)
+from tetrapla.ir.nn.check import FLOATS, element_types, equal_types, one_axis
+from tetrapla.ir.nn.dialect import Nn
+from tetrapla.ir.op import Op, Tensor, require
+
+
+class LogSoftmax(Op, dialect=Nn, name="log_softmax", traits=[Pure]):
+    """``x - max - log sum exp(x - max)`` along one axis.
+
+    Constraints:
+        C1: the axis lies in ``-rank .. rank - 1``.
+        C2: the element type is a float.
+    """
+
+    x: Operand[RankedTensorType]
+    y: Result[RankedTensorType]
+    axis: IntegerAttr
+
+    @staticmethod
+    def infer(x: Tensor, *, axis: int) -> Tensor:
+        one_axis("nn.log_softmax C1", axis, x)
+        element_types("nn.log_softmax C2", FLOATS, x)
+        return x
+
+    @staticmethod
+    def evaluate(x: Array, *, axis: int) -> Array:
+        if x.size == 0:
+            return x.copy()
+        wide = x.astype(np.float64)
+        wide = wide - wide.max(axis=axis, keepdims=True)
+        total = np.exp(wide).sum(axis=axis, keepdims=True)
+        return np.asarray(wide - np.log(total)).astype(x.dtype)
+
+    example = (Tensor((2, 5), "f32"),), {"axis": -1}
+
+
+class LayerNorm(Op, dialect=Nn, name="layer_norm", traits=[Pure]):
+    """``(x - mean) / sqrt(variance + epsilon) * scale + bias`` over the axes from `axis` on.
+
+    Constraints:
+        C1: the axis lies in ``-rank .. rank - 1``.
+        C2: scale and bias have the shape of the normalised axes.
+        C3: epsilon is not negative.
+        C4: the element types are equal, and a float.
+        C5: the normalised axes are not empty.
+    """
+
+    x: Operand[RankedTensorType]
+    scale: Operand[RankedTensorType]
+    y: Result[RankedTensorType]
+    axis: IntegerAttr
+    epsilon: FloatAttr
+    bias: Operand[RankedTensorType] | None = None
+
+    @staticmethod
+    def infer(
+        x: Tensor, scale: Tensor, bias: Tensor | None = None, *, axis: int, epsilon: float
+    ) -> Tensor:
+        parameters = (scale,) if bias is None else (scale, bias)
+        _check_trailing("nn.layer_norm", x, parameters, axis, epsilon)
+        return x
+
+    @staticmethod
+    def evaluate(
+        x: Array, scale: Array, bias: Array | None = None, *, axis: int, epsilon: float
+    ) -> Array:
+        axes = tuple(range(axis % x.ndim, x.ndim))
+        y = _standardised(x, axes, epsilon) * scale
+        return np.asarray(y if bias is None else y + bias).astype(x.dtype)
+
+    example = (
+        (Tensor((2, 3, 4), "f32"), Tensor((3, 4), "f32"), Tensor((3, 4), "f32")),
+        {"axis": 1, "epsilon": 1e-5},
+    )
+
+
+class RmsNorm(Op, dialect=Nn, name="rms_norm", traits=[Pure]):
+    """``x / sqrt(mean(x * x) + epsilon) * scale`` over the axes from `axis` on.
+
+    Constraints:
+        C1 to C5: as nn.layer_norm, without the bias.
+    """
+
+    x: Operand[RankedTensorType]
+    scale: Operand[RankedTensorType]
+    y: Result[RankedTensorType]
+    axis: IntegerAttr
+    epsilon: FloatAttr
+
+    @staticmethod
+    def infer(x: Tensor, scale: Tensor, *, axis: int, epsilon: float) -> Tensor:
+        _check_trailing("nn.rms_norm", x, (scale,), axis, epsilon)
+        return x
+
+    @staticmethod
+    def evaluate(x: Array, scale: Array, *, axis: int, epsilon: float) -> Array:
+        axes = tuple(range(axis % x.ndim, x.ndim))
+        wide = x.astype(np.float64)
+        power = (wide * wide).mean(axis=axes, keepdims=True)
+        y = wide / np.sqrt(power + float(np.float32(epsilon))) * scale
+        return np.asarray(y).astype(x.dtype)
+
+    example = (
+        (Tensor((2, 3, 4), "f32"), Tensor((4,), "f32")),
+        {"axis": -1, "epsilon": 1e-5},
+    )
+
+
+class GroupNorm(Op, dialect=Nn, name="group_norm", traits=[Pure]):
+    """The channels of x[N,C,...] in groups, each standardised, then ``* scale + bias``.
+
+    With as many groups as channels it is ONNX's InstanceNormalization.
+
+    Constraints:
+        C1: x has rank 3 or more.
+        C2: scale and bias have shape (C,).
+        C3: epsilon is not negative.
+        C4: the element types are equal, and a float.
+        C5: the normalised axes are not empty.
+        C6: groups is at least 1 and divides the channels.
+    """
+
+    x: Operand[RankedTensorType]
+    scale: Operand[RankedTensorType]
+    bias: Operand[RankedTensorType]
+    y: Result[RankedTensorType]
+    groups: IntegerAttr
+    epsilon: FloatAttr
+
+    @staticmethod
+    def infer(x: Tensor, scale: Tensor, bias: Tensor, *, groups: int, epsilon: float) -> Tensor:
+        kind = "nn.group_norm"
+        require(x.rank >= 3, f"{kind} C1: the operand needs rank 3, not {x}")
+        _check_parameters(kind, x, (scale, bias), x.shape[1:2], epsilon)
+        require(prod(x.shape[1:]) > 0, f"{kind} C5: channels must not be empty, not {x}")
+        require(
+            groups >= 1 and x.shape[1] % groups == 0,
+            f"{kind} C6: groups must be at least 1 and divide {x.shape[1]} channels, "
+            f"not {groups}",
+        )
+        return x
+
+    @staticmethod
+    def evaluate(x: Array, scale: Array, bias: Array, *, groups: int, epsilon: float) -> Array:
+        grouped = x.reshape(x.shape[0], groups, prod(x.shape[1:]) // groups)
+        y = _standardised(grouped, (2,), epsilon).reshape(x.shape)
+        column = (-1, *(1,) * (x.ndim - 2))
+        return np.asarray(y * scale.reshape(column) + bias.reshape(column)).astype(x.dtype)
+
+    example = (
+        (Tensor((2, 4, 3), "f32"), Tensor((4,), "f32"), Tensor((4,), "f32")),
+        {"groups": 2, "epsilon": 1e-5},
+    )
+
+
+def _standardised(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
+    wide = x.astype(np.float64)
+    wide = wide - wide.mean(axis=axes, keepdims=True)
+    variance = (wide * wide).mean(axis=axes, keepdims=True)
+    return np.asarray(wide / np.sqrt(variance + float(np.float32(epsilon))))
+
+
+def _check_trailing(
+    kind: str, x: Tensor, parameters: tuple[Tensor, ...], axis: int, epsilon: float
+) -> None:
+    shape = x.shape[one_axis(f"{kind} C1", axis, x) :]
+    _check_parameters(kind, x, parameters, shape, epsilon)
+    require(prod(shape) > 0, f"{kind} C5: normalised axes must not be empty, not {shape}")
+
+
+def _check_parameters(
+    kind: str,
+    x: Tensor,
+    parameters: tuple[Tensor, ...],
+    shape: tuple[int, ...],
+    epsilon: float,
+) -> None:
+    for parameter in parameters:
+        require(
+            parameter.shape == shape,
+            f"{kind} C2: parameters need shape {shape}, not {parameter}",
+        )
+    require(epsilon >= 0, f"{kind} C3: epsilon must not be negative, not {epsilon}")
+    equal_types(f"{kind} C4", x, *parameters)
+    element_types(f"{kind} C4", FLOATS, x)

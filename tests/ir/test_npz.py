@@ -1,0 +1,75 @@
+"""Archives: only what is asked for is unpacked, and sizes are believed to nobody."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tetrapla.ir import npz
+from tetrapla.ir.errors import ModelError
+from tetrapla.ir.graph import Array
+from tetrapla.ir.npz import Npz
+
+
+def _open(path: Path) -> Npz:
+    return Npz(path, "arrays", "save it again")
+
+
+def _claiming(path: Path, shape: str, data: bytes = b"") -> Path:
+    """An archive whose header claims a shape."""
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}\n"
+    header = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", header + data)
+    return path
+
+
+def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    arrays: dict[str, Array] = {
+        "scalar": np.array(3, np.float32),
+        "fortran": np.asfortranarray(np.arange(6).reshape(2, 3)),
+        "empty": np.zeros((0, 4), np.int8),
+        "truths": np.array([True, False]),
+    }
+    np.savez_compressed(path, allow_pickle=False, **arrays)
+    found = _open(path)
+    assert list(found) == list(arrays)
+    for key, array in arrays.items():
+        np.testing.assert_array_equal(found[key], array)
+        assert found[key].dtype == array.dtype
+
+
+@pytest.mark.parametrize(
+    "shape", ["(100000000000000000000,)", "(1099511627776,)", "(-1,)", "(3,)", "(True, 'x')"]
+)
+def test_a_shape_that_the_data_do_not_fill_is_refused(shape: str, tmp_path: Path) -> None:
+    path = _claiming(tmp_path / "a.npz", shape, b"12")
+    with pytest.raises(ModelError) as caught:
+        _open(path)
+    rule = "must be an .npz archive of arrays, but cannot be read"
+    assert str(caught.value) == f"{path}: {rule}; save it again"
+
+
+def test_only_what_is_read_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(npz, "MAX_BYTES", 100)
+    path = tmp_path / "a.npz"
+    np.savez(path, a=np.zeros(60, np.int8), b=np.zeros(60, np.int8))
+    found = _open(path)
+    assert ("a" in found, "c" in found, len(found)) == (True, False, 2)
+    assert found["a"].sum() == found["a"].sum() == 0  # twice the same is counted once
+    with pytest.raises(ModelError) as caught:
+        found["b"]
+    rule = "its arrays must be at most 100 bytes together, not 120"
+    assert str(caught.value) == f"{path}: {rule}; split the data"
+
+
+def test_broken_data_are_found_when_read(tmp_path: Path) -> None:
+    path = _claiming(tmp_path / "a.npz", "(4,)", b"data")
+    path.write_bytes(path.read_bytes().replace(b"data", b"atad"))  # the checksum is off
+    with pytest.raises(ModelError, match="cannot be read"):
+        _open(path)["a"]
