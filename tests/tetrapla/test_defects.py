@@ -135,7 +135,12 @@ def test_a_failed_second_check_exits_one(
     def failing(real: object) -> Callable[..., Any]:
         del real
         check = CrossCheck("tolerance", 1, 0.5, 0.1, passed=False)
-        return lambda lowered, inputs, reference: (check, "")
+
+        def second(*arguments: object) -> tuple[CrossCheck, str]:
+            del arguments
+            return check, ""
+
+        return second
 
     planted(monkeypatch, second_check=failing)
     done = cli("compare", mlp, "--targets", "h100,tpu-v1", "--samples", 2)
