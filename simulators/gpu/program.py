@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, fields
 from math import prod
 from typing import Any
 
-from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.simulators.arrays_ import packed, unpacked
 from tetrapla.simulators.gpu.steps import Step, step_from
+from tetrapla.simulators.program_ import reading
 
 SCHEMA = "tetrapla.gpu/1"
 
@@ -318,19 +318,18 @@ class Program:
         """The program that `to_dict` wrote.
 
         Raises:
-            ModelError: the data is of another kind.
+            ModelError: the data is of another kind, lacks a part or was changed.
         """
-        if data.get("schema") != SCHEMA:
-            raise ModelError(f"a program's schema must be {SCHEMA}, not {data.get('schema')}")
-        return cls(
-            data["name"],
-            data["format"],
-            tuple(Port(**_tuples(port)) for port in data["inputs"]),
-            tuple(Port(**_tuples(port)) for port in data["outputs"]),
-            tuple(Buffer(**_tuples(buffer)) for buffer in data["buffers"]),
-            tuple(_kernel_from(kernel) for kernel in data["kernels"]),
-            {name: unpacked(array) for name, array in data["weights"].items()},
-        )
+        with reading(data, SCHEMA):
+            return cls(
+                data["name"],
+                data["format"],
+                tuple(Port(**_tuples(port)) for port in data["inputs"]),
+                tuple(Port(**_tuples(port)) for port in data["outputs"]),
+                tuple(Buffer(**_tuples(buffer)) for buffer in data["buffers"]),
+                tuple(_kernel_from(kernel) for kernel in data["kernels"]),
+                {name: unpacked(array) for name, array in data["weights"].items()},
+            )
 
 
 def _sizes(kernel: Kernel) -> str:

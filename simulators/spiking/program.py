@@ -14,9 +14,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array, Attribute
 from tetrapla.simulators.arrays_ import is_packed, packed, unpacked
+from tetrapla.simulators.program_ import reading
 
 SCHEMA = "tetrapla.spiking/1"
 
@@ -172,20 +172,8 @@ class Program:
         Raises:
             ModelError: the data is of another kind, lacks a part or was changed.
         """
-        if data.get("schema") != SCHEMA:
-            raise ModelError(f"a program's schema must be {SCHEMA}, not {data.get('schema')}")
-        try:
+        with reading(data, SCHEMA):
             return _program(data)
-        except KeyError as error:
-            raise ModelError(
-                f"a program must have the part {error}; compile it again"
-            ) from None
-        except ModelError:
-            raise
-        except (TypeError, ValueError) as error:
-            raise ModelError(
-                f"a program must be as it was written, not changed ({error}); compile it again"
-            ) from None
 
 
 def _program(data: Mapping[str, Any]) -> Program:

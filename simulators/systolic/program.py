@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import DTYPES, Array, Attribute
 from tetrapla.simulators import arrays_
+from tetrapla.simulators.program_ import reading
 from tetrapla.simulators.systolic.isa import Instruction, encode, parse, text
 
 SCHEMA = "tetrapla.systolic/1"
@@ -155,20 +155,8 @@ class Program:
         Raises:
             ModelError: the data is of another kind, lacks a part or was changed.
         """
-        if data.get("schema") != SCHEMA:
-            raise ModelError(f"a program's schema must be {SCHEMA}, not {data.get('schema')}")
-        try:
+        with reading(data, SCHEMA):
             return _from_dict(data)
-        except KeyError as error:
-            raise ModelError(
-                f"a program must have the part {error}; compile it again"
-            ) from None
-        except ModelError:
-            raise
-        except (TypeError, ValueError) as error:
-            raise ModelError(
-                f"a program must be as it was written, not changed ({error}); compile it again"
-            ) from None
 
 
 _PLAIN = (

@@ -12,6 +12,7 @@ import pytest
 
 from tetrapla.backends.target_ import AnyTarget, Lowered, Options, families, find, target
 from tetrapla.frontend.builder import Builder
+from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
@@ -138,6 +139,23 @@ def test_a_program_prints_and_survives_json(chip: str) -> None:
     run = family.run(again, spec, data(2), Key(0))
     assert run.outputs["scores"].tobytes() == ran(chip).outputs["scores"].tobytes()
     assert run.layers == ran(chip).layers
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_a_program_that_lacks_a_part_is_refused(chip: str) -> None:
+    program = compiled(chip)[2].program
+    plain = program.to_dict()
+    del plain["inputs"]
+    with pytest.raises(ModelError) as caught:
+        type(program).from_dict(plain)
+    # a part is missed where it is looked up, or where the program is made
+    assert "'inputs'" in str(caught.value)
+    assert str(caught.value).endswith("; compile it again")
+    with pytest.raises(ModelError) as caught:
+        type(program).from_dict({**plain, "schema": "tetrapla.other/1"})
+    assert str(caught.value) == (
+        f"a program's schema must be {plain['schema']}, not tetrapla.other/1"
+    )
 
 
 @pytest.mark.parametrize("chip", CHIPS)

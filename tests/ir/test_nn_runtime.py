@@ -56,6 +56,7 @@ def _numbers(rng: np.random.Generator) -> Array:
 
 def _close(ours: Array, theirs: Array) -> None:
     assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+    # assumed: ONNX Runtime states no error of its kernels; ours are within 0.51 ulp
     bound = 8 * EPSILON * np.maximum(np.abs(ours), 1)
     with np.errstate(invalid="ignore"):
         near = (np.abs(ours - theirs) <= bound) | (ours == theirs)
@@ -156,7 +157,6 @@ def test_erf_is_within_4_ulp_of_the_standard_library() -> None:
     ("kind", "op_type"),
     [
         ("sub", "Sub"),
-        ("div", "Div"),
         ("minimum", "Min"),
         ("maximum", "Max"),
         ("equal", "Equal"),
@@ -170,12 +170,20 @@ def test_erf_is_within_4_ulp_of_the_standard_library() -> None:
 def test_functions_of_two_are_equal(
     kind: str, op_type: str, dtype: type[Any], rng: np.random.Generator
 ) -> None:
+    _same_on_ties_and_edges(kind, op_type, dtype, rng)
+
+
+def test_division_of_floats_is_equal(rng: np.random.Generator) -> None:
+    _same_on_ties_and_edges("div", "Div", np.float32, rng)
+
+
+def _same_on_ties_and_edges(
+    kind: str, op_type: str, dtype: type[Any], rng: np.random.Generator
+) -> None:
     a = rng.integers(-3, 4, (40, 1, 50)).astype(dtype)  # few values: many ties
     b = rng.integers(-3, 4, (30, 50)).astype(dtype)
     if dtype is np.float32:
         a[:, 0, :12], b[:12, 0] = EDGES, EDGES
-    elif kind == "div":
-        pytest.skip("nn.div divides floats alone")
     ours = _ours(f"nn.{kind}", [a, b])
     assert np.array_equal(ours, _runtime(op_type, [a, b]), equal_nan=dtype is np.float32)
 
