@@ -18,7 +18,7 @@ import numpy as np
 from tetrapla.frontend.names import safe
 from tetrapla.ir.errors import IRError, ModelError
 from tetrapla.ir.graph import Array
-from tetrapla.ir.module import Module
+from tetrapla.ir.module import Module, bits_of
 from tetrapla.ir.npz import Npz
 from tetrapla.ir.text import MAX_BYTES
 
@@ -76,7 +76,10 @@ def _save_weights(module: Module, target: Path) -> None:
         for symbol, array in arrays.items():
             entry = zipfile.ZipInfo(f"{symbol}.npy", (1980, 1, 1, 0, 0, 0))
             with archive.open(entry, "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
+                held = np.asarray(array)
+                np.lib.format.write_array(
+                    stream, held.view(bits_of(held.dtype)), allow_pickle=False
+                )
 
 
 def _written(path: Path, write: Callable[[Path], object]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from tetrapla.ir.errors import IRError
 from tetrapla.ir.graph import DTYPES, Array, Attribute, Graph, Node, Value
 from tetrapla.ir.module import Module
 from tetrapla.ir.names import Names
-from tetrapla.ir.op import Tensor, inferred
+from tetrapla.ir.op import Signature, Tensor, inferred
 
 
 class ModuleBuilder:
@@ -72,7 +72,26 @@ class ModuleBuilder:
         attributes: Mapping[str, Attribute] | None = None,
         name: str = "",
     ) -> Value:
-        """Append an operator and return its result.
+        """Append an operator of one result and return it; see `ops`."""
+        (value,) = self.ops(kind, operands, attributes, name)
+        return value
+
+    def ops(
+        self,
+        kind: str,
+        operands: Sequence[Value],
+        attributes: Mapping[str, Attribute] | None = None,
+        name: str = "",
+        bodies: Sequence[Graph] = (),
+    ) -> tuple[Value, ...]:
+        """Append an operator and return its results.
+
+        Args:
+            kind: MLIR's name.
+            operands: values of this builder.
+            attributes: all of the operator's.
+            name: the layer's; a number is added to one that is taken.
+            bodies: of a loop or branch, from `body`.
 
         Raises:
             IRError: a constraint does not hold; the message starts with the layer's name.
@@ -81,13 +100,24 @@ class ModuleBuilder:
         types = [Tensor(v.shape, v.dtype) for v in operands]
         stem = name or kind.split(".")[-1]
         try:
-            result = inferred(kind, types, held)
+            made = inferred(kind, types, held, [signature(body) for body in bodies])
         except IRError as error:
             raise IRError(f"{stem}: {error}") from None
         label = self._names.take(stem)
-        value = self._value(result.shape, result.dtype)
-        self._nodes.append(Node(kind, label, tuple(operands), (value,), held))
-        return value
+        values = tuple(self._value(each.shape, each.dtype) for each in made)
+        self._nodes.append(Node(kind, label, tuple(operands), values, held, tuple(bodies)))
+        return values
+
+    def body(self) -> ModuleBuilder:
+        """A builder of a body for `ops`; its weights share this builder's symbols."""
+        inner = ModuleBuilder(self.name)
+        inner._symbol_names = self._symbol_names
+        return inner
+
+    def reserve(self, symbols: Iterable[str]) -> None:
+        """Keep symbols from being given to new weights: bodies made elsewhere name them."""
+        for symbol in set(symbols):
+            self._symbol_names.take(symbol)
 
     def output(self, name: str, value: Value) -> None:
         """Declare an output.
@@ -107,15 +137,16 @@ class ModuleBuilder:
         """
         if not self._outputs:
             raise IRError(f"model '{self.name}' must have an output, not none")
-        return Module.from_graph(
-            Graph(
-                tuple(self._inputs.items()),
-                tuple(self._outputs.items()),
-                tuple(self._nodes),
-                self._constants,
-                self._weights,
-            ),
-            self.name,
+        return Module.from_graph(self.graph(), self.name)
+
+    def graph(self) -> Graph:
+        """What was built so far, as a body for `ops`."""
+        return Graph(
+            tuple(self._inputs.items()),
+            tuple(self._outputs.items()),
+            tuple(self._nodes),
+            self._constants,
+            self._weights,
         )
 
     def _value(self, shape: tuple[int, ...], dtype: str) -> Value:
@@ -123,3 +154,11 @@ class ModuleBuilder:
             raise IRError(f"a dimension must not be negative, not {min(shape)} in {shape}")
         self._count += 1
         return Value(self._count - 1, tuple(int(size) for size in shape), dtype)
+
+
+def signature(body: Graph) -> Signature:
+    """What a body takes and gives."""
+    return Signature(
+        tuple(Tensor(value.shape, value.dtype) for _, value in body.inputs),
+        tuple(Tensor(value.shape, value.dtype) for _, value in body.outputs),
+    )

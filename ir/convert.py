@@ -9,35 +9,25 @@ from tetrapla.ir.errors import IRError
 from tetrapla.ir.graph import Attribute
 from tetrapla.ir.mlir import (
     ArrayAttr,
-    F16Type,
     F32Type,
-    F64Type,
     FlatSymbolRefAttr,
     FloatAttr,
     IntegerAttr,
     IntegerType,
     RankedTensorType,
     StringAttr,
+    Type,
 )
-from tetrapla.ir.op import Tensor
+from tetrapla.ir.op import Signature, Tensor
 
 # attributes that are not the operator's own: the layer's name and MLIR's bookkeeping
-FOREIGN = ("layer", "operandSegmentSizes")
+FOREIGN = ("layer", "operandSegmentSizes", "resultSegmentSizes")
 
 
+@lru_cache(64)  # MLIR's types are unique, and live as long as the one context
 def element_type(dtype: str) -> Any:
     """MLIR's element type of that name; needs a current context."""
-    match dtype:
-        case "f16":
-            return F16Type.get()
-        case "f32":
-            return F32Type.get()
-        case "f64":
-            return F64Type.get()
-        case _ if dtype.startswith("ui"):
-            return IntegerType.get_unsigned(int(dtype[2:]))
-        case _:
-            return IntegerType.get_signless(int(dtype[1:]))
+    return Type.parse(dtype)
 
 
 def type_of(tensor: Tensor) -> Any:
@@ -58,6 +48,22 @@ def tensor_of(type_: Any) -> Tensor:
     if not ranked.has_static_shape:
         raise IRError(f"shapes must be static, not {type_}")
     return Tensor(tuple(ranked.shape), str(ranked.element_type))
+
+
+def signature_of(region: Any) -> Signature:
+    """What the one block of a body takes, and what its terminator gives.
+
+    Raises:
+        IRError: there is no such block, or a value is of another type than the IR's.
+    """
+    if len(region.blocks) != 1:
+        raise IRError(f"a body must be one block, not {len(region.blocks)}")
+    block = region.blocks[0]
+    last = block.operations[len(block.operations) - 1]
+    return Signature(
+        tuple(tensor_of(argument.type) for argument in block.arguments),
+        tuple(tensor_of(value.type) for value in last.operands),
+    )
 
 
 def attribute(value: Attribute) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from tetrapla.ir.errors import ModelError
-from tetrapla.ir.graph import DTYPES, Array, Graph
+from tetrapla.ir.graph import DTYPES, Array, Graph, Node
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS
 
@@ -28,10 +29,10 @@ def evaluate(module: Module, inputs: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def intermediates(module: Module, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """The result of every node by its name, for one invocation."""
+    """The first result of every node by its name, for one invocation; not those in bodies."""
     nodes = module.graph.nodes
-    values = _walk(module, inputs, {value.index for node in nodes for value in node.results})
-    return {node.name: values[node.result.index] for node in nodes}
+    values = _walk(module, inputs, {node.results[0].index for node in nodes})
+    return {node.name: values[node.results[0].index] for node in nodes}
 
 
 def evaluate_many(
@@ -73,23 +74,44 @@ def invocations(module: Module, inputs: Mapping[str, Array]) -> int:
 def _walk(
     module: Module, inputs: Mapping[str, Array], keep: Collection[int]
 ) -> dict[int, Array]:
-    graph = module.graph
     if module.shape_only:
         raise ModelError(f"model '{module.name}' is shape-only and has no values to compute")
-    values: dict[int, Array] = dict(graph.weights)
-    values.update(_checked(graph, inputs))
-    kept = {*keep, *(value.index for _, value in graph.outputs)}
-    last = {value.index: i for i, node in enumerate(graph.nodes) for value in node.operands}
     # overflow and NaN are values here; what is made of them is the reader's business
     with np.errstate(all="ignore"):
-        for i, node in enumerate(graph.nodes):
-            operands = [values[value.index] for value in node.operands]
-            result = OPS[node.kind].evaluate(*operands, **node.attributes)
-            values[node.result.index] = result
-            for value in node.operands:
-                if last[value.index] == i and value.index not in kept:
-                    values.pop(value.index, None)
+        return _run(module.graph, _checked(module.graph, inputs), keep)
+
+
+def _run(graph: Graph, inputs: Mapping[int, Array], keep: Collection[int]) -> dict[int, Array]:
+    """The values of the outputs and of what is to be kept, by index."""
+    values: dict[int, Array] = {**graph.weights, **inputs}
+    kept = {*keep, *(value.index for _, value in graph.outputs)}
+    last = {value.index: i for i, node in enumerate(graph.nodes) for value in node.operands}
+    for i, node in enumerate(graph.nodes):
+        operands = [values[value.index] for value in node.operands]
+        values.update(
+            zip((v.index for v in node.results), _results(node, operands), strict=True)
+        )
+        for value in node.operands:
+            if last[value.index] == i and value.index not in kept:
+                values.pop(value.index, None)
     return values
+
+
+def _results(node: Node, operands: Sequence[Array]) -> tuple[Array, ...]:
+    given: dict[str, Any] = {}
+    if node.bodies:
+        given["bodies"] = tuple(_callable(body) for body in node.bodies)
+    made = OPS[node.kind].evaluate(*operands, **node.attributes, **given)
+    return made if isinstance(made, tuple) else (made,)
+
+
+def _callable(body: Graph) -> Callable[..., tuple[Array, ...]]:
+    def call(*arrays: Array) -> tuple[Array, ...]:
+        pairs = zip(body.inputs, arrays, strict=True)
+        values = _run(body, {value.index: array for (_, value), array in pairs}, ())
+        return tuple(values[value.index] for _, value in body.outputs)
+
+    return call
 
 
 def _checked(graph: Graph, inputs: Mapping[str, Array]) -> dict[int, Array]:

@@ -21,6 +21,7 @@ for ROOT in ("mlir", "torch_mlir"):
 else:
     raise ImportError("MLIR's Python bindings are missing; pip install torch-mlir==20261001")
 _func = importlib.import_module(f"{ROOT}.dialects.func")
+_rewrite = importlib.import_module(f"{ROOT}.rewrite")
 
 ArrayAttr = _ir.ArrayAttr
 Attribute = _ir.Attribute
@@ -42,9 +43,14 @@ Location = _ir.Location
 MLIRError = _ir.MLIRError
 Module = _ir.Module
 Operand = _ext.Operand
+PDLModule = _rewrite.PDLModule
+apply_patterns_and_fold_greedily = _rewrite.apply_patterns_and_fold_greedily
 Operation = _ir.Operation
 OpView = _ext.Operation
 Pure = _ext.Pure
+Region = _ir.Region
+IsIsolatedFromAbove = _ir.IsIsolatedFromAboveTrait
+IsTerminator = _ir.IsTerminatorTrait
 RankedTensorType = _ir.RankedTensorType
 Result = _ext.Result
 ReturnOp = _func.ReturnOp
@@ -69,19 +75,24 @@ __all__ = [
     "InsertionPoint",
     "IntegerAttr",
     "IntegerType",
+    "IsIsolatedFromAbove",
+    "IsTerminator",
     "Location",
     "MLIRError",
     "Module",
     "OpView",
     "Operand",
     "Operation",
+    "PDLModule",
     "Pure",
     "RankedTensorType",
+    "Region",
     "Result",
     "ReturnOp",
     "StringAttr",
     "SymbolRefAttr",
     "Type",
+    "apply_patterns_and_fold_greedily",
     "compiled",
     "context",
     "irdl_of",

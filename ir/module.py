@@ -8,40 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from math import prod
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 import tetrapla.ir.dialects  # noqa: F401  # pyright: ignore[reportUnusedImport]
-from tetrapla.ir.convert import (
-    attribute,
-    attributes_of,
-    plain,
-    tensor_of,
-    type_of,
-)
+from tetrapla.ir.emit import emit, read
 from tetrapla.ir.errors import IRError
-from tetrapla.ir.graph import DTYPES, Array, Graph, Node, Value
-from tetrapla.ir.mlir import (
-    ArrayAttr,
-    DenseI32ArrayAttr,
-    FlatSymbolRefAttr,
-    FuncOp,
-    FunctionType,
-    InsertionPoint,
-    Location,
-    MLIRError,
-    Operation,
-    ReturnOp,
-    StringAttr,
-    context,
-)
+from tetrapla.ir.graph import DTYPES, Array, Graph, Value
+from tetrapla.ir.mlir import Location, MLIRError, context
 from tetrapla.ir.mlir import Module as MlirModule
-from tetrapla.ir.names import Names
-from tetrapla.ir.op import MAX_ELEMENTS, OPS, Tensor, segments
+from tetrapla.ir.op import Tensor
 from tetrapla.ir.text import check_text
 
-WEIGHT = "nn.weight"
+_BITS = (np.dtype(np.uint8), np.dtype(np.uint16))  # see `bits_of`
 _LONGEST = 500  # characters of a diagnostic, assumed: MLIR repeats the text that it refuses
 
 
@@ -61,6 +42,12 @@ class Module:
     def parse(cls, text: str, weights: Mapping[str, Array], name: str = "model") -> Module:
         """Read generic MLIR text.
 
+        Args:
+            text: a module of the project.
+            weights: by symbol; one of a type that NumPy's files cannot hold may come as its
+                bits, in unsigned integers of the same size.
+            name: the model's.
+
         Raises:
             IRError: the text is not MLIR, nests deeper than `tetrapla.ir.text` allows, or an
                 operator's constraint does not hold.
@@ -68,9 +55,10 @@ class Module:
         check_text(text)
         try:
             with context(), Location.unknown():
-                module = cls(MlirModule.parse(text), weights, name)
+                mlir = MlirModule.parse(text)
         except MLIRError as error:
             raise IRError(_first_line(error)) from None
+        module = cls(mlir, _as_declared(mlir, weights), name)
         module.verify()
         return module
 
@@ -82,10 +70,13 @@ class Module:
             IRError: a constraint does not hold.
         """
         with context(), Location.unknown():
-            mlir = MlirModule.create()
-            with InsertionPoint(mlir.body):
-                _emit(graph)
-        arrays = {graph.constants[k]: array for k, array in graph.weights.items()}
+            mlir = emit(graph)
+        arrays: dict[str, Array] = {}
+        for inner in graph.nested():
+            for index, array in inner.weights.items():
+                symbol = inner.constants[index]
+                if arrays.setdefault(symbol, array) is not array:
+                    raise IRError(f"weight @{symbol} must name one array, not two")
         module = cls(mlir, arrays, name)
         module.verify()
         return module
@@ -101,13 +92,11 @@ class Module:
                 self.mlir.operation.verify()
         except MLIRError as error:
             raise IRError(_first_line(error)) from None
-        graph = self.graph
-        for index, symbol in graph.constants.items():
-            if not self.weights:
-                break
+        _, named = self._read
+        for symbol, value in named if self.weights else ():
             if symbol not in self.weights:
                 raise IRError(f"weight @{symbol} is named in the module but not in its store")
-            array, value = self.weights[symbol], self._values[index]
+            array = self.weights[symbol]
             if array.shape != value.shape or array.dtype != DTYPES[value.dtype]:
                 raise IRError(
                     f"weight @{symbol} must be {Tensor(value.shape, value.dtype)}, "
@@ -127,14 +116,10 @@ class Module:
         """The plain view; see `tetrapla.ir.graph`."""
         return self._read[0]
 
-    @property
-    def _values(self) -> dict[int, Value]:
-        return self._read[1]
-
     @cached_property
-    def _read(self) -> tuple[Graph, dict[int, Value]]:
+    def _read(self) -> tuple[Graph, list[tuple[str, Value]]]:
         with context():
-            return _snapshot(self.mlir, self.weights)
+            return read(self.mlir, self.weights)
 
     @property
     def inputs(self) -> dict[str, Value]:
@@ -149,156 +134,30 @@ class Module:
     @property
     def shape_only(self) -> bool:
         """Whether it names weights that it does not have."""
-        return bool(self.graph.constants) and not self.weights
+        return bool(self._read[1]) and not self.weights
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Module.parse, (self.text(), dict(self.weights), self.name)
 
 
-def _emit(graph: Graph) -> None:
-    handles: dict[int, Any] = {}
-    types = [type_of(Tensor(v.shape, v.dtype)) for _, v in graph.inputs]
-    results = [type_of(Tensor(v.shape, v.dtype)) for _, v in graph.outputs]
-    main = FuncOp("main", FunctionType.get(types, results))
-    for key, named in (("tetrapla.inputs", graph.inputs), ("tetrapla.outputs", graph.outputs)):
-        names = [StringAttr.get(name) for name, _ in named]
-        main.attributes[key] = ArrayAttr.get(names)
-    block = main.add_entry_block()
-    handles.update({v.index: block.arguments[i] for i, (_, v) in enumerate(graph.inputs)})
-    with InsertionPoint(block):
-        pending = dict(graph.constants)
-        needed = [v for node in graph.nodes for v in node.operands]
-        for value in [*needed, *(v for _, v in graph.outputs)]:
-            if value.index in pending:
-                symbol = pending.pop(value.index)
-                handles[value.index] = _weight(symbol, value)
-        for node in graph.nodes:
-            made = _operation(node, [handles[v.index] for v in node.operands])
-            for value, result in zip(node.results, made.results, strict=True):
-                handles[value.index] = result
-        ReturnOp([handles[v.index] for _, v in graph.outputs])
+def _as_declared(mlir: MlirModule, store: Mapping[str, Array]) -> Mapping[str, Array]:
+    """The arrays, with the bits of a type that an archive cannot hold read as that type."""
+    if not any(array.dtype in _BITS for array in store.values()):
+        return store
+    with context():
+        _, named = read(mlir, store)
+    found = dict(store)
+    for symbol, value in named:
+        dtype = DTYPES[value.dtype]
+        if symbol in store and bits_of(dtype) == store[symbol].dtype:
+            found[symbol] = store[symbol].view(dtype)
+    return found
 
 
-def _weight(symbol: str, value: Value) -> Any:
-    made = Operation.create(
-        WEIGHT,
-        results=[type_of(Tensor(value.shape, value.dtype))],
-        attributes={"symbol": FlatSymbolRefAttr.get(symbol)},
-        loc=Location.name(symbol),
-    )
-    return made.results[0]
-
-
-def _operation(node: Node, operands: list[Any]) -> Any:
-    attributes = {key: attribute(value) for key, value in node.attributes.items()}
-    present = segments(OPS[node.kind], len(operands))
-    if present is not None:
-        attributes["operandSegmentSizes"] = DenseI32ArrayAttr.get(present)
-    attributes["layer"] = StringAttr.get(node.name)
-    return Operation.create(
-        node.kind,
-        results=[type_of(Tensor(v.shape, v.dtype)) for v in node.results],
-        operands=operands,
-        attributes=attributes,
-        loc=Location.name(node.name),
-    )
-
-
-def _snapshot(mlir: MlirModule, store: Mapping[str, Array]) -> tuple[Graph, dict[int, Value]]:
-    main = _main(mlir)
-    block = main.regions[0].blocks[0]
-    values: dict[Any, Value] = {}
-    by_index: dict[int, Value] = {}
-
-    def add(handle: Any) -> Value:
-        tensor = _checked(tensor_of(handle.type))
-        value = Value(len(values), tensor.shape, tensor.dtype)
-        values[handle] = value
-        by_index[value.index] = value
-        return value
-
-    arguments = [add(argument) for argument in block.arguments]
-    nodes: list[Node] = []
-    constants: dict[int, str] = {}
-    outputs: list[Value] = []
-    names = Names()
-    for op in block.operations:
-        operation = op.operation
-        if operation.name == "func.return":
-            outputs = [values[operand] for operand in operation.operands]
-        elif operation.name == WEIGHT:
-            constants[add(operation.results[0]).index] = _text(operation, "symbol")
-        elif operation.name not in OPS:
-            raise IRError(f"a model holds operators of the project, not {operation.name}")
-        else:
-            nodes.append(
-                Node(
-                    operation.name,
-                    names.take(_stem(operation)),
-                    tuple(values[operand] for operand in operation.operands),
-                    tuple(add(result) for result in operation.results),
-                    attributes_of(operation),
-                )
-            )
-    inputs = _names(main, "tetrapla.inputs", "in", len(arguments))
-    returned = _names(main, "tetrapla.outputs", "out", len(outputs))
-    weights = {index: store[symbol] for index, symbol in constants.items() if symbol in store}
-    graph = Graph(
-        tuple(zip(inputs, arguments, strict=True)),
-        tuple(zip(returned, outputs, strict=True)),
-        tuple(nodes),
-        constants,
-        weights,
-    )
-    return graph, by_index
-
-
-def _main(mlir: MlirModule) -> Any:
-    functions = [op.operation for op in mlir.body.operations]
-    mains = [f for f in functions if f.name == "func.func" and _symbol(f) == "main"]
-    if len(mains) != 1 or len(mains[0].regions[0].blocks) != 1:
-        raise IRError("a model must hold one function @main of one block; none or more found")
-    return mains[0]
-
-
-def _symbol(function: Any) -> str:
-    return str(StringAttr(function.attributes["sym_name"]).value)
-
-
-def _names(main: Any, key: str, stem: str, count: int) -> list[str]:
-    """The names that the function declares under a key, or numbered ones."""
-    if key not in main.attributes:
-        return [f"{stem}{i}" for i in range(count)]
-    held = main.attributes[key]
-    items = list(held) if isinstance(held, ArrayAttr) else []
-    if not (isinstance(held, ArrayAttr) and all(isinstance(i, StringAttr) for i in items)):
-        raise IRError(f"{key} must be a list of strings, not {held}")
-    names = [str(StringAttr(item).value) for item in items]
-    if len(names) != count or len(set(names)) != count:
-        raise IRError(f"{key} must hold {count} different names, not {names}")
-    return names
-
-
-def _checked(tensor: Tensor) -> Tensor:
-    if tensor.dtype not in DTYPES:
-        raise IRError(f"elements must be one of {', '.join(DTYPES)}, not {tensor}")
-    if prod(tensor.shape) > MAX_ELEMENTS:
-        raise IRError(f"a value must have at most {MAX_ELEMENTS} elements, not {tensor}")
-    return tensor
-
-
-def _stem(operation: Any) -> str:
-    if "layer" in operation.attributes:
-        return _text(operation, "layer")
-    return str(operation.name).split(".")[-1]
-
-
-def _text(operation: Any, key: str) -> str:
-    """An attribute that must be there and be text."""
-    held = plain(operation.attributes[key]) if key in operation.attributes else None
-    if not isinstance(held, str):
-        raise IRError(f"{operation.name} must have the text attribute '{key}', not {held}")
-    return held
+def bits_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What an archive holds in place of `dtype`: itself, or unsigned integers of its size."""
+    extended = dtype.kind == "V" or dtype == DTYPES["f8E5M2"]
+    return np.dtype(f"u{dtype.itemsize}") if extended else dtype
 
 
 def _first_line(error: MLIRError) -> str:

@@ -5,7 +5,7 @@ elsewhere. No ``from __future__ import annotations`` in files that define operat
 bindings read the annotations as objects.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
@@ -39,6 +39,13 @@ def _spelled(shape: tuple[int, ...], dtype: str) -> str:
     return f"tensor<{'x'.join([*map(str, shape), dtype])}>"
 
 
+class Signature(NamedTuple):
+    """What a body takes and gives."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
 Example: TypeAlias = tuple[tuple[Tensor, ...], dict[str, Attribute]]
 
 OPS: dict[str, type["Op"]] = {}
@@ -48,8 +55,12 @@ class Op(OpView):
     """Base of every operator of the project's dialects."""
 
     if TYPE_CHECKING:  # an annotation that the bindings see would be a field
-        infer: ClassVar[Callable[..., Tensor]]  # the result's type, or an IRError
-        evaluate: ClassVar[Callable[..., Array]]  # the result's value; operands stay untouched
+        # the result's type (a tuple of them where there are several), or an IRError; an
+        # operator with bodies is given their signatures as `bodies`
+        infer: ClassVar[Callable[..., Tensor | tuple[Tensor, ...]]]
+        # the result's value, or a tuple of them; operands stay untouched. An operator with
+        # bodies is given functions from arrays to arrays as `bodies`
+        evaluate: ClassVar[Callable[..., Array | tuple[Array, ...]]]
         example: ClassVar[Example | None]
 
     @staticmethod
@@ -57,6 +68,22 @@ class Op(OpView):
         """Multiply-accumulates of one evaluation; None where the values decide (spikes)."""
         del operands, result
         return 0
+
+    @classmethod
+    def flops(cls, operands: Sequence[Value], results: Sequence[Value]) -> int | None:
+        """Arithmetic operations of one evaluation; None where the values decide.
+
+        Two per multiply-accumulate and one per element of the results, unless an operator
+        says otherwise (what only moves data: 0).
+        """
+        products = cls.macs(operands, results[0])
+        return None if products is None else 2 * products + sum(v.elements for v in results)
+
+    @staticmethod
+    def repeats(operands: Sequence[Value], attributes: Mapping[str, Attribute]) -> int | None:
+        """How often each body runs in one evaluation; None where the values decide."""
+        del operands, attributes
+        return None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -66,23 +93,35 @@ class Op(OpView):
     @staticmethod
     def verify_invariants(op: Any) -> bool:
         """Run `infer` on the operands; refuse another result type (constraint C0)."""
-        from tetrapla.ir.convert import attributes_of, tensor_of
+        from tetrapla.ir.convert import attributes_of, signature_of, tensor_of
 
         kind = op.operation.name
         try:
             operands = [tensor_of(value.type) for value in op.operands]
-            expected = inferred(kind, operands, attributes_of(op))
-            found = tensor_of(op.results[0].type)
+            bodies = [signature_of(region) for region in op.operation.regions]
+            expected = inferred(kind, operands, attributes_of(op), bodies)
+            found = tuple(tensor_of(result.type) for result in op.results)
             if found != expected:
-                raise IRError(f"{kind} C0: the result must be {expected}, not {found}")
+                raise IRError(
+                    f"{kind} C0: the result must be {_listed(expected)}, not {_listed(found)}"
+                )
         except IRError as error:
             op.location.emit_error(str(error))
             return False
         return True
 
 
-def inferred(kind: str, operands: Sequence[Tensor], attributes: dict[str, Attribute]) -> Tensor:
-    """The result type of operator `kind`.
+def _listed(types: Sequence[Tensor]) -> str:
+    return ", ".join(map(str, types)) or "none"
+
+
+def inferred(
+    kind: str,
+    operands: Sequence[Tensor],
+    attributes: dict[str, Attribute],
+    bodies: Sequence[Signature] = (),
+) -> tuple[Tensor, ...]:
+    """The types of the results of operator `kind`.
 
     Raises:
         IRError: there is no such operator, an operand or attribute is missing or of the
@@ -101,10 +140,15 @@ def inferred(kind: str, operands: Sequence[Tensor], attributes: dict[str, Attrib
     for field in _fields(op):
         if type(field).__name__ == "AttributeDef":
             _check_kind(kind, field, attributes[field.name])
-    result = op.infer(*operands, **attributes)
-    if prod(result.shape) > MAX_ELEMENTS:
-        raise IRError(f"{kind} makes {result}, which is over {MAX_ELEMENTS} elements")
-    return result
+    regions = sum(type(field).__name__ == "RegionDef" for field in _fields(op))
+    require(len(bodies) == regions, f"{kind} takes {regions} bodies, not {len(bodies)}")
+    given: dict[str, Any] = {"bodies": tuple(bodies)} if regions else {}
+    made = op.infer(*operands, **attributes, **given)
+    results = (made,) if isinstance(made, Tensor) else made
+    for result in results:
+        if prod(result.shape) > MAX_ELEMENTS:
+            raise IRError(f"{kind} makes {result}, which is over {MAX_ELEMENTS} elements")
+    return results
 
 
 # what stands for each kind of attribute; an integer may stand for a float
@@ -123,8 +167,30 @@ def _check_kind(kind: str, field: Any, value: Attribute) -> None:
 
 def macs(nodes: Sequence[Node]) -> int | None:
     """Multiply-accumulates of the nodes together; None where those of one are not known."""
-    counts = [OPS[node.kind].macs(node.operands, node.result) for node in nodes]
-    return None if None in counts else sum(count or 0 for count in counts)
+    return _total(nodes, lambda node: OPS[node.kind].macs(node.operands, node.results[0]))
+
+
+def flops(nodes: Sequence[Node]) -> int | None:
+    """Arithmetic operations of the nodes together; None where those of one are not known."""
+    return _total(nodes, lambda node: OPS[node.kind].flops(node.operands, node.results))
+
+
+def _total(nodes: Sequence[Node], count: Callable[[Node], int | None]) -> int | None:
+    total = 0
+    for node in nodes:
+        found = _inside(node, count) if node.bodies else count(node)
+        if found is None:
+            return None
+        total += found
+    return total
+
+
+def _inside(node: Node, count: Callable[[Node], int | None]) -> int | None:
+    repeats = OPS[node.kind].repeats(node.operands, node.attributes)
+    once = [_total(body.nodes, count) for body in node.bodies]
+    if repeats is None or None in once:
+        return None
+    return repeats * sum(each or 0 for each in once)
 
 
 def _fields(op: type[Op]) -> list[Any]:
@@ -138,10 +204,16 @@ def arity(op: type[Op]) -> tuple[int, int]:
     return fewest, most
 
 
-def segments(op: type[Op], count: int) -> list[int] | None:
-    """How many of `count` operands each field takes; None where every field takes one."""
+def segments(op: type[Op], operands: int, results: int) -> dict[str, list[int]]:
+    """How many operands and results each field takes, where not every field takes one."""
+    found: dict[str, list[int]] = {}
     fewest, most = arity(op)
-    return None if fewest == most else [1] * count + [0] * (most - count)
+    if fewest < most:
+        found["operandSegmentSizes"] = [1] * operands + [0] * (most - operands)
+    fewest, most = _results(op.OPERATION_NAME)
+    if fewest < most:
+        found["resultSegmentSizes"] = [1] * results + [0] * (most - results)
+    return found
 
 
 def attribute_names(op: type[Op]) -> tuple[str, ...]:
@@ -156,6 +228,13 @@ def _signature(kind: str) -> tuple[int, int, tuple[str, ...]]:
     optional = sum(f.default_is_none for f in operands)
     names = tuple(f.name for f in fields if type(f).__name__ == "AttributeDef")
     return len(operands) - optional, len(operands), names
+
+
+@cache
+def _results(kind: str) -> tuple[int, int]:
+    fields = [f for f in _fields(OPS[kind]) if type(f).__name__ == "ResultDef"]
+    optional = sum(f.variadicity.name == "optional" for f in fields)
+    return len(fields) - optional, len(fields)
 
 
 def require(holds: bool, message: str) -> None:

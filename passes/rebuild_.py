@@ -27,6 +27,9 @@ class Rebuild:
         self.graph = module.graph
         self.shape_only = module.shape_only
         self.builder = ModuleBuilder(module.name)
+        _, *bodies = self.graph.nested()
+        self._inner = {symbol for body in bodies for symbol in body.constants.values()}
+        self.builder.reserve(self._inner)
         self._values = {
             value.index: self.builder.input(name, value.shape, value.dtype)
             for name, value in self.graph.inputs
@@ -57,9 +60,9 @@ class Rebuild:
     def copy(self, node: Node) -> None:
         """Emit the node as it is, on the new operands."""
         operands = [self.of(value) for value in node.operands]
-        self._values[node.result.index] = self.builder.op(
-            node.kind, operands, node.attributes, name=node.name
-        )
+        made = self.builder.ops(node.kind, operands, node.attributes, node.name, node.bodies)
+        for old, new in zip(node.results, made, strict=True):
+            self._values[old.index] = new
         self._copies += 1
 
     def derived(
@@ -100,7 +103,8 @@ class Rebuild:
             self.of(value)
         # unless every constant was declared and the store holds no others, copying cleans up
         declared = len(self._symbols) == len(self.graph.constants)
-        return declared and self._symbols.keys() >= self._module.weights.keys()
+        known = self._symbols.keys() | self._inner
+        return declared and known >= self._module.weights.keys()
 
     def _weight(self, value: Value) -> Value:
         symbol = self.graph.constants[value.index]

@@ -2,6 +2,7 @@
 
 from tetrapla.ir.nn import (
     activation,
+    attention,
     binary,
     elementwise,
     linear,
@@ -9,6 +10,7 @@ from tetrapla.ir.nn import (
     norm,
     pool,
     reduce,
+    region,
     shape,
     unary,
 )
@@ -17,6 +19,7 @@ from tetrapla.ir.nn.dialect import Nn
 __all__ = [
     "Nn",
     "activation",
+    "attention",
     "binary",
     "elementwise",
     "linear",
@@ -24,6 +27,7 @@ __all__ = [
     "norm",
     "pool",
     "reduce",
+    "region",
     "shape",
     "unary",
 ]

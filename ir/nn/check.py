@@ -8,12 +8,16 @@ from tetrapla.ir.errors import IRError, ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.op import Tensor, require
 
-FLOATS = ("f64", "f32", "f16")
-SIGNED = (*FLOATS, "i8", "i32", "i64")
-NUMBERS = (*SIGNED, "ui8")
+FLOATS = ("f64", "f32", "f16", "bf16")
+UNSIGNED = ("ui8", "ui16", "ui32", "ui64")
+INTEGERS = ("i8", "i16", "i32", "i64", *UNSIGNED)
+SIGNED = (*FLOATS, "i8", "i16", "i32", "i64")
+NUMBERS = (*SIGNED, *UNSIGNED)
 INDICES = ("i32", "i64")
 _WORDS: dict[tuple[str, ...], str] = {
     FLOATS: "floats",
+    UNSIGNED: "unsigned integers",
+    INTEGERS: "integers",
     SIGNED: "signed numbers",
     NUMBERS: "numbers",
 }
