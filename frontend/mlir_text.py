@@ -1,22 +1,25 @@
-"""The project's own text: ``model.mlir`` with its weights beside it in ``model.npz``.
+"""MLIR text: the project's own, or StableHLO's or TOSA's, told apart by their operations.
 
-A folder that `tetrapla compile` wrote has them in ``weights.npz``, which is read too.
+The project's own is ``model.mlir`` with its weights beside it in ``model.npz``. A folder that
+`tetrapla compile` wrote has them in ``weights.npz``, which is read too.
 
 The text is MLIR's generic form, as every MLIR tool prints it; the archive holds one array per
 weight under its symbol, and no Python objects. A file without an archive is shape-only when it
-names weights.
+names weights. A module of StableHLO or TOSA holds its weights itself.
 """
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
+from tetrapla.frontend.foreign.text import dialect_of
 from tetrapla.frontend.names import safe
-from tetrapla.ir.errors import IRError, ModelError
+from tetrapla.ir.errors import IRError, ModelError, TetraplaError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module, bits_of
 from tetrapla.ir.npz import Npz
@@ -35,8 +38,9 @@ def load(
     """Read a module; its shapes are static, so `dims` must be empty and `batch` is its own.
 
     Raises:
-        ModelError: the file is missing, is not a module of the project, or its weights do not
-            fit the text.
+        ModelError: the file is missing, is not a module of the project, of StableHLO or of
+            TOSA, or its weights do not fit the text.
+        UnsupportedError: listing the operations that the IR does not have.
     """
     path = Path(path)
     if dims:
@@ -49,13 +53,18 @@ def load(
         text = path.read_text("utf-8")
     except (UnicodeDecodeError, OSError) as error:
         raise ModelError(f"{path}: must be UTF-8 text; it cannot be read") from error
-    stores = [path.with_suffix(".npz"), path.with_name("weights.npz")]
-    store = next((store for store in stores if store.is_file()), None)
-    weights = {} if shape_only or store is None else _weights(store)
+    dialect, name = dialect_of(text), safe(path.stem)
+    weights = {} if shape_only or dialect is not None else _weights_beside(path)
     try:
-        module = Module.parse(text, weights, safe(path.stem))
+        if dialect is None:
+            module = Module.parse(text, weights, name)
+        else:
+            module = import_module(f"tetrapla.frontend.{dialect}.operators").load(text, name)
     except IRError as error:
-        raise ModelError(f"{path}: {error}") from None
+        gap = "" if str(error)[:1].isdigit() else " "  # a line and column follow at once
+        raise ModelError(f"{path}:{gap}{error}") from None
+    except TetraplaError as error:
+        raise type(error)(f"{path}: {error}") from None
     if batch != 1 and all(value.shape[:1] != (batch,) for value in module.inputs.values()):
         raise ModelError(f"{path}: has its own fixed batch; drop --batch {batch}")
     return module
@@ -91,5 +100,9 @@ def _written(path: Path, write: Callable[[Path], object]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _weights(path: Path) -> dict[str, Array]:
-    return dict(Npz(path, "the weights", "save the module again"))
+def _weights_beside(path: Path) -> dict[str, Array]:
+    stores = [path.with_suffix(".npz"), path.with_name("weights.npz")]
+    store = next((store for store in stores if store.is_file()), None)
+    if store is None:
+        return {}
+    return dict(Npz(store, "the weights", "save the module again"))

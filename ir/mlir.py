@@ -37,6 +37,7 @@ FloatAttr = _ir.FloatAttr
 FunctionType = _ir.FunctionType
 FuncOp = _func.FuncOp
 InsertionPoint = _ir.InsertionPoint
+GreedyRewriteConfig = _rewrite.GreedyRewriteConfig
 IntegerAttr = _ir.IntegerAttr
 IntegerType = _ir.IntegerType
 Location = _ir.Location
@@ -72,6 +73,7 @@ __all__ = [
     "FloatAttr",
     "FuncOp",
     "FunctionType",
+    "GreedyRewriteConfig",
     "InsertionPoint",
     "IntegerAttr",
     "IntegerType",
@@ -96,6 +98,7 @@ __all__ = [
     "compiled",
     "context",
     "irdl_of",
+    "parse_foreign",
 ]
 
 
@@ -119,6 +122,23 @@ def irdl_of(dialect: type[Dialect]) -> str:
     """The IRDL module that the bindings wrote when they loaded `dialect`."""
     context()
     return str(dialect._mlir_module)
+
+
+@cache
+def _foreign_context() -> Context:
+    made = Context()  # its own, without the project's dialects
+    importlib.import_module(f"{ROOT}._mlir_libs._stablehlo").register_dialect(made)
+    made.allow_unregistered_dialects = True
+    return made
+
+
+def parse_foreign(text: str) -> Module:
+    """Read and verify a module of StableHLO or of upstream MLIR's dialects.
+
+    An operation in generic form may be of a dialect that the bindings do not know.
+    """
+    with _foreign_context(), Location.unknown():
+        return Module.parse(text)
 
 
 def compiled(text: str, pipeline: str) -> Callable[[Sequence[Any]], None]:

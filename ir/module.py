@@ -6,6 +6,7 @@ its text plus its weights, because MLIR's own objects cannot be pickled.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
@@ -50,7 +51,7 @@ class Module:
 
         Raises:
             IRError: the text is not MLIR, nests deeper than `tetrapla.ir.text` allows, or an
-                operator's constraint does not hold.
+                operator's constraint does not hold; it starts with line and column.
         """
         check_text(text)
         try:
@@ -160,7 +161,21 @@ def bits_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(f"u{dtype.itemsize}") if extended else dtype
 
 
+# where MLIR says that a fault is: in a text, or at an operation that has a name
+_IN_TEXT = re.compile(r'loc\(".*":(\d+:\d+)\)')
+_AT_NAME = re.compile(r'loc\("(.*)"\)')
+
+
 def _first_line(error: MLIRError) -> str:
-    diagnostics = [d.message for d in getattr(error, "error_diagnostics", [])]
-    found = diagnostics[0] if diagnostics else str(error).strip().splitlines()[-1]
-    return found if len(found) <= _LONGEST else f"{found[:_LONGEST]}..."
+    """The first diagnostic behind its place: ``4:10: nn.softmax C1: ...``."""
+    diagnostics = getattr(error, "error_diagnostics", [])
+    if not diagnostics:
+        return _cut(str(error).strip().splitlines()[-1])
+    place = str(diagnostics[0].location)
+    found = _IN_TEXT.fullmatch(place) or _AT_NAME.fullmatch(place)
+    message = _cut(diagnostics[0].message)
+    return message if found is None else f"{found[1]}: {message}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -137,10 +137,10 @@ def inferred(
     if names != set(attributes):
         odd = sorted(names ^ set(attributes))
         raise IRError(f"{kind} takes the attributes {sorted(names)}; differing: {odd}")
-    for field in _fields(op):
+    for field in fields_of(op):
         if type(field).__name__ == "AttributeDef":
             _check_kind(kind, field, attributes[field.name])
-    regions = sum(type(field).__name__ == "RegionDef" for field in _fields(op))
+    regions = sum(type(field).__name__ == "RegionDef" for field in fields_of(op))
     require(len(bodies) == regions, f"{kind} takes {regions} bodies, not {len(bodies)}")
     given: dict[str, Any] = {"bodies": tuple(bodies)} if regions else {}
     made = op.infer(*operands, **attributes, **given)
@@ -193,7 +193,8 @@ def _inside(node: Node, count: Callable[[Node], int | None]) -> int | None:
     return repeats * sum(each or 0 for each in once)
 
 
-def _fields(op: type[Op]) -> list[Any]:
+def fields_of(op: type[Op]) -> list[Any]:
+    """Its operands, attributes, results and regions as the bindings describe them."""
     fields: list[Any] = op._fields
     return fields
 
@@ -223,7 +224,7 @@ def attribute_names(op: type[Op]) -> tuple[str, ...]:
 
 @cache
 def _signature(kind: str) -> tuple[int, int, tuple[str, ...]]:
-    fields = _fields(OPS[kind])
+    fields = fields_of(OPS[kind])
     operands = [f for f in fields if type(f).__name__ == "OperandDef"]
     optional = sum(f.default_is_none for f in operands)
     names = tuple(f.name for f in fields if type(f).__name__ == "AttributeDef")
@@ -232,7 +233,7 @@ def _signature(kind: str) -> tuple[int, int, tuple[str, ...]]:
 
 @cache
 def _results(kind: str) -> tuple[int, int]:
-    fields = [f for f in _fields(OPS[kind]) if type(f).__name__ == "ResultDef"]
+    fields = [f for f in fields_of(OPS[kind]) if type(f).__name__ == "ResultDef"]
     optional = sum(f.variadicity.name == "optional" for f in fields)
     return len(fields) - optional, len(fields)
 

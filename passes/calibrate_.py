@@ -13,13 +13,10 @@ from tetrapla.ir.errors import ModelError, RegistryError, nearest
 from tetrapla.ir.graph import Array
 from tetrapla.ir.interpret import intermediates, invocations
 from tetrapla.ir.module import Module
+from tetrapla.passes.cuts_ import BINS, Interval, entropy, percentile, squared_error
 
-METHODS = ("minmax", "percentile")
-# resolution of the percentile method: a cut lies within 1/2048 of the range (ONNX Runtime's
-# calibrater has as many bins)
-BINS = 2048
+METHODS = ("minmax", "percentile", "entropy", "mse")
 
-Interval: TypeAlias = tuple[float, float]
 Progress: TypeAlias = Callable[[int], None]
 
 
@@ -53,16 +50,20 @@ def ranges(
     method: str = "minmax",
     percentile_pct: float = 99.99,
     progress: Progress | None = None,
+    levels: int = 255,
 ) -> Ranges:
     """Run the module on calibration data and note each float32 value's interval.
 
     Args:
         module: with its weights.
         inputs: arrays of shape (invocations, *static shape) by input name.
-        method: "minmax", or "percentile": the interval that holds `percentile_pct` of the
-            values, half of the rest cut off on either side, by a histogram of 2048 bins.
+        method: "minmax", or by a histogram of 2048 bins (`cuts_`): "percentile", the interval
+            that holds `percentile_pct` of the values, half of the rest cut off on either
+            side; "entropy", the least Kullback-Leibler divergence; "mse", the least
+            mean-squared error.
         percentile_pct: in (0, 100]; used by "percentile" alone.
-        progress: called with 1 after each invocation of each sweep (percentile takes two).
+        progress: called with 1 after each invocation of each sweep (all but minmax take two).
+        levels: the steps of the integers, 2^bits - 1; used by "mse" alone.
 
     Raises:
         ModelError: the data is not finite, or of another shape, type or name than the inputs,
@@ -70,13 +71,17 @@ def ranges(
         RegistryError: there is no such method.
     """
     check_method(method, percentile_pct)
-    _check(module, inputs)
+    check_data(module, inputs)
     found = _extremes(module, inputs, progress)
-    if method == "percentile":
-        found = _percentiles(module, inputs, found, percentile_pct, progress)
+    if method != "minmax":
+        counts = _histograms(module, inputs, found, progress)
+        found = {
+            i: _cut(method, counts[i], interval, percentile_pct, levels)
+            for i, interval in found.items()
+        }
     named = {value.index: name for name, value in module.graph.inputs}
     for node in module.graph.nodes:
-        named[node.result.index] = node.name
+        named[node.results[0].index] = node.name
     at_input = {value.index for _, value in module.graph.inputs}
     by_input = {named[i]: interval for i, interval in found.items() if i in at_input}
     by_node = {named[i]: interval for i, interval in found.items() if i not in at_input}
@@ -99,16 +104,12 @@ def check_method(method: str, percentile_pct: float) -> None:
         raise ModelError(f"a calibration percentile must lie in (0, 100], not {percentile_pct}")
 
 
-def _known(table: Mapping[str, Interval], what: str, name: str) -> Interval:
-    if name not in table:
-        raise ModelError(
-            f"{what} '{name}' must have a calibrated range and has none; "
-            "calibrate on the module that is quantised"
-        )
-    return table[name]
+def check_data(module: Module, inputs: Mapping[str, Array]) -> None:
+    """Refuse calibration data that does not fit the module.
 
-
-def _check(module: Module, inputs: Mapping[str, Array]) -> None:
+    Raises:
+        ModelError: it is not finite, or of another shape, type or name than the inputs.
+    """
     for name, value in module.graph.inputs:
         array = inputs.get(name)
         if array is None:
@@ -128,12 +129,24 @@ def _check(module: Module, inputs: Mapping[str, Array]) -> None:
     invocations(module, inputs)
 
 
+def _known(table: Mapping[str, Interval], what: str, name: str) -> Interval:
+    if name not in table:
+        raise ModelError(
+            f"{what} '{name}' must have a calibrated range and has none; "
+            "calibrate on the module that is quantised"
+        )
+    return table[name]
+
+
 def _values(
     module: Module, inputs: Mapping[str, Array], progress: Progress | None
 ) -> Iterator[tuple[int, Array]]:
-    """Every float32 value of every invocation, by its index in the graph."""
+    """Every float32 value of every invocation, by its index in the graph.
+
+    Of a node with several results, the first alone.
+    """
     graph = module.graph
-    nodes = [node for node in graph.nodes if node.result.dtype == "f32"]
+    nodes = [node for node in graph.nodes if node.results[0].dtype == "f32"]
     for i in range(invocations(module, inputs)):
         sample = {name: array[i] for name, array in inputs.items()}
         found = intermediates(module, sample)
@@ -141,7 +154,7 @@ def _values(
             if value.dtype == "f32":
                 yield value.index, sample[name]
         for node in nodes:
-            yield node.result.index, found[node.name]
+            yield node.results[0].index, found[node.name]
         if progress is not None:
             progress(1)
 
@@ -150,7 +163,7 @@ def _extremes(
     module: Module, inputs: Mapping[str, Array], progress: Progress | None
 ) -> dict[int, Interval]:
     found: dict[int, Interval] = {}
-    names = {node.result.index: node.name for node in module.graph.nodes}
+    names = {node.results[0].index: node.name for node in module.graph.nodes}
     for index, array in _values(module, inputs, progress):
         if array.size == 0:
             found.setdefault(index, (0.0, 0.0))
@@ -166,28 +179,27 @@ def _extremes(
     return found
 
 
-def _percentiles(
+def _histograms(
     module: Module,
     inputs: Mapping[str, Array],
     extremes: Mapping[int, Interval],
-    percentile_pct: float,
     progress: Progress | None,
-) -> dict[int, Interval]:
+) -> dict[int, Array]:
     counts = {index: np.zeros(BINS, np.int64) for index in extremes}
     for index, array in _values(module, inputs, progress):
         counts[index] += np.histogram(
             array.astype(np.float64), bins=BINS, range=extremes[index]
         )[0]
-    return {i: _cut(counts[i], extremes[i], percentile_pct) for i in extremes}
+    return counts
 
 
-def _cut(counts: Array, extreme: Interval, percentile_pct: float) -> Interval:
-    """The interval between the bins where the tails' shares are used up."""
-    tail = (1 - percentile_pct / 100) / 2 * float(counts.sum())
-    low, high = extreme
-    step = (high - low) / BINS
-    below = int(np.searchsorted(np.cumsum(counts), tail, side="right"))
-    above = int(np.searchsorted(np.cumsum(counts[::-1]), tail, side="right"))
-    if below + above >= BINS:
-        return extreme
-    return low + below * step, high - above * step
+def _cut(
+    method: str, counts: Array, extreme: Interval, percentile_pct: float, levels: int
+) -> Interval:
+    match method:
+        case "entropy":
+            return entropy(counts, extreme)
+        case "mse":
+            return squared_error(counts, extreme, levels)
+        case _:
+            return percentile(counts, extreme, percentile_pct)

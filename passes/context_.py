@@ -9,6 +9,7 @@ from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module
 from tetrapla.passes.calibrate_ import Progress, Ranges, ranges
+from tetrapla.passes.moments_ import Moments, moments
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,9 @@ class Context:
     ranges: Ranges | None = None
     progress: Progress | None = None
 
-    def ranges_of(self, module: Module, method: str, percentile_pct: float) -> Ranges:
+    def ranges_of(
+        self, module: Module, method: str, percentile_pct: float, bits: int = 8
+    ) -> Ranges:
         """The range of every value of `module`; see `calibrate_.ranges`.
 
         Raises:
@@ -34,12 +37,33 @@ class Context:
         """
         if self.ranges is not None:
             return self.ranges
+        levels = (1 << bits) - 1
+        data = self.data(module)
+        return ranges(module, data, method, percentile_pct, self.progress, levels)
+
+    def moments_of(self, module: Module) -> dict[str, Moments]:
+        """The moments of the inputs of `module`'s layers; see `moments_.moments`.
+
+        Raises:
+            ModelError: there is no data, or it does not fit.
+        """
+        return moments(module, self.data(module), self.progress)
+
+    def data(self, module: Module) -> Mapping[str, Array]:
+        """The calibration data.
+
+        Args:
+            module: that it is wanted for.
+
+        Raises:
+            ModelError: there is none.
+        """
         if self.calibration is None:
             raise ModelError(
                 f"model '{module.name}' must have calibration data to be quantised, not none; "
                 "give samples of its inputs"
             )
-        return ranges(module, self.calibration, method, percentile_pct, self.progress)
+        return self.calibration
 
 
 NOTHING = Context()

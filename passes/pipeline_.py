@@ -1,12 +1,17 @@
-"""The two pipelines that backends start from: a fused float module, and an int8 one."""
+"""The pipelines that have a name; backends start from a fused float module or an int8 one.
+
+A name stands for its passes in a pipeline's text, too: ``canonical,quantize{bits=8}``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module
 from tetrapla.passes.calibrate_ import Progress
+from tetrapla.passes.canonicalize import Canonicalize
 from tetrapla.passes.context_ import Context
 from tetrapla.passes.eliminate_common import EliminateCommon
 from tetrapla.passes.eliminate_dead_code import EliminateDeadCode
@@ -17,9 +22,22 @@ from tetrapla.passes.pass_ import Pass, run
 from tetrapla.passes.quantize import Quantize
 
 CLEANING: tuple[Pass, ...] = (FoldConstants(), EliminateDeadCode(), EliminateCommon())
-# fusion runs twice: a bias must be on the convolution before batch normalisation is folded
-# into both, and a ReLU can follow only after
-CANONICAL: tuple[Pass, ...] = (*CLEANING, FuseEpilogue(), FoldBatchNorm(), FuseEpilogue())
+# rules are matched once constants are known and before equal layers are sought. Fusion runs
+# twice: a bias must be on the convolution before batch normalisation is folded into both, and a
+# ReLU can follow only after
+CANONICAL: tuple[Pass, ...] = (
+    FoldConstants(),
+    EliminateDeadCode(),
+    Canonicalize(),
+    EliminateCommon(),
+    FuseEpilogue(),
+    FoldBatchNorm(),
+    FuseEpilogue(),
+)
+INT8: tuple[Pass, ...] = (*CANONICAL, Quantize(), *CLEANING)
+PIPELINES: Mapping[str, tuple[Pass, ...]] = MappingProxyType(
+    {"clean": CLEANING, "canonical": CANONICAL, "int8": INT8}
+)
 
 
 def canonical(module: Module) -> Module:

@@ -1,8 +1,8 @@
-"""The numbers of int8 quantisation: scales, zero points, integer weights and biases.
+"""The numbers of integer quantisation: scales, zero points, integer weights and biases.
 
-Weights are symmetric in -127..127 per output channel, activations asymmetric in -128..127 per
-tensor over a range that includes zero, biases int32 at the scale of the products. All scales
-are binary32, because that is what the kernels multiply by.
+Of eight bits, weights are symmetric in -127..127 per output channel, activations asymmetric in
+-128..127 per tensor over a range that includes zero, biases int32 at the scale of the products;
+other widths alike. All scales are binary32, because that is what the kernels multiply by.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 
-LOW, HIGH = -128, 127
+LOW, HIGH = -128, 127  # of the int8 that is the rule
 # the smallest normal binary32: hardware multipliers have no subnormals
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 
@@ -25,40 +25,64 @@ Scales = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Affine:
-    """How an int8 tensor is read: ``real = (q - zero_point) * scale``; scale is a binary32."""
+    """How an integer tensor is read: ``real = (q - zero_point) * scale``.
+
+    Attributes:
+        scale: a binary32.
+        zero_point: an integer of the type.
+        bits: of the signed type.
+    """
 
     scale: float
     zero_point: int
+    bits: int = 8
+
+    @property
+    def low(self) -> int:
+        """The lowest integer."""
+        return -1 << self.bits - 1
+
+    @property
+    def high(self) -> int:
+        """The highest integer."""
+        return (1 << self.bits - 1) - 1
+
+    def integer(self, value: float) -> int:
+        """The integer that stands for a number: ``clip(rint(value / scale) + zero_point)``."""
+        step = np.clip(np.rint(np.float32(value) / np.float32(self.scale)), -(2.0**17), 2.0**17)
+        return int(np.clip(step + self.zero_point, self.low, self.high))
 
 
-def affine(low: float, high: float) -> Affine:
+def affine(low: float, high: float, bits: int = 8) -> Affine:
     """The reading of a tensor whose values lie in ``low..high``.
 
     The range is widened to include zero, which so has an exact integer (padding and ReLU need
-    it): scale = f32((high - low) / 255), zero point = clip(rint(-128 - low / scale)). A tensor
-    of zeros has scale 1.
+    it). Of eight bits: scale = f32((high - low) / 255), zero point = clip(rint(-128 - low /
+    scale)). A tensor of zeros has scale 1.
     """
+    unit = Affine(1.0, 0, bits)
     low, high = min(float(low), 0.0), max(float(high), 0.0)
-    scale = float(np.float32((high - low) / (HIGH - LOW)))
+    scale = float(np.float32((high - low) / (unit.high - unit.low)))
     if scale < SMALLEST_SCALE:
         scale = 1.0
-    zero_point = int(np.clip(np.rint(LOW - low / scale), LOW, HIGH))
-    return Affine(scale, zero_point)
+    zero_point = int(np.clip(np.rint(unit.low - low / scale), unit.low, unit.high))
+    return Affine(scale, zero_point, bits)
 
 
 def weight_scales(
-    weights: Array, axis: int | None, least: NDArray[Any] | float = 0.0
+    weights: Array, axis: int | None, least: NDArray[Any] | float = 0.0, top: int = HIGH
 ) -> Scales:
-    """``max|w| / 127`` per index of `axis` (or one for the whole tensor); 1 where all are zero.
+    """``max|w| / top`` per index of `axis` (or one for the whole tensor); 1 where all are zero.
 
     Args:
         weights: finite floats.
         axis: of the output channels.
         least: where the quotient is smaller, this takes its place (see `least_scales`).
+        top: the largest integer.
     """
     others = tuple(i for i in range(weights.ndim) if i != axis)
     tops = np.abs(weights.astype(np.float32)).max(axis=others, initial=0).reshape(-1)
-    scales = tops / np.float32(HIGH)
+    scales = tops / np.float32(top)
     raised = np.maximum(scales, np.asarray(least, np.float64).astype(np.float32))
     return np.where(tops == 0, np.float32(1), raised).astype(np.float32)
 
@@ -74,13 +98,15 @@ def least_scales(bias: Array | None, x_scale: float, y_scale: float) -> NDArray[
     return np.maximum(held / (x_scale * 2.0**30), y_scale / x_scale * 2.0**-60)
 
 
-def integer_weights(weights: Array, scales: Scales, axis: int | None) -> NDArray[np.int8]:
-    """``clip(rint(w / scale), -127, 127)``."""
+def integer_weights(
+    weights: Array, scales: Scales, axis: int | None, top: int = HIGH
+) -> NDArray[np.int8]:
+    """``clip(rint(w / scale), -top, top)``."""
     shape = [1] * weights.ndim
     if axis is not None:
         shape[axis] = -1
     steps = np.rint(weights.astype(np.float32) / scales.reshape(shape))
-    integers: NDArray[np.int8] = np.clip(steps, -HIGH, HIGH).astype(np.int8)
+    integers: NDArray[np.int8] = np.clip(steps, -top, top).astype(np.int8)
     return integers
 
 

@@ -1,6 +1,7 @@
 """Pipelines as text: ``fold-constants,fuse-epilogue,quantize{bits=8}``.
 
-    pipeline   pass {"," pass}                   nothing is the empty pipeline
+    pipeline   part {"," part}                   nothing is the empty pipeline
+    part       a name of `pipeline_.PIPELINES`, which stands for its passes, or a pass
     pass       name ["{" option {"," option} "}"]
     option     name "=" value
     value      8 | -0.5 | 1e-3 | true | word | a string of JSON, in its quotes
@@ -20,7 +21,8 @@ from types import MappingProxyType
 from typing import TypeAlias, get_type_hints
 
 from tetrapla.ir.errors import RegistryError, SpecError, TetraplaError, nearest
-from tetrapla.passes.pass_ import Pass, find, passes
+from tetrapla.passes.pass_ import Pass, passes
+from tetrapla.passes.pipeline_ import PIPELINES
 
 Option: TypeAlias = bool | int | float | str
 
@@ -32,19 +34,25 @@ INTEGER = re.compile(r"[+-]?[0-9]{1,999}")
 END = "the end"
 
 
-def parse(text: str, known: Mapping[str, type[Pass]] | None = None) -> tuple[Pass, ...]:
+Named: TypeAlias = Mapping[str, tuple[Pass, ...]]
+
+
+def parse(
+    text: str, known: Mapping[str, type[Pass]] | None = None, named: Named = PIPELINES
+) -> tuple[Pass, ...]:
     """The passes that a text names, in order.
 
     Args:
         text: see the module's docstring.
         known: passes by name; those of this folder if None.
+        named: pipelines by name.
 
     Raises:
         RegistryError: there is no such pass, or no such option of it.
         SpecError: the text is not of the form, or a value not of its option's type.
         TetraplaError: the pass refuses a value.
     """
-    return _Reader(text, passes() if known is None else known).pipeline()
+    return _Reader(text, passes() if known is None else known, named).pipeline()
 
 
 def text(pipeline: Iterable[Pass]) -> str:
@@ -61,11 +69,12 @@ def options(pass_: type[Pass]) -> dict[str, type[Option]]:
 class _Reader:
     """Recursive descent, one token ahead."""
 
-    def __init__(self, source: str, known: Mapping[str, type[Pass]]) -> None:
+    def __init__(self, source: str, known: Mapping[str, type[Pass]], named: Named) -> None:
         matches = list(TOKEN.finditer(source))
         self.tokens = [m[1] for m in matches] + [END]
         self.columns = [m.start(1) + 1 for m in matches] + [len(source) + 1]
         self.known = known
+        self.named = named
         self.at = 0
 
     def pipeline(self) -> tuple[Pass, ...]:
@@ -73,14 +82,28 @@ class _Reader:
         if self._next() == END:
             return ()
         while True:
-            found.append(self._pass())
+            found.extend(self._part())
             if self._next() == END:
                 return tuple(found)
             self._take(",", "',' or the end after a pass")
 
-    def _pass(self) -> Pass:
+    def _part(self) -> tuple[Pass, ...]:
         name = self._word("a pass")
-        pass_ = find(name, self.known)
+        if name in self.known:
+            return (self._pass(name, self.known[name]),)
+        known = [*self.known, *self.named]
+        if name not in self.named:
+            raise RegistryError(
+                f"no pass '{name}'{nearest(name, known)}; there are: {', '.join(known)}"
+            )
+        if self._next() == "{":
+            raise SpecError(
+                f"{name} is a pipeline and must have no options, not '{{'; write its passes "
+                f"instead: {text(self.named[name])}"
+            )
+        return self.named[name]
+
+    def _pass(self, name: str, pass_: type[Pass]) -> Pass:
         given: dict[str, Option] = {}
         if self._next() == "{":
             self._take("{", "'{'")
@@ -139,7 +162,7 @@ def _value(pass_: type[Pass], name: str, key: str, token: str) -> Option:
     try:
         return read(token)
     except ValueError:
-        usual = _spelled(getattr(pass_, key))
+        usual = spelled(getattr(pass_, key))
         raise SpecError(
             f"{name}: {key} must be {what}, not {token}; write {key}={usual} for the default"
         ) from None
@@ -148,14 +171,15 @@ def _value(pass_: type[Pass], name: str, key: str, token: str) -> Option:
 def _printed(pass_: Pass) -> str:
     usual = type(pass_)  # a dataclass keeps the defaults of its fields
     given = [
-        f"{key}={_spelled(getattr(pass_, key))}"
+        f"{key}={spelled(getattr(pass_, key))}"
         for key in options(usual)
         if getattr(pass_, key) != getattr(usual, key)
     ]
     return f"{pass_.name}{{{','.join(given)}}}" if given else pass_.name
 
 
-def _spelled(value: Option) -> str:
+def spelled(value: Option) -> str:
+    """A value as text has it."""
     match value:
         case bool():
             return "true" if value else "false"

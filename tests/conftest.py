@@ -1,14 +1,96 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and the foreign reader of every module that tests make."""
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import subprocess
 import zlib
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tetrapla.ir import irdl
+from tetrapla.ir.module import Module
+
+TOOL = "mlir-opt-22"  # MLIR's own, as Debian packages it
+BATCH_CHARACTERS = 2**24  # modules read by one run of the tool; bounds its memory
 
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """A generator seeded by the test's name: the same numbers on every run."""
     return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
+
+
+class ForeignReader:
+    """Module texts, each kept once, for a tool that knows the dialects from IRDL alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._irdl = folder / "tetrapla.irdl"
+        self._irdl.write_text(irdl.text(), "utf-8")
+        self._folder = folder
+        self._held: set[bytes] = set()
+        self._batches: list[Path] = []
+        self._room = 0
+
+    def add(self, text: str) -> None:
+        """Keep a text for `rejections`."""
+        text = irdl.portable(text)
+        digest = hashlib.sha256(text.encode()).digest()
+        if digest in self._held:
+            return
+        self._held.add(digest)
+        if self._room <= 0:
+            self._batches.append(self._folder / f"modules{len(self._batches)}.mlir")
+            self._room = BATCH_CHARACTERS
+        self._room -= len(text)
+        with self._batches[-1].open("a", encoding="utf-8") as file:
+            file.write(f"{text}\n// -----\n")
+
+    def rejections(self) -> str:
+        """What the tool says against the texts; empty where it takes all of them."""
+        options = [f"--irdl-file={self._irdl}", "--split-input-file", "-o", "/dev/null"]
+        found: list[str] = []
+        for batch in self._batches:
+            command = [TOOL, *options, str(batch)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                found.append(done.stderr or f"{TOOL} ended with {done.returncode}")
+        return "\n".join(found)
+
+
+@pytest.fixture
+def foreign_reader(tmp_path: Path) -> ForeignReader:
+    """A reader of the test's own."""
+    return ForeignReader(tmp_path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _every_module_is_read_by_a_foreign_tool(  # pyright: ignore[reportUnusedFunction]
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """Every module that verifies anywhere in the tests must be accepted by MLIR's own tool.
+
+    The tool reads them together at the end of the session; one that it rejects is an error of
+    the last test, and the session fails. Without the tool nothing is collected, and tests/ir
+    says that it is missing.
+    """
+    if shutil.which(TOOL) is None:
+        yield
+        return
+    reader = ForeignReader(tmp_path_factory.mktemp("foreign"))
+    verify = Module.verify
+
+    def verified(module: Module) -> None:
+        verify(module)
+        reader.add(module.text())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Module, "verify", verified)
+        yield
+    rejections = reader.rejections()
+    if rejections:
+        pytest.fail(f"{TOOL} rejects modules of this session:\n{rejections[:4000]}", False)

@@ -1,4 +1,4 @@
-"""ONNX files: opsets 13 to 28, float networks and ONNX's quantised operators.
+"""ONNX files: opsets 1 to 28, float networks and ONNX's quantised operators.
 
 The file is not trusted: sizes, names, types and references are checked before they are used,
 and external data is read only from the model's own folder (`tensors`).
@@ -15,10 +15,11 @@ from tetrapla.frontend.names import safe, shown
 from tetrapla.frontend.onnx.graph import Importer
 from tetrapla.frontend.onnx.structure import check_text
 from tetrapla.ir.errors import IRError, ModelError, TetraplaError
+from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module
 
 SUFFIXES = (".onnx",)
-OLDEST_OPSET, NEWEST_OPSET = 13, 28
+OLDEST_OPSET, NEWEST_OPSET = 1, 28
 MAX_FILE_BYTES = 2**31  # protobuf's limit
 
 
@@ -28,6 +29,7 @@ def load(
     batch: int = 1,
     *,
     shape_only: bool = False,
+    fixed: Mapping[str, Array] | None = None,
 ) -> Module:
     """Read an ONNX file.
 
@@ -35,6 +37,8 @@ def load(
         path: the file; external data is looked for beside it.
         dims: sizes of symbolic dimensions by name.
         batch: the size of a leading symbolic dimension of an input that `dims` does not name.
+        fixed: inputs by name that become constants of these values; a shape, axes or a size
+            that is an input must be one.
         shape_only: leave the weights' values out; a missing external file is then no error.
 
     Raises:
@@ -46,15 +50,17 @@ def load(
     model = _parsed(path)
     try:
         check_text(model)
-        opset = _check_header(model)
+        opsets = _check_header(model)
         importer = Importer(
             model.graph,
-            opset,
-            {(function.domain, function.name) for function in model.functions},
+            opsets,
+            model.functions,
             path.parent,
             safe(path.stem),
         )
-        return importer.module(dict(dims or {}), batch, shape_only=shape_only)
+        return importer.module(
+            dict(dims or {}), batch, dict(fixed or {}), shape_only=shape_only
+        )
     except TetraplaError as error:
         kind = ModelError if isinstance(error, IRError) else type(error)
         raise kind(f"{path}: {error}") from None
@@ -97,8 +103,8 @@ def _parsed(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _check_header(model: onnx.ModelProto) -> int:
-    """The opset of ONNX's own domain.
+def _check_header(model: onnx.ModelProto) -> dict[str, int]:
+    """The opset of each domain.
 
     Raises:
         ModelError: there is no graph, or the opset is absent, doubled or unknown.
@@ -122,4 +128,4 @@ def _check_header(model: onnx.ModelProto) -> int:
             f"the opset must be {OLDEST_OPSET} to {NEWEST_OPSET}, not {version}; "
             f"convert the model with onnx.version_converter"
         )
-    return version
+    return versions

@@ -1,41 +1,65 @@
 """The walk over an ONNX graph: structure first, then inputs, then node by node.
 
-Every use that cannot be imported is collected. What depends on it is judged on a stand-in of
-the type that it would have made, so that one message names them all.
+A node is translated by its operator's function (`table`). One without such a function, or used
+in a way that the function refuses, is replaced by the nodes of the body that defines it: the
+file's own function, or the one that ONNX gives. Every use that cannot be imported is
+collected. What depends on it is judged on a stand-in of the type that it would have made, so
+that one message names them all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from onnx import GraphProto, NodeProto, TypeProto, ValueInfoProto, defs
+import numpy as np
+from onnx import FunctionProto, GraphProto, NodeProto, TypeProto, ValueInfoProto, defs
 
 from tetrapla.frontend.names import Names, shown
-from tetrapla.frontend.onnx import ops, quant, tensors
+from tetrapla.frontend.onnx import functions, operators, tensors
+from tetrapla.frontend.onnx.attributes import attributes_of, check_arity, check_read
 from tetrapla.frontend.onnx.dims import Dimensions
-from tetrapla.frontend.onnx.fold import FOLDABLE, folded
 from tetrapla.frontend.onnx.node import (
     Constant,
     OnnxNode,
     Operand,
     Refusal,
     Scope,
-    Translate,
-    attributes_of,
-    check_arity,
     check_filled,
 )
 from tetrapla.frontend.onnx.stand_in import inferred_type
 from tetrapla.frontend.onnx.structure import check_structure
 from tetrapla.ir.build import ModuleBuilder
-from tetrapla.ir.errors import IRError, ModelError, UnsupportedError
+from tetrapla.ir.errors import IRError, ModelError, UnsupportedError, nearest
+from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.ir.module import Module
 
 # an import takes about 0.1 ms a node; beyond this a file is not a network (assumed)
 MAX_NODES = 50_000
 
 _Env: TypeAlias = "dict[str, Operand | None]"  # None: depends on something refused
+_Results: TypeAlias = "tuple[Operand | None, ...]"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a node stands: the versions that it may use, and the names of its surroundings.
+
+    Attributes:
+        opsets: the file's, or those of the function whose body is walked.
+        env: what every name stands for.
+        read: the names that some node reads, or that are outputs.
+        prefix: stands before the labels of a function's nodes.
+        depth: how many functions are around.
+    """
+
+    opsets: Mapping[str, int]
+    env: _Env
+    read: frozenset[str]
+    prefix: str = ""
+    depth: int = 0
 
 
 class Importer:
@@ -44,42 +68,37 @@ class Importer:
     def __init__(
         self,
         graph: GraphProto,
-        opset: int,
-        functions: set[tuple[str, str]],
+        opsets: Mapping[str, int],
+        own: Iterable[FunctionProto],
         folder: Path,
         name: str,
     ) -> None:
         self._graph = graph
-        self._opset = opset
-        self._functions = functions
+        self._opsets = opsets
+        self._own = {(f.domain, f.name): f for f in own}
         self._folder = folder
         self._name = name
-        self._read = {name for node in graph.node for name in node.input}
-        self._read |= {info.name for info in graph.output}
+        self._count = 0
         self._refused: dict[str, list[str]] = {}  # "LSTM" or "Clip (reason)" -> layers' names
 
-    def module(self, dims: dict[str, int], batch: int, *, shape_only: bool) -> Module:
+    def module(
+        self, dims: dict[str, int], batch: int, fixed: dict[str, Array], *, shape_only: bool
+    ) -> Module:
         """The module.
 
         Raises:
             ModelError: the graph breaks a rule.
             UnsupportedError: listing everything that cannot be imported.
         """
-        if len(self._graph.node) > MAX_NODES:
-            raise ModelError(
-                f"a graph must have at most {MAX_NODES} nodes, not {len(self._graph.node)}"
-            )
         check_structure(self._graph)
         dimensions = Dimensions(self._real_inputs(), dims, batch)
         builder = ModuleBuilder(self._name)
         scope = Scope(builder, shape_only=shape_only)
-        names = Names()
         env = self._initializers(shape_only)
-        for info in self._real_inputs():
-            shape = dimensions.input_shape(info)
-            check_filled(f"input {shown(info.name)}", shape)
-            env[info.name] = builder.input(names.fresh(info.name), shape, _dtype(info))
-        self._walk(env, scope, dimensions)
+        self._enter_inputs(env, fixed, dimensions, builder)
+        read = {name for node in self._graph.node for name in node.input}
+        read.update(info.name for info in self._graph.output)
+        self._walk(env, frozenset(read), scope, dimensions)
         if self._refused:
             raise UnsupportedError(self._report())
         outputs = Names()
@@ -89,6 +108,32 @@ class Importer:
             dimensions.check_declared(info, found.shape, found.dtype)
             builder.output(outputs.fresh(info.name), scope.value(found))
         return builder.finish()
+
+    def _enter_inputs(
+        self,
+        env: _Env,
+        fixed: dict[str, Array],
+        dimensions: Dimensions,
+        builder: ModuleBuilder,
+    ) -> None:
+        names = Names()
+        for info in self._real_inputs():
+            if info.name in fixed:
+                array = np.asarray(fixed.pop(info.name))
+                if array.dtype not in DTYPES.values():
+                    raise ModelError(f"input {shown(info.name)} must not be of {array.dtype}")
+                env[info.name] = held = Constant(array, info.name)
+                dimensions.check_declared(info, array.shape, held.dtype)
+                continue
+            shape = dimensions.input_shape(info)
+            check_filled(f"input {shown(info.name)}", shape)
+            env[info.name] = builder.input(names.fresh(info.name), shape, _dtype(info))
+        for name in fixed:
+            have = [info.name for info in self._real_inputs()]
+            raise ModelError(
+                f"there is no input {shown(name)} to fix, the model has "
+                f"{', '.join(map(shown, have)) or 'none'}{nearest(name, have)}"
+            )
 
     def _real_inputs(self) -> list[ValueInfoProto]:
         held = {tensor.name for tensor in self._graph.initializer}
@@ -105,71 +150,138 @@ class Importer:
             env[tensor.name] = Constant(array, tensor.name, known)
         return env
 
-    def _walk(self, env: _Env, scope: Scope, dimensions: Dimensions) -> None:
+    def _walk(
+        self, env: _Env, read: frozenset[str], scope: Scope, dimensions: Dimensions
+    ) -> None:
         declared = {info.name: info for info in self._graph.value_info}
+        place = _Place(self._opsets, env, read)
         for proto in self._graph.node:
-            wanted = proto.name or next((name for name in proto.output if name), proto.op_type)
-            label = scope.names.fresh(wanted)
-            result = self._translated(proto, label, env, scope)
-            for index, name in enumerate(proto.output):
-                if name:
-                    env[name] = result if index == 0 else None
-            if result is not None and proto.output[0] in declared:
-                info = declared[proto.output[0]]
-                dimensions.check_declared(info, result.shape, result.dtype)
+            self._step(proto, place, scope)
+            for name in proto.output:
+                found = env.get(name)
+                if found is not None and name in declared:
+                    dimensions.check_declared(declared[name], found.shape, found.dtype)
+
+    def _step(self, proto: NodeProto, place: _Place, scope: Scope) -> None:
+        """Translate a node and enter its outputs."""
+        self._count += 1
+        if self._count > MAX_NODES:
+            raise ModelError(f"a graph must have at most {MAX_NODES} nodes, not more")
+        wanted = proto.name or next((name for name in proto.output if name), proto.op_type)
+        label = scope.names.fresh(f"{place.prefix}{wanted}")
+        results = self._translated(proto, label, place, scope)
+        for index, name in enumerate(proto.output):
+            if name:
+                place.env[name] = results[index] if index < len(results) else None
 
     def _translated(
-        self, proto: NodeProto, label: str, env: _Env, scope: Scope
-    ) -> Operand | None:
-        """The operand for the first output; None where a refusal leaves even its type open."""
+        self, proto: NodeProto, label: str, place: _Place, scope: Scope
+    ) -> _Results:
+        """What the outputs stand for; None where a refusal leaves even the type open."""
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         title = f"{domain}::{proto.op_type}" if domain else proto.op_type
         title = shown(title)[1:-1]
-        translate = self._translator(domain, proto.op_type)
-        foldable = domain == "" and proto.op_type in FOLDABLE
-        if translate is None and not foldable:
-            self._refuse(title, proto, label)
-            schema = _schema(proto.op_type, domain, self._opset)
-            return self._stand_in(proto, schema, env, scope)
-        schema = None
+        env, schema = place.env, None
+        refused = Refusal("")
         try:
-            schema = _schema(proto.op_type, domain, self._opset)
+            own = self._own.get((domain, proto.op_type))
+            schema = None if own else _schema(proto.op_type, domain, place.opsets)
             if schema is not None:
                 check_arity(proto, schema)
-            known = quant.RUNTIME_ATTRIBUTES.get(proto.op_type, {})
-            attributes = attributes_of(proto, schema, known)
-            operands = [env[name] if name else None for name in proto.input]
             if any(name and env[name] is None for name in proto.input):
-                return None
-            extra = any(name and name in self._read for name in proto.output[1:])
-            node = OnnxNode(proto.op_type, label, tuple(operands), attributes, extra)
-            constant = folded(node) if domain == "" else None
-            if constant is not None:
-                return constant
-            if translate is None:
-                raise Refusal("only on constants and shapes")
-            return translate(node, scope)
+                direct = (domain, proto.op_type) in operators.OPERATORS
+                if not (own or direct or functions.is_defined(schema)):
+                    self._refuse(title, proto, label)
+                return ()
+            operands = tuple(env[name] if name else None for name in proto.input)
+            wanted = tuple(bool(name) and name in place.read for name in proto.output)
+            if own is not None:
+                body = functions.called(own, proto)
+                return self._inlined(body, proto, label, wanted, place, scope)
+            try:
+                return self._direct(proto, domain, label, schema, operands, wanted, scope)
+            except Refusal as refusal:
+                refused = refusal
+            known = functions.defined_by(schema, proto, place.opsets.get("", 1), operands)
+            if known is not None:
+                before, self._refused = self._refused, {}
+                found = self._inlined(known, proto, label, wanted, place, scope)
+                inner, self._refused = self._refused, before
+                if not inner:
+                    return found
         except Refusal as refusal:
-            self._refuse(f"{title} ({refusal})", proto, label)
-            return self._stand_in(proto, schema, env, scope)
+            refused = refusal
         except (ModelError, IRError) as error:
             raise ModelError(f"node {shown(proto.name or label)}: {error}") from None
+        self._refuse(f"{title} ({refused})" if str(refused) else title, proto, label)
+        return self._stand_in(proto, schema, env, scope)
+
+    def _direct(
+        self,
+        proto: NodeProto,
+        domain: str,
+        label: str,
+        schema: defs.OpSchema | None,
+        operands: tuple[Operand | None, ...],
+        wanted: tuple[bool, ...],
+        scope: Scope,
+    ) -> _Results:
+        """By the operator's own function.
+
+        Raises:
+            Refusal: there is none, or it cannot express this use.
+        """
+        translate = operators.OPERATORS.get((domain, proto.op_type))
+        if translate is None:
+            raise Refusal
+        known = operators.RUNTIME_ATTRIBUTES.get(proto.op_type, {})
+        attributes = attributes_of(proto, schema, known)
+        version = schema.since_version if schema is not None else 1
+        node = OnnxNode(proto.op_type, label, operands, attributes, wanted, version)
+        found = translate(node, scope)
+        check_read(node, schema)
+        results = found if isinstance(found, tuple) else (found,)
+        for index, wants in enumerate(wanted):
+            if wants and (index >= len(results) or results[index] is None):
+                raise Refusal(f"only without its output {index}")
+        return results
+
+    def _inlined(
+        self,
+        body: functions.Body,
+        proto: NodeProto,
+        label: str,
+        wanted: tuple[bool, ...],
+        place: _Place,
+        scope: Scope,
+    ) -> _Results:
+        """The nodes of a function in the place of the one that calls it."""
+        if place.depth == functions.MAX_DEPTH:
+            raise ModelError(
+                f"functions must call each other at most {functions.MAX_DEPTH} deep, not deeper"
+            )
+        names = [*proto.input, *[""] * (len(body.inputs) - len(proto.input))]
+        env: _Env = {
+            inner: place.env[outer]
+            for inner, outer in zip(body.inputs, names, strict=False)
+            if outer
+        }
+        nodes = functions.needed(body, wanted)
+        functions.check_names(body, nodes, env, wanted)
+        read = frozenset(name for node in nodes for name in node.input) | {*body.outputs}
+        inside = _Place(body.opsets, env, read, f"{label}_", place.depth + 1)
+        for node in nodes:
+            self._step(functions.without_absent(node, env), inside, scope)
+        return tuple(env.get(name) for name in body.outputs)
 
     def _stand_in(
         self, proto: NodeProto, schema: defs.OpSchema | None, env: _Env, scope: Scope
-    ) -> Operand | None:
+    ) -> _Results:
         """Something to judge the nodes behind a refused one on, where its type can be told."""
         found = inferred_type(proto, schema, env)
         if found is None or len(proto.output) != 1:
-            return None
-        return scope.builder.input(scope.names.fresh("refused"), *found)
-
-    def _translator(self, domain: str, op: str) -> Translate | None:
-        if (domain, op) in self._functions:
-            return None  # a function of the model's own; not inlined
-        if domain == "" and op in ops.OPERATORS:
-            return ops.OPERATORS[op]
-        return quant.OPERATORS.get((domain, op))
+            return ()
+        return (scope.builder.input(scope.names.fresh("refused"), *found),)
 
     def _refuse(self, title: str, proto: NodeProto, label: str) -> None:
         self._refused.setdefault(title, []).append(proto.name or label)
@@ -189,14 +301,14 @@ class Importer:
         )
 
 
-def _schema(op: str, domain: str, opset: int) -> defs.OpSchema | None:
+def _schema(op: str, domain: str, opsets: Mapping[str, int]) -> defs.OpSchema | None:
     """ONNX's description of an operator as of an opset; None where it has none."""
     if domain or not defs.has(op, domain):
         return None
     try:
-        return defs.get_schema(op, opset, domain)
+        return defs.get_schema(op, opsets.get("", 1), domain)
     except defs.SchemaError:
-        raise ModelError(f"{op} does not exist in opset {opset}") from None
+        raise ModelError(f"{op} does not exist in opset {opsets.get('', 1)}") from None
 
 
 def _dtype(info: ValueInfoProto) -> str:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias
 
 import numpy as np
-from onnx import AttributeProto, NodeProto, TensorProto, defs
+from onnx import TensorProto
 
 from tetrapla.frontend.names import Names, shown
 from tetrapla.frontend.onnx.tensors import MAX_TENSOR_BYTES
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import DTYPES, Array, Attribute, Value
+from tetrapla.ir.op import OPS, Tensor, inferred
 
 OnnxAttribute: TypeAlias = (
-    "int | float | str | tuple[int, ...] | tuple[float, ...] | TensorProto"
+    "int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | TensorProto"
 )
 
 
 Ints: TypeAlias = tuple[int, ...]
+
+# numbers of a constant that is computed at import: shapes, masks, positions (assumed)
+MAX_FOLDED = 65_536
 
 
 class Refusal(Exception):  # noqa: N818  a refusal is collected, not an error of its own
@@ -65,14 +69,36 @@ class OnnxNode:
 
     Attributes:
         label: the layer's name, safe and unique.
-        extra_outputs: whether an output after the first is used.
+        wanted: which outputs are read.
+        version: the opset that last changed the operator, of those that the file may use.
+        read: the attributes that were looked at.
     """
 
     op: str
     label: str
     operands: tuple[Operand | None, ...]
     attributes: Mapping[str, OnnxAttribute]
-    extra_outputs: bool
+    wanted: tuple[bool, ...] = (True,)
+    version: int = 0
+    read: set[str] = field(default_factory=set[str])
+
+    @property
+    def extra_outputs(self) -> bool:
+        """Whether an output after the first is read."""
+        return any(self.wanted[1:])
+
+    def wants(self, output: int) -> bool:
+        """Whether an output is read."""
+        return output < len(self.wanted) and self.wanted[output]
+
+    def attribute(self, key: str) -> OnnxAttribute | None:
+        """An attribute of any type, or None."""
+        self.read.add(key)
+        return self.attributes.get(key)
+
+    def _or(self, key: str, default: OnnxAttribute) -> OnnxAttribute:
+        found = self.attribute(key)
+        return default if found is None else found
 
     def operand(self, index: int) -> Operand:
         """A required operand."""
@@ -87,7 +113,7 @@ class OnnxNode:
 
     def ints(self, key: str, default: Ints) -> Ints:
         """An attribute of integers; its length must be the default's."""
-        found = self.attributes.get(key, tuple(default))
+        found = self._or(key, tuple(default))
         assert isinstance(found, tuple)
         if len(found) != len(default):
             raise ModelError(f"{key} must hold {len(default)} numbers, not {len(found)}")
@@ -95,25 +121,42 @@ class OnnxNode:
 
     def all_ints(self, key: str) -> Ints | None:
         """An attribute of any number of integers, or None."""
-        found = self.attributes.get(key)
+        found = self.attribute(key)
         assert found is None or isinstance(found, tuple)
         return None if found is None else tuple(int(item) for item in found)
 
+    def axes(self, index: int) -> Ints | None:
+        """Axes as an attribute (older opsets) or as input `index`; None when not given."""
+        given = self.optional(index)
+        return self.all_ints("axes") if given is None else ints_of(given, "axes")
+
+    def all_floats(self, key: str) -> tuple[float, ...] | None:
+        """An attribute of any number of floats, or None."""
+        found = self.attribute(key)
+        assert found is None or isinstance(found, tuple)
+        return None if found is None else tuple(float(item) for item in found)
+
+    def texts(self, key: str) -> tuple[str, ...] | None:
+        """An attribute of any number of texts, or None."""
+        found = self.attribute(key)
+        assert found is None or isinstance(found, tuple)
+        return None if found is None else tuple(str(item) for item in found)
+
     def float(self, key: str, default: float) -> float:
         """A float attribute."""
-        found = self.attributes.get(key, default)
+        found = self._or(key, default)
         assert isinstance(found, (int, float))
         return float(found)
 
     def int(self, key: str, default: int) -> int:
         """An integer attribute."""
-        found = self.attributes.get(key, default)
+        found = self._or(key, default)
         assert isinstance(found, int)
         return found
 
     def str(self, key: str, default: str) -> str:
         """A string attribute."""
-        found = self.attributes.get(key, default)
+        found = self._or(key, default)
         assert isinstance(found, str)
         return found
 
@@ -149,17 +192,37 @@ class Scope:
         operands: Sequence[Operand | None],
         attributes: Mapping[str, Attribute] | None = None,
         name: str = "",
-    ) -> Value:
-        """Append an operator; an absent last operand is left out."""
-        present = [self.value(operand) for operand in operands if operand is not None]
-        result = self.builder.op(kind, present, attributes or {}, name=name)
-        check_filled("its result", result.shape)
-        if prod(result.shape) * DTYPES[result.dtype].itemsize > MAX_TENSOR_BYTES:
-            raise ModelError(
-                f"its result of shape {list(result.shape)} must be at most "
-                f"{MAX_TENSOR_BYTES} bytes"
-            )
+    ) -> Operand:
+        """Append an operator of one result; see `ops`."""
+        (result,) = self.ops(kind, operands, attributes, name)
         return result
+
+    def ops(
+        self,
+        kind: str,
+        operands: Sequence[Operand | None],
+        attributes: Mapping[str, Attribute] | None = None,
+        name: str = "",
+    ) -> tuple[Operand, ...]:
+        """Append an operator; an absent last operand is left out.
+
+        What follows from small constants alone is computed here, and no operator is made.
+        """
+        held = [operand for operand in operands if operand is not None]
+        folded = _computed(kind, held, dict(attributes or {}), name)
+        if folded is not None:
+            return folded
+        present = [self.value(operand) for operand in held]
+        results = self.builder.ops(kind, present, attributes or {}, name=name)
+        for result in results:
+            _check_result(result)
+        return results
+
+    def reduce(
+        self, kind: str, x: Operand, axes: Ints, name: str, *, keepdims: int = 1
+    ) -> Operand:
+        """A reduction over axes."""
+        return self.op(kind, [x], {"axes": axes, "keepdims": keepdims}, name)
 
     def reshape(self, x: Operand, shape: Sequence[int], name: str) -> Operand:
         """The same values under another shape; nothing is emitted when the shape stays."""
@@ -168,6 +231,32 @@ class Scope:
         if isinstance(x, Constant) and prod(shape) == prod(x.shape):
             return x.made(lambda array: array.reshape(shape))
         return self.op("nn.reshape", [x], {"shape": tuple(shape)}, name)
+
+
+def _computed(
+    kind: str, operands: Sequence[Operand], attributes: dict[str, Attribute], name: str
+) -> tuple[Constant, ...] | None:
+    """The operator's results where they follow from small constants; None otherwise."""
+    arrays = [
+        operand.array for operand in operands if isinstance(operand, Constant) and operand.known
+    ]
+    if len(arrays) < len(operands) or sum(array.size for array in arrays) > MAX_FOLDED:
+        return None
+    types = inferred(kind, [Tensor(a.shape, a.dtype) for a in operands], attributes)
+    if sum(prod(type_.shape) for type_ in types) > MAX_FOLDED:
+        return None
+    with np.errstate(all="ignore"):
+        made = OPS[kind].evaluate(*arrays, **attributes)
+    several = made if isinstance(made, tuple) else (made,)
+    return tuple(Constant(array, name) for array in several)
+
+
+def _check_result(result: Value) -> None:
+    check_filled("its result", result.shape)
+    if prod(result.shape) * DTYPES[result.dtype].itemsize > MAX_TENSOR_BYTES:
+        raise ModelError(
+            f"its result of shape {list(result.shape)} must be at most {MAX_TENSOR_BYTES} bytes"
+        )
 
 
 def check_filled(what: str, shape: Ints) -> None:
@@ -180,7 +269,7 @@ def check_filled(what: str, shape: Ints) -> None:
         raise ModelError(f"{what} must have at least one element, not shape {list(shape)}")
 
 
-Translate: TypeAlias = Callable[[OnnxNode, Scope], Operand]
+Translate: TypeAlias = Callable[[OnnxNode, Scope], "Operand | tuple[Operand | None, ...]"]
 
 
 def array_of(operand: Operand, what: str) -> Array:
@@ -218,75 +307,31 @@ def normal_axis(axis: int, rank: int) -> int:
     return axis % rank
 
 
-def attributes_of(
-    node: NodeProto, schema: defs.OpSchema | None, known: Mapping[str, str]
-) -> dict[str, OnnxAttribute]:
-    """The node's attributes after their names and types were checked.
-
-    Args:
-        node: the node.
-        schema: ONNX's own description of the operator.
-        known: attribute name -> type name, for an operator without a schema.
-
-    Raises:
-        ModelError: an attribute is unknown, given twice, of another type, or missing.
-    """
-    described: Mapping[str, Any] = cast(Any, schema).attributes if schema else {}
-    types = {**known, **{name: form.type.name for name, form in described.items()}}
-    found: dict[str, OnnxAttribute] = {}
-    for attribute in node.attribute:
-        name = attribute.name
-        if name not in types:
-            raise ModelError(f"{node.op_type} has no attribute {shown(name)}")
-        if name in found:
-            raise ModelError(f"attribute {shown(name)} must be given once, not twice")
-        held = AttributeProto.AttributeType.Name(attribute.type)
-        if held != types[name] or attribute.ref_attr_name:
-            raise ModelError(
-                f"attribute {shown(name)} must be of type {types[name]}, not {held}"
-            )
-        found[name] = _plain(attribute)
-    for name, form in described.items():
-        if form.required and name not in found:
-            raise ModelError(f"{node.op_type} needs the attribute '{name}', which is absent")
-    return found
-
-
-def _plain(attribute: AttributeProto) -> OnnxAttribute:
-    match attribute.type:
-        case AttributeProto.INT:
-            return int(attribute.i)
-        case AttributeProto.FLOAT:
-            return float(attribute.f)
-        case AttributeProto.STRING:
-            return attribute.s.decode("utf-8", "replace")
-        case AttributeProto.INTS:
-            return tuple(attribute.ints)
-        case AttributeProto.FLOATS:
-            return tuple(attribute.floats)
-        case AttributeProto.TENSOR:
-            return attribute.t
-        case _:
-            kind = AttributeProto.AttributeType.Name(attribute.type)
-            raise Refusal(f"only without '{attribute.name}' ({kind})")
-
-
-def check_arity(node: NodeProto, schema: defs.OpSchema) -> None:
-    """The number of inputs and outputs is one that the operator has.
-
-    Raises:
-        ModelError: it is not.
-    """
-    for what, names, low, high in (
-        ("input", node.input, schema.min_input, schema.max_input),
-        ("output", node.output, schema.min_output, schema.max_output),
-    ):
-        if not low <= len(names) <= high:
-            span = str(low) if low == high else f"{low} to {high}"
-            plural = what if high == 1 else f"{what}s"
-            raise ModelError(f"{node.op_type} takes {span} {plural}, not {len(names)}")
-
-
 def as_constant(value: float, like: Operand, symbol: str) -> Constant:
     """A single number of the operand's type."""
     return Constant(np.full((1,), value, DTYPES[like.dtype]), symbol)
+
+
+def scalar(value: float, like: Operand, symbol: str) -> Constant:
+    """A single number of the operand's type, of rank 0."""
+    return Constant(np.full((), value, DTYPES[like.dtype]), symbol)
+
+
+def number_of(operand: Operand | None, default: float, what: str) -> float:
+    """The value of a constant operand of one number.
+
+    Raises:
+        ModelError: it holds more or fewer.
+        Refusal: it is computed.
+    """
+    if operand is None:
+        return default
+    array = array_of(operand, what)
+    if array.size != 1:
+        raise ModelError(f"{what} must be one number, not {array.size}")
+    return float(array.reshape(-1)[0])
+
+
+def is_float(operand: Operand) -> bool:
+    """Whether its elements are floats."""
+    return operand.dtype[0] in "fb"

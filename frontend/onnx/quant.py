@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from onnx import TensorProto
@@ -17,16 +17,13 @@ from tetrapla.frontend.onnx.node import (
     Operand,
     Refusal,
     Scope,
-    Translate,
     array_of,
     normal_axis,
 )
+from tetrapla.frontend.onnx.table import RUNTIME, translates
 from tetrapla.frontend.onnx.window import average_window, convolution
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array, Attribute
-
-OPERATORS: dict[tuple[str, str], Translate] = {}
-RUNTIME = "com.microsoft"  # ONNX Runtime's own domain
 
 # attributes of the operators that ONNX itself does not describe
 _POOL = {
@@ -44,16 +41,6 @@ RUNTIME_ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
     "QLinearGlobalAveragePool": {"channels_last": "INT"},
 }
 _RANGES = {"i8": (-128, 127), "ui8": (0, 255)}
-
-
-def translates(op: str, domain: str = "") -> Callable[[Translate], Translate]:
-    """Enter a function in the table under an operator's domain and name."""
-
-    def enter(function: Translate) -> Translate:
-        OPERATORS[domain, op] = function
-        return function
-
-    return enter
 
 
 @translates("QuantizeLinear")
@@ -144,7 +131,7 @@ def _qlinear_matmul(node: OnnxNode, scope: Scope) -> Operand:
     return _requantize(node, scope, acc, scale, 7, axis=len(acc.shape) - 1)
 
 
-@translates("QLinearAdd", RUNTIME)
+@translates("QLinearAdd", domain=RUNTIME)
 def _qlinear_add(node: OnnxNode, scope: Scope) -> Operand:
     attributes: dict[str, Attribute] = {}
     for name, index in (("a", 1), ("b", 4), ("y", 6)):
@@ -153,14 +140,16 @@ def _qlinear_add(node: OnnxNode, scope: Scope) -> Operand:
     return scope.op("qnn.add", [node.operand(0), node.operand(3)], attributes, node.label)
 
 
-@translates("QLinearAveragePool", RUNTIME)
+@translates("QLinearAveragePool", domain=RUNTIME)
 def _qlinear_average_pool(node: OnnxNode, scope: Scope) -> Operand:
     x = node.operand(0)
-    attributes = {**average_window(node, x), **_between(node)}
-    return scope.op("qnn.average_pool2d", [x], attributes, node.label)
+    window = average_window(node, x).attributes()
+    if len(x.shape) != 4:
+        raise Refusal("only in two dimensions (N, C, H, W)")
+    return scope.op("qnn.average_pool2d", [x], {**window, **_between(node)}, node.label)
 
 
-@translates("QLinearGlobalAveragePool", RUNTIME)
+@translates("QLinearGlobalAveragePool", domain=RUNTIME)
 def _qlinear_global_average_pool(node: OnnxNode, scope: Scope) -> Operand:
     x = node.operand(0)
     return scope.op("qnn.global_average_pool", [x], _between(node), node.label)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path, PurePosixPath
@@ -18,22 +19,37 @@ from onnx import TensorProto
 
 from tetrapla.frontend.names import shown
 from tetrapla.ir.errors import ModelError
-from tetrapla.ir.graph import Array
+from tetrapla.ir.graph import DTYPES, Array
 
 # 2 GiB, protobuf's own limit for a message; dimensions are multiplied as Python integers
 MAX_TENSOR_BYTES = 2**31
 
-# element type -> (dtype name of the IR, NumPy type, the field that holds typed data)
-_TYPES: Mapping[int, tuple[str, Any, str]] = {
-    TensorProto.FLOAT: ("f32", np.float32, "float_data"),
-    TensorProto.DOUBLE: ("f64", np.float64, "double_data"),
-    TensorProto.FLOAT16: ("f16", np.float16, "int32_data"),
-    TensorProto.INT8: ("i8", np.int8, "int32_data"),
-    TensorProto.UINT8: ("ui8", np.uint8, "int32_data"),
-    TensorProto.INT32: ("i32", np.int32, "int32_data"),
-    TensorProto.INT64: ("i64", np.int64, "int64_data"),
-    TensorProto.BOOL: ("i1", np.bool_, "int32_data"),
+# element type -> (dtype name of the IR, the field that holds typed data)
+_TYPES: Mapping[int, tuple[str, str]] = {
+    TensorProto.FLOAT: ("f32", "float_data"),
+    TensorProto.DOUBLE: ("f64", "double_data"),
+    TensorProto.FLOAT16: ("f16", "int32_data"),
+    TensorProto.BFLOAT16: ("bf16", "int32_data"),
+    TensorProto.FLOAT8E4M3FN: ("f8E4M3FN", "int32_data"),
+    TensorProto.FLOAT8E5M2: ("f8E5M2", "int32_data"),
+    TensorProto.FLOAT8E8M0: ("f8E8M0FNU", "int32_data"),
+    TensorProto.FLOAT4E2M1: ("f4E2M1FN", "int32_data"),
+    TensorProto.INT2: ("i2", "int32_data"),
+    TensorProto.INT4: ("i4", "int32_data"),
+    TensorProto.INT8: ("i8", "int32_data"),
+    TensorProto.INT16: ("i16", "int32_data"),
+    TensorProto.INT32: ("i32", "int32_data"),
+    TensorProto.INT64: ("i64", "int64_data"),
+    TensorProto.UINT2: ("ui2", "int32_data"),
+    TensorProto.UINT4: ("ui4", "int32_data"),
+    TensorProto.UINT8: ("ui8", "int32_data"),
+    TensorProto.UINT16: ("ui16", "int32_data"),
+    TensorProto.UINT32: ("ui32", "uint64_data"),
+    TensorProto.UINT64: ("ui64", "uint64_data"),
+    TensorProto.BOOL: ("i1", "int32_data"),
 }
+# several elements of these share a byte, the first one in the lowest bits
+_PACKED: Mapping[str, int] = {"f4E2M1FN": 4, "i4": 4, "ui4": 4, "i2": 2, "ui2": 2}
 _FIELDS = (
     "float_data",
     "int32_data",
@@ -42,6 +58,11 @@ _FIELDS = (
     "double_data",
     "uint64_data",
 )
+_FIELD_TYPES: Mapping[str, Any] = {
+    "float_data": np.float32,
+    "double_data": np.float64,
+    "uint64_data": np.uint64,
+}
 _EXTERNAL_KEYS = ("location", "offset", "length", "checksum")
 
 
@@ -73,25 +94,43 @@ def array(tensor: TensorProto, folder: Path | None, what: str, *, values: bool =
     Raises:
         ModelError: a size, type or location breaks a rule.
     """
-    dtype_name(tensor.data_type, what)
-    _, numpy_type, typed = _TYPES[tensor.data_type]
-    dtype = np.dtype(numpy_type)
+    name = dtype_name(tensor.data_type, what)
+    _, typed = _TYPES[tensor.data_type]
+    dtype = DTYPES[name]
     shape = _shape(tensor, dtype, what)
     if not values:
         return np.broadcast_to(np.zeros((), dtype), shape)
     _check_one_source(tensor, typed, what)
+    bits = _PACKED.get(name, 8 * dtype.itemsize)
+    size = -(-prod(shape) * bits // 8)
     if tensor.data_location == TensorProto.EXTERNAL:
-        raw: bytes | None = _external(tensor, folder, prod(shape) * dtype.itemsize, what)
+        raw: bytes | None = _external(tensor, folder, size, what)
     else:
         raw = tensor.raw_data if tensor.HasField("raw_data") else None
     if raw is None:
-        return _typed(tensor, shape, dtype, typed, what)
-    if len(raw) != prod(shape) * dtype.itemsize:
+        return _typed(tensor, shape, name, typed, what)
+    if len(raw) != size:
         raise ModelError(
-            f"{what} needs {prod(shape) * dtype.itemsize} bytes for its shape {list(shape)}, "
-            f"not {len(raw)}"
+            f"{what} needs {size} bytes for its shape {list(shape)}, not {len(raw)}"
         )
-    return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(shape)
+    if name in _PACKED:
+        return _unpacked(np.frombuffer(raw, np.uint8), bits, dtype, shape)
+    if sys.byteorder == "big":
+        raw = np.frombuffer(raw, f"<u{dtype.itemsize}").byteswap().tobytes()
+    return np.frombuffer(raw, dtype).reshape(shape)
+
+
+def _unpacked(data: Array, bits: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+    """Elements of a few bits, which share bytes."""
+    parts: Array = np.arange(8 // bits, dtype=np.uint8) * np.uint8(bits)
+    codes: Array = (data[:, None] >> parts & np.uint8(2**bits - 1)).reshape(-1)[: prod(shape)]
+    if dtype.name.startswith("int"):  # the highest bit is the sign
+        wide = codes.astype(np.int8)
+        codes = np.where(wide >= 2 ** (bits - 1), wide - np.int8(2 ** (bits - 1)) * 2, wide)
+        return codes.astype(np.int8).astype(dtype).reshape(shape)
+    if dtype.name.startswith("uint"):
+        return codes.astype(dtype).reshape(shape)
+    return codes.view(dtype).reshape(shape)
 
 
 def _shape(tensor: TensorProto, dtype: np.dtype[Any], what: str) -> tuple[int, ...]:
@@ -125,18 +164,24 @@ def _check_one_source(tensor: TensorProto, typed: str, what: str) -> None:
 
 
 def _typed(
-    tensor: TensorProto, shape: tuple[int, ...], dtype: np.dtype[Any], field: str, what: str
+    tensor: TensorProto, shape: tuple[int, ...], name: str, field: str, what: str
 ) -> Array:
     values: Any = getattr(tensor, field)
-    if len(values) != prod(shape):
+    dtype, bits = DTYPES[name], _PACKED.get(name, 8)
+    count = -(-prod(shape) * bits // 8) if name in _PACKED else prod(shape)
+    if len(values) != count:
         raise ModelError(
-            f"{what} needs {prod(shape)} values for its shape {list(shape)}, not {len(values)}"
+            f"{what} needs {count} values for its shape {list(shape)}, not {len(values)}"
         )
-    wide = np.array(
-        values, {"float_data": np.float32, "double_data": np.float64}.get(field, np.int64)
-    )
-    if dtype == np.float16:
-        return wide.astype(np.uint16).view(np.float16).reshape(shape)
+    wide = np.array(values, _FIELD_TYPES.get(field, np.int64))
+    if name in _PACKED:
+        codes = wide.astype(np.uint8)
+        if not np.array_equal(codes, wide & 255):
+            raise ModelError(f"{what} must hold bytes, but one is out of range")
+        return _unpacked(codes, bits, dtype, shape)
+    if field == "int32_data" and dtype.kind not in "iub":  # the bits of a small float
+        code = np.dtype(f"u{dtype.itemsize}")
+        return wide.astype(code).view(dtype).reshape(shape)
     narrow = wide.astype(dtype)
     if dtype.kind in "iu" and not np.array_equal(narrow, wide):
         raise ModelError(f"{what} must hold values of {dtype}, but one is out of range")

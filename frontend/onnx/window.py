@@ -1,74 +1,207 @@
-"""Convolution and pooling windows: ONNX's padding rules as four explicit pads."""
+"""Convolution and pooling windows: ONNX's padding rules as explicit pads.
+
+The IR's windows have two dimensions. One dimension is a height of 1; three are two poolings,
+over height and width and then over depth: a maximum or a sum over a box is one over its faces,
+and so is the count of a mean.
+"""
 
 from __future__ import annotations
 
-from tetrapla.frontend.onnx.node import OnnxNode, Operand, Refusal
+from dataclasses import dataclass, replace
+
+from tetrapla.frontend.onnx.node import Ints, OnnxNode, Operand, Refusal, Scope
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Attribute
 
 _AUTO_PADS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 
 
+@dataclass(frozen=True)
+class Window:
+    """A window of n dimensions.
+
+    Attributes:
+        pads: n in front of the axes, then n behind them.
+        count_include_pad: whether a mean counts the padding; None where there is no mean.
+    """
+
+    kernel: Ints
+    strides: Ints
+    pads: Ints
+    dilations: Ints
+    count_include_pad: int | None = None
+
+    def flat(self) -> Window:
+        """A window of one dimension as one of height 1."""
+        if len(self.kernel) != 1:
+            return self
+        return replace(
+            self,
+            kernel=(1, *self.kernel),
+            strides=(1, *self.strides),
+            pads=(0, self.pads[0], 0, self.pads[1]),
+            dilations=(1, *self.dilations),
+        )
+
+    def along(self, *axes: int) -> Window:
+        """The window along two of its axes; -1 is one of size 1."""
+        n = len(self.kernel)
+        return replace(
+            self,
+            kernel=tuple(self.kernel[a] if a >= 0 else 1 for a in axes),
+            strides=tuple(self.strides[a] if a >= 0 else 1 for a in axes),
+            pads=tuple(
+                self.pads[a + side * n] if a >= 0 else 0 for side in (0, 1) for a in axes
+            ),
+            dilations=tuple(self.dilations[a] if a >= 0 else 1 for a in axes),
+        )
+
+    def attributes(self) -> dict[str, Attribute]:
+        """As a pooling operator has them."""
+        found: dict[str, Attribute] = {
+            "kernel": self.kernel,
+            "strides": self.strides,
+            "pads": self.pads,
+        }
+        if self.count_include_pad is None:
+            return {**found, "dilations": self.dilations}
+        return {**found, "count_include_pad": self.count_include_pad}
+
+
+def image(x: Operand, scope: Scope, name: str) -> Operand:
+    """A value of rank 3 (N, C, W) with a height of 1; another one as it is."""
+    if len(x.shape) != 3:
+        return x
+    return scope.reshape(x, (*x.shape[:2], 1, x.shape[2]), name)
+
+
 def convolution(node: OnnxNode, x: Operand, w: Operand) -> dict[str, Attribute]:
-    """Attributes that nn.conv2d and qnn.conv2d share.
+    """Attributes that nn.conv2d and qnn.conv2d share, for operands made an `image`.
 
     Raises:
-        Refusal: it is not two-dimensional.
+        Refusal: it has more than two dimensions.
         ModelError: an attribute is out of range.
     """
+    if len(x.shape) > 4:
+        raise Refusal("only in one or two dimensions")
+    window = box(node, x, w).flat()
+    return {
+        "strides": window.strides,
+        "pads": window.pads,
+        "dilations": window.dilations,
+        "groups": node.int("group", 1),
+    }
+
+
+def box(node: OnnxNode, x: Operand, w: Operand) -> Window:
+    """The window of a convolution of up to three dimensions; see `convolution`."""
+    kernel = _weight_kernel(node, x, w)
+    n = len(kernel)
+    strides, dilations = _positive(node, "strides", n), _positive(node, "dilations", n)
+    pads = _pads(node, x.shape[2:], kernel, strides, dilations)
+    return Window(kernel, strides, pads, dilations)
+
+
+def transposed_convolution(node: OnnxNode, x: Operand, w: Operand) -> dict[str, Attribute]:
+    """Attributes of nn.conv_transpose2d and 3d; see `convolution` for what is raised.
+
+    With SAME_* or `output_shape`, the padding is what is left over (a negative one is an
+    output padding).
+    """
+    kernel, n = _weight_kernel(node, x, w), len(x.shape) - 2
+    strides, dilations = _positive(node, "strides", n), _positive(node, "dilations", n)
+    more = list(node.ints("output_padding", (0,) * n))
+    pads = list(node.ints("pads", (0,) * (2 * n)))
+    mode = node.str("auto_pad", "NOTSET")
+    sizes = node.all_ints("output_shape")
+    if sizes is not None and len(sizes) == n + 2:  # with N and C, as some exporters write
+        sizes = sizes[2:]
+    if sizes is None and mode.startswith("SAME"):
+        sizes = tuple(size * stride for size, stride in zip(x.shape[2:], strides, strict=True))
+    if sizes is not None and len(sizes) != n:
+        raise ModelError(f"output_shape must hold {n} sizes, not {len(sizes)}")
+    for axis, size in enumerate(sizes or ()):
+        extent = (kernel[axis] - 1) * dilations[axis] + 1
+        total = strides[axis] * (x.shape[2 + axis] - 1) + more[axis] + extent - size
+        more[axis] += max(-total, 0)
+        small, large = max(total, 0) // 2, max(total, 0) - max(total, 0) // 2
+        first, last = (small, large) if mode == "SAME_UPPER" else (large, small)
+        pads[axis], pads[n + axis] = first, last
+    window = Window(kernel, strides, tuple(pads), dilations).flat()
+    return {
+        "strides": window.strides,
+        "pads": window.pads,
+        "dilations": window.dilations,
+        "output_padding": (0, *more) if n == 1 else tuple(more),
+        "groups": node.int("group", 1),
+    }
+
+
+def _weight_kernel(node: OnnxNode, x: Operand, w: Operand) -> Ints:
+    """The spatial sizes of the weights, which agree with what the node says."""
     if len(x.shape) != len(w.shape) or len(x.shape) < 3:
         raise ModelError(
             f"a convolution needs a value and weights of the same rank of 3 or more, "
             f"not shapes {list(x.shape)} and {list(w.shape)}"
         )
-    if len(x.shape) != 4:
-        raise Refusal("only in two dimensions (N, C, H, W)")
+    if len(x.shape) > 5:
+        raise Refusal("only in up to three dimensions")
     kernel = w.shape[2:]
     if node.ints("kernel_shape", kernel) != kernel:
         given = list(node.ints("kernel_shape", kernel))
         raise ModelError(f"kernel_shape must be the weights' {list(kernel)}, not {given}")
-    strides, dilations = _positive(node, "strides"), _positive(node, "dilations")
-    return {
-        "strides": strides,
-        "pads": _pads(node, x.shape[2:], kernel, strides, dilations),
-        "dilations": dilations,
-        "groups": node.int("group", 1),
-    }
+    return kernel
 
 
-def max_window(node: OnnxNode, x: Operand) -> dict[str, Attribute]:
-    """Attributes of nn.max_pool2d; see `convolution` for what is raised."""
+def max_window(node: OnnxNode, x: Operand) -> Window:
+    """The window of nn.max_pool2d; see `convolution` for what is raised."""
     kernel = _kernel(node, x)
-    strides, dilations = _positive(node, "strides"), _positive(node, "dilations")
+    n = len(kernel)
+    strides, dilations = _positive(node, "strides", n), _positive(node, "dilations", n)
     _check_same(node, x.shape[2:], kernel, strides, dilations)
     pads = _pads(node, x.shape[2:], kernel, strides, dilations)
     more = _ceiling(node, x.shape[2:], kernel, strides, dilations, pads)
-    return {
-        "kernel": kernel,
-        "strides": strides,
-        "pads": (pads[0], pads[1], pads[2] + more[0], pads[3] + more[1]),
-        "dilations": dilations,
-    }
+    return Window(kernel, strides, _widened(pads, more), dilations)
 
 
-def average_window(node: OnnxNode, x: Operand) -> dict[str, Attribute]:
-    """Attributes of nn.average_pool2d; see `convolution` for what is raised."""
-    kernel, strides = _kernel(node, x), _positive(node, "strides")
-    if _positive(node, "dilations") != (1, 1):
+def average_window(node: OnnxNode, x: Operand, *, padding_counts: bool = False) -> Window:
+    """The window of nn.average_pool2d; see `convolution` for what is raised."""
+    kernel = _kernel(node, x)
+    n = len(kernel)
+    strides, flat = _positive(node, "strides", n), (1,) * n
+    if _positive(node, "dilations", n) != flat:
         raise Refusal("only without dilations")
-    _check_same(node, x.shape[2:], kernel, strides, (1, 1))
-    pads = _pads(node, x.shape[2:], kernel, strides, (1, 1))
-    more = _ceiling(node, x.shape[2:], kernel, strides, (1, 1), pads)
-    include = node.int("count_include_pad", 0)
+    _check_same(node, x.shape[2:], kernel, strides, flat)
+    pads = _pads(node, x.shape[2:], kernel, strides, flat)
+    more = _ceiling(node, x.shape[2:], kernel, strides, flat, pads)
+    include = int(padding_counts) or node.int("count_include_pad", 0)
     if any(more) and include and any(pads):
         raise Refusal("only without ceil_mode when the padding counts")
-    return {
-        "kernel": kernel,
-        "strides": strides,
-        "pads": (pads[0], pads[1], pads[2] + more[0], pads[3] + more[1]),
-        # windows that ceil_mode lets stick out never count what lies outside
-        "count_include_pad": 0 if any(more) else include,
-    }
+    # windows that ceil_mode lets stick out never count what lies outside
+    counted = 0 if any(more) and not padding_counts else include
+    return Window(kernel, strides, _widened(pads, more), flat, counted)
+
+
+def _widened(pads: Ints, more: Ints) -> Ints:
+    n = len(more)
+    return (*pads[:n], *(pads[n + axis] + more[axis] for axis in range(n)))
+
+
+def planes(kind: str, x: Operand, window: Window, node: OnnxNode, scope: Scope) -> Operand:
+    """A pooling operator over one, two or three dimensions."""
+    name = node.label
+    if len(window.kernel) <= 2:
+        flat = image(x, scope, f"{name}_image")
+        y = scope.op(kind, [flat], window.flat().attributes(), name)
+        shape = y.shape if len(x.shape) == 4 else (*y.shape[:2], y.shape[3])
+        return scope.reshape(y, shape, f"{name}_flatten")
+    n, c, d, h, w = x.shape
+    faces = scope.reshape(x, (n, c * d, h, w), f"{name}_faces")
+    faces = scope.op(kind, [faces], window.along(1, 2).attributes(), name)
+    rows, columns = faces.shape[2:]
+    depths = scope.reshape(faces, (n, c, d, rows * columns), f"{name}_depths")
+    y = scope.op(kind, [depths], window.along(0, -1).attributes(), f"{name}_depth")
+    return scope.reshape(y, (n, c, y.shape[2], rows, columns), f"{name}_box")
 
 
 def _check_same(
@@ -87,7 +220,7 @@ def _check_same(
         return
     if dilations != (1, 1):
         raise Refusal("only without dilations when auto_pad is SAME_UPPER or SAME_LOWER")
-    for axis in (0, 1):
+    for axis in range(len(size)):
         windows = -(-size[axis] // strides[axis])
         if (windows - 1) * strides[axis] + kernel[axis] < size[axis]:
             raise Refusal(
@@ -98,16 +231,16 @@ def _check_same(
 def _kernel(node: OnnxNode, x: Operand) -> tuple[int, ...]:
     if len(x.shape) < 3:
         raise ModelError(f"pooling needs a value of rank 3 or more, not {list(x.shape)}")
-    if len(x.shape) != 4:
-        raise Refusal("only in two dimensions (N, C, H, W)")
-    kernel = node.ints("kernel_shape", (1, 1))
+    if len(x.shape) > 5:
+        raise Refusal("only in up to three dimensions (N, C, D, H, W)")
+    kernel = node.ints("kernel_shape", (1,) * (len(x.shape) - 2))
     if min(kernel) < 1:
         raise ModelError(f"kernel_shape must be positive, not {list(kernel)}")
     return kernel
 
 
-def _positive(node: OnnxNode, key: str) -> tuple[int, ...]:
-    values = node.ints(key, (1, 1))
+def _positive(node: OnnxNode, key: str, count: int) -> tuple[int, ...]:
+    values = node.ints(key, (1,) * count)
     if min(values) < 1:
         raise ModelError(f"{key} must be positive, not {list(values)}")
     return values
@@ -120,20 +253,21 @@ def _pads(
     strides: tuple[int, ...],
     dilations: tuple[int, ...],
 ) -> tuple[int, ...]:
-    """Top, left, bottom, right."""
+    """Those in front of the axes, then those behind them."""
+    n = len(size)
     mode = node.str("auto_pad", "NOTSET")
     if mode not in _AUTO_PADS:
         raise ModelError(f"auto_pad must be one of {', '.join(_AUTO_PADS)}, not {mode[:20]!r}")
-    pads = node.ints("pads", (0, 0, 0, 0))
+    pads = node.ints("pads", (0,) * (2 * n))
     if mode == "NOTSET":
         return pads
     if any(pads):
         raise ModelError(f"pads must be absent when auto_pad is {mode}")
     if mode == "VALID":
-        return (0, 0, 0, 0)
+        return (0,) * (2 * n)
     first: list[int] = []
     last: list[int] = []
-    for axis in (0, 1):
+    for axis in range(n):
         # output = ceil(size / stride), so the padded input must hold that many windows
         windows = -(-size[axis] // strides[axis])
         extent = (kernel[axis] - 1) * dilations[axis] + 1
@@ -151,18 +285,18 @@ def _ceiling(
     strides: tuple[int, ...],
     dilations: tuple[int, ...],
     pads: tuple[int, ...],
-) -> tuple[int, int]:
-    """How much further ceil_mode reaches beyond the end of height and width."""
+) -> tuple[int, ...]:
+    """How much further ceil_mode reaches beyond the end of each axis."""
     # with VALID too, as ONNX's shape inference and ONNX Runtime do; SAME_* leaves no rest
     if not node.int("ceil_mode", 0) or node.str("auto_pad", "NOTSET").startswith("SAME"):
-        return 0, 0
+        return (0,) * len(size)
     more: list[int] = []
-    for axis in (0, 1):
+    for axis in range(len(size)):
         extent = (kernel[axis] - 1) * dilations[axis] + 1
-        padded = size[axis] + pads[axis] + pads[axis + 2]
+        padded = size[axis] + pads[axis] + pads[axis + len(size)]
         windows = -(-(padded - extent) // strides[axis]) + 1
         # a window must start inside the input or its leading padding
         if (windows - 1) * strides[axis] >= size[axis] + pads[axis]:
             windows -= 1
         more.append(max((windows - 1) * strides[axis] + extent - padded, 0))
-    return more[0], more[1]
+    return tuple(more)

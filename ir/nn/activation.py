@@ -21,6 +21,7 @@ from tetrapla.ir.mlir import (
 from tetrapla.ir.nn.check import FLOATS, element_types
 from tetrapla.ir.nn.dialect import Nn
 from tetrapla.ir.nn.erf import erf
+from tetrapla.ir.nn.precision import rounded
 from tetrapla.ir.nn.unary import Rounded
 from tetrapla.ir.op import Op, Tensor, require
 
@@ -72,7 +73,7 @@ class Gelu(Op, dialect=Nn, name="gelu", traits=[Pure]):
             odd = erf(wide / sqrt(2))
         else:
             odd = np.tanh(sqrt(2 / pi) * (wide + 0.044715 * wide**3))
-        return np.asarray(wide / 2 * (1 + odd)).astype(x.dtype)
+        return rounded(np.asarray(wide / 2 * (1 + odd)), x.dtype)
 
     example = (Tensor((2, 3), "f32"),), {"approximate": "none"}
 
@@ -97,7 +98,7 @@ class Elu(Op, dialect=Nn, name="elu", traits=[Pure]):
     def evaluate(x: Array, *, alpha: float) -> Array:
         wide = x.astype(np.float64)
         below = float(np.float32(alpha)) * np.expm1(np.minimum(wide, 0))
-        return np.where(x < 0, below, wide).astype(x.dtype)
+        return rounded(np.where(x < 0, below, wide), x.dtype)
 
     example = (Tensor((2, 3), "f32"),), {"alpha": 0.5}
 
@@ -121,7 +122,7 @@ class LeakyRelu(Op, dialect=Nn, name="leaky_relu", traits=[Pure]):
     @staticmethod
     def evaluate(x: Array, *, alpha: float) -> Array:
         below = float(np.float32(alpha)) * x.astype(np.float64)
-        return np.where(x < 0, below.astype(x.dtype), x)
+        return np.where(x < 0, rounded(below, x.dtype), x)
 
     example = (Tensor((2, 3), "f32"),), {"alpha": 0.01}
 
@@ -146,7 +147,7 @@ class HardSigmoid(Op, dialect=Nn, name="hard_sigmoid", traits=[Pure]):
     @staticmethod
     def evaluate(x: Array, *, alpha: float, beta: float) -> Array:
         line = float(np.float32(alpha)) * x.astype(np.float64) + float(np.float32(beta))
-        return np.clip(line, 0, 1).astype(x.dtype)
+        return rounded(np.clip(line, 0, 1), x.dtype)
 
     example = (Tensor((2, 3), "f32"),), {"alpha": 0.2, "beta": 0.5}
 

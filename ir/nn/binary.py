@@ -3,11 +3,11 @@
 All are exact or correctly rounded but `pow`, which is computed in float64 and rounded once.
 """
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from tetrapla.ir.graph import Array
+from tetrapla.ir.graph import Array, Attribute
 from tetrapla.ir.mlir import Operand, Pure, RankedTensorType, Result
 from tetrapla.ir.nn.check import (
     FLOATS,
@@ -17,7 +17,14 @@ from tetrapla.ir.nn.check import (
     equal_types,
 )
 from tetrapla.ir.nn.dialect import Nn
+from tetrapla.ir.nn.precision import rounded
 from tetrapla.ir.op import Op, Tensor
+
+Pair: TypeAlias = tuple[tuple[Tensor, Tensor], dict[str, Attribute]]
+
+
+_FLOATS: Pair = (Tensor((2, 3), "f32"), Tensor((2, 1), "f32")), {}
+_TRUTHS: Pair = (Tensor((2, 3), "i1"), Tensor((3,), "i1")), {}
 
 
 class Binary(Op, traits=[Pure]):
@@ -54,7 +61,7 @@ class Binary(Op, traits=[Pure]):
     def evaluate(cls, a: Array, b: Array) -> Array:
         return np.asarray(cls.function(a, b), a.dtype)
 
-    example = (Tensor((2, 3), "f32"), Tensor((2, 1), "f32")), {}
+    example = _FLOATS
 
 
 class Comparison(Binary):
@@ -95,7 +102,7 @@ class Pow(Binary, dialect=Nn, name="pow"):
     @classmethod
     def evaluate(cls, a: Array, b: Array) -> Array:
         power = np.power(a.astype(np.float64), b.astype(np.float64))
-        return np.asarray(power).astype(a.dtype)
+        return rounded(np.asarray(power), a.dtype)
 
 
 class Minimum(Binary, dialect=Nn, name="minimum"):
@@ -160,7 +167,7 @@ class And(Binary, dialect=Nn, name="and"):
     """Both are true."""
 
     accepted = ("i1",)
-    example = (Tensor((2, 3), "i1"), Tensor((3,), "i1")), {}
+    example = _TRUTHS
 
     @staticmethod
     def function(a: Array, b: Array) -> Any:
@@ -171,11 +178,22 @@ class Or(Binary, dialect=Nn, name="or"):
     """At least one is true."""
 
     accepted = ("i1",)
-    example = (Tensor((2, 3), "i1"), Tensor((3,), "i1")), {}
+    example = _TRUTHS
 
     @staticmethod
     def function(a: Array, b: Array) -> Any:
         return a | b
+
+
+class Xor(Binary, dialect=Nn, name="xor"):
+    """One of the two is true, not both."""
+
+    accepted = ("i1",)
+    example = _TRUTHS
+
+    @staticmethod
+    def function(a: Array, b: Array) -> Any:
+        return a ^ b
 
 
 class Not(Op, dialect=Nn, name="not", traits=[Pure]):

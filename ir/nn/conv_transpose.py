@@ -64,8 +64,8 @@ class ConvTranspose(Op, traits=[Pure]):
         require(
             good and min(*strides, *dilations) >= 1 and min(*pads, *output_padding) >= 0,
             f"{kind} C3: strides and dilations must be {n} positive numbers, "
-            f"output_padding {n} and pads {2 * n} non-negative ones, not {strides}, {dilations}, {output_padding} "
-            f"and {pads}",
+            f"output_padding {n} and pads {2 * n} non-negative ones, "
+            f"not {strides}, {dilations}, {output_padding} and {pads}",
         )
         sizes = tuple(
             strides[i] * (x.shape[2 + i] - 1)
@@ -106,12 +106,13 @@ class ConvTranspose(Op, traits=[Pure]):
         full = np.zeros(
             (x.shape[0], w.shape[1] * groups, *map(sum, zip(whole, more, strict=True))), work
         )
+        both = (slice(None), slice(None))
         for tap in product(*map(range, kernel)):
             steps = zip(tap, dilations, strides, size, strict=True)
-            place = tuple(slice(t * d, t * d + s * (m - 1) + 1, s) for t, d, s, m in steps)
-            full[(..., *place)] += parts[(slice(None), slice(None), *tap)]
+            place = (slice(t * d, t * d + s * (m - 1) + 1, s) for t, d, s, m in steps)
+            full[(*both, *place)] += parts[tap]
         kept = (slice(pads[i], whole[i] - pads[n + i] + output_padding[i]) for i in range(n))
-        y = full[(..., *kept)]
+        y = full[(*both, *kept)]
         if bias is not None:
             y = y + bias.astype(work).reshape(-1, *(1,) * n)
         return rounded(np.ascontiguousarray(y), x.dtype)
@@ -121,8 +122,6 @@ class ConvTranspose(Op, traits=[Pure]):
         """One per input and tap, those that the pads cut off included."""
         del result
         return operands[0].elements * prod(operands[1].shape[1:])
-
-    example = None
 
 
 class ConvTranspose2d(ConvTranspose, dialect=Nn, name="conv_transpose2d"):
@@ -157,12 +156,14 @@ class ConvTranspose3d(ConvTranspose, dialect=Nn, name="conv_transpose3d"):
 
 
 def _weighted(x: Array, w: Array, groups: int) -> Array:
-    """Every input times every tap of its filters, [N, O, *kernel, *size]."""
+    """Every input times every tap of its filters, [*kernel, N, O, *size]."""
     n, c, *size = x.shape
     columns = x.reshape(n, groups, c // groups, prod(size))
     rows = w.reshape(groups, c // groups, prod(w.shape[1:])).swapaxes(1, 2)
     parts = np.matmul(rows[None], columns)
-    return np.asarray(parts).reshape(n, groups * w.shape[1], *w.shape[2:], *size)
+    whole = np.asarray(parts).reshape(n, groups * w.shape[1], *w.shape[2:], *size)
+    kernel = tuple(range(2, w.ndim))
+    return np.moveaxis(whole, kernel, range(len(kernel)))
 
 
 def _check_operands(

@@ -4,7 +4,9 @@ import numpy as np
 
 from tetrapla.ir.graph import Array
 from tetrapla.ir.mlir import FloatAttr, IntegerAttr, Operand, Pure, RankedTensorType, Result
+from tetrapla.ir.nn.check import FLOATS
 from tetrapla.ir.nn.dialect import Nn, broadcast
+from tetrapla.ir.nn.precision import rounded, work_type
 from tetrapla.ir.op import Op, Tensor, require
 
 
@@ -86,15 +88,16 @@ class Softmax(Op, dialect=Nn, name="softmax", traits=[Pure]):
     @staticmethod
     def infer(x: Tensor, *, axis: int) -> Tensor:
         require(-x.rank <= axis < x.rank, f"nn.softmax C1: {x} has no axis {axis}")
-        require(x.dtype[0] == "f", f"nn.softmax C2: the operand must be a float, not {x}")
+        require(x.dtype in FLOATS, f"nn.softmax C2: the operand must be a float, not {x}")
         return x
 
     @staticmethod
     def evaluate(x: Array, *, axis: int) -> Array:
         if x.size == 0:
             return x.copy()
-        power = np.exp(x - x.max(axis=axis, keepdims=True))
-        return np.asarray(power / power.sum(axis=axis, keepdims=True))
+        wide = x.astype(work_type(x.dtype), copy=False)
+        power = np.exp(wide - wide.max(axis=axis, keepdims=True))
+        return rounded(power / power.sum(axis=axis, keepdims=True), x.dtype)
 
     example = (Tensor((2, 5), "f32"),), {"axis": -1}
 
@@ -144,11 +147,13 @@ class BatchNorm(Op, dialect=Nn, name="batch_norm", traits=[Pure]):
     def evaluate(
         x: Array, scale: Array, bias: Array, mean: Array, variance: Array, *, epsilon: float
     ) -> Array:
-        gain = scale / np.sqrt(variance + variance.dtype.type(epsilon))
-        column = (-1, *(1,) * (x.ndim - 2))
-        return np.asarray(
-            (x - mean.reshape(column)) * gain.reshape(column) + bias.reshape(column)
+        work, column = work_type(x.dtype), (-1, *(1,) * (x.ndim - 2))
+        parameters = (
+            array.astype(work).reshape(column) for array in (scale, bias, mean, variance)
         )
+        gain, shift, center, spread = parameters
+        gain = gain / np.sqrt(spread + work.type(epsilon))
+        return rounded((x.astype(work, copy=False) - center) * gain + shift, x.dtype)
 
     example = (
         (Tensor((2, 3, 4), "f32"), *(Tensor((3,), "f32"),) * 4),

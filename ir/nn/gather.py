@@ -38,7 +38,7 @@ class GatherElements(Moves, dialect=Nn, name="gather_elements", traits=[Pure]):
         place = elements("nn.gather_elements", x.shape, indices, axis)
         return np.ascontiguousarray(x[place])
 
-    example = (Tensor((3, 4), "f32"), Tensor((2, 3), "i64")), {"axis": 1}
+    example = (Tensor((3, 9), "f32"), Tensor((2, 3), "i64")), {"axis": 1}
 
 
 class GatherNd(Moves, dialect=Nn, name="gather_nd", traits=[Pure]):
@@ -77,9 +77,10 @@ class GatherNd(Moves, dialect=Nn, name="gather_nd", traits=[Pure]):
 
     @staticmethod
     def evaluate(x: Array, indices: Array, *, batch_dims: int) -> Array:
-        batch = np.indices(indices.shape[:batch_dims], sparse=True)
-        more = (1,) * (indices.ndim - 1 - batch_dims)
-        lead = tuple(axis.reshape(*axis.shape, *more) for axis in batch)
+        lead = tuple(
+            np.arange(size).reshape(-1, *(1,) * (indices.ndim - 2 - axis))
+            for axis, size in enumerate(indices.shape[:batch_dims])
+        )
         named = tuples("nn.gather_nd", x.shape[batch_dims:], indices)
         return np.array(x[(*lead, *named)])
 
@@ -102,7 +103,7 @@ def along_axis(kind: str, x: Tensor, indices: Tensor, axis: int) -> None:
 
 def elements(kind: str, shape: tuple[int, ...], indices: Array, axis: int) -> tuple[Array, ...]:
     """NumPy's index of every element that the indices name along an axis."""
-    place = list(np.indices(indices.shape, sparse=True))
+    place: list[Array] = list(np.indices(indices.shape, sparse=True))
     place[axis] = wrapped(kind, indices, shape[axis])
     return tuple(place)
 

@@ -4,7 +4,7 @@ The formulas are those of ONNX's Resize (docs/Operators.md) and R. Keys, "Cubic 
 interpolation for digital image processing", IEEE Trans. ASSP, 1981, equation 15, for cubics.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,14 @@ class Axis(NamedTuple):
 
     old: int
     new: int
-    scale: np.float32
+    scale: Any  # float32
     window: tuple[float, float]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the axis stays as it is."""
+        same = self.old == self.new and float(self.scale) == 1
+        return same and self.window == (0, 1)
 
 
 def coordinates(axis: Axis, mode: str) -> Array:
@@ -47,10 +53,10 @@ def coordinates(axis: Axis, mode: str) -> Array:
             if length == one:
                 middle = (end - start) * last * half
                 return np.full_like(x, start * last + middle)
-            return start * last + x * ((end - start) * last / (length - one))
+            return np.asarray(start * last + x * ((end - start) * last / (length - one)))
         case "half_pixel_symmetric":
             shift = np.float32(axis.old) * half * (one - np.float32(axis.new) / length)
-            return shift + (x + half) / scale - half
+            return np.asarray(shift + (x + half) / scale - half)
         case "pytorch_half_pixel" if length == one:
             return np.full_like(x, -half)
         case _:

@@ -21,6 +21,7 @@ from tetrapla.ir.mlir import (
     StringAttr,
 )
 from tetrapla.ir.nn.dialect import Nn
+from tetrapla.ir.nn.precision import rounded, work_type
 from tetrapla.ir.op import Op, Tensor, require
 
 ACTIVATIONS = ("none", "relu")
@@ -62,7 +63,9 @@ class MatMul(Op, dialect=Nn, name="matmul", traits=[Pure]):
 
     @staticmethod
     def evaluate(a: Array, b: Array, bias: Array | None = None, *, activation: str) -> Array:
-        return epilogue(np.matmul(a, b), bias, activation)
+        work = work_type(a.dtype)
+        y = np.matmul(a.astype(work, copy=False), b.astype(work, copy=False))
+        return rounded(epilogue(y, bias, activation), a.dtype)
 
     macs = staticmethod(matmul_macs)
     example = (
@@ -122,8 +125,11 @@ class Conv2d(Op, dialect=Nn, name="conv2d", traits=[Pure]):
         groups: int,
         activation: str,
     ) -> Array:
-        y = correlate(x, w, strides, pads, dilations, groups)
-        return epilogue(y, None if bias is None else bias[:, None, None], activation)
+        work = work_type(x.dtype)
+        operands = (x.astype(work, copy=False), w.astype(work, copy=False))
+        y = correlate(*operands, strides, pads, dilations, groups)
+        column = None if bias is None else bias[:, None, None]
+        return rounded(epilogue(y, column, activation), x.dtype)
 
     macs = staticmethod(conv_macs)
     example = (
@@ -266,7 +272,7 @@ def correlate(
 def epilogue(y: Array, bias: Array | None, activation: str) -> Array:
     """Add the bias, then apply the activation; `y` is fresh and may be written."""
     if bias is not None:
-        y = y + bias
+        y = y + bias.astype(y.dtype, copy=False)
     if activation == "relu":
         y = np.maximum(y, np.zeros((), y.dtype))
     return y

@@ -1,8 +1,8 @@
-"""Operators that join, cut, repeat, pick and convert values."""
+"""Operators that join, cut, repeat and pick values."""
 
 import numpy as np
 
-from tetrapla.ir.graph import DTYPES, Array
+from tetrapla.ir.graph import Array
 from tetrapla.ir.mlir import (
     ArrayAttr,
     IntegerAttr,
@@ -10,7 +10,6 @@ from tetrapla.ir.mlir import (
     Pure,
     RankedTensorType,
     Result,
-    StringAttr,
 )
 from tetrapla.ir.nn.check import (
     INDICES,
@@ -21,10 +20,11 @@ from tetrapla.ir.nn.check import (
     wrapped,
 )
 from tetrapla.ir.nn.dialect import Nn
-from tetrapla.ir.op import Op, Tensor, require
+from tetrapla.ir.nn.moves import Moves
+from tetrapla.ir.op import Tensor, require
 
 
-class Concat(Op, dialect=Nn, name="concat", traits=[Pure]):
+class Concat(Moves, dialect=Nn, name="concat", traits=[Pure]):
     """``a`` and behind it ``b`` along an axis; ONNX's n operands are a chain of these.
 
     Two operands, because MLIR's bindings give all operands of a variadic field one type.
@@ -61,7 +61,7 @@ class Concat(Op, dialect=Nn, name="concat", traits=[Pure]):
     )
 
 
-class Slice(Op, dialect=Nn, name="slice", traits=[Pure]):
+class Slice(Moves, dialect=Nn, name="slice", traits=[Pure]):
     """Every `steps`-th value from `starts` on, `sizes` of them, on each axis.
 
     One start, size and step per axis; a negative step walks backwards. ONNX's open and
@@ -115,7 +115,7 @@ class Slice(Op, dialect=Nn, name="slice", traits=[Pure]):
     )
 
 
-class Expand(Op, dialect=Nn, name="expand", traits=[Pure]):
+class Expand(Moves, dialect=Nn, name="expand", traits=[Pure]):
     """The values repeated to a shape, by NumPy's broadcasting.
 
     Constraints:
@@ -146,7 +146,7 @@ class Expand(Op, dialect=Nn, name="expand", traits=[Pure]):
     example = (Tensor((3, 1), "f32"),), {"shape": (2, 3, 4)}
 
 
-class Gather(Op, dialect=Nn, name="gather", traits=[Pure]):
+class Gather(Moves, dialect=Nn, name="gather", traits=[Pure]):
     """The slices of `x` along an axis that the indices name; negative ones count from the end.
 
     Constraints:
@@ -171,31 +171,3 @@ class Gather(Op, dialect=Nn, name="gather", traits=[Pure]):
         return np.take(x, wrapped("nn.gather", indices, x.shape[axis]), axis=axis)
 
     example = (Tensor((9, 3), "f32"), Tensor((2, 2), "i64")), {"axis": 0}
-
-
-class Cast(Op, dialect=Nn, name="cast", traits=[Pure]):
-    """The values in another element type: floats towards zero to integers, which wrap.
-
-    A float outside the integer type (or NaN) has no defined value, as in ONNX.
-
-    Constraints:
-        C1: dtype is an element type that the store holds.
-    """
-
-    x: Operand[RankedTensorType]
-    y: Result[RankedTensorType]
-    dtype: StringAttr
-
-    @staticmethod
-    def infer(x: Tensor, *, dtype: str) -> Tensor:
-        require(
-            dtype in DTYPES,
-            f"nn.cast C1: dtype must be one of {', '.join(DTYPES)}, not {dtype!r}",
-        )
-        return Tensor(x.shape, dtype)
-
-    @staticmethod
-    def evaluate(x: Array, *, dtype: str) -> Array:
-        return x.astype(DTYPES[dtype])
-
-    example = (Tensor((2, 3), "f32"),), {"dtype": "i32"}

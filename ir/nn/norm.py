@@ -1,6 +1,7 @@
 """Normalisations over axes, computed in float64 and rounded once to the operand's type."""
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from tetrapla.ir.mlir import (
 )
 from tetrapla.ir.nn.check import FLOATS, element_types, equal_types, one_axis
 from tetrapla.ir.nn.dialect import Nn
+from tetrapla.ir.nn.precision import rounded
 from tetrapla.ir.op import Op, Tensor, require
 
 
@@ -43,7 +45,7 @@ class LogSoftmax(Op, dialect=Nn, name="log_softmax", traits=[Pure]):
         wide = x.astype(np.float64)
         wide = wide - wide.max(axis=axis, keepdims=True)
         total = np.exp(wide).sum(axis=axis, keepdims=True)
-        return np.asarray(wide - np.log(total)).astype(x.dtype)
+        return rounded(np.asarray(wide - np.log(total)), x.dtype)
 
     example = (Tensor((2, 5), "f32"),), {"axis": -1}
 
@@ -79,8 +81,8 @@ class LayerNorm(Op, dialect=Nn, name="layer_norm", traits=[Pure]):
         x: Array, scale: Array, bias: Array | None = None, *, axis: int, epsilon: float
     ) -> Array:
         axes = tuple(range(axis % x.ndim, x.ndim))
-        y = _standardised(x, axes, epsilon) * scale
-        return np.asarray(y if bias is None else y + bias).astype(x.dtype)
+        y = _standardised(x, axes, epsilon) * scale.astype(np.float64)
+        return rounded(y if bias is None else y + bias.astype(np.float64), x.dtype)
 
     example = (
         (Tensor((2, 3, 4), "f32"), Tensor((3, 4), "f32"), Tensor((3, 4), "f32")),
@@ -111,8 +113,8 @@ class RmsNorm(Op, dialect=Nn, name="rms_norm", traits=[Pure]):
         axes = tuple(range(axis % x.ndim, x.ndim))
         wide = x.astype(np.float64)
         power = (wide * wide).mean(axis=axes, keepdims=True)
-        y = wide / np.sqrt(power + float(np.float32(epsilon))) * scale
-        return np.asarray(y).astype(x.dtype)
+        y = wide / np.sqrt(power + float(np.float32(epsilon))) * scale.astype(np.float64)
+        return rounded(np.asarray(y), x.dtype)
 
     example = (
         (Tensor((2, 3, 4), "f32"), Tensor((4,), "f32")),
@@ -158,13 +160,93 @@ class GroupNorm(Op, dialect=Nn, name="group_norm", traits=[Pure]):
     def evaluate(x: Array, scale: Array, bias: Array, *, groups: int, epsilon: float) -> Array:
         grouped = x.reshape(x.shape[0], groups, prod(x.shape[1:]) // groups)
         y = _standardised(grouped, (2,), epsilon).reshape(x.shape)
-        column = (-1, *(1,) * (x.ndim - 2))
-        return np.asarray(y * scale.reshape(column) + bias.reshape(column)).astype(x.dtype)
+        return _per_channel(y, scale, bias, x.dtype)
 
     example = (
         (Tensor((2, 4, 3), "f32"), Tensor((4,), "f32"), Tensor((4,), "f32")),
         {"groups": 2, "epsilon": 1e-5},
     )
+
+
+class InstanceNorm(Op, dialect=Nn, name="instance_norm", traits=[Pure]):
+    """Each channel of x[N,C,...] standardised by itself, then ``* scale + bias``.
+
+    Constraints:
+        C1 to C5: as nn.group_norm.
+    """
+
+    x: Operand[RankedTensorType]
+    scale: Operand[RankedTensorType]
+    bias: Operand[RankedTensorType]
+    y: Result[RankedTensorType]
+    epsilon: FloatAttr
+
+    @staticmethod
+    def infer(x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: float) -> Tensor:
+        kind = "nn.instance_norm"
+        require(x.rank >= 3, f"{kind} C1: the operand needs rank 3, not {x}")
+        _check_parameters(kind, x, (scale, bias), x.shape[1:2], epsilon)
+        require(prod(x.shape[1:]) > 0, f"{kind} C5: channels must not be empty, not {x}")
+        return x
+
+    @staticmethod
+    def evaluate(x: Array, scale: Array, bias: Array, *, epsilon: float) -> Array:
+        y = _standardised(x, tuple(range(2, x.ndim)), epsilon)
+        return _per_channel(y, scale, bias, x.dtype)
+
+    example = (
+        (Tensor((2, 4, 3), "f32"), Tensor((4,), "f32"), Tensor((4,), "f32")),
+        {"epsilon": 1e-5},
+    )
+
+
+class LocalResponseNorm(Op, dialect=Nn, name="lrn", traits=[Pure]):
+    """``x / (bias + alpha / size * sum of x² over size channels around)^beta`` on axis 1.
+
+    Of an even number of channels the extra one comes behind. A. Krizhevsky et al., "ImageNet
+    classification with deep convolutional neural networks", 2012, section 3.3, as ONNX has it.
+
+    Constraints:
+        C1: x has rank 2 or more.
+        C2: size is at least 1.
+        C3: the element type is a float.
+    """
+
+    x: Operand[RankedTensorType]
+    y: Result[RankedTensorType]
+    size: IntegerAttr
+    alpha: FloatAttr
+    beta: FloatAttr
+    bias: FloatAttr
+
+    @staticmethod
+    def infer(x: Tensor, *, size: int, alpha: float, beta: float, bias: float) -> Tensor:
+        require(x.rank >= 2, f"nn.lrn C1: the operand needs rank 2, not {x}")
+        require(size >= 1, f"nn.lrn C2: size must be at least 1, not {size}")
+        element_types("nn.lrn C3", FLOATS, x)
+        return x
+
+    @staticmethod
+    def evaluate(x: Array, *, size: int, alpha: float, beta: float, bias: float) -> Array:
+        wide, channels = x.astype(np.float64), x.shape[1]
+        reach = min(size, 2 * channels)  # a wider window meets no more channels
+        before = (reach - 1) // 2
+        power = np.zeros((len(x), channels + reach - 1, *x.shape[2:]))
+        power[:, before : before + channels] = wide * wide
+        around = sum(power[:, i : i + channels] for i in range(reach))
+        a, b, c = (float(np.float32(number)) for number in (alpha, beta, bias))
+        return rounded(wide / (c + a / size * around) ** b, x.dtype)
+
+    example = (
+        (Tensor((2, 5, 3), "f32"),),
+        {"size": 3, "alpha": 1e-4, "beta": 0.75, "bias": 1.0},
+    )
+
+
+def _per_channel(y: Array, scale: Array, bias: Array, dtype: np.dtype[Any]) -> Array:
+    column = (-1, *(1,) * (y.ndim - 2))
+    gain, shift = (array.astype(np.float64).reshape(column) for array in (scale, bias))
+    return rounded(y * gain + shift, dtype)
 
 
 def _standardised(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:

@@ -6,8 +6,10 @@ import numpy as np
 
 from tetrapla.ir.graph import Array
 from tetrapla.ir.mlir import ArrayAttr, IntegerAttr, Operand, Pure, RankedTensorType, Result
+from tetrapla.ir.nn.check import FLOATS, NUMBERS, element_types
 from tetrapla.ir.nn.dialect import Nn
 from tetrapla.ir.nn.linear import window_shape, windows
+from tetrapla.ir.nn.precision import is_float, rounded, work_type
 from tetrapla.ir.op import Op, Tensor, require
 
 
@@ -88,7 +90,7 @@ class AveragePool2d(Op, dialect=Nn, name="average_pool2d", traits=[Pure]):
             count_include_pad in (0, 1),
             f"{kind} C3: count_include_pad must be 0 or 1, not {count_include_pad}",
         )
-        require(x.dtype[0] == "f", f"{kind} C7: the operand must be a float, not {x}")
+        require(x.dtype in FLOATS, f"{kind} C7: the operand must be a float, not {x}")
         return Tensor(pool_shape(kind, x, kernel, strides, pads, (1, 1)), x.dtype)
 
     @staticmethod
@@ -100,9 +102,11 @@ class AveragePool2d(Op, dialect=Nn, name="average_pool2d", traits=[Pure]):
         pads: tuple[int, ...],
         count_include_pad: int,
     ) -> Array:
-        total = windows(x, kernel, strides, pads, (1, 1)).sum(axis=(4, 5), dtype=x.dtype)
+        work = work_type(x.dtype)
+        wide = x.astype(work, copy=False)
+        total = windows(wide, kernel, strides, pads, (1, 1)).sum(axis=(4, 5), dtype=work)
         count = window_counts(x.shape[2:], kernel, strides, pads, count_include_pad)
-        return np.asarray(total / count.astype(x.dtype))
+        return rounded(total / count.astype(work), x.dtype)
 
     example = (
         (Tensor((1, 2, 5, 6), "f32"),),
@@ -124,14 +128,97 @@ class GlobalAveragePool(Op, dialect=Nn, name="global_average_pool", traits=[Pure
 
     @staticmethod
     def infer(x: Tensor) -> Tensor:
-        require(x.dtype[0] == "f", f"nn.global_average_pool C3: {x} is not a float")
+        require(x.dtype in FLOATS, f"nn.global_average_pool C3: {x} is not a float")
         return Tensor(global_shape("nn.global_average_pool", x), x.dtype)
 
     @staticmethod
     def evaluate(x: Array) -> Array:
-        return np.asarray(x.mean(axis=(2, 3), keepdims=True, dtype=x.dtype))
+        work = work_type(x.dtype)
+        mean = x.astype(work, copy=False).mean(axis=(2, 3), keepdims=True, dtype=work)
+        return rounded(np.asarray(mean), x.dtype)
 
     example = (Tensor((1, 2, 3, 4), "f32"),), {}
+
+
+class GlobalMaxPool(Op, dialect=Nn, name="global_max_pool", traits=[Pure]):
+    """Largest value over height and width: [N,C,1,1].
+
+    Constraints:
+        C1: x has rank 4.
+        C2: height and width are positive.
+        C3: the elements are numbers.
+    """
+
+    x: Operand[RankedTensorType]
+    y: Result[RankedTensorType]
+
+    @staticmethod
+    def infer(x: Tensor) -> Tensor:
+        element_types("nn.global_max_pool C3", NUMBERS, x)
+        return Tensor(global_shape("nn.global_max_pool", x), x.dtype)
+
+    @staticmethod
+    def evaluate(x: Array) -> Array:
+        return np.asarray(x.max(axis=(2, 3), keepdims=True))
+
+    example = (Tensor((1, 2, 3, 4), "f32"),), {}
+
+
+class LpPool2d(Op, dialect=Nn, name="lp_pool2d", traits=[Pure]):
+    """``(sum |x|^p)^(1/p)`` of each window; the padding is 0. In float64, rounded once.
+
+    Constraints:
+        C1, C2, C4, C5, C6: as nn.max_pool2d.
+        C3: p is at least 1.
+        C7: the element type is a float.
+    """
+
+    x: Operand[RankedTensorType]
+    y: Result[RankedTensorType]
+    kernel: ArrayAttr
+    strides: ArrayAttr
+    pads: ArrayAttr
+    dilations: ArrayAttr
+    p: IntegerAttr
+
+    @staticmethod
+    def infer(
+        x: Tensor,
+        *,
+        kernel: tuple[int, ...],
+        strides: tuple[int, ...],
+        pads: tuple[int, ...],
+        dilations: tuple[int, ...],
+        p: int,
+    ) -> Tensor:
+        require(p >= 1, f"nn.lp_pool2d C3: p must be at least 1, not {p}")
+        require(x.dtype in FLOATS, f"nn.lp_pool2d C7: the operand must be a float, not {x}")
+        return Tensor(pool_shape("nn.lp_pool2d", x, kernel, strides, pads, dilations), x.dtype)
+
+    @staticmethod
+    def evaluate(
+        x: Array,
+        *,
+        kernel: tuple[int, ...],
+        strides: tuple[int, ...],
+        pads: tuple[int, ...],
+        dilations: tuple[int, ...],
+        p: int,
+    ) -> Array:
+        power = np.abs(x.astype(np.float64)) ** p
+        total = windows(power, kernel, strides, pads, dilations).sum(axis=(4, 5))
+        return rounded(np.asarray(total ** (1 / p)), x.dtype)
+
+    example = (
+        (Tensor((1, 2, 5, 6), "f32"),),
+        {
+            "kernel": (3, 2),
+            "strides": (2, 1),
+            "pads": (1, 0, 1, 1),
+            "dilations": (1, 1),
+            "p": 2,
+        },
+    )
 
 
 def pool_shape(
@@ -167,7 +254,7 @@ def global_shape(kind: str, x: Tensor) -> tuple[int, ...]:
 
 def lowest(dtype: np.dtype[Any]) -> float | int:
     """The value that never wins a maximum."""
-    return -np.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)
+    return -np.inf if is_float(dtype) else int(np.iinfo(dtype).min)
 
 
 def window_counts(

@@ -19,6 +19,7 @@ from tetrapla.ir.nn.check import (
     several_axes,
 )
 from tetrapla.ir.nn.dialect import Nn
+from tetrapla.ir.nn.precision import is_float, rounded
 from tetrapla.ir.op import Op, Tensor, require
 
 
@@ -29,7 +30,7 @@ class Reduction(Op, traits=[Pure]):
         C1: each axis lies in ``-rank .. rank - 1``, and they differ.
         C2: keepdims is 0 or 1 (the reduced axes stay with size 1).
         C3: the element type is one that the function accepts.
-        C4: where nothing has no result (mean, max, min), no reduced axis is empty.
+        C4: where nothing has no result (the mean), no reduced axis is empty.
     """
 
     x: Operand[RankedTensorType]
@@ -65,8 +66,8 @@ class Reduction(Op, traits=[Pure]):
 
     @classmethod
     def evaluate(cls, x: Array, *, axes: tuple[int, ...], keepdims: int) -> Array:
-        wide = x.astype(np.float64) if x.dtype.kind == "f" else x
-        y = np.asarray(cls.function(wide, tuple(axes))).astype(x.dtype)
+        wide = x.astype(np.float64) if is_float(x.dtype) else x
+        y = rounded(np.asarray(cls.function(wide, tuple(axes))), x.dtype)
         return y if keepdims else np.squeeze(y, axis=tuple(axes))
 
     example = (Tensor((2, 3, 4), "f32"),), {"axes": (-1, 0), "keepdims": 1}
@@ -92,23 +93,23 @@ class ReduceMean(Reduction, dialect=Nn, name="reduce_mean"):
 
 
 class ReduceMax(Reduction, dialect=Nn, name="reduce_max"):
-    """The largest; NaN if there is one."""
+    """The largest, NaN if there is one; of nothing the smallest there is; or of truths."""
 
-    of_nothing = False
+    accepted = (*NUMBERS, "i1")
 
     @staticmethod
     def function(x: Array, axes: tuple[int, ...]) -> Any:
-        return x.max(axis=axes, keepdims=True)
+        return x.max(axis=axes, keepdims=True, initial=extremes(x.dtype)[0])
 
 
 class ReduceMin(Reduction, dialect=Nn, name="reduce_min"):
-    """The smallest; NaN if there is one."""
+    """The smallest, NaN if there is one; of nothing the largest there is; and of truths."""
 
-    of_nothing = False
+    accepted = (*NUMBERS, "i1")
 
     @staticmethod
     def function(x: Array, axes: tuple[int, ...]) -> Any:
-        return x.min(axis=axes, keepdims=True)
+        return x.min(axis=axes, keepdims=True, initial=extremes(x.dtype)[1])
 
 
 class ReduceProd(Reduction, dialect=Nn, name="reduce_prod"):
@@ -137,8 +138,29 @@ class ReduceL2(Reduction, dialect=Nn, name="reduce_l2"):
         return np.sqrt((x * x).sum(axis=axes, keepdims=True))
 
 
-class ArgMax(Op, dialect=Nn, name="arg_max", traits=[Pure]):
-    """Where the largest number along an axis stands, as i64; of equal ones the first.
+class ReduceL1(Reduction, dialect=Nn, name="reduce_l1"):
+    """The sum of the magnitudes."""
+
+    @staticmethod
+    def function(x: Array, axes: tuple[int, ...]) -> Any:
+        return np.abs(x).sum(axis=axes, keepdims=True, dtype=x.dtype)
+
+
+class ReduceLogSumExp(Reduction, dialect=Nn, name="reduce_log_sum_exp"):
+    """``log(sum(exp(x)))`` of floats, without overflow; of nothing minus infinity."""
+
+    accepted = FLOATS
+
+    @staticmethod
+    def function(x: Array, axes: tuple[int, ...]) -> Any:
+        top = x.max(axis=axes, keepdims=True, initial=-np.inf)
+        origin = np.where(np.isfinite(top), top, 0)
+        with np.errstate(divide="ignore"):
+            return origin + np.log(np.exp(x - origin).sum(axis=axes, keepdims=True))
+
+
+class ArgExtreme(Op, traits=[Pure]):
+    """Where the extreme number along an axis stands, as i64; of equal ones the first.
 
     Constraints:
         C1: the axis lies in ``-rank .. rank - 1``.
@@ -153,22 +175,42 @@ class ArgMax(Op, dialect=Nn, name="arg_max", traits=[Pure]):
     keepdims: IntegerAttr
 
     @staticmethod
-    def infer(x: Tensor, *, axis: int, keepdims: int) -> Tensor:
-        found = one_axis("nn.arg_max C1", axis, x)
-        flag("nn.arg_max C2", "keepdims", keepdims)
-        element_types("nn.arg_max C3", NUMBERS, x)
-        require(
-            x.shape[found] > 0, f"nn.arg_max C4: axis {axis} of {x} must not be empty, not 0"
-        )
+    def function(x: Array, axis: int) -> Any:
+        """The place along the axis, which goes."""
+        raise NotImplementedError
+
+    @classmethod
+    def infer(cls, x: Tensor, *, axis: int, keepdims: int) -> Tensor:
+        kind = cls.OPERATION_NAME
+        found = one_axis(f"{kind} C1", axis, x)
+        flag(f"{kind} C2", "keepdims", keepdims)
+        element_types(f"{kind} C3", NUMBERS, x)
+        require(x.shape[found] > 0, f"{kind} C4: axis {axis} of {x} must not be empty, not 0")
         kept = (1,) if keepdims else ()
         return Tensor((*x.shape[:found], *kept, *x.shape[found + 1 :]), "i64")
 
-    @staticmethod
-    def evaluate(x: Array, *, axis: int, keepdims: int) -> Array:
-        place = x.argmax(axis=axis, keepdims=bool(keepdims))
-        return np.asarray(place, np.int64)
+    @classmethod
+    def evaluate(cls, x: Array, *, axis: int, keepdims: int) -> Array:
+        place = np.asarray(cls.function(x, axis), np.int64)
+        return np.expand_dims(place, axis) if keepdims else place
 
     example = (Tensor((2, 3, 4), "f32"),), {"axis": 1, "keepdims": 0}
+
+
+class ArgMin(ArgExtreme, dialect=Nn, name="arg_min"):
+    """Where the smallest number along an axis stands."""
+
+    @staticmethod
+    def function(x: Array, axis: int) -> Any:
+        return x.argmin(axis=axis)
+
+
+class ArgMax(ArgExtreme, dialect=Nn, name="arg_max"):
+    """Where the largest number along an axis stands."""
+
+    @staticmethod
+    def function(x: Array, axis: int) -> Any:
+        return x.argmax(axis=axis)
 
 
 class CumulativeSum(Op, dialect=Nn, name="cumulative_sum", traits=[Pure]):
@@ -191,7 +233,17 @@ class CumulativeSum(Op, dialect=Nn, name="cumulative_sum", traits=[Pure]):
 
     @staticmethod
     def evaluate(x: Array, *, axis: int) -> Array:
-        dtype = np.dtype(np.float64) if x.dtype.kind == "f" else x.dtype
-        return np.asarray(x.cumsum(axis=axis, dtype=dtype)).astype(x.dtype)
+        wide = x.astype(np.float64) if is_float(x.dtype) else x
+        return rounded(np.asarray(wide.cumsum(axis=axis, dtype=wide.dtype)), x.dtype)
 
     example = (Tensor((2, 3, 4), "f32"),), {"axis": -2}
+
+
+def extremes(dtype: np.dtype[Any]) -> tuple[Any, Any]:
+    """The smallest and the largest value of a type."""
+    if is_float(dtype):
+        return -np.inf, np.inf
+    if dtype == np.bool_:
+        return False, True
+    bounds = np.iinfo(dtype)
+    return int(bounds.min), int(bounds.max)

@@ -6,6 +6,8 @@ Runtime, because in float64 another nearest value would win where the scale is n
 values are mixed in float64 and rounded once.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tetrapla.ir.errors import IRError
@@ -22,8 +24,15 @@ from tetrapla.ir.mlir import (
 )
 from tetrapla.ir.nn.check import FLOATS, element_types, flag
 from tetrapla.ir.nn.dialect import Nn
-from tetrapla.ir.nn.interpolate import COORDINATES, CROP, Axis, coordinates, nearest, taps
-from tetrapla.ir.nn.interpolate import NEAREST as NEAREST
+from tetrapla.ir.nn.interpolate import (
+    COORDINATES,
+    CROP,
+    NEAREST,
+    Axis,
+    coordinates,
+    nearest,
+    taps,
+)
 from tetrapla.ir.nn.precision import rounded
 from tetrapla.ir.op import Op, Tensor, require
 
@@ -88,25 +97,14 @@ class Resize(Op, dialect=Nn, name="resize", traits=[Pure]):
             len(factors) in (0, x.rank) and all(0 < f < np.inf for f in factors),
             f"{kind} C2: {x} takes {x.rank} positive scales or none, not {scales!r}",
         )
-        for constraint, name, value, known in (
-            ("C3", "mode", mode, MODES),
-            (
-                "C4",
-                "coordinate_transformation_mode",
-                coordinate_transformation_mode,
-                COORDINATES,
-            ),
-            ("C4", "nearest_mode", nearest_mode, NEAREST),
-        ):
-            require(
-                value in known,
-                f"{kind} {constraint}: {name} must be one of {', '.join(known)}, not {value!r}",
-            )
-        bounds = 2 * x.rank if coordinate_transformation_mode == CROP else 0
+        coordinate = coordinate_transformation_mode
+        _check_word(f"{kind} C3", "mode", mode, MODES)
+        _check_word(f"{kind} C4", "coordinate_transformation_mode", coordinate, COORDINATES)
+        _check_word(f"{kind} C4", "nearest_mode", nearest_mode, NEAREST)
+        bounds = 2 * x.rank if coordinate == CROP else 0
         require(
             len(_numbers(f"{kind} C5", "roi", roi)) == bounds,
-            f"{kind} C5: {coordinate_transformation_mode} takes a roi of {bounds} numbers, "
-            f"not {roi!r}",
+            f"{kind} C5: {coordinate} takes a roi of {bounds} numbers, not {roi!r}",
         )
         _check_flags(kind, x, mode, exclude_outside, antialias)
         require(
@@ -131,35 +129,18 @@ class Resize(Op, dialect=Nn, name="resize", traits=[Pure]):
     ) -> Array:
         if 0 in sizes:
             return np.zeros(sizes, x.dtype)
-        factors, region = _numbers("", "", scales), _numbers("", "", roi)
-        rank, outside = x.ndim, np.zeros((1,) * x.ndim, np.bool_)
+        form = _Form(mode, nearest_mode, cubic_coeff_a, exclude_outside, antialias)
         y = x if mode == "nearest" else x.astype(np.float64)
-        for axis, (old, new) in enumerate(zip(x.shape, sizes, strict=True)):
-            scale = np.float32(factors[axis] if factors else np.float32(new) / np.float32(old))
-            window = (region[axis], region[rank + axis]) if region else (0.0, 1.0)
-            if (old, scale, window) == (new, 1.0, (0.0, 1.0)):
+        outside = np.zeros((1,) * x.ndim, np.bool_)
+        for place, axis in enumerate(_axes(x.shape, sizes, scales, roi)):
+            if axis.whole:
                 continue
-            on = Axis(old, new, scale, window)
-            places = coordinates(on, coordinate_transformation_mode)
-            column = [1] * rank
-            column[axis] = new
+            at = coordinates(axis, coordinate_transformation_mode)
+            column = tuple(axis.new if i == place else 1 for i in range(x.ndim))
             if coordinate_transformation_mode == CROP:
-                outside = outside | ((places < 0) | (places > old - 1)).reshape(column)
-            if mode == "nearest":
-                y = y.take(np.clip(nearest(places, nearest_mode), 0, old - 1), axis=axis)
-                continue
-            shrink = min(float(scale), 1.0) if antialias else 1.0
-            source, weights = taps(places, mode, shrink, cubic_coeff_a)
-            if exclude_outside:
-                weights = weights * ((source >= 0) & (source < old))
-                total = weights.sum(axis=0)
-                weights = weights / np.where(total == 0, 1, total)
-            source = np.clip(source, 0, old - 1)
-            y = sum(
-                (y.take(s, axis=axis) * w.reshape(column))
-                for s, w in zip(source, weights, strict=True)
-            )
-        y = rounded(np.asarray(y), x.dtype)
+                outside = outside | ((at < 0) | (at > axis.old - 1)).reshape(column)
+            y = _resized(y, place, axis, at, form)
+        y = rounded(y, x.dtype)
         beyond = np.array(extrapolation_value, np.float32).astype(x.dtype)
         return np.where(outside, beyond, y) if outside.any() else np.array(y)
 
@@ -177,6 +158,51 @@ class Resize(Op, dialect=Nn, name="resize", traits=[Pure]):
             "antialias": 0,
             "extrapolation_value": 0.0,
         },
+    )
+
+
+class _Form(NamedTuple):
+    """How values are mixed: the attributes of the operator."""
+
+    mode: str
+    nearest_mode: str
+    cubic_coeff_a: float
+    exclude_outside: int
+    antialias: int
+
+
+def _axes(shape: tuple[int, ...], sizes: tuple[int, ...], scales: str, roi: str) -> list[Axis]:
+    """What becomes of each axis."""
+    ratios = [np.float32(new) / np.float32(old) for old, new in zip(shape, sizes, strict=True)]
+    factors = [np.float32(f) for f in _numbers("", "", scales)] or ratios
+    bounds = _numbers("", "", roi) or (0.0,) * len(shape) + (1.0,) * len(shape)
+    windows = zip(bounds[: len(shape)], bounds[len(shape) :], strict=True)
+    return [Axis(*each) for each in zip(shape, sizes, factors, windows, strict=True)]
+
+
+def _resized(x: Array, place: int, axis: Axis, at: Array, form: _Form) -> Array:
+    """One axis resized; its new values lie at the coordinates `at`."""
+    if form.mode == "nearest":
+        source = np.clip(nearest(at, form.nearest_mode), 0, axis.old - 1)
+        return np.asarray(x.take(source, axis=place))
+    shrink = min(float(axis.scale), 1.0) if form.antialias else 1.0
+    sources, weights = taps(at, form.mode, shrink, form.cubic_coeff_a)
+    if form.exclude_outside:
+        weights = weights * ((sources >= 0) & (sources < axis.old))
+        total = weights.sum(axis=0)
+        weights = weights / np.where(total == 0, 1, total)
+    sources = np.clip(sources, 0, axis.old - 1)
+    column = (-1, *(1,) * (x.ndim - place - 1))
+    y = np.zeros((), np.float64)
+    for source, weight in zip(sources, weights, strict=True):
+        y = y + x.take(source, axis=place) * weight.reshape(column)
+    return y
+
+
+def _check_word(constraint: str, name: str, value: str, known: tuple[str, ...]) -> None:
+    require(
+        value in known,
+        f"{constraint}: {name} must be one of {', '.join(known)}, not {value!r}",
     )
 
 

@@ -7,10 +7,11 @@ import numpy as np
 from tetrapla.ir.graph import Array
 from tetrapla.ir.mlir import ArrayAttr, Operand, Pure, RankedTensorType, Result
 from tetrapla.ir.nn.dialect import Nn
-from tetrapla.ir.op import Op, Tensor, require
+from tetrapla.ir.nn.moves import Moves
+from tetrapla.ir.op import Tensor, require
 
 
-class Reshape(Op, dialect=Nn, name="reshape", traits=[Pure]):
+class Reshape(Moves, dialect=Nn, name="reshape", traits=[Pure]):
     """The same values in row-major order under another shape (flatten is one of these).
 
     Constraints:
@@ -38,7 +39,7 @@ class Reshape(Op, dialect=Nn, name="reshape", traits=[Pure]):
     example = (Tensor((2, 3, 4), "f32"),), {"shape": (2, 12)}
 
 
-class Transpose(Op, dialect=Nn, name="transpose", traits=[Pure]):
+class Transpose(Moves, dialect=Nn, name="transpose", traits=[Pure]):
     """Axes in another order: ``y.shape[i] == x.shape[perm[i]]``.
 
     Constraints:

@@ -13,6 +13,7 @@ from tetrapla.ir.mlir import Operand, Pure, RankedTensorType, Result
 from tetrapla.ir.nn.check import FLOATS, NUMBERS, SIGNED, element_types
 from tetrapla.ir.nn.dialect import Nn
 from tetrapla.ir.nn.erf import erf
+from tetrapla.ir.nn.precision import rounded
 from tetrapla.ir.op import Op, Tensor
 
 
@@ -52,7 +53,9 @@ class Rounded(Unary):
 
     @classmethod
     def evaluate(cls, x: Array) -> Array:
-        return np.asarray(cls.function(x.astype(np.float64))).astype(x.dtype)
+        with np.errstate(all="ignore"):  # infinity and NaN are values
+            wide = np.asarray(cls.function(x.astype(np.float64)))
+        return rounded(wide, x.dtype)
 
 
 class Abs(Unary, dialect=Nn, name="abs"):
@@ -187,3 +190,11 @@ class Softplus(Rounded, dialect=Nn, name="softplus"):
     @staticmethod
     def function(x: Array) -> Any:
         return np.logaddexp(0, x)
+
+
+class Softsign(Rounded, dialect=Nn, name="softsign"):
+    """``x / (1 + |x|)``."""
+
+    @staticmethod
+    def function(x: Array) -> Any:
+        return x / (1 + np.abs(x))

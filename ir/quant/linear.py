@@ -1,4 +1,11 @@
-"""Integer matrix product and convolution with int32 accumulators."""
+"""Integer matrix product and convolution, exact in their accumulators.
+
+Eight-bit and narrower operands accumulate in int32 and wrap, as ONNX Runtime's kernels do. A
+16-bit operand accumulates in int64, as TensorFlow Lite's int16 x int8 kernels (TOSA states 48
+bits), so its sums do not wrap.
+"""
+
+from typing import Any
 
 import numpy as np
 
@@ -12,15 +19,22 @@ from tetrapla.ir.nn.linear import (
     matmul_shape,
 )
 from tetrapla.ir.op import Op, Tensor, require
-from tetrapla.ir.quant.dialect import Quant, check_quantised, check_zero_point
+from tetrapla.ir.quant.dialect import RANGES, Quant, check_types
+from tetrapla.ir.quant.scale import centred
+
+# shorter parts than this are worth less than one product in float64 (assumed)
+LEAST_PART = 64
 
 
 class MatMul(Op, dialect=Quant, name="matmul", traits=[Pure]):
-    """``sum_k (x - x_zero_point) (w - w_zero_point) + bias``, wrapped to int32.
+    """``sum_k (x - x_zero_point) (w - w_zero_point) + bias``, wrapped to its accumulator.
+
+    The accumulator and result are i32, or i64 where x or w has 16 bits.
 
     Constraints:
-        C1 to C4: as nn.matmul; the bias is i32.
-        C5: x and w are i8 or ui8, and the zero points are values of their types.
+        C1 to C4: as nn.matmul.
+        C5: x and w are integers of 2, 4, 8 or 16 bits, the zero points are values of their
+            types, and the bias has the accumulator's type.
     """
 
     x: Operand[RankedTensorType]
@@ -40,8 +54,8 @@ class MatMul(Op, dialect=Quant, name="matmul", traits=[Pure]):
         w_zero_point: int,
     ) -> Tensor:
         shape = matmul_shape("qnn.matmul", x, w, bias)
-        _check_types("qnn.matmul", x, w, bias, x_zero_point, w_zero_point)
-        return Tensor(shape, "i32")
+        _check_types("qnn.matmul C5", x, w, bias, x_zero_point, w_zero_point)
+        return Tensor(shape, accumulator(x.dtype, w.dtype))
 
     @staticmethod
     def evaluate(
@@ -52,8 +66,8 @@ class MatMul(Op, dialect=Quant, name="matmul", traits=[Pure]):
         x_zero_point: int,
         w_zero_point: int,
     ) -> Array:
-        acc = integer_product(_centred(x, x_zero_point), _centred(w, w_zero_point))
-        return wrap(acc if bias is None else acc + bias)
+        acc = integer_product(centred(x, x_zero_point), centred(w, w_zero_point))
+        return accumulated(acc if bias is None else acc + bias, x, w)
 
     macs = staticmethod(matmul_macs)
     example = (
@@ -65,9 +79,12 @@ class MatMul(Op, dialect=Quant, name="matmul", traits=[Pure]):
 class Conv2d(Op, dialect=Quant, name="conv2d", traits=[Pure]):
     """Integer cross-correlation; the padding counts as ``x == x_zero_point``.
 
+    The accumulator and result are i32, wrapped, or i64 where x or w has 16 bits.
+
     Constraints:
-        C1 to C6: as nn.conv2d; the bias is i32.
-        C7: x and w are i8 or ui8, and the zero points are values of their types.
+        C1 to C6: as nn.conv2d.
+        C7: x and w are integers of 2, 4, 8 or 16 bits, the zero points are values of their
+            types, and the bias has the accumulator's type.
     """
 
     x: Operand[RankedTensorType]
@@ -96,8 +113,8 @@ class Conv2d(Op, dialect=Quant, name="conv2d", traits=[Pure]):
     ) -> Tensor:
         kind = "qnn.conv2d"
         shape = conv_shape(kind, x, w, bias, strides, pads, dilations, groups)
-        _check_types(kind, x, w, bias, x_zero_point, w_zero_point)
-        return Tensor(shape, "i32")
+        _check_types(f"{kind} C7", x, w, bias, x_zero_point, w_zero_point)
+        return Tensor(shape, accumulator(x.dtype, w.dtype))
 
     @staticmethod
     def evaluate(
@@ -112,10 +129,9 @@ class Conv2d(Op, dialect=Quant, name="conv2d", traits=[Pure]):
         x_zero_point: int,
         w_zero_point: int,
     ) -> Array:
-        centred = _centred(x, x_zero_point)
-        weights = _centred(w, w_zero_point)
-        acc = correlate(centred, weights, strides, pads, dilations, groups, integer_product)
-        return wrap(acc if bias is None else acc + bias[:, None, None])
+        steps, weights = centred(x, x_zero_point), centred(w, w_zero_point)
+        acc = correlate(steps, weights, strides, pads, dilations, groups, integer_product)
+        return accumulated(acc if bias is None else acc + bias[:, None, None], x, w)
 
     macs = staticmethod(conv_macs)
     example = (
@@ -131,12 +147,37 @@ class Conv2d(Op, dialect=Quant, name="conv2d", traits=[Pure]):
     )
 
 
-def integer_product(a: Array, b: Array) -> Array:
-    """Exact ``a @ b`` of integers up to 9 bits, int64.
+def accumulator(x: str, w: str) -> str:
+    """The type in which products of these two types are summed."""
+    return "i64" if "16" in x + w else "i32"
 
-    Done by float64 BLAS: products stay below 2^16 and sums below 2^53 for any K up to 2^37.
+
+def accumulated(acc: Array, x: Array, w: Array) -> Array:
+    """Exact sums in the accumulator of products of `x` and `w`."""
+    return acc if max(x.dtype.itemsize, w.dtype.itemsize) > 1 else wrap(acc)
+
+
+def integer_product(a: Array, b: Array) -> Array:
+    """Exact ``a @ b`` of integers held as integers or floats, int64.
+
+    Float32 sums of integers are exact while they stay below 2^24, so the summed axis is cut
+    into parts that short, each one product by BLAS. Where the parts would be too short, float64
+    takes all of it up to 2^53; beyond that NumPy's own integer product.
     """
-    return np.asarray(np.matmul(a.astype(np.float64), b.astype(np.float64))).astype(np.int64)
+    k = a.shape[-1]
+    largest = _largest(a) * _largest(b)
+    part = min(k, (2**24 - 1) // max(largest, 1))
+    if part == k:
+        return np.asarray(_product(a, b, np.float32)).astype(np.int64)
+    if part >= LEAST_PART and largest * k < 2**53:
+        total = _product(a[..., :part], b[..., :part, :], np.float32).astype(np.float64)
+        for start in range(part, k, part):
+            end = start + part
+            total += _product(a[..., start:end], b[..., start:end, :], np.float32)
+        return total.astype(np.int64)
+    if largest * k < 2**53:
+        return _product(a, b, np.float64).astype(np.int64)
+    return np.asarray(np.matmul(a.astype(np.int64), b.astype(np.int64)))
 
 
 def wrap(acc: Array) -> Array:
@@ -144,19 +185,32 @@ def wrap(acc: Array) -> Array:
     return acc.astype(np.int64).astype(np.int32)
 
 
-def _centred(x: Array, zero_point: int) -> Array:
-    return x.astype(np.int64) - zero_point
+def _product(a: Array, b: Array, dtype: type[np.floating[Any]]) -> Array:
+    return np.asarray(np.matmul(a.astype(dtype, copy=False), b.astype(dtype, copy=False)))
+
+
+def _largest(x: Array) -> int:
+    """The largest magnitude."""
+    return max(int(x.max()), -int(x.min())) if x.size else 0
 
 
 def _check_types(
-    kind: str,
+    constraint: str,
     x: Tensor,
     w: Tensor,
     bias: Tensor | None,
     x_zero_point: int,
     w_zero_point: int,
 ) -> None:
-    check_quantised(kind, x, w)
-    check_zero_point(kind, x_zero_point, x.dtype)
-    check_zero_point(kind, w_zero_point, w.dtype)
-    require(bias is None or bias.dtype == "i32", f"{kind} C5: the bias must be i32, not {bias}")
+    check_types(constraint, tuple(RANGES), x, w)
+    for zero_point, operand in ((x_zero_point, x), (w_zero_point, w)):
+        low, high = RANGES[operand.dtype]
+        require(
+            low <= zero_point <= high,
+            f"{constraint}: the zero point must lie in {low}..{high}, not {zero_point}",
+        )
+    wanted = accumulator(x.dtype, w.dtype)
+    require(
+        bias is None or bias.dtype == wanted,
+        f"{constraint}: the bias must be {wanted}, not {bias}",
+    )

@@ -16,8 +16,11 @@ from tetrapla.ir.nn.linear import windows
 from tetrapla.ir.nn.pool import global_shape, pool_shape, window_counts
 from tetrapla.ir.op import Op, Tensor, require
 from tetrapla.ir.quant.dialect import (
+    BYTES,
+    NAMES,
     Quant,
-    check_quantised,
+    check_scales,
+    check_types,
     check_zero_point,
     f32,
     saturate,
@@ -33,7 +36,7 @@ class AveragePool2d(Op, dialect=Quant, name="average_pool2d", traits=[Pure]):
     Constraints:
         C1, C2, C4, C5, C6: as nn.max_pool2d.
         C3: x is i8 or ui8, the zero points are values of its type.
-        C7: count_include_pad is 0 or 1, and the scales are positive.
+        C7: count_include_pad is 0 or 1, and the scales are positive and finite.
     """
 
     x: Operand[RankedTensorType]
@@ -91,7 +94,7 @@ class AveragePool2d(Op, dialect=Quant, name="average_pool2d", traits=[Pure]):
         mean = total / count.astype(np.float32)
         return saturate(
             np.rint(mean / f32(y_scale) + f32(y_zero_point)),
-            "ui8" if x.dtype == np.uint8 else "i8",
+            NAMES[x.dtype],
         )
 
     example = (
@@ -118,7 +121,7 @@ class GlobalAveragePool(Op, dialect=Quant, name="global_average_pool", traits=[P
     Constraints:
         C1, C2: as nn.global_average_pool.
         C3: x is i8 or ui8, the zero points are values of its type.
-        C7: the scales are positive.
+        C7: the scales are positive and finite.
     """
 
     x: Operand[RankedTensorType]
@@ -144,7 +147,7 @@ class GlobalAveragePool(Op, dialect=Quant, name="global_average_pool", traits=[P
         size = x.shape[2] * x.shape[3]
         scale = f32(x_scale) / (f32(y_scale) * f32(size))
         steps = np.rint(total.astype(np.float32) * scale) + f32(y_zero_point)
-        return saturate(steps, "ui8" if x.dtype == np.uint8 else "i8")
+        return saturate(steps, NAMES[x.dtype])
 
     example = (
         (Tensor((1, 2, 3, 4), "i8"),),
@@ -155,10 +158,7 @@ class GlobalAveragePool(Op, dialect=Quant, name="global_average_pool", traits=[P
 def _check(
     kind: str, x: Tensor, x_scale: float, x_zero_point: int, y_scale: float, y_zero_point: int
 ) -> None:
-    check_quantised(kind, x)
+    check_types(f"{kind} C3", BYTES, x)
     for zero_point in (x_zero_point, y_zero_point):
         check_zero_point(kind, zero_point, x.dtype)
-    require(
-        min(x_scale, y_scale) > 0,
-        f"{kind} C7: scales must be positive, not {min(x_scale, y_scale)}",
-    )
+    check_scales(f"{kind} C7", x_scale=x_scale, y_scale=y_scale)

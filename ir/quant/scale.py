@@ -1,10 +1,9 @@
-"""Between floats and integers: quantise, dequantise, requantise, and the residual add."""
+"""Between floats and quantised values, and between accumulators and quantised values."""
 
 import numpy as np
 
 from tetrapla.ir.graph import Array
 from tetrapla.ir.mlir import (
-    FloatAttr,
     IntegerAttr,
     Operand,
     Pure,
@@ -12,27 +11,34 @@ from tetrapla.ir.mlir import (
     Result,
     StringAttr,
 )
-from tetrapla.ir.nn.dialect import broadcast
 from tetrapla.ir.op import Op, Tensor, require
 from tetrapla.ir.quant.dialect import (
     RANGES,
     Quant,
     along,
-    check_quantised,
     check_scale,
+    check_target,
+    check_types,
     check_zero_point,
     f32,
     saturate,
+    stored,
 )
+from tetrapla.ir.quant.small import FORMATS
+
+ACCUMULATORS = ("i32", "i64")
 
 
 class Quantize(Op, dialect=Quant, name="quantize", traits=[Pure]):
     """``sat(rint(x / scale) + zero_point)``, a float32 division, ties to even.
 
+    A small float as the result rounds ``x / scale`` to its own grid instead, ties to even,
+    saturating. NaN becomes an integer's minimum and a small float's NaN, or its zero.
+
     Constraints:
         C1, C2: the axis exists; the scale is float32 of shape (1,) or one per index of it.
-        C3: the result is i8 or ui8.
-        C4: the zero point is a value of that type.
+        C3: the result is an integer of 2, 4, 8 or 16 bits, or a small float (not E8M0).
+        C4: the zero point is a value of that integer type, 0 for a small float.
         C5: x is float32.
     """
 
@@ -46,14 +52,14 @@ class Quantize(Op, dialect=Quant, name="quantize", traits=[Pure]):
     @staticmethod
     def infer(x: Tensor, scale: Tensor, *, zero_point: int, axis: int, dtype: str) -> Tensor:
         check_scale("qnn.quantize", x, scale, axis)
-        check_zero_point("qnn.quantize", zero_point, dtype)
+        check_target("qnn.quantize C3", (*RANGES, *FORMATS), dtype)
+        _check_zero("qnn.quantize", zero_point, dtype)
         require(x.dtype == "f32", f"qnn.quantize C5: the operand must be float32, not {x}")
         return Tensor(x.shape, dtype)
 
     @staticmethod
     def evaluate(x: Array, scale: Array, *, zero_point: int, axis: int, dtype: str) -> Array:
-        steps = np.rint(x / along(scale, x.ndim, axis))
-        return saturate(steps.astype(np.float64) + zero_point, dtype)
+        return stored(x / along(scale, x.ndim, axis), zero_point, dtype)
 
     example = (
         (Tensor((2, 3), "f32"), Tensor((1,), "f32")),
@@ -66,7 +72,9 @@ class Dequantize(Op, dialect=Quant, name="dequantize", traits=[Pure]):
 
     Constraints:
         C1, C2: the axis exists; the scale is float32 of shape (1,) or one per index of it.
-        C3: the operand is i8, ui8 or i32.
+        C3: the operand is an integer of 2, 4, 8, 16 or 32 bits (signed if 32), or a small
+            float (not E8M0).
+        C4: the zero point is a value of that integer type, 0 for a small float.
     """
 
     q: Operand[RankedTensorType]
@@ -78,16 +86,13 @@ class Dequantize(Op, dialect=Quant, name="dequantize", traits=[Pure]):
     @staticmethod
     def infer(q: Tensor, scale: Tensor, *, zero_point: int, axis: int) -> Tensor:
         check_scale("qnn.dequantize", q, scale, axis)
-        require(
-            q.dtype in (*RANGES, "i32"),
-            f"qnn.dequantize C3: the operand must be i8, ui8 or i32, not {q}",
-        )
+        check_types("qnn.dequantize C3", (*RANGES, "i32", *FORMATS), q)
+        _check_zero("qnn.dequantize", zero_point, q.dtype)
         return Tensor(q.shape, "f32")
 
     @staticmethod
     def evaluate(q: Array, scale: Array, *, zero_point: int, axis: int) -> Array:
-        steps = (q.astype(np.int64) - zero_point).astype(np.float32)
-        return steps * along(scale, q.ndim, axis)
+        return centred(q, zero_point) * along(scale, q.ndim, axis)
 
     example = (
         (Tensor((2, 3), "i8"), Tensor((3,), "f32")),
@@ -98,13 +103,14 @@ class Dequantize(Op, dialect=Quant, name="dequantize", traits=[Pure]):
 class Requantize(Op, dialect=Quant, name="requantize", traits=[Pure]):
     """``rint(clamp(f32(f32(acc) * scale), low - zero_point, high - zero_point)) + zero_point``.
 
-    ONNX Runtime's own form. A ReLU is ``low == zero_point``.
+    ONNX Runtime's own form. A ReLU is ``low == zero_point``. The forms of TOSA and TensorFlow
+    Lite, on integers alone, are qnn.rescale.
 
     Constraints:
         C1, C2: the axis exists; the scale is float32 of shape (1,) or one per index of it.
-        C3: the result is i8 or ui8.
+        C3: the result is an integer of 2, 4, 8 or 16 bits.
         C4: zero point, low and high are values of that type and low <= high.
-        C5: acc is i32.
+        C5: acc is i32 or i64.
     """
 
     acc: Operand[RankedTensorType]
@@ -129,10 +135,8 @@ class Requantize(Op, dialect=Quant, name="requantize", traits=[Pure]):
     ) -> Tensor:
         kind = "qnn.requantize"
         check_scale(kind, acc, scale, axis)
-        for bound in (zero_point, low, high):
-            check_zero_point(kind, bound, dtype)
-        require(low <= high, f"{kind} C4: low must not exceed high, not {low}..{high}")
-        require(acc.dtype == "i32", f"{kind} C5: the operand must be i32, not {acc}")
+        check_bounds(kind, zero_point, low, high, dtype)
+        check_types(f"{kind} C5", ACCUMULATORS, acc)
         return Tensor(acc.shape, dtype)
 
     @staticmethod
@@ -156,79 +160,18 @@ class Requantize(Op, dialect=Quant, name="requantize", traits=[Pure]):
     )
 
 
-class Add(Op, dialect=Quant, name="add", traits=[Pure]):
-    """Sum of two quantised tensors under a third scale, as ONNX Runtime's QLinearAdd.
+def check_bounds(kind: str, zero_point: int, low: int, high: int, dtype: str) -> None:
+    """Check C3 and C4 of what clamps to part of an integer type."""
+    for bound in (zero_point, low, high):
+        check_zero_point(kind, bound, dtype)
+    require(low <= high, f"{kind} C4: low must not exceed high, not {low}..{high}")
 
-    With rA = a_scale / y_scale, rB = b_scale / y_scale and
-    c = y_zero_point - (rA a_zero_point + rB b_zero_point), all float32:
-    ``sat(rint(fma(a, rA, fma(b, rB, c))))``.
 
-    Constraints:
-        C1: the shapes broadcast.
-        C2: the scales are positive.
-        C3: the operands have one quantised type.
-        C4: the zero points are values of that type.
-    """
-
-    a: Operand[RankedTensorType]
-    b: Operand[RankedTensorType]
-    y: Result[RankedTensorType]
-    a_scale: FloatAttr
-    a_zero_point: IntegerAttr
-    b_scale: FloatAttr
-    b_zero_point: IntegerAttr
-    y_scale: FloatAttr
-    y_zero_point: IntegerAttr
-
-    @staticmethod
-    def infer(
-        a: Tensor,
-        b: Tensor,
-        *,
-        a_scale: float,
-        a_zero_point: int,
-        b_scale: float,
-        b_zero_point: int,
-        y_scale: float,
-        y_zero_point: int,
-    ) -> Tensor:
-        kind = "qnn.add"
-        check_quantised(kind, a, b)
-        require(a.dtype == b.dtype, f"{kind} C3: element types must be equal, not {a} and {b}")
-        for zero_point in (a_zero_point, b_zero_point, y_zero_point):
-            check_zero_point(kind, zero_point, a.dtype)
-        scales = (a_scale, b_scale, y_scale)
-        require(min(scales) > 0, f"{kind} C2: scales must be positive, not {min(scales)}")
-        return Tensor(broadcast(kind, a, b), a.dtype)
-
-    @staticmethod
-    def evaluate(
-        a: Array,
-        b: Array,
-        *,
-        a_scale: float,
-        a_zero_point: int,
-        b_scale: float,
-        b_zero_point: int,
-        y_scale: float,
-        y_zero_point: int,
-    ) -> Array:
-        ra, rb = f32(a_scale) / f32(y_scale), f32(b_scale) / f32(y_scale)
-        offset = f32(y_zero_point) - (ra * f32(a_zero_point) + rb * f32(b_zero_point))
-        inner = fused_multiply_add(b, rb, offset)
-        return saturate(np.rint(fused_multiply_add(a, ra, inner)), str(_name(a)))
-
-    example = (
-        (Tensor((2, 3), "i8"), Tensor((2, 3), "i8")),
-        {
-            "a_scale": 0.5,
-            "a_zero_point": 1,
-            "b_scale": 0.25,
-            "b_zero_point": -2,
-            "y_scale": 0.75,
-            "y_zero_point": 4,
-        },
-    )
+def centred(q: Array, zero_point: Array | int) -> Array:
+    """``f32(q - zero_point)``; exact for every type of 16 bits and fewer."""
+    if q.dtype.itemsize > 2:
+        return (q.astype(np.int64) - zero_point).astype(np.float32)
+    return np.asarray(q.astype(np.float32) - np.asarray(zero_point).astype(np.float32))
 
 
 def fused_multiply_add(x: Array, ratio: np.float32, addend: Array | np.float32) -> Array:
@@ -250,5 +193,10 @@ def fused_multiply_add(x: Array, ratio: np.float32, addend: Array | np.float32) 
     return odd.view(np.float64).astype(np.float32)
 
 
-def _name(x: Array) -> str:
-    return "ui8" if x.dtype == np.uint8 else "i8"
+def _check_zero(kind: str, zero_point: int, dtype: str) -> None:
+    if dtype in FORMATS:
+        require(
+            zero_point == 0, f"{kind} C4: the zero point of {dtype} must be 0, not {zero_point}"
+        )
+    elif dtype in RANGES:
+        check_zero_point(kind, zero_point, dtype)

@@ -89,7 +89,7 @@ def test_every_other_operator_is_refused_by_name() -> None:
         operands, attributes = EXAMPLES_OF[kind]
         b = ModuleBuilder("one")
         values = [b.input(f"x{i}", t.shape, t.dtype) for i, t in enumerate(operands)]
-        b.output("y", b.op(kind, values, attributes, name="layer"))
+        b.output("y", b.ops(kind, values, attributes, name="layer")[0])
         with pytest.raises(UnsupportedError) as caught:
             export(b.finish())
         assert str(caught.value) == (

@@ -58,7 +58,7 @@ def test_only_products_have_any_and_spikes_have_no_count() -> None:
             types, attributes = op.example
             build = ModuleBuilder("m")
             values = [build.input(f"in{i}", t.shape, t.dtype) for i, t in enumerate(types)]
-            build.output("y", build.op(kind, values, attributes))
+            build.output("y", build.ops(kind, values, attributes)[0])
             count = macs(build.finish().graph.nodes)
             if count is None:
                 unknown.add(kind)

@@ -146,7 +146,7 @@ def test_wrong_inputs_are_refused(inputs: dict[str, np.ndarray], message: str) -
         ('layer = "fc"', "layer = 3",
          "nn.matmul must have the text attribute 'layer', not 3"),
         ('activation = "relu"', "activation = 5",
-         "nn.matmul activation must be text, not 5"),
+         "5:10: nn.matmul activation must be text, not 5"),
     ],
 )  # fmt: skip
 def test_attributes_of_another_kind_are_refused(old: str, new: str, message: str) -> None:
@@ -161,9 +161,7 @@ def test_an_element_type_without_arrays_is_refused(dtype: str) -> None:
     kind = f"tensor<1x{dtype}>"
     with pytest.raises(IRError) as caught:
         Module.parse(f"func.func @main(%a: {kind}) -> {kind} {{ return %a : {kind} }}", {})
-    assert str(caught.value) == (
-        f"elements must be one of {', '.join(DTYPES)}, not {kind}"
-    )
+    assert str(caught.value) == (f"elements must be one of {', '.join(DTYPES)}, not {kind}")
 
 
 def test_a_value_too_large_for_any_memory_is_refused() -> None:

@@ -221,6 +221,6 @@ def test_a_wrong_result_type_in_text_is_refused() -> None:
     with pytest.raises(IRError) as caught:
         Module.parse(text, {})
     assert str(caught.value) == (
-        "nn.scan C0: the result must be tensor<1x3xf32>, tensor<5x1x3xf32>, "
+        "4:12: nn.scan C0: the result must be tensor<1x3xf32>, tensor<5x1x3xf32>, "
         "not tensor<1x3xf32>, tensor<4x1x3xf32>"
     )

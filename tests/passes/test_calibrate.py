@@ -98,7 +98,7 @@ def test_an_unknown_method_is_refused() -> None:
         ranges(_relu(), _data((0, 1)), "percentil")
     assert str(caught.value) == (
         "no calibration method 'percentil'; did you mean 'percentile'?; "
-        "there are: minmax, percentile"
+        "there are: minmax, percentile, entropy, mse"
     )
 
 

@@ -140,7 +140,7 @@ def test_a_layer_that_was_not_calibrated_is_refused() -> None:
 def test_other_widths_are_refused() -> None:
     with pytest.raises(UnsupportedError) as caught:
         Quantize(bits=4)
-    assert str(caught.value) == "quantize: bits must be 8, not 4"
+    assert str(caught.value) == ("bits must be 8 or 16, not 4; weights of fewer are weights=i4")
 
 
 def test_two_computed_matrices_multiply_as_integers(rng: np.random.Generator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import pytest
@@ -14,7 +15,7 @@ from tetrapla.passes.eliminate_dead_code import EliminateDeadCode
 from tetrapla.passes.fold_constants import FoldConstants
 from tetrapla.passes.fuse_epilogue import FuseEpilogue
 from tetrapla.passes.pass_ import Pass, passes
-from tetrapla.passes.pipeline_ import CANONICAL
+from tetrapla.passes.pipeline_ import CANONICAL, PIPELINES
 from tetrapla.passes.quantize import Quantize
 from tetrapla.passes.text_ import options, parse, text
 
@@ -35,6 +36,7 @@ class Planted(Pass):
 
 # a pass is named by its file, this one
 KNOWN: dict[str, type[Pass]] = {"test-text": Planted, "fold-constants": FoldConstants}
+NAMED: dict[str, tuple[Pass, ...]] = {"twice": (FoldConstants(), Planted(count=2))}
 STRINGS = st.text(max_size=8) | st.sampled_from(["minmax", "a-b", "8", "true", '"', "a,b}", ""])
 PLANTED = st.builds(
     Planted,
@@ -63,12 +65,23 @@ def test_every_option_of_every_pass_can_be_spelled(name: str) -> None:
     pass_ = passes()[name]
     for key in options(pass_):
         usual = getattr(pass_, key)
-        assert parse(f"{name}{{{key}={str(usual).lower()}}}") == (pass_(),)
+        spelled = json.dumps(usual) if isinstance(usual, str) else str(usual).lower()
+        assert parse(f"{name}{{{key}={spelled}}}") == (pass_(),)
 
 
 def test_the_text_of_the_guide_is_read() -> None:
     expected = (FoldConstants(), FuseEpilogue(), Quantize(bits=8))
     assert parse("fold-constants,fuse-epilogue,quantize{bits=8}") == expected
+
+
+def test_a_pipeline_s_name_stands_for_its_passes() -> None:
+    assert parse("canonical,quantize,clean") == PIPELINES["int8"]
+    assert parse("int8") == (*CANONICAL, Quantize(), *parse("clean"))
+    assert parse("test-text,twice", KNOWN, NAMED) == (Planted(), *NAMED["twice"])
+
+
+def test_no_pipeline_has_the_name_of_a_pass() -> None:
+    assert not PIPELINES.keys() & passes().keys()
 
 
 def test_white_space_means_nothing() -> None:
@@ -83,8 +96,8 @@ def test_nothing_is_the_empty_pipeline() -> None:
 
 def test_only_what_differs_from_the_defaults_is_printed() -> None:
     assert text(CANONICAL) == (
-        "fold-constants,eliminate-dead-code,eliminate-common,fuse-epilogue,fold-batch-norm,"
-        "fuse-epilogue"
+        "fold-constants,eliminate-dead-code,canonicalize,eliminate-common,fuse-epilogue,"
+        "fold-batch-norm,fuse-epilogue"
     )
     pipeline = [EliminateDeadCode(), Quantize(method="percentile", percentile_pct=99.0)]
     assert text(pipeline) == (
@@ -103,7 +116,19 @@ FORM = "write it like fold-constants,quantize{bits=8}"
             "fold-constant",
             RegistryError,
             "no pass 'fold-constant'; did you mean 'fold-constants'?; there are: test-text, "
-            "fold-constants",
+            "fold-constants, twice",
+        ),
+        (
+            "twiec",
+            RegistryError,
+            "no pass 'twiec'; did you mean 'twice'?; there are: test-text, fold-constants, "
+            "twice",
+        ),
+        (
+            "twice{count=1}",
+            SpecError,
+            "twice is a pipeline and must have no options, not '{'; write its passes instead: "
+            "fold-constants,test-text{count=2}",
         ),
         (
             "test-text{cuont=1}",
@@ -184,7 +209,7 @@ FORM = "write it like fold-constants,quantize{bits=8}"
 )
 def test_a_mistake_is_refused(wrong: str, kind: type[TetraplaError], message: str) -> None:
     with pytest.raises(kind) as caught:
-        parse(wrong, KNOWN)
+        parse(wrong, KNOWN, NAMED)
     assert type(caught.value) is kind
     assert str(caught.value) == message
 
@@ -192,11 +217,14 @@ def test_a_mistake_is_refused(wrong: str, kind: type[TetraplaError], message: st
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ("quantize{bits=3}", "quantize: bits must be 8, not 3"),
+        (
+            "quantize{bits=3}",
+            "quantize: bits must be 8 or 16, not 3; weights of fewer are weights=i4",
+        ),
         (
             "quantize{method=minmix}",
             "quantize: no calibration method 'minmix'; did you mean 'minmax'?; there are: "
-            "minmax, percentile",
+            "minmax, percentile, entropy, mse",
         ),
     ],
 )
@@ -212,6 +240,6 @@ def test_a_value_that_the_pass_refuses_is_refused_with_its_name(
 @given(wrong=st.text(alphabet='abt-ex{}=,"\\1 \n', max_size=20))
 def test_any_text_is_read_or_refused(wrong: str) -> None:
     try:
-        parse(wrong, KNOWN)
+        parse(wrong, KNOWN, NAMED)
     except TetraplaError:
         pass

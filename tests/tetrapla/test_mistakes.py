@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tetrapla.passes.pass_ import passes
+
 Cli = Callable[..., Any]
 Refused = Callable[..., None]
 TARGETS = "h100, isaac, loihi, tpu-v1, analog, gpu, spiking, systolic"
@@ -192,8 +194,7 @@ def see(command: str) -> str:
         ),
         (
             "no pass 'fuse-epilog'; did you mean 'fuse-epilogue'?; there are: "
-            "eliminate-common, eliminate-dead-code, fold-batch-norm, fold-constants, "
-            "fuse-epilogue, quantize",
+            f"{', '.join(passes())}",
             ["ir", MLP, "--after", "fuse-epilog"],
         ),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -109,9 +108,10 @@ def ops(
     dim: Dims = None,
     batch: Batch = None,
 ) -> int:
-    """Count a model's operators, and say whether a target can do them."""
+    """Count a model's operators and their work, and say whether a target can do them."""
     from tetrapla.designs import designs
     from tetrapla.models import load_for
+    from tetrapla.operators import HEADINGS, counted
     from tetrapla.run import compile_for
     from tetrapla.samples import drawn
     from tetrapla.table import show_rows
@@ -119,11 +119,8 @@ def ops(
     chosen = options.settings(dims=dim, batch=batch)
     found = designs([target]) if target else ()
     module = load_for(model, chosen)
-    counts = Counter(node.kind for node in module.graph.nodes)
-    rows = [(kind, str(count)) for kind, count in sorted(counts.items())]
-    show_rows(
-        f"{module.name}: {len(module.graph.nodes)} operators", ("operator", "count"), rows
-    )
+    title = f"{module.name}: {len(module.graph.nodes)} operators"
+    show_rows(title, HEADINGS, counted(module))
     for design in found:
         # the ranges are arbitrary, but which operators a machine has does not depend on them
         compile_for(module, design, drawn(module, chosen.seed).calibration)

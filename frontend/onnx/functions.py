@@ -1,0 +1,177 @@
+"""Functions as nodes: the file's own, and the bodies by which ONNX defines an operator.
+
+A schema is `Any` here: onnx's type stubs leave its functions out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onnx import AttributeProto, FunctionProto, NodeProto, TypeProto, helper
+
+from tetrapla.frontend.names import shown
+from tetrapla.frontend.onnx.node import Operand
+from tetrapla.ir.errors import ModelError
+from tetrapla.ir.graph import DTYPES
+
+# functions that call functions; exporters nest a handful (assumed)
+MAX_DEPTH = 16
+
+
+@dataclass(frozen=True)
+class Body:
+    """Nodes that stand for one node, over names of their own.
+
+    Attributes:
+        nodes: in order, attributes filled in from the caller.
+        opsets: the versions that the nodes are written for.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[NodeProto, ...]
+    opsets: Mapping[str, int]
+
+
+def called(function: FunctionProto, node: NodeProto) -> Body:
+    """The function's body with the attributes of the node that calls it."""
+    given = {attribute.name: attribute for attribute in function.attribute_proto}
+    given.update({attribute.name: attribute for attribute in node.attribute})
+    opsets = {
+        "" if entry.domain == "ai.onnx" else entry.domain: entry.version
+        for entry in function.opset_import
+    }
+    return Body(
+        tuple(function.input),
+        tuple(function.output),
+        tuple(_filled(inner, given) for inner in function.node),
+        opsets,
+    )
+
+
+def _filled(node: NodeProto, given: Mapping[str, AttributeProto]) -> NodeProto:
+    """The node with references to the caller's attributes replaced, or left out."""
+    if not any(attribute.ref_attr_name for attribute in node.attribute):
+        return node
+    made = NodeProto()
+    made.CopyFrom(node)
+    del made.attribute[:]
+    for attribute in node.attribute:
+        if not attribute.ref_attr_name:
+            made.attribute.append(attribute)
+        elif attribute.ref_attr_name in given:
+            made.attribute.add().CopyFrom(given[attribute.ref_attr_name])
+            made.attribute[-1].name = attribute.name
+    return made
+
+
+def defined_by(
+    schema: Any,
+    node: NodeProto,
+    opset: int,
+    operands: Sequence[Operand | None],
+) -> Body | None:
+    """The body by which ONNX defines an operator as of an opset; None where it has none."""
+    if schema is None or not is_defined(schema):
+        return None
+    data = _serialised(schema, node, opset, operands)
+    if not data:
+        return None
+    function = FunctionProto()
+    function.ParseFromString(data)
+    defaults = {
+        name: form.default_value
+        for name, form in schema.attributes.items()
+        if form.default_value.name
+    }
+    held = {attribute.name for attribute in node.attribute}
+    whole = NodeProto()
+    whole.CopyFrom(node)
+    whole.attribute.extend(a for name, a in defaults.items() if name not in held)
+    return called(function, whole)
+
+
+def _serialised(
+    schema: Any, node: NodeProto, opset: int, operands: Sequence[Operand | None]
+) -> bytes:
+    """ONNX's FunctionProto as bytes; empty where it has none for this opset and types."""
+    if schema.has_function:
+        versions = [v for v in schema.function_opset_versions if v <= opset]
+        if not versions:
+            return b""
+        return bytes(schema.get_function_with_opset_version(max(versions)))
+    versions = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
+    if not versions:
+        return b""
+    types = [_type(operand).SerializeToString() for operand in operands]
+    made = schema.get_context_dependent_function_with_opset_version(
+        max(versions), node.SerializeToString(), types
+    )
+    return bytes(made)
+
+
+def _type(operand: Operand | None) -> TypeProto:
+    if operand is None:
+        return TypeProto()
+    element = helper.np_dtype_to_tensor_dtype(DTYPES[operand.dtype])
+    return helper.make_tensor_type_proto(element, list(operand.shape))
+
+
+def needed(body: Body, wanted: Sequence[bool]) -> list[NodeProto]:
+    """The nodes that the wanted outputs depend on, in order."""
+    read = {name for name, wants in zip(body.outputs, wanted, strict=False) if wants}
+    kept: list[NodeProto] = []
+    for node in reversed(body.nodes):
+        if read.intersection(node.output):
+            kept.append(node)
+            read.update(node.input)
+    return kept[::-1]
+
+
+def is_defined(schema: Any) -> bool:
+    """Whether ONNX defines the operator by other ones."""
+    return schema is not None and bool(
+        schema.has_function or schema.has_context_dependent_function
+    )
+
+
+def check_names(
+    body: Body,
+    nodes: Sequence[NodeProto],
+    env: Mapping[str, Operand | None],
+    wanted: Sequence[bool],
+) -> None:
+    """Every name of a body is made once, and before it is read; the wanted outputs are made.
+
+    Raises:
+        ModelError: with the first offence.
+    """
+    made = {*body.inputs, *env}
+    for node in nodes:
+        for name in node.input:
+            if name and name not in made:
+                raise ModelError(f"a function reads the value {shown(name)} before it is made")
+        for name in node.output:
+            if name in made:
+                raise ModelError(f"a function's value {shown(name)} must be made once")
+            if name:
+                made.add(name)
+    for name, wants in zip(body.outputs, wanted, strict=False):
+        if wants and name not in made:
+            raise ModelError(f"a function's output {shown(name)} is never made")
+
+
+def without_absent(node: NodeProto, env: Mapping[str, Operand | None]) -> NodeProto:
+    """The node without the names of inputs that the caller left out."""
+    if all(name in env for name in node.input if name):
+        return node
+    made = NodeProto()
+    made.CopyFrom(node)
+    names = [name if name in env else "" for name in node.input]
+    while names and not names[-1]:
+        names.pop()
+    del made.input[:]
+    made.input.extend(names)
+    return made

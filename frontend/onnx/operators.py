@@ -1,0 +1,45 @@
+"""Every translator: importing a module of them fills the table."""
+
+from __future__ import annotations
+
+from tetrapla.frontend.onnx import (
+    activations,
+    attention,
+    constants,
+    convolution,
+    einsum,
+    elementwise,
+    indexing,
+    linear,
+    moves,
+    norms,
+    pooling,
+    quant,
+    recurrent,
+    reductions,
+    resizing,
+    shapes,
+)
+from tetrapla.frontend.onnx.quant import RUNTIME_ATTRIBUTES
+from tetrapla.frontend.onnx.table import OPERATORS
+
+__all__ = [
+    "OPERATORS",
+    "RUNTIME_ATTRIBUTES",
+    "activations",
+    "attention",
+    "constants",
+    "convolution",
+    "einsum",
+    "elementwise",
+    "indexing",
+    "linear",
+    "moves",
+    "norms",
+    "pooling",
+    "quant",
+    "recurrent",
+    "reductions",
+    "resizing",
+    "shapes",
+]

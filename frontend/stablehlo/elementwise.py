@@ -1,0 +1,162 @@
+"""StableHLO's element-wise operations in the terms of `nn`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tetrapla.frontend.foreign.operation import ForeignOp
+from tetrapla.frontend.foreign.scope import Constant, Later, Operand, Refusal, Scope
+from tetrapla.frontend.foreign.walk import Translate
+from tetrapla.ir.graph import DTYPES
+
+SAME: Mapping[str, str] = {  # operations that `nn` has under another name
+    "abs": "nn.abs",
+    "add": "nn.add",
+    "ceil": "nn.ceil",
+    "cosine": "nn.cos",
+    "exponential": "nn.exp",
+    "floor": "nn.floor",
+    "log": "nn.log",
+    "logistic": "nn.sigmoid",
+    "maximum": "nn.maximum",
+    "minimum": "nn.minimum",
+    "multiply": "nn.mul",
+    "negate": "nn.neg",
+    "power": "nn.pow",
+    "round_nearest_even": "nn.round",
+    "sign": "nn.sign",
+    "sine": "nn.sin",
+    "sqrt": "nn.sqrt",
+    "subtract": "nn.sub",
+    "tanh": "nn.tanh",
+}
+LOGICAL: Mapping[str, str] = {"and": "nn.and", "or": "nn.or", "not": "nn.not"}  # of i1
+COMPARISONS: Mapping[str, str] = {
+    "EQ": "nn.equal",
+    "GE": "nn.greater_or_equal",
+    "GT": "nn.greater",
+    "LE": "nn.less_or_equal",
+    "LT": "nn.less",
+}
+
+
+def _same(kind: str) -> Translate:
+    return lambda op, scope: scope.elementwise(kind, op.operands, {}, op.label)
+
+
+def _logical(kind: str) -> Translate:
+    def translate(op: ForeignOp, scope: Scope) -> Operand:
+        if op.result.dtype != "i1":
+            raise Refusal("only on truths (i1)")
+        return scope.elementwise(kind, op.operands, {}, op.label)
+
+    return translate
+
+
+def _maximum(op: ForeignOp, scope: Scope) -> Operand:
+    """The larger one; with a constant zero a ReLU."""
+    for x, other in (op.operands, op.operands[::-1]):
+        if isinstance(other, Constant) and not isinstance(x, Constant):
+            array = np.asarray(scope.narrow(other).shape)
+            zero = array.size == 0 and not np.any(other.array) and op.result.dtype[0] == "f"
+            if zero and not np.signbit(other.array.astype(np.float64)).any():
+                return scope.elementwise("nn.relu", [x], {}, op.label)
+    return scope.elementwise("nn.maximum", op.operands, {}, op.label)
+
+
+def _divide(op: ForeignOp, scope: Scope) -> Operand:
+    a, b = op.operands
+    if isinstance(a, Later) and isinstance(b, Constant):
+        mean = a.mean(b.array)
+        if mean is not None:
+            return mean
+    kind = "nn.div" if op.result.dtype[0] in "fb" else "nn.idiv"
+    return scope.elementwise(kind, [a, b], {}, op.label)
+
+
+def _rsqrt(op: ForeignOp, scope: Scope) -> Operand:
+    root = scope.elementwise("nn.sqrt", op.operands, {}, f"{op.label}_sqrt")
+    return scope.elementwise("nn.reciprocal", [root], {}, op.label)
+
+
+def _exponential_minus_one(op: ForeignOp, scope: Scope) -> Operand:
+    # below zero this is ELU; above it exp(x) - 1 = -exp(x) (exp(-x) - 1), which cancels nothing
+    (x,) = op.operands
+    zero = Constant(np.broadcast_to(np.zeros((), DTYPES[x.dtype]), x.shape))
+    below = scope.elementwise("nn.elu", [x], {"alpha": 1.0}, op.label)
+    negative = scope.elementwise("nn.neg", [x], {}, f"{op.label}_negated")
+    mirrored = scope.elementwise("nn.elu", [negative], {"alpha": 1.0}, f"{op.label}_mirrored")
+    power = scope.elementwise("nn.exp", [x], {}, f"{op.label}_exp")
+    product = scope.elementwise("nn.mul", [power, mirrored], {}, f"{op.label}_mul")
+    above = scope.elementwise("nn.neg", [product], {}, f"{op.label}_above")
+    positive = scope.elementwise("nn.greater", [x, zero], {}, f"{op.label}_sign")
+    return scope.elementwise("nn.where", [positive, above, below], {}, f"{op.label}_where")
+
+
+def _log_plus_one(op: ForeignOp, scope: Scope) -> Operand:
+    source = scope.operand_of("nn.exp", op.operands[0])
+    if source is None:
+        raise Refusal("only of an exponential, which is a softplus")
+    return scope.elementwise("nn.softplus", [source], {}, op.label)
+
+
+def _is_finite(op: ForeignOp, scope: Scope) -> Operand:
+    (x,) = op.operands
+    zero = Constant(np.broadcast_to(np.zeros((), DTYPES[x.dtype]), x.shape))
+    difference = scope.elementwise("nn.sub", [x, x], {}, f"{op.label}_sub")  # NaN or 0
+    return scope.elementwise("nn.equal", [difference, zero], {}, op.label)
+
+
+def _compare(op: ForeignOp, scope: Scope) -> Operand:
+    if op.word("compare_type") == "TOTALORDER":
+        raise Refusal("not in total order")
+    direction = op.word("comparison_direction")
+    if direction == "NE":
+        equal = scope.elementwise("nn.equal", op.operands, {}, f"{op.label}_equal")
+        return scope.elementwise("nn.not", [equal], {}, op.label)
+    return scope.elementwise(COMPARISONS[direction], op.operands, {}, op.label)
+
+
+def _select(op: ForeignOp, scope: Scope) -> Operand:
+    return scope.elementwise("nn.where", op.operands, {}, op.label)
+
+
+def _clamp(op: ForeignOp, scope: Scope) -> Operand:
+    low, x, high = op.operands
+    bounds = [
+        float(each.array.reshape(-1)[0])
+        for each in (low, high)
+        if isinstance(each, Constant) and each.shape == () and each.array.dtype == np.float32
+    ]
+    if len(bounds) == 2 and bounds[0] <= bounds[1]:
+        attributes = {"low": bounds[0], "high": bounds[1]}
+        return scope.elementwise("nn.clip", [x], attributes, op.label)
+    above = scope.elementwise("nn.maximum", [x, low], {}, f"{op.label}_low")
+    return scope.elementwise("nn.minimum", [above, high], {}, op.label)
+
+
+def _convert(op: ForeignOp, scope: Scope) -> Operand:
+    return scope.cast(op.operands[0], op.result.dtype, op.label)
+
+
+def _erf(op: ForeignOp, scope: Scope) -> Operand:
+    return scope.elementwise("nn.erf", op.operands, {}, op.label)
+
+
+OPERATORS: Mapping[str, Translate] = {
+    **{f"stablehlo.{name}": _same(kind) for name, kind in SAME.items()},
+    **{f"stablehlo.{name}": _logical(kind) for name, kind in LOGICAL.items()},
+    "chlo.erf": _erf,
+    "stablehlo.clamp": _clamp,
+    "stablehlo.compare": _compare,
+    "stablehlo.convert": _convert,
+    "stablehlo.divide": _divide,
+    "stablehlo.exponential_minus_one": _exponential_minus_one,
+    "stablehlo.is_finite": _is_finite,
+    "stablehlo.log_plus_one": _log_plus_one,
+    "stablehlo.maximum": _maximum,
+    "stablehlo.rsqrt": _rsqrt,
+    "stablehlo.select": _select,
+}

@@ -1,0 +1,27 @@
+"""Reading StableHLO text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tetrapla.frontend.foreign.text import prepared
+from tetrapla.frontend.foreign.walk import Translate, imported
+from tetrapla.frontend.stablehlo import elementwise, linear, move, reduce
+from tetrapla.ir.module import Module
+
+OPERATORS: Mapping[str, Translate] = {
+    **elementwise.OPERATORS,
+    **linear.OPERATORS,
+    **move.OPERATORS,
+    **reduce.OPERATORS,
+}
+
+
+def load(text: str, name: str) -> Module:
+    """A module of StableHLO.
+
+    Raises:
+        ModelError: the text is not a module of MLIR, or too large or deep.
+        UnsupportedError: listing the operations that the IR does not have.
+    """
+    return imported(prepared(text), OPERATORS, name)

@@ -1,0 +1,182 @@
+"""Which integer operator stands for which float one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from tetrapla.ir.graph import Array, Attribute, Node, Value
+from tetrapla.ir.op import OPS
+from tetrapla.ir.quant.table import lookup_table
+from tetrapla.passes.floats_ import product
+from tetrapla.passes.lowering_ import Lowering
+from tetrapla.passes.plan_ import ELEMENTWISE, MOVING
+from tetrapla.passes.scales_ import (
+    Affine,
+    Scales,
+    integer_bias,
+    least_scales,
+    multipliers,
+)
+from tetrapla.passes.scheme_ import INTEGERS
+from tetrapla.passes.weights_ import integers, mean_loss
+
+# a probability of one is 256 steps above zero, as TensorFlow Lite fixes it
+PROBABILITY = Affine(1 / 256, -128)
+RECTIFYING = frozenset({"nn.relu", "nn.clip"})
+
+
+def lower(state: Lowering, node: Node) -> None:
+    """Emit what stands for the node under the state's plan."""
+    plan = state.plan
+    if node.kind in MOVING and plan.moves(node, state.reading(node.operands[0]) is not None):
+        x, reading = state.integer(node.operands[0])
+        state.set(node.result, state.op(node.kind, [x], node.attributes, node.name), reading)
+    elif node.kind in RECTIFYING and _saturated(state, node):
+        x, reading = state.integer(node.operands[0])
+        state.set(node.result, x, reading)
+    elif plan.integer(node):
+        HOW[node.kind](state, node)
+    elif plan.rounds(node):
+        product(state, node)
+    else:
+        for value in node.operands:
+            state.real(value)
+        state.new.copy(node)
+
+
+def _saturated(state: Lowering, node: Node) -> bool:
+    """Whether no integer stands for a number that the ReLU or clip would change."""
+    reading = state.reading(node.operands[0])
+    if reading is None:
+        return False
+    if node.kind == "nn.relu":
+        return reading.zero_point == reading.low
+    low, high = reading.integer(node.float("low")), reading.integer(node.float("high"))
+    return (low, high) == (reading.low, reading.high)
+
+
+def _linear(state: Lowering, node: Node) -> None:
+    """A product or convolution: integer operator, then requantisation."""
+    tail = state.tail(node, clips=True)
+    x, x_reading = state.integer(node.operands[0])
+    bias = state.constant(node.operands[2]) if len(node.operands) == 3 else None
+    w, w_zero_point, w_scales, bias = _second(state, node, bias, x_reading, tail.reading)
+    operands = [x, w]
+    products = np.float32(x_reading.scale) * w_scales
+    if bias is not None:
+        operands.append(_bias(state, node, bias, products, x_reading.bits))
+    attributes = {k: v for k, v in node.attributes.items() if k != "activation"}
+    attributes |= {"x_zero_point": x_reading.zero_point, "w_zero_point": w_zero_point}
+    acc = state.op(node.kind.replace("nn.", "qnn."), operands, attributes, node.name)
+    name = f"{node.name}.requantize"
+    scale = state.weight(f"{name}.scale", multipliers(node.name, products, tail.reading.scale))
+    requantise: dict[str, Attribute] = {
+        "zero_point": tail.reading.zero_point,
+        "low": tail.low,
+        "high": tail.high,
+        "axis": 1 if node.kind == "nn.conv2d" else len(node.result.shape) - 1,
+        "dtype": f"i{tail.reading.bits}",
+    }
+    made = state.op("qnn.requantize", [acc, scale], requantise, name)
+    state.set(tail.node.result, made, tail.reading)
+
+
+def _bias(state: Lowering, node: Node, bias: Array, products: Scales, bits: int) -> Value:
+    """In steps of the accumulator, which 16-bit activations make 64 bits wide."""
+    held = integer_bias(node.name, bias, products)
+    given = len(node.operands) == 3
+    stem = state.graph.constants[node.operands[2].index] if given else f"{node.name}.bias"
+    if bits == 8:
+        return state.weight(f"{stem}.int32", held)
+    return state.weight(f"{stem}.int64", held.astype(np.int64))
+
+
+def _second(
+    state: Lowering, node: Node, bias: Array | None, x: Affine, y: Affine
+) -> tuple[Value, int, Scales, Array | None]:
+    """The second operand as integers, its zero point and scales, and the bias to add."""
+    value = node.operands[1]
+    if not state.graph.is_weight(value):
+        computed, reading = state.integer(value)
+        return computed, reading.zero_point, np.array([reading.scale], np.float32), bias
+    array, scheme = state.constant(value), state.scheme
+    bits = INTEGERS[scheme.format(node.name)]
+    moments = state.moments.get(node.name)
+    least = least_scales(bias, x.scale, y.scale)
+    made = integers(node, array, bits, scheme.rounding, scheme.per_channel, least, moments)
+    if scheme.correct_bias and moments is not None:
+        lost = mean_loss(node, array, made.real, moments)
+        bias = (lost if bias is None else bias + lost).astype(np.float32)
+    symbol = f"{state.graph.constants[value.index]}.int{bits}"
+    return state.weight(symbol, made.array), 0, made.scales, bias
+
+
+def _pair(state: Lowering, node: Node) -> None:
+    """A sum, a product element by element or a concatenation under a third scale."""
+    tail = state.tail(node)
+    (a, a_reading), (b, b_reading) = (state.integer(value) for value in node.operands)
+    attributes = dict(node.attributes)
+    for letter, reading in zip("aby", (a_reading, b_reading, tail.reading), strict=True):
+        attributes[f"{letter}_scale"] = reading.scale
+        attributes[f"{letter}_zero_point"] = reading.zero_point
+    made = state.op(node.kind.replace("nn.", "qnn."), [a, b], attributes, node.name)
+    state.set(tail.node.result, made, tail.reading)
+
+
+def _average(state: Lowering, node: Node) -> None:
+    tail = state.tail(node)
+    x, x_reading = state.integer(node.operands[0])
+    attributes: dict[str, Attribute] = {
+        **node.attributes,
+        "x_scale": x_reading.scale,
+        "x_zero_point": x_reading.zero_point,
+        "y_scale": tail.reading.scale,
+        "y_zero_point": tail.reading.zero_point,
+    }
+    made = state.op(node.kind.replace("nn.", "qnn."), [x], attributes, node.name)
+    state.set(tail.node.result, made, tail.reading)
+
+
+def _table(state: Lowering, node: Node) -> None:
+    """A function of one number: all 256 of its values."""
+    tail = state.tail(node)
+    x, x_reading = state.integer(node.operands[0])
+
+    def function(real: Array) -> Array:
+        made = np.asarray(OPS[node.kind].evaluate(real, **node.attributes))
+        return np.maximum(made, np.float32(0)) if tail.node is not node else made
+
+    y = tail.reading
+    table = lookup_table(function, x_reading.scale, x_reading.zero_point, y.scale, y.zero_point)
+    operands = [x, state.weight(f"{node.name}.table", table)]
+    state.set(tail.node.result, state.op("qnn.lookup", operands, {}, node.name), y)
+
+
+def _softmax(state: Lowering, node: Node) -> None:
+    x, reading = state.integer(node.operands[0])
+    attributes: dict[str, Attribute] = {
+        **node.attributes,
+        "x_scale": reading.scale,
+        "y_scale": PROBABILITY.scale,
+        "y_zero_point": PROBABILITY.zero_point,
+    }
+    made = state.op("qnn.softmax", [x], attributes, node.name)
+    state.set(node.result, made, PROBABILITY)
+
+
+HOW: Mapping[str, Callable[[Lowering, Node], None]] = MappingProxyType(
+    {
+        "nn.matmul": _linear,
+        "nn.conv2d": _linear,
+        "nn.add": _pair,
+        "nn.mul": _pair,
+        "nn.concat": _pair,
+        "nn.average_pool2d": _average,
+        "nn.global_average_pool": _average,
+        "nn.softmax": _softmax,
+        **dict.fromkeys(ELEMENTWISE, _table),
+    }
+)

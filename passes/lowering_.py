@@ -1,0 +1,178 @@
+"""Which old values exist as integers and which as floats, while a quantised module grows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tetrapla.ir.errors import ModelError
+from tetrapla.ir.graph import Array, Attribute, Graph, Node, Value
+from tetrapla.ir.module import Module
+from tetrapla.passes.calibrate_ import Ranges
+from tetrapla.passes.moments_ import Moments
+from tetrapla.passes.plan_ import Plan
+from tetrapla.passes.rebuild_ import Rebuild
+from tetrapla.passes.scales_ import Affine, affine
+from tetrapla.passes.scheme_ import Scheme
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The node whose result a layer really makes, how that is read, and its bounds."""
+
+    node: Node
+    reading: Affine
+    low: int
+    high: int
+
+
+class Lowering:
+    """A module under quantisation.
+
+    Attributes:
+        new: the module that grows.
+        graph: the old one.
+        scheme: the choices.
+        plan: which nodes compute on integers.
+        moments: of layers' inputs, by layer; may be empty.
+    """
+
+    def __init__(
+        self,
+        module: Module,
+        found: Ranges,
+        scheme: Scheme,
+        moments: Mapping[str, Moments],
+    ) -> None:
+        self.new = Rebuild(module)
+        self.graph: Graph = self.new.graph
+        self.scheme = scheme
+        self.moments = moments
+        self.ranges = found
+        self.plan = Plan(self.graph, scheme)
+        self._rounded: dict[tuple[int, str], Value] = {}
+        self._integers: dict[int, tuple[Value, Affine]] = {}
+        self._inputs = {value.index: name for name, value in self.graph.inputs}
+        self._makers = {node.results[0].index: node for node in self.graph.nodes}
+
+    def settled(self, node: Node) -> bool:
+        """Whether the node's result stands already (a ReLU taken in by the layer before)."""
+        index = node.results[0].index
+        return index in self._integers or self.new.knows(node.results[0])
+
+    def reading(self, value: Value) -> Affine | None:
+        """How the value is read if it is an integer already."""
+        found = self._integers.get(value.index)
+        return None if found is None else found[1]
+
+    def real(self, value: Value) -> Value:
+        """The value as the old module had it: a float, dequantised if need be."""
+        if not self.new.knows(value):
+            name = f"{self.name(value)}.dequantize"
+            self.new.set(value, self.dequantized(*self._integers[value.index], name))
+        return self.new.of(value)
+
+    def dequantized(self, quantised: Value, reading: Affine, name: str) -> Value:
+        """The floats that integers stand for."""
+        operands = [quantised, self._scale(name, reading)]
+        attributes: dict[str, Attribute] = {"zero_point": reading.zero_point, "axis": 0}
+        return self.op("qnn.dequantize", operands, attributes, name)
+
+    def integer(self, value: Value) -> tuple[Value, Affine]:
+        """The value as integers, quantised if need be."""
+        if value.index not in self._integers:
+            reading = affine(*self.interval(value), self.scheme.bits)
+            name = f"{self.name(value)}.quantize"
+            operands = [self.real(value), self._scale(name, reading)]
+            attributes: dict[str, Attribute] = {
+                "zero_point": reading.zero_point,
+                "axis": 0,
+                "dtype": f"i{reading.bits}",
+            }
+            made = self.op("qnn.quantize", operands, attributes, name)
+            self._integers[value.index] = made, reading
+        return self._integers[value.index]
+
+    def once(self, value: Value, form: str, make: Callable[[], Value]) -> Value:
+        """The old value rounded to a format, made where it is first needed."""
+        key = value.index, form
+        if key not in self._rounded:
+            self._rounded[key] = make()
+        return self._rounded[key]
+
+    def set(self, old: Value, new: Value, reading: Affine) -> None:
+        """Let an integer value stand for `old`."""
+        self._integers[old.index] = new, reading
+
+    def tail(self, node: Node, clips: bool = False) -> Tail:
+        """What the layer makes once a ReLU that follows alone is taken into it.
+
+        A ReLU's range starts at 0, whose integer is the lowest: saturation does its work.
+
+        Args:
+            node: the layer.
+            clips: whether a clip (a ReLU6) can be taken in too, as integer bounds.
+        """
+        last = self.new.only_user(node.result, "nn.relu")
+        if last is None and clips:
+            last = self.new.only_user(node.result, "nn.clip")
+        last = last or node
+        reading = affine(*self.ranges.node(last.name), self.scheme.bits)
+        low, high = reading.low, reading.high
+        if last.kind == "nn.relu" or node.attributes.get("activation") == "relu":
+            low = reading.zero_point
+        if last.kind == "nn.clip":
+            low = max(low, reading.integer(last.float("low")))
+            high = reading.integer(last.float("high"))
+        return Tail(last, reading, low, high)
+
+    def op(
+        self,
+        kind: str,
+        operands: list[Value],
+        attributes: Mapping[str, Attribute],
+        name: str,
+    ) -> Value:
+        """Emit an operator."""
+        return self.new.builder.op(kind, operands, attributes, name=name)
+
+    def weight(self, symbol: str, array: Array) -> Value:
+        """Declare a constant of the new module."""
+        return self.new.builder.weight(symbol, array)
+
+    def name(self, value: Value) -> str:
+        """What the old module calls the value."""
+        if value.index in self._inputs:
+            return self._inputs[value.index]
+        if value.index in self._makers:
+            return self._makers[value.index].name
+        return self.graph.constants[value.index]
+
+    def interval(self, value: Value) -> tuple[float, float]:
+        """The range of a value: calibrated, or of a constant its own."""
+        if value.index in self._inputs:
+            return self.ranges.input(self._inputs[value.index])
+        if value.index in self._makers:
+            return self.ranges.node(self._makers[value.index].name)
+        array = self.constant(value)
+        return float(array.min(initial=0)), float(array.max(initial=0))
+
+    def constant(self, value: Value) -> Array:
+        """The array of a constant.
+
+        Raises:
+            ModelError: it holds NaN or an infinity.
+        """
+        array = self.graph.weight(value)
+        if not np.isfinite(array).all():
+            wrong = array[~np.isfinite(array)].flat[0]
+            raise ModelError(
+                f"weight @{self.graph.constants[value.index]} must be finite to be quantised, "
+                f"not {wrong}; train or export it again"
+            )
+        return array
+
+    def _scale(self, name: str, reading: Affine) -> Value:
+        return self.weight(f"{name}.scale", np.array([reading.scale], np.float32))

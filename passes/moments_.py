@@ -1,0 +1,95 @@
+"""What a layer's weights meet over calibration data: means and second moments of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tetrapla.ir.graph import Array, Graph, Node
+from tetrapla.ir.interpret import intermediates, invocations
+from tetrapla.ir.module import Module
+from tetrapla.ir.nn.linear import windows
+from tetrapla.passes.calibrate_ import Progress, check_data
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of the inputs that one output reads, padding included.
+
+    Attributes:
+        mean: float64 [groups, taps].
+        second: of the products of two inputs, float64 [groups, taps, taps].
+    """
+
+    mean: NDArray[np.float64]
+    second: NDArray[np.float64]
+
+
+def moments(
+    module: Module, inputs: Mapping[str, Array], progress: Progress | None = None
+) -> dict[str, Moments]:
+    """The moments of every convolution and product with constant weights, by the node's name.
+
+    Args:
+        module: with its weights.
+        inputs: arrays of shape (invocations, *static shape) by input name.
+        progress: called with 1 after each invocation.
+
+    Raises:
+        ModelError: the data is not finite, or of another shape, type or name than the inputs.
+    """
+    check_data(module, inputs)
+    layers = [node for node in module.graph.nodes if weighs(module.graph, node)]
+    first = {value.index: name for name, value in module.graph.inputs}
+    makers = {node.results[0].index: node.name for node in module.graph.nodes}
+    sums: dict[str, tuple[NDArray[np.float64], NDArray[np.float64], int]] = {}
+    for i in range(invocations(module, inputs)):
+        sample = {name: array[i] for name, array in inputs.items()}
+        found = intermediates(module, sample)
+        for node in layers:
+            index = node.operands[0].index
+            x = sample[first[index]] if index in first else found[makers[index]]
+            rows = taps(node, x)
+            total, second = rows.sum(axis=1), np.swapaxes(rows, -1, -2) @ rows
+            if node.name in sums:
+                past = sums[node.name]
+                total, second = total + past[0], second + past[1]
+            sums[node.name] = total, second, (i + 1) * rows.shape[1]
+        if progress is not None:
+            progress(1)
+    return {
+        name: Moments(total / count, second / count)
+        for name, (total, second, count) in sums.items()
+    }
+
+
+def weighs(graph: Graph, node: Node) -> bool:
+    """Whether the node is a float convolution or product of a computed value and a matrix."""
+    if node.kind not in ("nn.conv2d", "nn.matmul") or node.result.dtype != "f32":
+        return False
+    x, w = node.operands[:2]
+    plain = node.kind == "nn.conv2d" or len(w.shape) == 2
+    return plain and graph.is_weight(w) and not graph.is_weight(x)
+
+
+def taps(node: Node, x: Array) -> NDArray[np.float64]:
+    """The inputs of each output position, [groups, positions, taps], as `rounding_.rows_of`."""
+    wide = x.astype(np.float64)
+    if node.kind == "nn.matmul":
+        return wide.reshape(1, -1, x.shape[-1])
+    view = windows(
+        wide,
+        node.operands[1].shape[2:],
+        node.ints("strides"),
+        node.ints("pads"),
+        node.ints("dilations"),
+    )
+    n, c, oh, ow, kh, kw = view.shape
+    groups = node.int("groups")
+    split = view.reshape(n, groups, c // groups, oh, ow, kh, kw)
+    return split.transpose(1, 0, 3, 4, 2, 5, 6).reshape(
+        groups, n * oh * ow, c // groups * kh * kw
+    )

@@ -1,0 +1,95 @@
+"""Which nodes of a module become integer under a scheme, before anything is emitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from tetrapla.ir.graph import Graph, Node, Value
+from tetrapla.passes.scheme_ import INTEGERS, Scheme
+
+LINEAR = frozenset({"nn.matmul", "nn.conv2d"})
+# what every backend that takes int8 modules knows
+USUAL = LINEAR | {"nn.add", "nn.average_pool2d", "nn.global_average_pool"}
+ELEMENTWISE = frozenset(
+    f"nn.{name}"
+    for name in (
+        "relu clip leaky_relu elu sigmoid tanh gelu silu hard_swish hard_sigmoid erf softplus"
+    ).split()
+)
+FURTHER = ELEMENTWISE | {"nn.mul", "nn.concat", "nn.softmax"}
+MOVING = frozenset({"nn.max_pool2d", "nn.reshape", "nn.transpose"})
+# filters and biases must be constants; a product's second matrix may be computed
+FIRST_PARAMETER: Mapping[str, int] = MappingProxyType({"nn.conv2d": 1, "nn.matmul": 2})
+
+
+class Plan:
+    """The nodes that compute on integers, and the values that they read.
+
+    Attributes:
+        wanted: indices of the values that some integer operator reads, through what only
+            moves values too.
+    """
+
+    def __init__(self, graph: Graph, scheme: Scheme) -> None:
+        self._graph = graph
+        self._scheme = scheme
+        # a calibration sees the first result of a node alone
+        self._unknown = {v.index for node in graph.nodes for v in node.results[1:]}
+        self.wanted: set[int] = set()
+        for node in reversed(graph.nodes):
+            moves = node.kind in MOVING and node.results[0].index in self.wanted
+            if moves or self.integer(node):
+                self.wanted.update(value.index for value in node.operands)
+
+    def integer(self, node: Node) -> bool:
+        """Whether the node computes on floats and has an integer form."""
+        if self._scheme.activations != "integer" or not self._has_kernel(node):
+            return False
+        if any(value.index in self._unknown for value in node.operands):
+            return False
+        if node.kind in LINEAR and not self._weights_fit(node):
+            return False
+        parameters = node.operands[FIRST_PARAMETER.get(node.kind, len(node.operands)) :]
+        return all(self._graph.is_weight(value) for value in parameters)
+
+    def moves(self, node: Node, held: bool) -> bool:
+        """Whether a node that only moves values should move integers.
+
+        Args:
+            node: of the kinds `MOVING`.
+            held: whether its operand is an integer already.
+        """
+        return node.result.dtype == "f32" and (held or node.result.index in self.wanted)
+
+    def rounds(self, node: Node) -> bool:
+        """Whether the node is a product whose operands are to be rounded, but stays float."""
+        if node.kind not in LINEAR or node.results[0].dtype != "f32":
+            return False
+        if any(value.index in self._unknown for value in node.operands):
+            return False
+        scheme, weights = self._scheme, self._graph.is_weight(node.operands[1])
+        stored = scheme.format(node.name) if weights else scheme.activations
+        # a layer that is named as f32 is left alone altogether
+        named = node.name in scheme.layers and stored == "f32"
+        return not named and (stored != "f32" or scheme.activations != "f32")
+
+    def _has_kernel(self, node: Node) -> bool:
+        """Whether there is an integer operator of the scheme's width for the node's kind."""
+        if len(node.results) != 1 or node.result.dtype != "f32":
+            return False
+        if node.kind in LINEAR:
+            return True
+        # the element-wise integer kernels are of eight bits
+        more = node.kind in USUAL or (self._scheme.all_operators and node.kind in FURTHER)
+        return more and self._scheme.bits == 8 and node.result.elements > 0
+
+    def _weights_fit(self, node: Node) -> bool:
+        if not self._graph.is_weight(node.operands[1]):
+            return True
+        # a group's scale changes along the sum, which one accumulator cannot follow
+        return self._scheme.format(node.name) in INTEGERS and not self._scheme.group
+
+    def constant(self, value: Value) -> bool:
+        """Whether the value is a constant of the model."""
+        return self._graph.is_weight(value)

@@ -1,0 +1,100 @@
+"""Products around a softmax become one attention.
+
+    before   s = nn.matmul(q * c, nn.transpose(k) * c)      after   y = nn.attention(q, k, v, m)
+             p = nn.softmax(s + m)                                      {scale = c c}
+             y = nn.matmul(p, v)
+
+As exporters write it: scaled by products or quotients before or after the first product, masked
+by sums or by a choice of minus infinity. A constant causal mask becomes the attribute, a choice
+of 0 where the softmax is NaN becomes ``masked_rows = "zero"``, and keys and values that are
+repeated for groups of queries are taken unrepeated. Nothing else may read the softmax.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tetrapla.ir.graph import Attribute, Node, Value
+from tetrapla.ir.module import Module
+from tetrapla.passes.attention_ import Scores, hidden_by, scores_of, ungrouped, unturned
+from tetrapla.passes.edit_ import Edit, rewrite
+from tetrapla.passes.match_ import REAL, unscaled
+from tetrapla.passes.pass_ import Pass
+
+
+@dataclass(frozen=True)
+class RecognizeAttention(Pass):
+    """The same sums with the scale in another place; no step is left out.
+
+    With u = 2^-24 and D the head's width, each form's scores are within (D + 4) u of the exact
+    ones, relative to ``s = scale sum |q k|`` (Higham, Accuracy and Stability of Numerical
+    Algorithms, 2002, section 3.1; four roundings of scale and mask), and an error e of the
+    scores moves the softmax by a factor within exp(2 e). The rest is rounded alike in both
+    forms but for the order of the sums over S keys. At s = 2, D = 128, S = 1024: 2 (2 * 2 * 132
+    + 1024) u, relative to the largest of v, which a row that sees one key attains. In rows
+    masked whole, a NaN of the operands is not distinguished from that of the mask.
+    """
+
+    max_rel_error: ClassVar[float] = 2 * (2 * 2 * 132 + 1024) * 2.0**-24
+
+    def __call__(self, module: Module) -> Module:
+        return rewrite(module, _attention)
+
+
+def _attention(edit: Edit, node: Node) -> Value | None:
+    if node.kind != "nn.matmul" or node.result.dtype not in REAL or len(node.operands) != 2:
+        return None
+    weights, v = node.operands
+    if node.str("activation") != "none" or edit.readers(weights) != 1 or len(v.shape) < 3:
+        return None
+    found = scores_of(edit, weights)
+    if found is None or not _fit(found, v, weights):
+        return None
+    k, by_k = unturned(edit, found.keys, f"{node.name}.keys")
+    q, by_q = unscaled(edit, found.q)
+    operands = _unrepeated(edit, q, k, v)
+    mask, last = _mask(edit, found, weights)
+    attributes: dict[str, Attribute] = {
+        "scale": found.scale * by_k * by_q,
+        "causal": int(last is not None),
+        "causal_offset": last or 0,
+        "masked_rows": "zero" if found.guarded else "nan",
+        "block": 0,
+    }
+    operands += [] if mask is None else [mask]
+    return edit.op("nn.attention", operands, attributes)
+
+
+def _fit(found: Scores, v: Value, weights: Value) -> bool:
+    """Whether nothing is broadcast but the masks."""
+    q, keys = found.q.shape, found.keys.shape
+    same = q[:-2] == keys[:-2] == v.shape[:-2] == weights.shape[:-2]
+    types = {mask.dtype for mask in found.masks}
+    return same and (types <= {"i1"} or types <= {v.dtype})
+
+
+def _unrepeated(edit: Edit, q: Value, k: Value, v: Value) -> list[Value]:
+    one, other = ungrouped(edit, k), ungrouped(edit, v)
+    return [q, one[0], other[0]] if one[1] == other[1] else [q, k, v]
+
+
+def _mask(edit: Edit, found: Scores, weights: Value) -> tuple[Value | None, int | None]:
+    """The masks as one, and the last key that query 0 sees where one of them is causal."""
+    queries, keys = weights.shape[-2:]
+    left: list[Value] = []
+    last: int | None = None
+    for mask in found.masks:
+        array = edit.constant(mask)
+        seen = None if array is None else hidden_by(array, queries, keys)
+        if seen is None:
+            left.append(mask)
+        elif seen < keys - 1:
+            last = seen if last is None else min(last, seen)
+    if not left:
+        return None, last
+    mask = left[0]
+    for other in left[1:]:
+        kind = "nn.and" if mask.dtype == other.dtype == "i1" else "nn.add"
+        mask = edit.op(kind, [mask, other], name="mask")
+    return mask, last
