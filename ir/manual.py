@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 
 from tetrapla.ir.dialects import DIALECTS
 from tetrapla.ir.graph import BITS
@@ -10,11 +11,12 @@ from tetrapla.ir.op import OPS, Op, fields_of
 
 _HEAD = """# Operators
 
-Made from the classes under `ir/` by `tetrapla.ir.manual.markdown()`; a test holds them together. A
-constraint's number is what a refusal names: `conv1: nn.conv2d C2: ...`. C0, which every operator
-has, says that a result in the text must have the type that is inferred.
+Made from the classes under `ir/` by `tetrapla.ir.manual.markdown()`, a test holds
+it. A constraint's number is what a refusal names: `conv1: nn.conv2d C2: ...`. C0, which every
+operator has, says that a result in the text must have the type that is inferred.
 
-Text is MLIR's generic form: `"nn.relu"(%x) {layer = "relu1"} : (tensor<2x3xf32>) -> tensor<2x3xf32>`.
+Text is MLIR's generic form:
+`"nn.relu"(%x) {layer = "relu1"} : (tensor<2x3xf32>) -> tensor<2x3xf32>`.
 An operand, result or attribute in brackets may be absent.
 
 Element types: """
@@ -75,4 +77,4 @@ def _items(rules: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(markdown(), end="")
+    sys.stdout.write(markdown())

@@ -151,6 +151,16 @@ def inferred(
     return results
 
 
+def evaluated(
+    kind: str, operands: Sequence[Array], attributes: Mapping[str, Attribute]
+) -> Array:
+    """The value of an operator that has one result and no bodies."""
+    made = OPS[kind].evaluate(*operands, **attributes)
+    if isinstance(made, tuple):
+        raise IRError(f"{kind} must have one result to be computed here, not {len(made)}")
+    return made
+
+
 # what stands for each kind of attribute; an integer may stand for a float
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "IntegerAttr": ((int,), "an integer"),

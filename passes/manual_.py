@@ -24,7 +24,7 @@ def markdown() -> str:
     known = passes()
     lines = [_HEAD, *(_row(name, pass_) for name, pass_ in known.items())]
     for name, pass_ in known.items():
-        about = inspect.cleandoc(sys.modules[pass_.__module__].__doc__ or "")
+        about = (sys.modules[pass_.__module__].__doc__ or "").strip()
         lines += ["", f"## {name}", "", about, "", _own(pass_)]
     return "\n".join(line for line in lines).replace("\n\n\n", "\n\n").rstrip() + "\n"
 
@@ -47,4 +47,4 @@ def _own(pass_: type[Pass]) -> str:
 
 
 if __name__ == "__main__":
-    print(markdown(), end="")
+    sys.stdout.write(markdown())

@@ -123,7 +123,7 @@ def _inverse_roots(moments: Floats) -> tuple[NDArray[Any], Floats]:
     damped = sorted_ + damping[..., None] * np.eye(taps)
     inverse = np.linalg.inv(damped)
     lower = np.linalg.cholesky((inverse + np.swapaxes(inverse, -1, -2)) / 2)
-    return order, np.swapaxes(lower, -1, -2)
+    return order, np.asarray(np.swapaxes(lower, -1, -2), np.float64)
 
 
 def _cost(errors: Floats, moments: Floats | None) -> Floats:

@@ -30,7 +30,7 @@ from tetrapla.backends.analog.deviations import Deviations, of_cells, of_sums
 from tetrapla.backends.target_ import Lowered
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module
-from tetrapla.ir.op import OPS
+from tetrapla.ir.op import evaluated
 from tetrapla.simulators.analog import crossbar, machine
 from tetrapla.simulators.analog.program import Product, Program
 from tetrapla.simulators.analog.spec import AnalogSpec
@@ -121,12 +121,13 @@ def replayed(module: Module, inputs: Mapping[str, Array], run: machine.AnalogRun
             continue
         given = [graph.weight(v) if graph.is_weight(v) else None for v in node.operands]
         rows = [
-            OPS[node.kind].evaluate(
-                *(
+            evaluated(
+                node.kind,
+                [
                     values[v.index][n] if weight is None else weight
                     for v, weight in zip(node.operands, given, strict=True)
-                ),
-                **node.attributes,
+                ],
+                node.attributes,
             )
             for n in range(len(chosen))
         ]

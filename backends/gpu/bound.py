@@ -40,7 +40,7 @@ from tetrapla.backends.gpu.norms import operator_norms
 from tetrapla.backends.gpu.plan import PRODUCTS, Layout
 from tetrapla.backends.gpu.rules import RULES, Tracked, stored, tracked
 from tetrapla.ir.graph import Array, Graph, Node, Value
-from tetrapla.ir.op import OPS
+from tetrapla.ir.op import evaluated
 
 # float results that depend on the order of a sum or on the library's exponential
 INEXACT = (*PRODUCTS, "nn.softmax", "nn.average_pool2d", "nn.global_average_pool")
@@ -210,5 +210,5 @@ def _evaluated(node: Node, operands: Sequence[Array]) -> Array:
     count = max(len(array) for array in operands)
     rows = [np.broadcast_to(array, (count, *array.shape[1:])) for array in operands]
     return np.stack(
-        [OPS[node.kind].evaluate(*some, **node.attributes) for some in zip(*rows, strict=True)]
+        [evaluated(node.kind, some, node.attributes) for some in zip(*rows, strict=True)]
     )

@@ -8,8 +8,8 @@ from math import ceil, inf
 
 import numpy as np
 
-from tetrapla.ir.graph import Array, Node
-from tetrapla.ir.op import OPS
+from tetrapla.ir.graph import Array, Attribute, Node
+from tetrapla.ir.op import evaluated
 
 U32 = 2.0**-24
 U16 = 2.0**-11
@@ -98,14 +98,17 @@ def _matmul(node: Node, operands: Sequence[Tracked]) -> Tracked:
 
 def _conv2d(node: Node, operands: Sequence[Tracked]) -> Tracked:
     geometry = {key: node.attributes[key] for key in ("strides", "pads", "dilations", "groups")}
-    convolve = OPS["nn.conv2d"].evaluate
+    attributes: dict[str, Attribute] = {**geometry, "activation": "none"}
+
+    def convolve(x: Array, w: Array) -> Array:
+        return evaluated("nn.conv2d", [x, w], attributes)
 
     def product(x: Array, w: Array) -> Array:
         if len(w) > 1:
             pairs = zip(np.broadcast_to(x, (len(w), *x.shape[1:])), w, strict=True)
-            return np.stack([convolve(i, j, activation="none", **geometry) for i, j in pairs])
+            return np.stack([convolve(i, j) for i, j in pairs])
         merged = x.reshape(-1, *x.shape[2:])
-        y = convolve(merged, w[0], activation="none", **geometry)
+        y = convolve(merged, w[0])
         return np.asarray(y.reshape(*x.shape[:2], *y.shape[1:]))
 
     x, w = operands[:2]
@@ -259,5 +262,5 @@ def _widened(x: Tracked, rank: int) -> Tracked:
 
 def _merged(node: Node, x: Array) -> Array:
     """A node of rank 4 on all invocations at once: they join the images."""
-    y = OPS[node.kind].evaluate(x.reshape(-1, *x.shape[2:]), **node.attributes)
+    y = evaluated(node.kind, [x.reshape(-1, *x.shape[2:])], node.attributes)
     return np.asarray(y.reshape(*x.shape[:2], *y.shape[1:]))

@@ -13,7 +13,6 @@ from tetrapla.ir.nn.binary import Binary, Pair
 from tetrapla.ir.nn.check import (
     INTEGERS,
     NUMBERS,
-    UNSIGNED,
     broadcast_all,
     element_types,
     equal_types,
@@ -110,25 +109,30 @@ class BitwiseXor(Binary, dialect=Nn, name="bitwise_xor"):
 
 
 class ShiftLeft(Binary, dialect=Nn, name="shift_left"):
-    """``a 2 ** b``, bits beyond the width lost; b is read as unsigned."""
+    """``a 2 ** b``, bits beyond the width lost; 0 where b is no number of a bit."""
 
-    accepted = UNSIGNED
-    example = (Tensor((2, 3), "ui8"), Tensor((2, 1), "ui8")), {}
+    accepted = INTEGERS
+    example = _WHOLE
 
     @staticmethod
     def function(a: Array, b: Array) -> Any:
-        return a << b
+        beyond = (b < 0) | (b >= 8 * b.dtype.itemsize)
+        shifted = a << np.where(beyond, b.dtype.type(0), b)
+        return np.where(beyond, a.dtype.type(0), shifted)
 
 
 class ShiftRight(Binary, dialect=Nn, name="shift_right"):
-    """``a / 2 ** b``, rounded down."""
+    """``a / 2 ** b`` rounded down; 0 or -1, by a's sign, where b is no number of a bit."""
 
-    accepted = UNSIGNED
-    example = (Tensor((2, 3), "ui8"), Tensor((2, 1), "ui8")), {}
+    accepted = INTEGERS
+    example = _WHOLE
 
     @staticmethod
     def function(a: Array, b: Array) -> Any:
-        return a >> b
+        beyond = (b < 0) | (b >= 8 * b.dtype.itemsize)
+        shifted = a >> np.where(beyond, b.dtype.type(0), b)
+        sign = (a < 0).astype(a.dtype)
+        return np.where(beyond, a.dtype.type(0) - sign, shifted)
 
 
 class BitwiseNot(Unary, dialect=Nn, name="bitwise_not"):

@@ -19,7 +19,7 @@ import numpy as np
 from tetrapla.ir.errors import ModelError, SpecError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.nn.linear import windows
-from tetrapla.ir.op import OPS
+from tetrapla.ir.op import evaluated
 from tetrapla.ir.quant.linear import wrap
 from tetrapla.simulators.analog import crossbar, timing
 from tetrapla.simulators.analog.program import Digital, Product, Program
@@ -139,9 +139,10 @@ def digital(
     """One operator on every invocation, by the reference's definition."""
     given = [values[i] for i in step.operands if i in values]
     rows = [
-        OPS[step.op].evaluate(
-            *(values[i][n] if i in values else constants[i] for i in step.operands),
-            **step.attributes,
+        evaluated(
+            step.op,
+            [values[i][n] if i in values else constants[i] for i in step.operands],
+            step.attributes,
         )
         for n in range(len(given[0]))
     ]

@@ -16,7 +16,7 @@ import numpy as np
 
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
-from tetrapla.ir.op import OPS
+from tetrapla.ir.op import evaluated
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import LayerRun, Run
 from tetrapla.simulators.spiking.membrane import Activity, integrate, maximum
@@ -221,7 +221,7 @@ def _host(program: Program, values: Mapping[str, Array], invocations: int) -> di
     held = dict(values)
     for step in program.host:
         rows = [
-            OPS[step.kind].evaluate(held[step.operand][i], **step.attributes)
+            evaluated(step.kind, [held[step.operand][i]], step.attributes)
             for i in range(invocations)
         ]
         held[step.name] = np.stack(rows)

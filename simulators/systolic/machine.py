@@ -170,14 +170,14 @@ def _host(
 ) -> None:
     if not steps:
         return
-    from tetrapla.ir.op import OPS
+    from tetrapla.ir.op import evaluated
 
     import_module("tetrapla.ir.dialects")  # fills OPS; costs the bindings' start-up
     constants = program.host_constants
 
     def one(step: HostStep, i: int) -> Array:
-        operands = (constants[v] if v in constants else host[v][i] for v in step.operands)
-        return OPS[step.kind].evaluate(*operands, **step.attributes)
+        operands = [constants[v] if v in constants else host[v][i] for v in step.operands]
+        return evaluated(step.kind, operands, step.attributes)
 
     with np.errstate(all="ignore"):
         for step in steps:

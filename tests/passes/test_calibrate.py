@@ -9,13 +9,13 @@ from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import ModelError, RegistryError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module
-from tetrapla.passes.calibrate_ import ranges
+from tetrapla.passes.calibrate_ import METHODS, ranges
 
 
-def _relu() -> Module:
+def _relu(size: int = 2) -> Module:
     build = ModuleBuilder("relu")
     # input and node share a name on purpose: their ranges must not
-    build.output("y", build.op("nn.relu", [build.input("x", (2,))], name="x"))
+    build.output("y", build.op("nn.relu", [build.input("x", (size,))], name="x"))
     return build.finish()
 
 
@@ -45,6 +45,57 @@ def test_the_hundredth_percentile_is_minmax(rng: np.random.Generator) -> None:
 def test_a_constant_value_has_an_empty_interval_and_is_not_cut() -> None:
     data = _data((2, 2), (2, 2))
     assert ranges(_relu(), data, "percentile").node("x") == (2.0, 2.0)
+
+
+def _interval(values: Array, method: str, levels: int = 255) -> tuple[float, float]:
+    """Of one invocation that holds all of the values."""
+    data = {"x": values.astype(np.float32)[None]}
+    return ranges(_relu(values.size), data, method, levels=levels).input("x")
+
+
+def _outlier(rng: np.random.Generator) -> Array:
+    """100,000 values evenly in 0..1 and one of 10."""
+    return np.append(rng.uniform(0, 1, 100_000), 10)
+
+
+def test_the_least_squared_error_gives_an_outlier_up_in_part(rng: np.random.Generator) -> None:
+    # cut at t: (10 - t)^2 of clipping and 10^5 (t / 255)^2 / 12 of rounding, least at
+    # t = 10 / 1.128 = 8.86; the shares tried are 0.25 apart
+    low, high = _interval(_outlier(rng), "mse")
+    assert low == pytest.approx(0, abs=1e-3)
+    assert high == pytest.approx(8.86, abs=0.25)
+
+
+def test_finer_steps_leave_nothing_to_cut(rng: np.random.Generator) -> None:
+    assert _interval(_outlier(rng), "mse", 2**16 - 1)[1] == pytest.approx(10, abs=10 / 2048)
+
+
+def test_entropy_cuts_a_long_tail_and_keeps_an_even_spread(rng: np.random.Generator) -> None:
+    assert _interval(rng.uniform(0, 1, 100_000), "entropy")[1] > 0.9
+    assert _interval(np.append(rng.normal(0, 1, 100_000), 50), "entropy")[1] < 25
+
+
+def test_zeros_of_a_relu_do_not_move_its_threshold(rng: np.random.Generator) -> None:
+    some = np.append(np.abs(rng.normal(0, 1, 100_000)), 0)
+    padded = np.append(some, np.zeros(1_000_000))
+    assert _interval(some, "entropy") == _interval(padded, "entropy")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_method_leaves_the_extremes(method: str, rng: np.random.Generator) -> None:
+    data = {"x": (rng.standard_normal((100, 2)) ** 3 - 1).astype(np.float32)}
+    whole, found = ranges(_relu(), data), ranges(_relu(), data, method)
+    for name, (low, high) in (*found.inputs.items(), *found.nodes.items()):
+        least, most = (whole.inputs if name in found.inputs else whole.nodes)[name]
+        slack = 1e-6 * (most - least)  # a cut is a sum of float64 bins
+        assert least - slack <= low <= high <= most + slack
+
+
+@pytest.mark.parametrize(("method", "sweeps"), [("minmax", 1), ("entropy", 2), ("mse", 2)])
+def test_progress_is_told_of_each_invocation_of_each_sweep(method: str, sweeps: int) -> None:
+    told: list[int] = []
+    ranges(_relu(), _data((-1, 2), (-3, 0.5), (0, 1)), method, progress=told.append)
+    assert told == [1] * 3 * sweeps
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,8 @@ def example_module(kind: str, constant: bool) -> Module:
         else build.input(f"in{i}", type_.shape, type_.dtype)
         for i, type_ in enumerate(types)
     ]
-    build.output("y", build.op(kind, operands, attributes))
+    for i, value in enumerate(build.ops(kind, operands, attributes)):
+        build.output(f"y{i}", value)
     return build.finish()
 
 

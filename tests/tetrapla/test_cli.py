@@ -341,10 +341,11 @@ def test_models_of_one_name_keep_apart(
 
 
 def test_ops_counts_and_ir_prints(cli: Cli, mlp: str, cnn: str) -> None:
-    assert cli("ops", mlp).out.splitlines()[3:6] == [
-        "nn.matmul   3",
-        "nn.relu     2",
-        "nn.reshape  1",
+    assert cli("ops", mlp).out.splitlines()[3:7] == [
+        "nn.matmul   3      6,464  13,034  27,344",
+        "nn.relu     2      0      96      768",
+        "nn.reshape  1      0      0       512",
+        "all         6      6,464  13,130  28,624",
     ]
     assert cli("ops", mlp, "--target", "loihi").out.endswith("loihi can do all of them\n")
     assert '"nn.batch_norm"' in cli("ir", cnn).out
