@@ -1,46 +1,82 @@
-"""Compiling a float model for this computer through upstream MLIR: a second oracle.
+"""Compiling models for this computer through upstream MLIR: a second oracle.
 
-It shares no arithmetic with the interpreter: `nn` becomes linalg, MLIR's own passes make
-loops of it, LLVM machine code. The bindings' compiler is imported when it is first asked for.
+It shares no arithmetic with the interpreter: the operators become linalg, MLIR's own passes
+make loops of it, LLVM machine code. The bindings' compiler is imported when it is first asked
+for. Functions of the math dialect end in the C library.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from tetrapla.ir.errors import ModelError
-from tetrapla.ir.graph import DTYPES, Array, Value
-from tetrapla.ir.lower_linalg import lowered, weights
+from tetrapla.ir.graph import DTYPES, Array, Graph, Value
+from tetrapla.ir.linalg.lower import Function, Library, lowered, weights
 from tetrapla.ir.mlir import compiled
 from tetrapla.ir.module import Module
 
-PIPELINE = (
-    "builtin.module(linalg-fuse-elementwise-ops,canonicalize,cse,"
-    "empty-tensor-to-alloc-tensor,one-shot-bufferize{bufferize-function-boundaries "
+# element-wise chains are not fused: upstream's pass would put a chain into the loops of the
+# product that reads it, and compute it once per column
+BUFFERS = (
+    "canonicalize,empty-tensor-to-alloc-tensor,"
+    "one-shot-bufferize{bufferize-function-boundaries "
     "function-boundary-type-conversion=identity-layout-map},"
-    "buffer-results-to-out-params{modify-public-functions=true},"
-    "func.func(convert-linalg-to-loops),lower-affine,convert-scf-to-cf,"
-    "expand-strided-metadata,lower-affine,convert-arith-to-llvm,convert-math-to-llvm,"
-    "convert-to-llvm,reconcile-unrealized-casts)"
+    "buffer-results-to-out-params{modify-public-functions=true hoist-static-allocs=true},"
+    "buffer-deallocation-pipeline,convert-bufferization-to-memref,"
+    "func.func(optimize-allocation-liveness)"
 )
+# the C library comes before LLVM's own forms, which spell log1p and expm1 as log(1 + x) and
+# exp(x) - 1; a pointer alone stands for each tensor, whose shape the function knows
+LOOPS = (
+    "func.func(convert-linalg-to-loops),lower-affine,convert-scf-to-cf,"
+    "expand-strided-metadata,lower-affine,convert-arith-to-llvm,convert-math-to-libm,"
+    "convert-math-to-llvm,finalize-memref-to-llvm,"
+    "convert-func-to-llvm{use-bare-ptr-memref-call-conv=true},convert-to-llvm,"
+    "reconcile-unrealized-casts"
+)
+PIPELINE = f"builtin.module({BUFFERS},{LOOPS})"
+
+Call = Callable[[Mapping[str, Array]], dict[str, Array]]
 
 
-def jit(module: Module) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+def jit(module: Module) -> Call:
     """The function of a model for one invocation, as `interpret.evaluate` but compiled.
 
     The function takes one array per input and returns the outputs by name; it keeps a
-    reference to the weights.
+    reference to the weights. It raises ModelError for an input of another name, shape or type,
+    and where the data ask for an element that is not there.
 
     Raises:
-        UnsupportedError: an operator has no lowering, or a value is empty or not f32 or f64.
+        UnsupportedError: an operator has no lowering.
         ModelError: the module is shape-only.
     """
-    if module.shape_only:
-        raise ModelError(f"model '{module.name}' is shape-only and has no values to compute")
-    graph = module.graph
-    invoke = compiled(lowered(graph), PIPELINE)
+    return jit_all([module])[0]
+
+
+def jit_all(modules: Sequence[Module], level: int = 2) -> list[Call]:
+    """As `jit` for each of several models, which share what their nodes have in common.
+
+    `level` is LLVM's, 0 to 3: 0 compiles in half the time.
+    """
+    for module in modules:
+        if module.shape_only:
+            raise ModelError(
+                f"model '{module.name}' is shape-only and has no values to compute"
+            )
+    library = Library()
+    functions = [lowered(m.graph, library, f"main{i}") for i, m in enumerate(modules)]
+    invoke = compiled("".join([library.text, *(f.text for f in functions)]), PIPELINE, level)
+    return [
+        _caller(invoke, f"main{i}", module.graph, function)
+        for i, (module, function) in enumerate(zip(modules, functions, strict=True))
+    ]
+
+
+def _caller(
+    invoke: Callable[[str, Sequence[int]], None], name: str, graph: Graph, function: Function
+) -> Call:
     held = [np.require(graph.weight(value), requirements="C") for value in weights(graph)]
 
     def call(inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -49,7 +85,11 @@ def jit(module: Module) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
             raise ModelError(f"inputs must be named {wanted}, not {sorted(inputs)}")
         given = [_checked(name, value, inputs[name]) for name, value in graph.inputs]
         made = [np.empty(value.shape, DTYPES[value.dtype]) for _, value in graph.outputs]
-        invoke([*given, *held, *made])
+        faults = [np.zeros((), np.bool_) for _ in function.faults]
+        invoke(name, [array.ctypes.data for array in (*given, *held, *made, *faults)])
+        for fault, message in zip(faults, function.faults, strict=True):
+            if fault:
+                raise ModelError(message)
         return {name: array for (name, _), array in zip(graph.outputs, made, strict=True)}
 
     return call

@@ -98,7 +98,10 @@ __all__ = [
     "compiled",
     "context",
     "irdl_of",
+    "linalg_of",
     "parse_foreign",
+    "stablehlo_results",
+    "passed",
 ]
 
 
@@ -141,21 +144,56 @@ def parse_foreign(text: str) -> Module:
         return Module.parse(text)
 
 
-def compiled(text: str, pipeline: str) -> Callable[[Sequence[Any]], None]:
-    """Run `pipeline` on upstream MLIR and compile @main; call it with NumPy arrays.
+def stablehlo_results(text: str, arguments: Sequence[str]) -> list[Any]:
+    """What StableHLO's own reference interpreter computes: the results of @main as attributes.
 
-    The arrays are C-contiguous, in the order of @main's arguments, then its results.
+    The arguments are dense attributes as text.
+    """
+    native = importlib.import_module(f"{ROOT}._mlir_libs._stablehlo")
+    with _foreign_context(), Location.unknown():
+        given = [Attribute.parse(argument) for argument in arguments]
+        return list(native.eval_module(Module.parse(text), given))
+
+
+def linalg_of(stablehlo_text: str) -> str:
+    """StableHLO text as upstream's linalg, by StableHLO's own pass: an oracle of ours."""
+    manager = importlib.import_module(f"{ROOT}.passmanager")
+    importlib.import_module(f"{ROOT}._mlir_libs._stablehlo").register_stablehlo_passes()
+    with _foreign_context(), Location.unknown():
+        module = Module.parse(stablehlo_text)
+        pipeline = "builtin.module(stablehlo-legalize-to-linalg,canonicalize)"
+        manager.PassManager.parse(pipeline).run(module.operation)
+        return str(module)
+
+
+def compiled(
+    text: str, pipeline: str, level: int = 2
+) -> Callable[[str, Sequence[int]], None]:
+    """Run `pipeline` on upstream MLIR and compile its functions, whose arguments are pointers.
+
+    Call one by its name with the addresses of C-contiguous arrays: its arguments, then its
+    results. `level` is LLVM's, 0 to 3.
     """
     engine = importlib.import_module(f"{ROOT}.execution_engine")
-    manager = importlib.import_module(f"{ROOT}.passmanager")
-    runtime = importlib.import_module(f"{ROOT}.runtime")
     with Context(), Location.unknown():  # its own, without the project's dialects
-        module = Module.parse(text)
-        manager.PassManager.parse(pipeline).run(module.operation)
-        made = engine.ExecutionEngine(module, opt_level=2)
+        made = engine.ExecutionEngine(_passed(text, pipeline), opt_level=level)
 
-    def invoke(arrays: Sequence[Any]) -> None:
-        held = [ctypes.pointer(runtime.get_ranked_memref_descriptor(a)) for a in arrays]
-        made.invoke("main", *(ctypes.pointer(pointer) for pointer in held))
+    def invoke(name: str, addresses: Sequence[int]) -> None:
+        held = [ctypes.c_void_p(address) for address in addresses]
+        packed = (ctypes.c_void_p * len(held))(*map(ctypes.addressof, held))
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made.raw_lookup(name))(packed)
 
     return invoke
+
+
+def passed(text: str, pipeline: str) -> str:
+    """What `pipeline` makes of a module of upstream MLIR."""
+    with Context(), Location.unknown():
+        return str(_passed(text, pipeline))
+
+
+def _passed(text: str, pipeline: str) -> Any:
+    manager = importlib.import_module(f"{ROOT}.passmanager")
+    module = Module.parse(text)
+    manager.PassManager.parse(pipeline).run(module.operation)
+    return module

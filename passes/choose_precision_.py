@@ -103,6 +103,8 @@ class _Search:
             if node.kind in LINEAR and graph.is_weight(node.operands[1])
         ]
         self._ready = scheme.bound(module, Context(inputs))
+        for name in formats:  # refuses what there is not before anything is tried
+            replace(self._ready, weights=name)
         self._module = module
         self._inputs = inputs
         self._cost = cost

@@ -41,26 +41,27 @@ class Context:
         data = self.data(module)
         return ranges(module, data, method, percentile_pct, self.progress, levels)
 
-    def moments_of(self, module: Module) -> dict[str, Moments]:
+    def moments_of(self, module: Module, second_order: bool) -> dict[str, Moments]:
         """The moments of the inputs of `module`'s layers; see `moments_.moments`.
 
         Raises:
             ModelError: there is no data, or it does not fit.
         """
-        return moments(module, self.data(module), self.progress)
+        return moments(module, self.data(module), self.progress, second_order)
 
-    def data(self, module: Module) -> Mapping[str, Array]:
+    def data(self, module: Module, done: str = "quantised") -> Mapping[str, Array]:
         """The calibration data.
 
         Args:
             module: that it is wanted for.
+            done: what is done to the module with it, for the message.
 
         Raises:
             ModelError: there is none.
         """
         if self.calibration is None:
             raise ModelError(
-                f"model '{module.name}' must have calibration data to be quantised, not none; "
+                f"model '{module.name}' must have calibration data to be {done}, not none; "
                 "give samples of its inputs"
             )
         return self.calibration

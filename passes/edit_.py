@@ -146,8 +146,7 @@ class Edit:
         """Declare a constant; a taken symbol gets a number."""
         array = np.asarray(array, order="C")
         dtype = next(name for name, held in DTYPES.items() if held == array.dtype)
-        value = self._value(array.shape, dtype)
-        self._constants[value.index] = self._symbols.take(symbol)
+        value = self.unknown(symbol, array.shape, dtype)
         self._weights[value.index] = array
         return value
 
@@ -159,7 +158,11 @@ class Edit:
         array = self.constant(of)
         if array is not None:
             return self.weight(symbol, make(array))
-        value = self._value(shape, of.dtype)
+        return self.unknown(symbol, shape, of.dtype)
+
+    def unknown(self, symbol: str, shape: tuple[int, ...], dtype: str) -> Value:
+        """Declare a constant whose array is not known (a shape-only module)."""
+        value = self._value(shape, dtype)
         self._constants[value.index] = self._symbols.take(symbol)
         return value
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from tetrapla.ir.graph import Graph, Node, Value
 from tetrapla.ir.module import Module
+from tetrapla.passes.bodies_ import within
 from tetrapla.passes.pass_ import Pass
 from tetrapla.passes.rebuild_ import Rebuild
 
@@ -27,32 +28,37 @@ class EliminateCommon(Pass):
     """Every operator is pure, so equal nodes have equal values."""
 
     def __call__(self, module: Module) -> Module:
-        new = Rebuild(module)
-        weights: dict[Hashable, Value] = {}
-        for value in (v for node in new.graph.nodes for v in node.operands):
-            if value.index in new.graph.weights:
-                first = weights.setdefault(_content(new.graph, value), value)
-                if first.index != value.index:
-                    new.set(value, new.of(first))
-        seen: dict[Hashable, Value] = {}
-        for node in new.graph.nodes:
-            key = _key(node, [new.of(value) for value in node.operands])
-            if key in seen:
-                new.set(node.result, seen[key])
-            else:
-                new.copy(node)
-                seen[key] = new.of(node.result)
-        return new.finish()
+        return _once(within(module, _once))
+
+
+def _once(module: Module) -> Module:
+    new = Rebuild(module)
+    weights: dict[Hashable, Value] = {}
+    for value in (v for node in new.graph.nodes for v in node.operands):
+        if value.index in new.graph.weights:
+            first = weights.setdefault(_content(new.graph, value), value)
+            if first.index != value.index:
+                new.set(value, new.of(first))
+    seen: dict[Hashable, Node] = {}
+    for node in new.graph.nodes:
+        equal = seen.setdefault(_key(node, [new.of(value) for value in node.operands]), node)
+        if equal is node:
+            new.copy(node)
+        else:
+            for value, same in zip(node.results, equal.results, strict=True):
+                new.set(value, new.of(same))
+    return new.finish()
 
 
 def _content(graph: Graph, value: Value) -> Hashable:
     array = graph.weight(value)
     if array.nbytes > COMPARED_BYTES:
         return id(array)
-    return array.dtype.str, array.shape, array.tobytes()
+    return value.dtype, array.shape, array.tobytes()
 
 
 def _key(node: Node, operands: list[Value]) -> Hashable:
-    # repr tells 0.0 from -0.0, which compare equal
+    # repr tells 0.0 from -0.0, which compare equal; two bodies are equal if they are one
     attributes = tuple(sorted((key, repr(value)) for key, value in node.attributes.items()))
-    return node.kind, tuple(value.index for value in operands), attributes
+    bodies = tuple(id(body) for body in node.bodies)
+    return node.kind, tuple(value.index for value in operands), attributes, bodies

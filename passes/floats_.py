@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array, Attribute, Node, Value
 from tetrapla.ir.op import OPS
 from tetrapla.passes.lowering_ import Lowering
@@ -40,7 +41,7 @@ def product(state: Lowering, node: Node) -> None:
         pair = node.operands[:2]
         operands = [_activation(state, node, value, at) for at, value in enumerate(pair)]
         operands += [state.real(value) for value in node.operands[2:]]
-    elif form == state.scheme.activations and form in PLAIN:
+    elif form in PLAIN and form == state.scheme.activations and _constant(state, node):
         _narrow_product(state, node, form)
         return
     else:
@@ -50,13 +51,20 @@ def product(state: Lowering, node: Node) -> None:
     state.new.set(node.result, made)
 
 
+def _constant(state: Lowering, node: Node) -> bool:
+    """Whether the weights and the bias are constants."""
+    return all(state.graph.is_weight(value) for value in node.operands[1:])
+
+
 def _narrow_product(state: Lowering, node: Node, dtype: str) -> None:
     """The product itself in bf16 or f16, whose sums are float32's."""
     x, *parameters = node.operands
     operands = [_cast(state, state.real(x), dtype, f"{state.name(x)}.{dtype}")]
     for value in parameters:
-        symbol = f"{state.graph.constants[value.index]}.{dtype}"
-        operands.append(state.weight(symbol, _narrowed(state.constant(value), dtype)))
+        symbol = state.graph.constants[value.index]
+        operands.append(
+            state.weight(f"{symbol}.{dtype}", _narrowed(symbol, state.constant(value), dtype))
+        )
     made = state.op(node.kind, operands, node.attributes, node.name)
     state.new.set(node.result, _cast(state, made, "f32", f"{node.name}.f32"))
 
@@ -69,7 +77,7 @@ def _weights(state: Lowering, node: Node, name: str) -> list[Value]:
         return [state.real(value), *rest]
     array, symbol = state.constant(value), state.graph.constants[value.index]
     if name in PLAIN:
-        held = state.weight(f"{symbol}.{name}", _narrowed(array, name))
+        held = state.weight(f"{symbol}.{name}", _narrowed(symbol, array, name))
         return [_cast(state, held, "f32", f"{node.name}.weights"), *rest]
     found = _stored(state, node, array, name)
     operands = [
@@ -78,7 +86,7 @@ def _weights(state: Lowering, node: Node, name: str) -> list[Value]:
     ]
     widened = state.op(found.kind, operands, found.attributes, f"{node.name}.weights")
     moments = state.moments.get(node.name)
-    if state.scheme.correct_bias and moments is not None:
+    if state.scheme.correct_bias and moments is not None and _constant(state, node):
         lost = mean_loss(node, array, found.real, moments)
         if rest:
             lost = state.constant(node.operands[2]) + lost
@@ -103,7 +111,7 @@ def _stored(state: Lowering, node: Node, array: Array, name: str) -> Stored:
 def _activation(state: Lowering, node: Node, value: Value, at: int) -> Value:
     """An operand rounded as the scheme's activations are."""
     name = state.scheme.activations
-    if name == "f32":
+    if name in ("f32", "dynamic"):
         return state.real(value)
     stem = f"{state.name(value)}.{name}"
     if name == "integer":
@@ -157,5 +165,12 @@ def _cast(state: Lowering, value: Value, dtype: str, name: str) -> Value:
     return state.op("nn.cast", [value], {"dtype": dtype}, name)
 
 
-def _narrowed(array: Array, dtype: str) -> Array:
-    return np.asarray(OPS["nn.cast"].evaluate(array, dtype=dtype))
+def _narrowed(symbol: str, array: Array, dtype: str) -> Array:
+    made = np.asarray(OPS["nn.cast"].evaluate(array, dtype=dtype))
+    fits = np.isfinite(made.astype(np.float32))
+    if not fits.all():
+        raise ModelError(
+            f"weight @{symbol} must fit {dtype} to be quantised, not {array[~fits].flat[0]}; "
+            "use bf16 or rescale it"
+        )
+    return made

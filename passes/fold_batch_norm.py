@@ -19,6 +19,7 @@ import numpy as np
 
 from tetrapla.ir.graph import Node
 from tetrapla.ir.module import Module
+from tetrapla.passes.bodies_ import within
 from tetrapla.passes.pass_ import Pass
 from tetrapla.passes.rebuild_ import Rebuild
 
@@ -37,16 +38,20 @@ class FoldBatchNorm(Pass):
     max_rel_error: ClassVar[float] = 2 * (4608 + 4) * 2.0**-24
 
     def __call__(self, module: Module) -> Module:
-        new = Rebuild(module)
-        done: set[str] = set()
-        for node in new.graph.nodes:
-            norms = _norms(new, node)
-            if norms:
-                _fold(new, node, norms)
-                done.update(norm.name for norm in norms)
-            elif node.name not in done:
-                new.copy(node)
-        return new.finish()
+        return _once(within(module, _once))
+
+
+def _once(module: Module) -> Module:
+    new = Rebuild(module)
+    done: set[str] = set()
+    for node in new.graph.nodes:
+        norms = _norms(new, node)
+        if norms:
+            _fold(new, node, norms)
+            done.update(norm.name for norm in norms)
+        elif node.name not in done:
+            new.copy(node)
+    return new.finish()
 
 
 def _norms(new: Rebuild, node: Node) -> list[Node]:

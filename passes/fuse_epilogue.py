@@ -17,8 +17,9 @@ import numpy as np
 
 from tetrapla.ir.graph import Array, Node, Value
 from tetrapla.ir.module import Module
+from tetrapla.passes.edit_ import Edit, rewrite
+from tetrapla.passes.match_ import either
 from tetrapla.passes.pass_ import Pass
-from tetrapla.passes.rebuild_ import Rebuild
 
 # which axis of the result, counted from the end, the bias of an operator runs along
 CHANNELS = {"nn.matmul": 1, "nn.conv2d": 3}
@@ -29,58 +30,52 @@ class FuseEpilogue(Pass):
     """The order of the additions is kept, so every bit stays."""
 
     def __call__(self, module: Module) -> Module:
-        new = Rebuild(module)
-        done: set[str] = set()
-        for node in new.graph.nodes:
-            if node.kind in CHANNELS:
-                done.update(_fuse(new, node))
-            elif node.name not in done:
-                new.copy(node)
-        return new.finish()
+        return rewrite(module, _bias, _activation)
 
 
-def _fuse(new: Rebuild, node: Node) -> list[str]:
-    """Emit the product with what follows it; return the names of the nodes taken in."""
-    operands = [new.of(value) for value in node.operands]
-    activation, last, taken = node.str("activation"), node, list[str]()
-    if activation == "none" and len(operands) == 2:
-        add = new.only_user(last.result, "nn.add")
-        addend = None if add is None else _addend(new, node, add)
-        if add is not None and addend is not None:
-            operands.append(_bias(new, node, addend))
-            taken.append(add.name)
-            last = add
-    if activation == "none":
-        relu = new.only_user(last.result, "nn.relu")
-        if relu is not None:
-            activation, last = "relu", relu
-            taken.append(relu.name)
-    if not taken:
-        new.copy(node)
-        return taken
-    attributes = {**node.attributes, "activation": activation}
-    fused = new.builder.op(node.kind, operands, attributes, name=node.name)
-    new.set(last.result, fused)
-    return taken
-
-
-def _addend(new: Rebuild, node: Node, add: Node) -> Value | None:
-    """The operand of the addition that can be the product's bias."""
-    (other,) = (v for v in add.operands if v.index != node.result.index)
-    if not new.graph.is_weight(other) or add.result.shape != node.result.shape:
+def _bias(edit: Edit, node: Node) -> Value | None:
+    if node.kind != "nn.add":
         return None
-    axis = len(other.shape) - CHANNELS[node.kind]
-    others = [size for i, size in enumerate(other.shape) if i != axis]
-    return other if all(size == 1 for size in others) else None
+    for value, other in either(node):
+        product = _open(edit, value)
+        if product is None or len(product.operands) > 2 or value.shape != node.result.shape:
+            continue
+        bias = _spread(edit, product, other)
+        if bias is not None:
+            operands = [*product.operands, bias]
+            return edit.op(product.kind, operands, product.attributes, product.name)
+    return None
 
 
-def _bias(new: Rebuild, node: Node, addend: Value) -> Value:
-    shape = (node.result.shape[-CHANNELS[node.kind]],)
+def _activation(edit: Edit, node: Node) -> Value | None:
+    product = _open(edit, node.operands[0]) if node.kind == "nn.relu" else None
+    if product is None:
+        return None
+    attributes = {**product.attributes, "activation": "relu"}
+    return edit.op(product.kind, product.operands, attributes, product.name)
+
+
+def _open(edit: Edit, value: Value) -> Node | None:
+    """The product that makes the value, if it has no activation and nothing else reads it."""
+    product = edit.maker(value, *CHANNELS)
+    if product is None or edit.readers(value) != 1 or product.str("activation") != "none":
+        return None
+    return product
+
+
+def _spread(edit: Edit, product: Node, addend: Value) -> Value | None:
+    """A constant that varies along the channels alone, as the product's bias."""
+    if not edit.is_constant(addend):
+        return None
+    axis = len(addend.shape) - CHANNELS[product.kind]
+    if any(size != 1 for i, size in enumerate(addend.shape) if i != axis):
+        return None
+    shape = (product.result.shape[-CHANNELS[product.kind]],)
     if addend.shape == shape:
-        return new.of(addend)
+        return addend
 
     def spread(array: Array) -> Array:
         # a single number is every channel's bias
         return np.broadcast_to(array.reshape(-1), shape)
 
-    return new.derived(f"{node.name}.bias", addend, shape, spread)
+    return edit.derived("bias", addend, shape, spread)

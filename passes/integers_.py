@@ -10,6 +10,7 @@ import numpy as np
 from tetrapla.ir.graph import Array, Attribute, Node, Value
 from tetrapla.ir.op import OPS
 from tetrapla.ir.quant.table import lookup_table
+from tetrapla.passes.dynamic_ import dynamic_product
 from tetrapla.passes.floats_ import product
 from tetrapla.passes.lowering_ import Lowering
 from tetrapla.passes.plan_ import ELEMENTWISE, MOVING
@@ -40,7 +41,7 @@ def lower(state: Lowering, node: Node) -> None:
     elif plan.integer(node):
         HOW[node.kind](state, node)
     elif plan.rounds(node):
-        product(state, node)
+        (dynamic_product if plan.dynamic(node) else product)(state, node)
     else:
         for value in node.operands:
             state.real(value)

@@ -53,6 +53,7 @@ class Lowering:
         self.ranges = found
         self.plan = Plan(self.graph, scheme)
         self._rounded: dict[tuple[int, str], Value] = {}
+        self._dynamic: dict[int, tuple[Value, Value, Value]] = {}
         self._integers: dict[int, tuple[Value, Affine]] = {}
         self._inputs = {value.index: name for name, value in self.graph.inputs}
         self._makers = {node.results[0].index: node for node in self.graph.nodes}
@@ -101,6 +102,16 @@ class Lowering:
         if key not in self._rounded:
             self._rounded[key] = make()
         return self._rounded[key]
+
+    def dynamic(self, value: Value) -> tuple[Value, Value, Value]:
+        """The value as ui8, its scale and its zero point, both found while running."""
+        if value.index not in self._dynamic:
+            operands = [self.real(value)]
+            name = f"{self.name(value)}.quantize"
+            made = self.new.builder.ops("qnn.dynamic_quantize", operands, {}, name)
+            quantised, scale, zero_point = made
+            self._dynamic[value.index] = quantised, scale, zero_point
+        return self._dynamic[value.index]
 
     def set(self, old: Value, new: Value, reading: Affine) -> None:
         """Let an integer value stand for `old`."""

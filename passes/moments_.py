@@ -21,15 +21,19 @@ class Moments:
 
     Attributes:
         mean: float64 [groups, taps].
-        second: of the products of two inputs, float64 [groups, taps, taps].
+        second: of the products of two inputs, float64 [groups, taps, taps]; None where it was
+            not asked for.
     """
 
     mean: NDArray[np.float64]
-    second: NDArray[np.float64]
+    second: NDArray[np.float64] | None = None
 
 
 def moments(
-    module: Module, inputs: Mapping[str, Array], progress: Progress | None = None
+    module: Module,
+    inputs: Mapping[str, Array],
+    progress: Progress | None = None,
+    second_order: bool = True,
 ) -> dict[str, Moments]:
     """The moments of every convolution and product with constant weights, by the node's name.
 
@@ -37,33 +41,37 @@ def moments(
         module: with its weights.
         inputs: arrays of shape (invocations, *static shape) by input name.
         progress: called with 1 after each invocation.
+        second_order: whether the second moments are wanted, which take 8 bytes times the square
+            of a layer's taps.
 
     Raises:
         ModelError: the data is not finite, or of another shape, type or name than the inputs.
     """
     check_data(module, inputs)
-    layers = [node for node in module.graph.nodes if weighs(module.graph, node)]
     first = {value.index: name for name, value in module.graph.inputs}
     makers = {node.results[0].index: node.name for node in module.graph.nodes}
-    sums: dict[str, tuple[NDArray[np.float64], NDArray[np.float64], int]] = {}
-    for i in range(invocations(module, inputs)):
+    seen = first.keys() | makers.keys()  # not the second result of a node
+    layers = [node for node in module.graph.nodes if weighs(module.graph, node)]
+    layers = [node for node in layers if node.operands[0].index in seen]
+    means: dict[str, NDArray[np.float64]] = {}
+    seconds: dict[str, NDArray[np.float64]] = {}
+    count = invocations(module, inputs)
+    for i in range(count):
         sample = {name: array[i] for name, array in inputs.items()}
         found = intermediates(module, sample)
         for node in layers:
             index = node.operands[0].index
             x = sample[first[index]] if index in first else found[makers[index]]
             rows = taps(node, x)
-            total, second = rows.sum(axis=1), np.swapaxes(rows, -1, -2) @ rows
-            if node.name in sums:
-                past = sums[node.name]
-                total, second = total + past[0], second + past[1]
-            sums[node.name] = total, second, (i + 1) * rows.shape[1]
+            # every invocation has as many rows
+            share = 1 / (count * max(rows.shape[1], 1))
+            means[node.name] = means.get(node.name, 0) + rows.sum(axis=1) * share
+            if second_order:
+                powers = np.swapaxes(rows, -1, -2) @ rows * share
+                seconds[node.name] = seconds.get(node.name, 0) + powers
         if progress is not None:
             progress(1)
-    return {
-        name: Moments(total / count, second / count)
-        for name, (total, second, count) in sums.items()
-    }
+    return {name: Moments(mean, seconds.get(name)) for name, mean in means.items()}
 
 
 def weighs(graph: Graph, node: Node) -> bool:

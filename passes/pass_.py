@@ -15,6 +15,7 @@ from tetrapla.ir.errors import IRError, RegistryError, TetraplaError, nearest
 from tetrapla.ir.graph import Array, Value
 from tetrapla.ir.module import Module
 from tetrapla.passes.context_ import NOTHING, Context
+from tetrapla.passes.same_ import fingerprint
 
 
 @dataclass(frozen=True)
@@ -128,11 +129,11 @@ def steps(
         context: data that passes need.
         clock_s: read before and after each pass.
     """
-    current = module
+    current, verified = module, b""
     for pass_ in passes:
         ready = pass_.bound(current, context)
         start_s = clock_s()
-        current = _checked(ready, current)
+        current, verified = _checked(ready, current, verified)
         yield Step(ready, current, clock_s() - start_s)
 
 
@@ -164,15 +165,24 @@ def find(name: str, known: Mapping[str, type[Pass]] | None = None) -> type[Pass]
     return known[name]
 
 
-def _checked(pass_: Pass, module: Module) -> Module:
+def _checked(pass_: Pass, module: Module, verified: bytes) -> tuple[Module, bytes]:
+    """The result of a pass, and what tells it from any other.
+
+    Args:
+        pass_: bound.
+        module: stays as it is.
+        verified: the fingerprint of the last module that was found to be valid.
+    """
     try:
         changed = pass_(module)
-        # also where it is the operand itself, which the pass may have edited against the rule
-        changed.verify()
-        _check_interface(module, changed)
+        # asked even of the operand itself, which the pass may have edited against the rule
+        found = fingerprint(changed.mlir)
+        if changed is not module or found != verified:
+            changed.verify()
+            _check_interface(module, changed)
     except TetraplaError as error:
         raise type(error)(f"{pass_.name}: {error}") from error
-    return changed
+    return changed, found
 
 
 def _name(stem: str) -> str:

@@ -15,11 +15,23 @@ from tetrapla.passes.canonicalize import Canonicalize
 from tetrapla.passes.context_ import Context
 from tetrapla.passes.eliminate_common import EliminateCommon
 from tetrapla.passes.eliminate_dead_code import EliminateDeadCode
+from tetrapla.passes.eliminate_reshapes import EliminateReshapes
+from tetrapla.passes.eliminate_transposes import EliminateTransposes
 from tetrapla.passes.fold_batch_norm import FoldBatchNorm
 from tetrapla.passes.fold_constants import FoldConstants
+from tetrapla.passes.fold_scales import FoldScales
 from tetrapla.passes.fuse_epilogue import FuseEpilogue
+from tetrapla.passes.fuse_pool import FusePool
+from tetrapla.passes.fuse_siblings import FuseSiblings
 from tetrapla.passes.pass_ import Pass, run
 from tetrapla.passes.quantize import Quantize
+from tetrapla.passes.recognize_attention import RecognizeAttention
+from tetrapla.passes.recognize_gelu import RecognizeGelu
+from tetrapla.passes.recognize_group_norm import RecognizeGroupNorm
+from tetrapla.passes.recognize_layer_norm import RecognizeLayerNorm
+from tetrapla.passes.recognize_pool import RecognizePool
+from tetrapla.passes.recognize_rms_norm import RecognizeRmsNorm
+from tetrapla.passes.recognize_silu import RecognizeSilu
 
 CLEANING: tuple[Pass, ...] = (FoldConstants(), EliminateDeadCode(), EliminateCommon())
 # rules are matched once constants are known and before equal layers are sought. Fusion runs
@@ -34,9 +46,21 @@ CANONICAL: tuple[Pass, ...] = (
     FoldBatchNorm(),
     FuseEpilogue(),
 )
+# what machines with such units start from: what exporters take apart is put together again, and
+# what stands between it goes. Constants must be known first, normalisations named before scales
+# and biases move, and products biased before siblings are joined
+FUSED: tuple[Pass, ...] = (
+    *(FoldConstants(), EliminateDeadCode(), Canonicalize(), EliminateCommon()),
+    *(RecognizeLayerNorm(), RecognizeRmsNorm(), RecognizeGroupNorm()),
+    *(RecognizeGelu(), RecognizeSilu(), RecognizePool()),
+    *(FoldScales(), EliminateTransposes(), EliminateReshapes()),
+    *(FuseEpilogue(), FoldBatchNorm(), FuseEpilogue(), FusePool()),
+    *(RecognizeAttention(), FuseSiblings()),
+    *CLEANING,
+)
 INT8: tuple[Pass, ...] = (*CANONICAL, Quantize(), *CLEANING)
 PIPELINES: Mapping[str, tuple[Pass, ...]] = MappingProxyType(
-    {"clean": CLEANING, "canonical": CANONICAL, "int8": INT8}
+    {"clean": CLEANING, "canonical": CANONICAL, "fused": FUSED, "int8": INT8}
 )
 
 

@@ -18,6 +18,7 @@ ELEMENTWISE = frozenset(
     ).split()
 )
 FURTHER = ELEMENTWISE | {"nn.mul", "nn.concat", "nn.softmax"}
+READING = frozenset({"qnn.dequantize", "qnn.dequantize_blocks", "nn.cast"})
 MOVING = frozenset({"nn.max_pool2d", "nn.reshape", "nn.transpose"})
 # filters and biases must be constants; a product's second matrix may be computed
 FIRST_PARAMETER: Mapping[str, int] = MappingProxyType({"nn.conv2d": 1, "nn.matmul": 2})
@@ -36,6 +37,9 @@ class Plan:
         self._scheme = scheme
         # a calibration sees the first result of a node alone
         self._unknown = {v.index for node in graph.nodes for v in node.results[1:]}
+        # rounded already: nothing is quantised twice
+        made = (node for node in graph.nodes if node.kind in READING)
+        self._rounded = {node.results[0].index for node in made}
         self.wanted: set[int] = set()
         for node in reversed(graph.nodes):
             moves = node.kind in MOVING and node.results[0].index in self.wanted
@@ -48,7 +52,7 @@ class Plan:
             return False
         if any(value.index in self._unknown for value in node.operands):
             return False
-        if node.kind in LINEAR and not self._weights_fit(node):
+        if node.kind in LINEAR and not self._weights_fit(node.operands[1], node.name):
             return False
         parameters = node.operands[FIRST_PARAMETER.get(node.kind, len(node.operands)) :]
         return all(self._graph.is_weight(value) for value in parameters)
@@ -66,13 +70,27 @@ class Plan:
         """Whether the node is a product whose operands are to be rounded, but stays float."""
         if node.kind not in LINEAR or node.results[0].dtype != "f32":
             return False
-        if any(value.index in self._unknown for value in node.operands):
+        pair = node.operands[:2]
+        if any(v.index in self._unknown or v.index in self._rounded for v in pair):
             return False
         scheme, weights = self._scheme, self._graph.is_weight(node.operands[1])
-        stored = scheme.format(node.name) if weights else scheme.activations
+        if not weights:
+            return scheme.activations not in ("integer", "dynamic", "f32")
+        stored = scheme.format(node.name)
         # a layer that is named as f32 is left alone altogether
-        named = node.name in scheme.layers and stored == "f32"
-        return not named and (stored != "f32" or scheme.activations != "f32")
+        if stored == "f32" and (node.name in scheme.layers or scheme.activations == "dynamic"):
+            return False
+        if scheme.activations == "integer":
+            return stored not in INTEGERS or scheme.group > 0
+        return stored != "f32" or scheme.activations != "f32"
+
+    def dynamic(self, node: Node) -> bool:
+        """Whether a product's operand is to be quantised by its range while running."""
+        if self._scheme.activations != "dynamic" or not node.operands[0].elements:
+            return False
+        parameters = node.operands[1:]
+        constant = all(self._graph.is_weight(value) for value in parameters)
+        return constant and self._weights_fit(parameters[0], node.name)
 
     def _has_kernel(self, node: Node) -> bool:
         """Whether there is an integer operator of the scheme's width for the node's kind."""
@@ -84,12 +102,8 @@ class Plan:
         more = node.kind in USUAL or (self._scheme.all_operators and node.kind in FURTHER)
         return more and self._scheme.bits == 8 and node.result.elements > 0
 
-    def _weights_fit(self, node: Node) -> bool:
-        if not self._graph.is_weight(node.operands[1]):
-            return True
+    def _weights_fit(self, value: Value, layer: str) -> bool:
+        if not self._graph.is_weight(value):
+            return value.index not in self._rounded
         # a group's scale changes along the sum, which one accumulator cannot follow
-        return self._scheme.format(node.name) in INTEGERS and not self._scheme.group
-
-    def constant(self, value: Value) -> bool:
-        """Whether the value is a constant of the model."""
-        return self._graph.is_weight(value)
+        return self._scheme.format(layer) in INTEGERS and not self._scheme.group

@@ -44,7 +44,9 @@ class Quantize(Pass):
         bits: of integer activations, 8 or 16 (then sums have 64 bits, and only products and
             convolutions are integer).
         weights: i8 or i4, or a float format of `scheme_`; f32 leaves them.
-        activations: "integer", or a float format of `scheme_`; f32 leaves them.
+        activations: "integer"; "dynamic" (ui8 by each tensor's range while it runs, of products
+            and convolutions with integer weights per channel or tensor, see `dynamic_`); or a
+            float format of `scheme_`, where f32 leaves them.
         method: of finding ranges in the context's calibration data, see `calibrate_.ranges`.
         percentile_pct: see `calibrate_.ranges`.
         rounding: of integer weights: "nearest", "mse" (the scales of least squared error) or
@@ -72,8 +74,8 @@ class Quantize(Pass):
     per_channel: bool = True
     correct_bias: bool = False
     all_operators: bool = False
-    layers: Mapping[str, str] = field(default_factory=dict[str, str])
-    moments: Mapping[str, Moments] | None = None
+    layers: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    moments: Mapping[str, Moments] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         self._scheme()
@@ -108,7 +110,8 @@ class Quantize(Pass):
             found = context.ranges_of(module, self.method, self.percentile_pct, self.bits)
             ready = replace(ready, ranges=found)
         if self.moments is None and scheme.needs_moments:
-            ready = replace(ready, moments=context.moments_of(module))
+            found_moments = context.moments_of(module, scheme.rounding == "gptq")
+            ready = replace(ready, moments=found_moments)
         return ready
 
     @classmethod

@@ -39,14 +39,39 @@ class RecognizeAttention(Pass):
     max_rel_error: ClassVar[float] = 2 * (2 * 2 * 132 + 1024) * 2.0**-24
 
     def __call__(self, module: Module) -> Module:
-        return rewrite(module, _attention)
+        return rewrite(module, _rows, _columns)
 
 
-def _attention(edit: Edit, node: Node) -> Value | None:
-    if node.kind != "nn.matmul" or node.result.dtype not in REAL or len(node.operands) != 2:
+def _rows(edit: Edit, node: Node) -> Value | None:
+    """``p v``, a row for every query."""
+    return _attention(edit, node, *node.operands) if _mixes(node) else None
+
+
+def _columns(edit: Edit, node: Node) -> Value | None:
+    """``v p``, both transposed: a column for every query."""
+    turned = edit.maker(node.operands[1], "nn.transpose") if _mixes(node) else None
+    if turned is None or edit.readers(turned.result) != 1:
         return None
-    weights, v = node.operands
-    if node.str("activation") != "none" or edit.readers(weights) != 1 or len(v.shape) < 3:
+    rank = len(node.result.shape)
+    perm = (*range(rank - 2), rank - 1, rank - 2)
+    (weights,) = turned.operands
+    if turned.ints("perm") != perm or edit.maker(weights, "nn.softmax", "nn.where") is None:
+        return None
+    name = f"{node.name}.values"
+    v = edit.op("nn.transpose", [node.operands[0]], {"perm": perm}, name)
+    found = _attention(edit, node, weights, v)
+    return found and edit.op("nn.transpose", [found], {"perm": perm}, f"{node.name}.turned")
+
+
+def _mixes(node: Node) -> bool:
+    """Whether it may be the second product of an attention."""
+    if node.kind != "nn.matmul" or node.result.dtype not in REAL or len(node.operands) != 2:
+        return False
+    return node.str("activation") == "none" and len(node.result.shape) >= 3
+
+
+def _attention(edit: Edit, node: Node, weights: Value, v: Value) -> Value | None:
+    if edit.readers(weights) != 1 or len(v.shape) != len(node.result.shape):
         return None
     found = scores_of(edit, weights)
     if found is None or not _fit(found, v, weights):

@@ -1,7 +1,7 @@
 """Normalisations over reshaped groups become one group normalisation.
 
     before   a = nn.reshape(x) {shape = (n, groups, -1)}          after   y = nn.group_norm(
-             b = nn.group_norm(a, 1, 0) {groups = groups}                     x, @scale, @bias)
+             b = nn.instance_norm(a, 1, 0)                                    x, @scale, @bias)
              c = nn.reshape(b) {shape = shape of x}                           {groups = groups}
              y = c * @scale + @bias       (both [C, 1, 1])
 
@@ -17,11 +17,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from tetrapla.ir.graph import Array, Node, Value
+from tetrapla.ir.graph import Array, Attribute, Node, Value
 from tetrapla.ir.module import Module
 from tetrapla.passes.edit_ import Edit, rewrite
 from tetrapla.passes.match_ import BEHIND, REAL, either, number
 from tetrapla.passes.pass_ import Pass
+
+# of one image's groups, each one channel of the reshaped value
+NORMS = ("nn.group_norm", "nn.instance_norm")
 
 
 @dataclass(frozen=True)
@@ -41,21 +44,23 @@ class RecognizeGroupNorm(Pass):
 
 def _whole(edit: Edit, node: Node) -> Value | None:
     """The normalisation of the channels in groups, in place of that of reshaped ones."""
-    norm = edit.maker(node.operands[0], "nn.group_norm") if node.kind == "nn.reshape" else None
+    norm = edit.maker(node.operands[0], *NORMS) if node.kind == "nn.reshape" else None
     inner = None if norm is None else edit.maker(norm.operands[0], "nn.reshape")
     if norm is None or inner is None or edit.readers(norm.result) != 1:
         return None
-    (x,), groups = inner.operands, norm.int("groups")
-    images, rows = inner.result.shape[:2]
-    fits = x.shape == node.result.shape and len(x.shape) >= 3 and x.shape[0] == images
-    if not fits or groups != rows or x.shape[1] % rows or not _constants(edit, norm):
+    (x,), groups = inner.operands, inner.result.shape[1]
+    if x.shape != node.result.shape or len(x.shape) < 3 or not _constants(edit, norm):
         return None
-    each = x.shape[1] // rows
+    images, channels, *_ = x.shape
+    whole = norm.kind == "nn.instance_norm" or norm.int("groups") == groups
+    if not whole or inner.result.shape[0] != images or channels % groups:
+        return None
     parameters = [
-        edit.derived("channels", value, x.shape[1:2], lambda a: np.repeat(a, each))
-        for value in norm.operands[1:]
+        edit.derived("channels", p, (channels,), lambda a: np.repeat(a, channels // groups))
+        for p in norm.operands[1:]
     ]
-    return edit.op("nn.group_norm", [x, *parameters], norm.attributes)
+    attributes: dict[str, Attribute] = {"groups": groups, "epsilon": norm.float("epsilon")}
+    return edit.op("nn.group_norm", [x, *parameters], attributes)
 
 
 def _constants(edit: Edit, norm: Node) -> bool:

@@ -93,11 +93,12 @@ def _scaled(edit: Edit, node: Node) -> Value | None:
         return None
     for value, scale in either(node):
         norm = edit.maker(value, "nn.layer_norm")
-        if norm is None or len(norm.operands) > 2 or number(edit, norm.operands[1]) != 1.0:
+        held = None if norm is None else parameter(edit, norm, scale)
+        if norm is None or held is None:
             continue
-        held = parameter(edit, norm, scale)
-        if held is not None:
-            return edit.op("nn.layer_norm", [norm.operands[0], held], norm.attributes)
+        x, ones, *bias = norm.operands
+        if not bias and number(edit, ones) == 1.0:
+            return edit.op("nn.layer_norm", [x, held], norm.attributes)
     return None
 
 

@@ -12,6 +12,7 @@ Zeller and Hildebrandt, Simplifying and Isolating Failure-Inducing Input, IEEE T
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
@@ -20,6 +21,8 @@ from tetrapla.ir.errors import IRError, ModelError
 from tetrapla.ir.graph import Graph, Node, Value
 from tetrapla.ir.module import Module
 from tetrapla.ir.names import Names
+from tetrapla.passes.calibrate_ import Ranges
+from tetrapla.passes.pass_ import Pass, run
 
 Fails: TypeAlias = Callable[[Module], bool]
 Named: TypeAlias = tuple[str, Value]
@@ -62,6 +65,39 @@ def reduce(module: Module, fails: Fails, max_calls: int = 1000) -> Reduction:
     while search.round():
         pass
     return Reduction(search.module, search.calls, search.calls < max_calls)
+
+
+def fails_like(pass_: Pass, error: Exception) -> Fails:
+    """Whether a pass fails on a module as it did: the same words, whatever the numbers.
+
+    Args:
+        pass_: bound to its data.
+        error: what it raised, or what its result's verification did.
+    """
+    wanted, ready = _words(error), _anywhere(pass_)
+
+    def fails(module: Module) -> bool:
+        try:
+            run(module, [ready])
+        except Exception as found:  # a defect of a pass is worth reducing as well
+            return _words(found) == wanted
+        return False
+
+    return fails
+
+
+def _words(error: Exception) -> str:
+    words = re.sub(r"\d+", "0", str(error))
+    return f"{type(error).__name__}: {words}"
+
+
+def _anywhere(pass_: Pass) -> Pass:
+    """The pass with ranges that also hold where what a layer gave is an input."""
+    found = getattr(pass_, "ranges", None)
+    if not isinstance(found, Ranges):
+        return pass_
+    wider = Ranges({**found.nodes, **found.inputs}, found.nodes)
+    return replace(pass_, **{"ranges": wider})
 
 
 class _Search:

@@ -40,8 +40,9 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
     {name: Format(name) for name in (*INTEGERS, *PLAIN, *SMALL)}
     | {f"mx{dtype}": Format(dtype, MX_BLOCK) for dtype in MX}
 )
-# what activations may be: integers of the pass's `bits`, or a float format
-ACTIVATIONS = ("integer", *(name for name in FORMATS if name not in INTEGERS))
+# what activations may be: integers of the pass's `bits` by calibrated ranges, ui8 by ranges
+# found while running, or a float format
+ACTIVATIONS = ("integer", "dynamic", *(name for name in FORMATS if name not in INTEGERS))
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,8 @@ class SmoothQuant(Pass):
     def bound(self, module: Module, context: Context) -> Self:
         if self.peaks is not None or not sites(module.graph):
             return self
-        return replace(self, peaks=peaks(module, context.data(module), context.progress))
+        data = context.data(module, "smoothed")
+        return replace(self, peaks=peaks(module, data, context.progress))
 
     @classmethod
     def example(cls, module: Module, inputs: Mapping[str, Array]) -> Self:

@@ -1,4 +1,4 @@
-"""Integer weights of fewer than 8 bits are held in 8, for a machine that stores nothing smaller.
+"""Integer weights under 8 bits are held in 8, for a machine that stores nothing smaller.
 
     before   a = qnn.conv2d(q, @w : i4)             after   a = qnn.conv2d(q, @w.int8 : i8)
 

@@ -11,12 +11,10 @@ from tetrapla.simulators.report import to_json
 FORMS = ("onnx",)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from tetrapla.ir.module import Module
     from tetrapla.run import Executable
-    from tetrapla.samples import Samples
 
 
 def check_form(form: str | None) -> None:
@@ -80,30 +78,3 @@ def write(
     others = sorted(path.name for path in folder.iterdir() if path not in contents)
     stale = f"{folder} also holds what this command did not write: {', '.join(others)}"
     return {path: len(data) for path, data in contents.items()}, [stale] if others else []
-
-
-def rewritten(module: Module, name: str, samples: Callable[[Module], Samples]) -> Module:
-    """The module after one pass, or after the pipeline that every backend starts with.
-
-    Args:
-        module: the float model.
-        name: a pass, or "canonical".
-        samples: gives the calibration data, where the pass needs it.
-
-    Raises:
-        RegistryError: there is no such pass.
-        ModelError: there is no calibration data.
-    """
-    from tetrapla.passes.pass_ import find, run
-    from tetrapla.passes.pipeline_ import canonical, int8
-
-    if name == "canonical":
-        return canonical(module)
-    chosen = find(name)
-    if name != "quantize":
-        return run(module, [chosen()])
-    # its options are ranges, which come from calibration data
-    calibration = samples(module).calibration
-    if calibration is None:
-        raise ModelError("--after quantize must have calibration data, not none; give --calib")
-    return int8(module, calibration)

@@ -63,9 +63,11 @@ def show_sweep(sweep: Sweep, err: bool = False) -> None:
     _notes(console, reports)
 
 
-def show_rows(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a plain table of text."""
-    _print(_console(), title, _table(headings, rows, left=len(headings)))
+def show_rows(
+    title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], err: bool = False
+) -> None:
+    """Print a plain table of text; `err`: on stderr."""
+    _print(_console(err), title, _table(headings, rows, left=len(headings)))
 
 
 def layer_cells(row: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from math import prod
 from tetrapla.backends.gpu.plan import Plan
 from tetrapla.backends.gpu.steps import FUSIBLE, layout, step
 from tetrapla.ir.graph import Node
+from tetrapla.ir.quant.arithmetic import is_single_inside
 from tetrapla.simulators.gpu.program import (
     Binary,
     Conv,
@@ -164,8 +165,11 @@ def binary(node: Node, plan: Plan) -> Kernel:
     a, b = node.operands
     shape = node.result.shape
     quantised = node.kind == "qnn.add"
-    scales = [node.float(f"{v}_scale") if quantised else 1.0 for v in "aby"]
-    zeros = [node.int(f"{v}_zero_point") if quantised else 0 for v in "aby"]
+    names = "aby"
+    if quantised and is_single_inside(a.shape, b.shape):
+        a, b, names = b, a, "bay"  # as the operator says
+    scales = [node.float(f"{v}_scale") if quantised else 1.0 for v in names]
+    zeros = [node.int(f"{v}_zero_point") if quantised else 0 for v in names]
     return Binary(
         node.name,
         node.kind,

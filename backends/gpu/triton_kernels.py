@@ -19,6 +19,7 @@ from tetrapla.backends.gpu.triton_steps import (
     offset_text,
     quotient,
 )
+from tetrapla.ir.quant.arithmetic import sum_terms
 from tetrapla.simulators.gpu.program import (
     Binary,
     Conv,
@@ -174,11 +175,8 @@ def _binary(kernel: Binary, write: Writer) -> None:
     )
     register = REGISTERS[write.dtypes[kernel.a]]
     if kernel.function == "quant_add":
-        a_scale, b_scale, y_scale = (np.float32(scale) for scale in kernel.scales)
-        a_zero, b_zero, y_zero = (np.float32(zero) for zero in kernel.zero_points)
-        ra, rb = a_scale / y_scale, b_scale / y_scale
-        offset = y_zero - (ra * a_zero + rb * b_zero)
-        full = [_full(write, kernel.block, float(value)) for value in (ra, rb, offset)]
+        terms = sum_terms(kernel.scales, kernel.zero_points)
+        full = [_full(write, kernel.block, float(value)) for value in terms]
         write(
             f"y = tl.fma(b.to(tl.float32), {full[1]}, {full[2]})",
             f"y = tl.fma(a.to(tl.float32), {full[0]}, y)",

@@ -11,6 +11,7 @@ from tetrapla.backends.systolic.partition import Refusal, refuse
 from tetrapla.backends.systolic.tiling import Block, bias, conv_blocks, matmul_blocks
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node, Value
+from tetrapla.ir.quant.arithmetic import is_single_inside, sum_terms
 from tetrapla.simulators.systolic import vector
 from tetrapla.simulators.systolic.tables import COUNT_PAD, Descriptor, RequantizeRow
 
@@ -169,7 +170,8 @@ class Stages:
         return found
 
     def _pass(self, node: Node) -> Pass:
-        sources = tuple(self.read(value) for value in node.operands[:2])
+        order = _order(node)
+        sources = tuple(self.read(node.operands[position]) for position in order)
         if node.kind in ("nn.relu", "qnn.add"):
             func, descriptors, target = self._elementwise(node, sources)
         else:
@@ -196,14 +198,20 @@ class Stages:
         return vector.ADD, (a, flat(sources[1])), target
 
 
+def _order(node: Node) -> tuple[int, ...]:
+    """Positions of what is read, in order; qnn.add says where its two change roles."""
+    if node.kind == "qnn.add" and is_single_inside(*(v.shape for v in node.operands)):
+        return 1, 0
+    return tuple(range(min(len(node.operands), 2)))
+
+
 def _ratios(node: Node) -> tuple[float, float, float]:
     """The constants of qnn.add, each rounded to float32 as the operator says."""
-    y = np.float32(node.float("y_scale"))
-    ra, rb = np.float32(node.float("a_scale")) / y, np.float32(node.float("b_scale")) / y
-    zeros = ra * np.float32(node.int("a_zero_point")) + rb * np.float32(
-        node.int("b_zero_point")
+    names = [*("ab"[position] for position in _order(node)), "y"]
+    ra, rb, offset = sum_terms(
+        [node.float(f"{name}_scale") for name in names],
+        [node.int(f"{name}_zero_point") for name in names],
     )
-    offset = np.float32(node.int("y_zero_point")) - zeros
     return float(ra), float(rb), float(offset)
 
 

@@ -69,6 +69,7 @@ class Later:
 
 Operand: TypeAlias = "Value | Constant | Spread | Later"
 Settled: TypeAlias = Value | Constant
+Producer: TypeAlias = tuple[str, Value, Mapping[str, Attribute]]  # of one operand
 
 
 @dataclass
@@ -78,7 +79,7 @@ class Scope:
     builder: ModuleBuilder
     _weights: dict[int, tuple[Constant, Value]] = field(default_factory=dict)  # pyright: ignore
     _made: dict[int, tuple[Later, Operand]] = field(default_factory=dict)  # pyright: ignore
-    _producers: dict[int, tuple[str, Settled]] = field(default_factory=dict)  # pyright: ignore
+    _producers: dict[int, Producer] = field(default_factory=dict)  # pyright: ignore
 
     def value(self, operand: Operand, name: str = "constant") -> Value:
         """The operand as a whole value of the module."""
@@ -141,7 +142,7 @@ class Scope:
         except IRError as error:
             raise Refusal(str(error)) from None
         if len(values) == 1:
-            self._producers[made.index] = kind, values[0]
+            self._producers[made.index] = kind, values[0], held
         return made
 
     def elementwise(
@@ -151,8 +152,15 @@ class Scope:
         attributes: Mapping[str, Attribute] | None = None,
         name: str = "",
     ) -> Operand:
-        """An operator over operands of one shape, element by element."""
+        """An operator over operands of one shape, element by element.
+
+        Where the operands come out of one transposition it acts before that.
+        """
         shape = np.broadcast_shapes(*(operand.shape for operand in operands))
+        before = self._before_transposition(operands, shape)
+        if before is not None:
+            perm, sources = before
+            return self.transpose(self.elementwise(kind, sources, attributes, name), perm, name)
         made = self.op(kind, [self.narrow(each) for each in operands], attributes, name)
         return self.spread(made, shape)
 
@@ -169,6 +177,9 @@ class Scope:
         settled = self.settled(x)
         if isinstance(settled, Constant) and _whole(settled):
             return Constant(settled.array.reshape(tuple(shape)))
+        source = self._source("nn.reshape", settled)
+        if source is not None:  # two in a row are one
+            settled = source[0]
         if settled.shape == tuple(shape) and not isinstance(settled, Spread):
             return settled
         return self.op("nn.reshape", [settled], {"shape": tuple(shape)}, f"{name}_reshape")
@@ -178,6 +189,11 @@ class Scope:
         settled = self.settled(x)
         if isinstance(settled, Constant):
             return Constant(settled.array.transpose(tuple(perm)))
+        source = self._source("nn.transpose", settled)
+        if source is not None:  # two in a row are one
+            inner = source[1]["perm"]
+            assert isinstance(inner, tuple)
+            settled, perm = source[0], [inner[axis] for axis in perm]
         if list(perm) == sorted(perm) and isinstance(settled, Value):
             return settled
         return self.op("nn.transpose", [settled], {"perm": tuple(perm)}, f"{name}_transpose")
@@ -188,13 +204,46 @@ class Scope:
             return x
         return self.elementwise("nn.cast", [x], {"dtype": dtype}, f"{name}_cast")
 
-    def operand_of(self, kind: str, x: Operand) -> Settled | None:
+    def operand_of(self, kind: str, x: Operand) -> Value | None:
         """What the operator of that kind that made `x` was applied to, if one did."""
-        settled = self.settled(x)
-        if not isinstance(settled, Value):
+        source = self._source(kind, self.settled(x))
+        return None if source is None else source[0]
+
+    def _source(self, kind: str, x: Operand) -> tuple[Value, Mapping[str, Attribute]] | None:
+        """The operand and the attributes of the operator of that kind that made `x`."""
+        if not isinstance(x, Value) or x.index not in self._producers:
             return None
-        made, source = self._producers.get(settled.index, ("", settled))
-        return source if made == kind else None
+        made, operand, attributes = self._producers[x.index]
+        return (operand, attributes) if made == kind else None
+
+    def _before_transposition(
+        self, operands: Sequence[Operand], shape: tuple[int, ...]
+    ) -> tuple[tuple[int, ...], list[Operand]] | None:
+        """The operands before the one transposition that all but constants come out of."""
+        perms: set[tuple[int, ...]] = set()
+        sources: list[Value | Constant] = []
+        for operand in operands:
+            source = self._source("nn.transpose", self.settled(operand))
+            if source is not None and operand.shape == shape:
+                perm = source[1]["perm"]
+                assert isinstance(perm, tuple)
+                perms.add(perm)
+                sources.append(source[0])
+            elif isinstance(operand, Constant):
+                sources.append(operand)
+            else:
+                return None
+        if len(perms) != 1:
+            return None
+        (perm,) = perms
+        back = np.argsort(perm).tolist()
+        lead = [(None,) * (len(shape) - len(source.shape)) for source in sources]
+        return perm, [
+            Constant(source.array[lead[i]].transpose(back))
+            if isinstance(source, Constant)
+            else source
+            for i, source in enumerate(sources)
+        ]
 
     def _weight(self, constant: Constant, name: str) -> Value:
         # the constant is kept beside its value, so that its id is not used again

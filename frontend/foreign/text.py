@@ -2,12 +2,16 @@
 
 Exporters print where an operation came from: aliases for locations that nest without bound,
 which `tetrapla.ir.text` refuses and nothing here reads. They are taken out first. CHLO, which
-the bindings lack, is turned into MLIR's generic form, which needs no dialect.
+the bindings lack, is turned into MLIR's generic form, which needs no dialect. Numbers that
+stand in resources behind the module, which the bindings do not give back, are put in place.
 """
 
 from __future__ import annotations
 
 import re
+
+from tetrapla.ir.errors import IRError
+from tetrapla.ir.text import MAX_BYTES
 
 DIALECTS = ("stablehlo", "chlo", "tosa")
 
@@ -34,6 +38,14 @@ _CHLO = re.compile(
     rf"(?<=[ \t])chlo\.(\w{{1,64}}) (%[\w#]{{1,64}}) : ({_TENSOR}) -> ({_TENSOR})"
 )
 
+_BEHIND = re.compile(r"^\{-#(.*?)^#-\}", re.MULTILINE | re.DOTALL)
+_RESOURCE = re.compile(r'(\w{1,256}): "0x([0-9A-Fa-f]*+)"')
+_USE = re.compile(r"\bdense_resource<(\w{1,256})>")
+_ALIGNMENT = 8  # digits before the numbers of a resource: their alignment in memory
+
+# the bindings' reader of a convolution's axes, [b, 0, 1, f], makes room for the number it reads
+_AXES = re.compile(r"\[(?=[^\]\n]{0,256}\b[bfio]\b)[^\]\n]{0,256}?\d{3}")
+
 
 def dialect_of(text: str) -> str | None:
     """The foreign dialect that a module's first foreign operation is of, if it has one."""
@@ -42,6 +54,30 @@ def dialect_of(text: str) -> str | None:
 
 
 def prepared(text: str) -> str:
-    """The text without locations, and with CHLO in generic form."""
-    bare = _PLACE.sub("", _ALIAS.sub("", text))
+    """The text without locations and resources, and with CHLO in generic form.
+
+    Raises:
+        IRError: the numbers of the resources written out would be too large, or a convolution
+            names an axis that no value has.
+    """
+    bare = _PLACE.sub("", _ALIAS.sub("", _written_out(text)))
+    if _AXES.search(bare) is not None:
+        raise IRError("the axes of a convolution must be below 100, not more")
     return _CHLO.sub(r'"chlo.\1"(\2) : (\3) -> \4', bare)
+
+
+def _written_out(text: str) -> str:
+    """The text with the bytes of every resource where it is used."""
+    behind = _BEHIND.search(text)
+    if behind is None:
+        return text
+    numbers = {name: digits[_ALIGNMENT:] for name, digits in _RESOURCE.findall(behind[1])}
+    bare = text[: behind.start()] + text[behind.end() :]
+    size_bytes = sum(len(numbers.get(name, "")) for name in _USE.findall(bare))
+    if len(bare) + size_bytes > MAX_BYTES:
+        raise IRError(f"a module with its resources must be at most {MAX_BYTES} bytes")
+
+    def inside(use: re.Match[str]) -> str:
+        return f'dense<"0x{numbers[use[1]]}">' if use[1] in numbers else use[0]
+
+    return _USE.sub(inside, bare)

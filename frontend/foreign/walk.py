@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any, TypeAlias
 
 from tetrapla.frontend.foreign.operation import ForeignOp
 from tetrapla.frontend.foreign.scope import Operand, Refusal, Scope
+from tetrapla.frontend.foreign.text import prepared
 from tetrapla.frontend.names import Names, shown
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.convert import tensor_of
 from tetrapla.ir.errors import IRError, ModelError, UnsupportedError
-from tetrapla.ir.graph import DTYPES
+from tetrapla.ir.graph import DTYPES, Graph, Node
 from tetrapla.ir.mlir import MLIRError, StringAttr, parse_foreign
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import MAX_ELEMENTS, Tensor
@@ -37,7 +39,7 @@ def imported(text: str, operators: Mapping[str, Translate], name: str) -> Module
     """A module of a foreign dialect as one of the project.
 
     Args:
-        text: MLIR, without locations.
+        text: MLIR, as an exporter writes it.
         operators: what translates each operation, by MLIR's name.
         name: the module's.
 
@@ -46,8 +48,9 @@ def imported(text: str, operators: Mapping[str, Translate], name: str) -> Module
         UnsupportedError: listing everything that cannot be imported.
     """
     try:
-        check_text(text)
-        module = parse_foreign(text)
+        bare = prepared(text)
+        check_text(bare)
+        module = parse_foreign(bare)
     except MLIRError as error:
         raise ModelError(_first_line(error)) from None
     except IRError as error:
@@ -82,11 +85,13 @@ class _Walk:
             raise UnsupportedError(self._report())
         outputs = Names()
         labels = _result_names(main, len(results))
+        if not results:
+            raise ModelError("a model must return at least one value, not none")
         for label, result in zip(labels, results, strict=True):
             assert result is not None
             value = self._scope.value(result, label)
             self._builder.output(outputs.fresh(label), value)
-        return self._builder.finish()
+        return Module.from_graph(_needed(self._builder.graph()), self._builder.name)
 
     def _main(self) -> Any:
         """@main, or the only function that others may call."""
@@ -179,6 +184,19 @@ class _Walk:
             f"{total} {plural} cannot be imported: {', '.join(listed)}{rest}; "
             f"replace them before exporting the model"
         )
+
+
+def _needed(graph: Graph) -> Graph:
+    """The graph without nodes that no output needs."""
+    wanted = {value.index for _, value in graph.outputs}
+    kept: list[Node] = []
+    for node in reversed(graph.nodes):
+        if any(value.index in wanted for value in node.results):
+            kept.append(node)
+            wanted.update(value.index for value in node.operands)
+    constants = {i: name for i, name in graph.constants.items() if i in wanted}
+    weights = {i: array for i, array in graph.weights.items() if i in wanted}
+    return replace(graph, nodes=tuple(kept[::-1]), constants=constants, weights=weights)
 
 
 def _functions(module: Any) -> list[Any]:

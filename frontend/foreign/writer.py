@@ -129,6 +129,7 @@ class Writer:
 
         Raises:
             ModelError: it is larger than what any reader here takes.
+            UnsupportedError: the verifier refuses a use of an operator.
         """
         arguments = [self._held[value.index] for _, value in self.graph.inputs]
         returned = [self.operand(value) for _, value in self.graph.outputs]
@@ -144,7 +145,10 @@ class Writer:
         try:
             module = parse_foreign(text)
         except MLIRError as error:
-            raise AssertionError(f"the writer's own text: {error}") from error
+            said = str(error).strip().splitlines()[-1][:300]
+            raise UnsupportedError(
+                f"the model has no form that MLIR takes ({said}); write it as ONNX"
+            ) from error
         return str(module.operation.get_asm(print_generic_op_form=True))
 
 

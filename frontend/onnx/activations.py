@@ -17,7 +17,6 @@ from tetrapla.frontend.onnx.node import (
     scalar,
 )
 from tetrapla.frontend.onnx.table import translates
-from tetrapla.ir.errors import ModelError
 
 
 @translates("Clip")
@@ -78,46 +77,23 @@ def _gelu(node: OnnxNode, scope: Scope) -> Operand:
 @translates("Selu")
 def _selu(node: OnnxNode, scope: Scope) -> Operand:
     # the constants of G. Klambauer et al., NeurIPS 2017, as ONNX spells them in float32
-    alpha, gamma = node.float("alpha", 1.6732632), node.float("gamma", 1.050701)
-    y = scope.op("nn.elu", [node.operand(0)], {"alpha": alpha}, node.label)
-    factor = scalar(gamma, y, f"{node.label}_gamma")
-    return scope.op("nn.mul", [y, factor], {}, f"{node.label}_scaled")
+    attributes = {
+        "alpha": node.float("alpha", 1.67326319217681884765625),
+        "gamma": node.float("gamma", 1.05070102214813232421875),
+    }
+    return scope.op("nn.selu", [node.operand(0)], attributes, node.label)
 
 
 @translates("Celu")
 def _celu(node: OnnxNode, scope: Scope) -> Operand:
-    x, alpha = node.operand(0), node.float("alpha", 1.0)
-    share = scope.op(
-        "nn.div", [x, scalar(alpha, x, f"{node.label}_alpha")], {}, f"{node.label}_share"
-    )
-    below = scope.op("nn.elu", [share], {"alpha": alpha}, f"{node.label}_below")
-    return _where_less(x, 0, below, x, node, scope)
+    attributes = {"alpha": node.float("alpha", 1.0)}
+    return scope.op("nn.celu", [node.operand(0)], attributes, node.label)
 
 
 @translates("ThresholdedRelu")
 def _thresholded_relu(node: OnnxNode, scope: Scope) -> Operand:
-    x = node.operand(0)
-    limit = scalar(node.float("alpha", 1.0), x, f"{node.label}_alpha")
-    above = scope.op("nn.greater", [x, limit], {}, f"{node.label}_above")
-    zero = scalar(0, x, f"{node.label}_zero")
-    return scope.op("nn.where", [above, x, zero], {}, node.label)
-
-
-@translates("Softsign")
-def _softsign(node: OnnxNode, scope: Scope) -> Operand:
-    x = node.operand(0)
-    size = scope.op("nn.abs", [x], {}, f"{node.label}_abs")
-    one = scalar(1, x, f"{node.label}_one")
-    divisor = scope.op("nn.add", [size, one], {}, f"{node.label}_divisor")
-    return scope.op("nn.div", [x, divisor], {}, node.label)
-
-
-@translates("Mish")
-def _mish(node: OnnxNode, scope: Scope) -> Operand:
-    x = node.operand(0)
-    soft = scope.op("nn.softplus", [x], {}, f"{node.label}_softplus")
-    gate = scope.op("nn.tanh", [soft], {}, f"{node.label}_tanh")
-    return scope.op("nn.mul", [x, gate], {}, node.label)
+    attributes = {"alpha": node.float("alpha", 1.0)}
+    return scope.op("nn.thresholded_relu", [node.operand(0)], attributes, node.label)
 
 
 @translates("Shrink")
@@ -153,17 +129,10 @@ def _swish(node: OnnxNode, scope: Scope) -> Operand:
 @translates("PRelu")
 def _prelu(node: OnnxNode, scope: Scope) -> Operand:
     x, slope = node.operand(0), node.operand(1)
-    zero = scalar(0, x, f"{node.label}_zero")
-    below = scope.op("nn.less", [x, zero], {}, f"{node.label}_below")
     if node.version < 7 and len(slope.shape) == 1 and len(x.shape) > 2:  # one per channel
         column = (slope.shape[0], *(1,) * (len(x.shape) - 2))
         slope = scope.reshape(slope, column, f"{node.label}_column")
-    scaled = scope.op("nn.mul", [x, slope], {}, f"{node.label}_scaled")
-    if scaled.shape != x.shape:
-        raise ModelError(
-            f"PRelu's slope must broadcast to {list(x.shape)}, not {list(slope.shape)}"
-        )
-    return scope.op("nn.where", [below, scaled, x], {}, node.label)
+    return scope.op("nn.prelu", [x, slope], {}, node.label)
 
 
 @translates("Softmax")

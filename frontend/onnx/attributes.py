@@ -89,6 +89,8 @@ _WITHOUT_EFFECT = {
     "broadcast": "operands broadcast without it",
     "hidden_size": "the weights say it",
     "momentum": "of the running statistics, which inference leaves alone",
+    "round_mode": "it only matters for f8E8M0FNU, where it is read",
+    "saturate": "it only matters for 8-bit floats, where it is read",
     "sorted": "sorted results are one of the orders that are allowed",
     "stash_type": "the IR computes in float64",
     "storage_order": "of the indices, which are refused",

@@ -19,10 +19,22 @@ from tetrapla.frontend.onnx.node import (
 )
 from tetrapla.frontend.onnx.table import OPERATORS, translates
 from tetrapla.ir.errors import ModelError
-from tetrapla.ir.graph import DTYPES
 
 _UNARY: Mapping[str, str] = {
     "Abs": "nn.abs",
+    "Acos": "nn.acos",
+    "Acosh": "nn.acosh",
+    "Asin": "nn.asin",
+    "Asinh": "nn.asinh",
+    "Atan": "nn.atan",
+    "Atanh": "nn.atanh",
+    "Cosh": "nn.cosh",
+    "IsNaN": "nn.is_nan",
+    "Mish": "nn.mish",
+    "Neg": "nn.neg",
+    "Sinh": "nn.sinh",
+    "Softsign": "nn.softsign",
+    "Tan": "nn.tan",
     "Sign": "nn.sign",
     "Floor": "nn.floor",
     "Ceil": "nn.ceil",
@@ -47,6 +59,7 @@ _BINARY: Mapping[str, str] = {
     "Mul": "nn.mul",
     "And": "nn.and",
     "Or": "nn.or",
+    "Xor": "nn.xor",
     "BitwiseAnd": "nn.bitwise_and",
     "BitwiseOr": "nn.bitwise_or",
     "BitwiseXor": "nn.bitwise_xor",
@@ -133,11 +146,6 @@ def _sub(node: OnnxNode, scope: Scope) -> Operand:
     return scope.op("nn.sub", [a, b], {}, node.label)
 
 
-@translates("Neg")
-def _neg(node: OnnxNode, scope: Scope) -> Operand:
-    return scope.op("nn.neg", [node.operand(0)], {}, node.label)
-
-
 @translates("Div")
 def _div(node: OnnxNode, scope: Scope) -> Operand:
     a, b = pair(node, scope)
@@ -159,21 +167,14 @@ def _bit_shift(node: OnnxNode, scope: Scope) -> Operand:
     if direction not in ("LEFT", "RIGHT"):
         raise ModelError(f"direction must be LEFT or RIGHT, not {direction[:20]!r}")
     kind = "nn.shift_left" if direction == "LEFT" else "nn.shift_right"
-    x, count = pair(node, scope)
-    if x.dtype.startswith("u"):
-        return scope.op(kind, [x, count], {}, node.label)
-    # signed numbers by their bits; to the right the sign moves in: x >> n = ~(~x >> n) below 0
-    bare, steps = (cast(value, f"u{value.dtype}", scope, node.label) for value in (x, count))
-    plain = cast(scope.op(kind, [bare, steps], {}, node.label), x.dtype, scope, node.label)
-    if direction == "LEFT":
-        return plain
-    turned = scope.op("nn.bitwise_not", [bare], {}, f"{node.label}_turned")
-    moved = scope.op(kind, [turned, steps], {}, f"{node.label}_moved")
-    back = scope.op("nn.bitwise_not", [moved], {}, f"{node.label}_back")
-    zero = scalar(0, x, f"{node.label}_zero")
-    below = scope.op("nn.less", [x, zero], {}, f"{node.label}_below")
-    signed = cast(back, x.dtype, scope, f"{node.label}_back")
-    return scope.op("nn.where", [below, signed, plain], {}, f"{node.label}_signed")
+    return scope.op(kind, pair(node, scope), {}, node.label)
+
+
+@translates("IsInf")
+def _is_inf(node: OnnxNode, scope: Scope) -> Operand:
+    keys = ("detect_negative", "detect_positive")
+    attributes = {key: node.int(key, 1) for key in keys}
+    return scope.op("nn.is_inf", [node.operand(0)], attributes, node.label)
 
 
 @translates("Pow")
@@ -191,38 +192,7 @@ def cast(x: Operand, dtype: str, scope: Scope, name: str) -> Operand:
     """The operand in another element type; itself when it has that type."""
     if x.dtype == dtype:
         return x
-    if isinstance(x, Constant) and x.known and dtype in DTYPES:
-        with np.errstate(all="ignore"):
-            return x.made(lambda array: array.astype(DTYPES[dtype]))
-    return scope.op("nn.cast", [x], {"dtype": dtype}, f"{name}_cast")
-
-
-@translates("Xor")
-def _xor(node: OnnxNode, scope: Scope) -> Operand:
-    same = scope.op("nn.equal", pair(node, scope), {}, f"{node.label}_same")
-    return scope.op("nn.not", [same], {}, node.label)
-
-
-@translates("IsNaN")
-def _is_nan(node: OnnxNode, scope: Scope) -> Operand:
-    x = node.operand(0)
-    same = scope.op("nn.equal", [x, x], {}, f"{node.label}_same")
-    return scope.op("nn.not", [same], {}, node.label)
-
-
-@translates("IsInf")
-def _is_inf(node: OnnxNode, scope: Scope) -> Operand:
-    x = node.operand(0)
-    found: list[Operand] = []
-    for key, value in (("detect_positive", np.inf), ("detect_negative", -np.inf)):
-        if node.int(key, 1):
-            limit = scalar(value, x, f"{node.label}_limit")
-            found.append(scope.op("nn.equal", [x, limit], {}, f"{node.label}_{key}"))
-    if len(found) == 2:
-        return scope.op("nn.or", found, {}, node.label)
-    if found:
-        return found[0]
-    return Constant(np.broadcast_to(np.False_, x.shape), node.label)
+    return scope.op("nn.cast", [x], {"dtype": dtype}, f"{name}_cast", any_size=True)
 
 
 @translates("Where")

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
-
 from tetrapla.frontend.names import safe
-from tetrapla.frontend.onnx import export_quant
+from tetrapla.frontend.onnx import (
+    export_attention,
+    export_elementwise,
+    export_integer,
+    export_linear,
+    export_moves,
+    export_quant,
+    export_recurrent,
+)
 from tetrapla.frontend.onnx.writer import Writer
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Node
@@ -19,7 +25,7 @@ from tetrapla.ir.module import Module
 
 
 def export(module: Module) -> bytes:
-    """The module as the bytes of an ONNX model (opset 17, IR version 8).
+    """The module as the bytes of an ONNX model (opset 21, or 23 where an operator needs it).
 
     Raises:
         ModelError: the module is shape-only, or a name cannot be written.
@@ -32,8 +38,9 @@ def export(module: Module) -> bytes:
     unknown = [node for node in module.graph.nodes if node.kind not in WRITERS]
     if unknown:
         kinds = sorted({node.kind for node in unknown})
+        reasons = [f"{kind} ({why})" if (why := reason(kind)) else kind for kind in kinds]
         raise UnsupportedError(
-            f"the ONNX exporter has no form of {', '.join(kinds)} (node '{unknown[0].name}'); "
+            f"ONNX has no form of {', '.join(reasons)} (node '{unknown[0].name}'); "
             f"compile for a target whose lowered module has none of them"
         )
     writer = Writer(module.graph)
@@ -44,123 +51,29 @@ def export(module: Module) -> bytes:
     return writer.finish(safe(module.name))
 
 
-def _conv2d(node: Node, writer: Writer) -> None:
-    result = _before_activation(node, writer)
-    writer.add("Conv", writer.names(node.operands), result, _convolution(node))
-    _activate(node, result, writer)
-
-
-def _convolution(node: Node) -> dict[str, object]:
-    """Attributes of Conv and its integer relatives."""
-    return {
-        "kernel_shape": node.operands[1].shape[2:],
-        "strides": node.ints("strides"),
-        "pads": node.ints("pads"),
-        "dilations": node.ints("dilations"),
-        "group": node.int("groups"),
-    }
-
-
-def _matmul(node: Node, writer: Writer) -> None:
-    result = _before_activation(node, writer)
-    names = writer.names(node.operands)
-    ranks = {len(operand.shape) for operand in node.operands[:2]}
-    if len(names) == 2:
-        writer.add("MatMul", names, result)
-    elif ranks == {2}:
-        writer.add("Gemm", names, result)
-    else:
-        product = writer.add("MatMul", names[:2], writer.fresh(f"{node.name}_product"))
-        writer.add("Add", [product, names[2]], result)
-    _activate(node, result, writer)
-
-
-def _before_activation(node: Node, writer: Writer) -> str:
-    if node.str("activation") == "none":
-        return writer.result(node)
-    return writer.fresh(f"{node.name}_sum")
-
-
-def _activate(node: Node, result: str, writer: Writer) -> None:
-    if node.str("activation") == "relu":
-        writer.add("Relu", [result], writer.result(node))
-
-
-def _max_pool(node: Node, writer: Writer) -> None:
-    attributes = {
-        "kernel_shape": node.ints("kernel"),
-        "strides": node.ints("strides"),
-        "pads": node.ints("pads"),
-        "dilations": node.ints("dilations"),
-    }
-    writer.add("MaxPool", writer.names(node.operands), writer.result(node), attributes)
-
-
-def _average_pool(node: Node, writer: Writer) -> None:
-    attributes = {
-        "kernel_shape": node.ints("kernel"),
-        "strides": node.ints("strides"),
-        "pads": node.ints("pads"),
-        "count_include_pad": node.int("count_include_pad"),
-    }
-    writer.add("AveragePool", writer.names(node.operands), writer.result(node), attributes)
-
-
-def _reshape(node: Node, writer: Writer) -> None:
-    shape = np.array(node.ints("shape"), np.int64)
-    names = [writer.name(node.operands[0]), writer.constant(shape, f"{node.name}_shape")]
-    # a 0 is a size here, not a copy of the operand's
-    writer.add("Reshape", names, writer.result(node), {"allowzero": 1} if 0 in shape else {})
-
-
-def _same(op: str, *attributes: str) -> Callable[[Node, Writer], None]:
-    """An operator that ONNX has under another name with the same attributes."""
-
-    def write(node: Node, writer: Writer) -> None:
-        held = {key: node.attributes[key] for key in attributes}
-        writer.add(op, writer.names(node.operands), writer.result(node), held)
-
-    return write
-
-
 WRITERS: Mapping[str, Callable[[Node, Writer], None]] = {
+    **export_attention.WRITERS,
+    **export_elementwise.WRITERS,
+    **export_integer.WRITERS,
+    **export_linear.WRITERS,
+    **export_moves.WRITERS,
     **export_quant.WRITERS,
-    "nn.conv2d": _conv2d,
-    "nn.matmul": _matmul,
-    "nn.max_pool2d": _max_pool,
-    "nn.average_pool2d": _average_pool,
-    "nn.reshape": _reshape,
-    "nn.add": _same("Add"),
-    "nn.mul": _same("Mul"),
-    "nn.relu": _same("Relu"),
-    "nn.abs": _same("Abs"),
-    "nn.neg": _same("Neg"),
-    "nn.sign": _same("Sign"),
-    "nn.floor": _same("Floor"),
-    "nn.ceil": _same("Ceil"),
-    "nn.round": _same("Round"),
-    "nn.sqrt": _same("Sqrt"),
-    "nn.reciprocal": _same("Reciprocal"),
-    "nn.exp": _same("Exp"),
-    "nn.log": _same("Log"),
-    "nn.sin": _same("Sin"),
-    "nn.cos": _same("Cos"),
-    "nn.tanh": _same("Tanh"),
-    "nn.erf": _same("Erf"),
-    "nn.sigmoid": _same("Sigmoid"),
-    "nn.softplus": _same("Softplus"),
-    "nn.hard_swish": _same("HardSwish"),
-    "nn.elu": _same("Elu", "alpha"),
-    "nn.leaky_relu": _same("LeakyRelu", "alpha"),
-    "nn.sub": _same("Sub"),
-    "nn.div": _same("Div"),
-    "nn.pow": _same("Pow"),
-    "nn.minimum": _same("Min"),
-    "nn.maximum": _same("Max"),
-    "nn.concat": _same("Concat", "axis"),
-    "nn.log_softmax": _same("LogSoftmax", "axis"),
-    "nn.softmax": _same("Softmax", "axis"),
-    "nn.transpose": _same("Transpose", "perm"),
-    "nn.global_average_pool": _same("GlobalAveragePool"),
-    "nn.batch_norm": _same("BatchNormalization", "epsilon"),
+    **export_recurrent.WRITERS,
 }
+
+# what ONNX cannot say, by operator or dialect
+REASONS: Mapping[str, str] = {
+    "nn.if": "branches are not written yet",
+    "nn.scan": "loops are not written yet",
+    "nn.while": "loops are not written yet",
+    "qnn.mx_quantize": "no operator chooses scales of powers of two",
+    "qnn.nvfp4_dequantize": "no operator has scales of two levels",
+    "qnn.nvfp4_quantize": "no operator has scales of two levels",
+    "qnn.rescale": "no operator has a 64-bit product that is rounded and shifted",
+    "spike": "no operator has a state over time steps",
+}
+
+
+def reason(kind: str) -> str:
+    """Why an operator has no form in ONNX; empty if it has one."""
+    return REASONS.get(kind, REASONS.get(kind.split(".")[0], ""))

@@ -13,11 +13,13 @@ from math import prod
 
 import numpy as np
 
-from tetrapla.frontend.onnx.writer import RUNTIME, TYPES, Writer
+from tetrapla.frontend.onnx.export_integer import check_bytes, parameters
+from tetrapla.frontend.onnx.export_linear import window
+from tetrapla.frontend.onnx.table import RUNTIME
+from tetrapla.frontend.onnx.writer import TYPES, Writer
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import DTYPES, Array, Node
-
-_RANGES = {"i8": (-128, 127), "ui8": (0, 255)}
+from tetrapla.ir.quant.dialect import RANGES
 
 
 def fused_requantizations(writer: Writer) -> frozenset[str]:
@@ -83,16 +85,18 @@ def _linear(op: str, node: Node, writer: Writer, dtype: str) -> None:
 
 
 def _conv2d(node: Node, writer: Writer) -> None:
+    check_bytes(node, node.operands[0].dtype, node.operands[1].dtype)
     follower = _requantization(node, writer)
     if follower is None:
-        _accumulate(node, writer, "ConvInteger", _window(node))
+        _accumulate(node, writer, "ConvInteger", window(node))
         return
     x, w = writer.names(node.operands[:2])
     bias = writer.names(node.operands[2:])
-    _qlinear("QLinearConv", node, follower, x, w, bias, writer, _window(node))
+    _qlinear("QLinearConv", node, follower, x, w, bias, writer, window(node))
 
 
 def _matmul(node: Node, writer: Writer) -> None:
+    check_bytes(node, node.operands[0].dtype, node.operands[1].dtype)
     follower = _requantization(node, writer)
     if follower is None:
         _accumulate(node, writer, "MatMulInteger", {})
@@ -167,7 +171,7 @@ def _clipped(
     """A QLinear operator, and a Clip where its bounds are narrower than the type's."""
     dtype = follower.str("dtype")
     bounds = (follower.int("low"), follower.int("high"))
-    if bounds == _RANGES[dtype]:
+    if bounds == RANGES[dtype]:
         writer.add(op, names, result, attributes)
         return
     wide = writer.add(op, names, writer.fresh(f"{follower.name}_wide"), attributes)
@@ -227,26 +231,6 @@ def _f32(value: int) -> Array:
     return np.array(value, np.float32)
 
 
-def _add(node: Node, writer: Writer) -> None:
-    a, b = writer.names(node.operands)
-    names = [a, *_quantisation(node, writer, "a"), b, *_quantisation(node, writer, "b")]
-    names += _quantisation(node, writer, "y")
-    writer.add("QLinearAdd", names, writer.result(node), {}, RUNTIME)
-
-
-def _quantisation(node: Node, writer: Writer, which: str) -> list[str]:
-    """Scale and zero point kept as attributes."""
-    dtype = DTYPES[node.result.dtype]
-    return [
-        writer.constant(
-            np.array(node.float(f"{which}_scale"), np.float32), f"{node.name}_{which}"
-        ),
-        writer.constant(
-            np.array(node.int(f"{which}_zero_point"), dtype), f"{node.name}_{which}_zero_point"
-        ),
-    ]
-
-
 def _average_pool(node: Node, writer: Writer) -> None:
     attributes = {
         "kernel_shape": node.ints("kernel"),
@@ -263,18 +247,8 @@ def _global_average_pool(node: Node, writer: Writer) -> None:
 
 def _pool(op: str, node: Node, writer: Writer, attributes: Mapping[str, object]) -> None:
     names = [writer.name(node.operands[0])]
-    names += _quantisation(node, writer, "x") + _quantisation(node, writer, "y")
+    names += parameters(node, writer, "x") + parameters(node, writer, "y")
     writer.add(op, names, writer.result(node), attributes, RUNTIME)
-
-
-def _window(node: Node) -> dict[str, object]:
-    return {
-        "kernel_shape": node.operands[1].shape[2:],
-        "strides": node.ints("strides"),
-        "pads": node.ints("pads"),
-        "dilations": node.ints("dilations"),
-        "group": node.int("groups"),
-    }
 
 
 WRITERS: Mapping[str, Callable[[Node, Writer], None]] = {
@@ -283,7 +257,6 @@ WRITERS: Mapping[str, Callable[[Node, Writer], None]] = {
     "qnn.conv2d": _conv2d,
     "qnn.matmul": _matmul,
     "qnn.requantize": _requantize,
-    "qnn.add": _add,
     "qnn.average_pool2d": _average_pool,
     "qnn.global_average_pool": _global_average_pool,
 }

@@ -18,7 +18,7 @@ import numpy as np
 from onnx import FunctionProto, GraphProto, NodeProto, TypeProto, ValueInfoProto, defs
 
 from tetrapla.frontend.names import Names, shown
-from tetrapla.frontend.onnx import functions, operators, tensors
+from tetrapla.frontend.onnx import functions, operators, qdq, tensors
 from tetrapla.frontend.onnx.attributes import attributes_of, check_arity, check_read
 from tetrapla.frontend.onnx.dims import Dimensions
 from tetrapla.frontend.onnx.node import (
@@ -53,6 +53,7 @@ class _Place:
         read: the names that some node reads, or that are outputs.
         prefix: stands before the labels of a function's nodes.
         depth: how many functions are around.
+        relu: outputs whose nodes include a ReLU that was found behind them.
     """
 
     opsets: Mapping[str, int]
@@ -60,6 +61,7 @@ class _Place:
     read: frozenset[str]
     prefix: str = ""
     depth: int = 0
+    relu: frozenset[str] = frozenset()
 
 
 class Importer:
@@ -154,8 +156,10 @@ class Importer:
         self, env: _Env, read: frozenset[str], scope: Scope, dimensions: Dimensions
     ) -> None:
         declared = {info.name: info for info in self._graph.value_info}
-        place = _Place(self._opsets, env, read)
-        for proto in self._graph.node:
+        graph = qdq.lowered(self._graph)
+        read = read | {name for node in graph.nodes for name in node.input}
+        place = _Place(self._opsets, env, read, relu=frozenset(graph.relu))
+        for proto in graph.nodes:
             self._step(proto, place, scope)
             for name in proto.output:
                 found = env.get(name)
@@ -199,7 +203,8 @@ class Importer:
                 body = functions.called(own, proto)
                 return self._inlined(body, proto, label, wanted, place, scope)
             try:
-                return self._direct(proto, domain, label, schema, operands, wanted, scope)
+                node = self._checked(proto, domain, label, schema, operands, wanted, place)
+                return self._direct(node, domain, schema, scope)
             except Refusal as refusal:
                 refused = refusal
             known = functions.defined_by(schema, proto, place.opsets.get("", 1), operands)
@@ -216,7 +221,7 @@ class Importer:
         self._refuse(f"{title} ({refused})" if str(refused) else title, proto, label)
         return self._stand_in(proto, schema, env, scope)
 
-    def _direct(
+    def _checked(
         self,
         proto: NodeProto,
         domain: str,
@@ -224,24 +229,33 @@ class Importer:
         schema: defs.OpSchema | None,
         operands: tuple[Operand | None, ...],
         wanted: tuple[bool, ...],
-        scope: Scope,
+        place: _Place,
+    ) -> OnnxNode:
+        """The node with checked attributes.
+
+        Raises:
+            Refusal: its operator has no function of its own.
+        """
+        if (domain, proto.op_type) not in operators.OPERATORS:
+            raise Refusal
+        known = operators.RUNTIME_ATTRIBUTES.get(proto.op_type, {}) if domain else {}
+        attributes = attributes_of(proto, schema, known)
+        version = schema.since_version if schema is not None else 1
+        relu = bool(proto.output) and proto.output[0] in place.relu
+        return OnnxNode(proto.op_type, label, operands, attributes, wanted, version, relu)
+
+    def _direct(
+        self, node: OnnxNode, domain: str, schema: defs.OpSchema | None, scope: Scope
     ) -> _Results:
         """By the operator's own function.
 
         Raises:
-            Refusal: there is none, or it cannot express this use.
+            Refusal: it cannot express this use.
         """
-        translate = operators.OPERATORS.get((domain, proto.op_type))
-        if translate is None:
-            raise Refusal
-        known = operators.RUNTIME_ATTRIBUTES.get(proto.op_type, {})
-        attributes = attributes_of(proto, schema, known)
-        version = schema.since_version if schema is not None else 1
-        node = OnnxNode(proto.op_type, label, operands, attributes, wanted, version)
-        found = translate(node, scope)
+        found = operators.OPERATORS[domain, node.op](node, scope)
         check_read(node, schema)
         results = found if isinstance(found, tuple) else (found,)
-        for index, wants in enumerate(wanted):
+        for index, wants in enumerate(node.wanted):
             if wants and (index >= len(results) or results[index] is None):
                 raise Refusal(f"only without its output {index}")
         return results

@@ -17,13 +17,15 @@ from tetrapla.frontend.onnx.window import convolution, image, transposed_convolu
 from tetrapla.ir.errors import ModelError
 
 
-def plane_convolution(node: OnnxNode, scope: Scope) -> Operand:
-    """Conv over one or two dimensions."""
+@translates("Conv")
+def _conv(node: OnnxNode, scope: Scope) -> Operand:
     x, w = node.operand(0), node.operand(1)
-    attributes = {**convolution(node, x, w), "activation": "none"}
+    attributes, kind = convolution(node, x, w), "nn.conv3d"
+    if len(x.shape) < 5:
+        attributes, kind = {**attributes, "activation": "none"}, "nn.conv2d"
     operands = [image(x, scope, f"{node.label}_x"), image(w, scope, f"{node.label}_w")]
-    y = scope.op("nn.conv2d", [*operands, node.optional(2)], attributes, node.label)
-    shape = y.shape if len(x.shape) == 4 else (*y.shape[:2], y.shape[3])
+    y = scope.op(kind, [*operands, node.optional(2)], attributes, node.label)
+    shape = (*y.shape[:2], y.shape[3]) if len(x.shape) == 3 else y.shape
     return scope.reshape(y, shape, f"{node.label}_flatten")
 
 
@@ -45,8 +47,8 @@ def _gemm(node: OnnxNode, scope: Scope) -> Operand:
         raise ModelError(f"Gemm needs matrices, not shapes {list(a.shape)} and {list(b.shape)}")
     if a.dtype[0] not in "fb" and (node.float("alpha", 1), node.float("beta", 1)) != (1, 1):
         raise Refusal("only with factors of 1 on integers")
-    a = _transposed(a, scope, f"{node.label}_a") if node.int("transA", 0) else a
-    b = _transposed(b, scope, f"{node.label}_b") if node.int("transB", 0) else b
+    a = transposed_matrix(a, scope, f"{node.label}_a") if node.int("transA", 0) else a
+    b = transposed_matrix(b, scope, f"{node.label}_b") if node.int("transB", 0) else b
     b = scaled(b, node.float("alpha", 1.0), scope, f"{node.label}_alpha")
     if c is None or node.float("beta", 1.0) == 0:
         return scope.op("nn.matmul", [a, b], {"activation": "none"}, node.label)
@@ -62,7 +64,8 @@ def _gemm(node: OnnxNode, scope: Scope) -> Operand:
     return added
 
 
-def _transposed(x: Operand, scope: Scope, name: str) -> Operand:
+def transposed_matrix(x: Operand, scope: Scope, name: str) -> Operand:
+    """The matrix with rows and columns exchanged."""
     if isinstance(x, Constant):
         return x.made(lambda array: np.ascontiguousarray(array.T) if x.known else array.T)
     return scope.op("nn.transpose", [x], {"perm": (1, 0)}, name)

@@ -9,7 +9,6 @@ import numpy as np
 from onnx import TensorProto
 
 from tetrapla.frontend.onnx import tensors
-from tetrapla.frontend.onnx.elementwise import cast
 from tetrapla.frontend.onnx.node import (
     Constant,
     Ints,
@@ -19,16 +18,12 @@ from tetrapla.frontend.onnx.node import (
     Scope,
     array_of,
     ints_of,
-    is_float,
     normal_axis,
     number_of,
     scalar,
 )
 from tetrapla.frontend.onnx.table import translates
 from tetrapla.ir.errors import ModelError
-
-# the largest finite values of the 8-bit floats, to which ONNX's casts saturate
-_LARGEST = {"f8E4M3FN": 448.0, "f8E5M2": 57344.0}
 
 
 @translates("Concat")
@@ -198,18 +193,13 @@ def _cast_like(node: OnnxNode, scope: Scope) -> Operand:
 
 def _converted(node: OnnxNode, dtype: str, scope: Scope) -> Operand:
     x = node.operand(0)
-    if dtype == "f8E8M0FNU" and x.dtype != dtype and node.str("round_mode", "up") != "nearest":
-        raise Refusal("to f8E8M0FNU only with round_mode nearest")
-    limit = _LARGEST.get(dtype)
-    if limit is not None and x.dtype != dtype and is_float(x) and node.int("saturate", 1):
-        wide = "f64" if x.dtype == "f64" else "f32"
-        x = cast(x, wide, scope, node.label)
-        for kind, value in (("nn.maximum", -limit), ("nn.minimum", limit)):
-            bound = scalar(value, x, f"{node.label}_limit")
-            x = scope.op(kind, [x, bound], {}, f"{node.label}_saturated")
-    if isinstance(x, Constant):
-        return cast(x, dtype, scope, node.label)
-    return x if x.dtype == dtype else scope.op("nn.cast", [x], {"dtype": dtype}, node.label)
+    if x.dtype == dtype:
+        return x
+    if dtype == "f8E8M0FNU" and node.str("round_mode", "up") != "up":
+        raise Refusal("to f8E8M0FNU only with round_mode up")
+    plain = node.int("saturate", 1) or dtype not in ("f8E4M3FN", "f8E5M2")
+    kind = "nn.cast" if plain else "nn.cast_unsaturated"
+    return scope.op(kind, [x], {"dtype": dtype}, node.label, any_size=True)
 
 
 @translates("Trilu")

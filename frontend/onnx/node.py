@@ -71,6 +71,7 @@ class OnnxNode:
         label: the layer's name, safe and unique.
         wanted: which outputs are read.
         version: the opset that last changed the operator, of those that the file may use.
+        relu: whether to include a ReLU that was found behind it (`qdq`).
         read: the attributes that were looked at.
     """
 
@@ -80,6 +81,7 @@ class OnnxNode:
     attributes: Mapping[str, OnnxAttribute]
     wanted: tuple[bool, ...] = (True,)
     version: int = 0
+    relu: bool = False
     read: set[str] = field(default_factory=set[str])
 
     @property
@@ -192,9 +194,11 @@ class Scope:
         operands: Sequence[Operand | None],
         attributes: Mapping[str, Attribute] | None = None,
         name: str = "",
+        *,
+        any_size: bool = False,
     ) -> Operand:
         """Append an operator of one result; see `ops`."""
-        (result,) = self.ops(kind, operands, attributes, name)
+        (result,) = self.ops(kind, operands, attributes, name, any_size=any_size)
         return result
 
     def ops(
@@ -203,13 +207,17 @@ class Scope:
         operands: Sequence[Operand | None],
         attributes: Mapping[str, Attribute] | None = None,
         name: str = "",
+        *,
+        any_size: bool = False,
     ) -> tuple[Operand, ...]:
         """Append an operator; an absent last operand is left out.
 
-        What follows from small constants alone is computed here, and no operator is made.
+        What follows from small constants alone is computed here, and no operator is made;
+        with `any_size` from large ones too.
         """
         held = [operand for operand in operands if operand is not None]
-        folded = _computed(kind, held, dict(attributes or {}), name)
+        most = MAX_TENSOR_BYTES if any_size else MAX_FOLDED
+        folded = _computed(kind, held, dict(attributes or {}), name, most)
         if folded is not None:
             return folded
         present = [self.value(operand) for operand in held]
@@ -234,16 +242,20 @@ class Scope:
 
 
 def _computed(
-    kind: str, operands: Sequence[Operand], attributes: dict[str, Attribute], name: str
+    kind: str,
+    operands: Sequence[Operand],
+    attributes: dict[str, Attribute],
+    name: str,
+    most: int,
 ) -> tuple[Constant, ...] | None:
     """The operator's results where they follow from small constants; None otherwise."""
     arrays = [
         operand.array for operand in operands if isinstance(operand, Constant) and operand.known
     ]
-    if len(arrays) < len(operands) or sum(array.size for array in arrays) > MAX_FOLDED:
+    if len(arrays) < len(operands) or sum(array.size for array in arrays) > most:
         return None
     types = inferred(kind, [Tensor(a.shape, a.dtype) for a in operands], attributes)
-    if sum(prod(type_.shape) for type_ in types) > MAX_FOLDED:
+    if sum(prod(type_.shape) for type_ in types) > most:
         return None
     with np.errstate(all="ignore"):
         made = OPS[kind].evaluate(*arrays, **attributes)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 
 from tetrapla.frontend.onnx.elementwise import cast
 from tetrapla.frontend.onnx.linear import scaled
 from tetrapla.frontend.onnx.moves import expanded
 from tetrapla.frontend.onnx.node import (
-    Constant,
     Ints,
     OnnxNode,
     Operand,
@@ -21,7 +18,7 @@ from tetrapla.frontend.onnx.node import (
 )
 from tetrapla.frontend.onnx.table import translates
 from tetrapla.ir.errors import ModelError
-from tetrapla.ir.graph import DTYPES
+from tetrapla.ir.graph import Attribute
 
 
 @translates("BatchNormalization")
@@ -129,11 +126,8 @@ def _group_normalization(node: OnnxNode, scope: Scope) -> Operand:
 @translates("InstanceNormalization")
 def _instance_normalization(node: OnnxNode, scope: Scope) -> Operand:
     operands = [node.operand(index) for index in range(3)]
-    x = operands[0]
-    if len(x.shape) < 3:
-        raise ModelError(f"InstanceNormalization needs rank 3 or more, not {list(x.shape)}")
-    attributes = {"groups": x.shape[1], "epsilon": node.float("epsilon", 1e-5)}
-    return scope.op("nn.group_norm", operands, attributes, node.label)
+    attributes = {"epsilon": node.float("epsilon", 1e-5)}
+    return scope.op("nn.instance_norm", operands, attributes, node.label)
 
 
 @translates("LpNormalization")
@@ -156,31 +150,10 @@ def _lp_normalization(node: OnnxNode, scope: Scope) -> Operand:
 
 @translates("LRN")
 def _lrn(node: OnnxNode, scope: Scope) -> Operand:
-    x, size, label = node.operand(0), node.int("size", 1), node.label
-    if len(x.shape) < 3 or size < 1:
-        raise ModelError("LRN needs rank 3 or more and a size of 1 or more")
-    n, c = x.shape[:2]
-    pixels = prod(x.shape[2:])
-    before, after = (size - 1) // 2, size - 1 - (size - 1) // 2
-    square = scope.op("nn.mul", [x, x], {}, f"{label}_square")
-    # the window runs over channels: one column per pixel, the mean counts the padding
-    column = scope.reshape(square, (n, 1, c, pixels), f"{label}_column")
-    if size > 1:
-        column = scope.op(
-            "nn.average_pool2d",
-            [column],
-            {
-                "kernel": (size, 1),
-                "strides": (1, 1),
-                "pads": (before, 0, after, 0),
-                "count_include_pad": 1,
-            },
-            f"{label}_mean",
-        )
-    mean = scope.reshape(column, x.shape, f"{label}_flatten")
-    gain = scaled(mean, node.float("alpha", 1e-4), scope, f"{label}_alpha")
-    shift = scalar(node.float("bias", 1.0), x, f"{label}_bias")
-    total = scope.op("nn.add", [gain, shift], {}, f"{label}_total")
-    exponent = Constant(np.full((), node.float("beta", 0.75), DTYPES[x.dtype]), f"{label}_beta")
-    power = scope.op("nn.pow", [total, exponent], {}, f"{label}_power")
-    return scope.op("nn.div", [x, power], {}, label)
+    attributes: dict[str, Attribute] = {
+        "size": node.int("size", 1),
+        "alpha": node.float("alpha", 1e-4),
+        "beta": node.float("beta", 0.75),
+        "bias": node.float("bias", 1.0),
+    }
+    return scope.op("nn.lrn", [node.operand(0)], attributes, node.label)

@@ -6,7 +6,6 @@ from tetrapla.frontend.onnx import (
     activations,
     attention,
     constants,
-    convolution,
     einsum,
     elementwise,
     indexing,
@@ -14,13 +13,14 @@ from tetrapla.frontend.onnx import (
     moves,
     norms,
     pooling,
+    qlinear,
     quant,
     recurrent,
     reductions,
     resizing,
     shapes,
 )
-from tetrapla.frontend.onnx.quant import RUNTIME_ATTRIBUTES
+from tetrapla.frontend.onnx.qlinear import RUNTIME_ATTRIBUTES
 from tetrapla.frontend.onnx.table import OPERATORS
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "activations",
     "attention",
     "constants",
-    "convolution",
     "einsum",
     "elementwise",
     "indexing",
@@ -37,6 +36,7 @@ __all__ = [
     "moves",
     "norms",
     "pooling",
+    "qlinear",
     "quant",
     "recurrent",
     "reductions",

@@ -1,18 +1,23 @@
-"""ONNX's quantised operators in the terms of `qnn`, with ONNX Runtime's float32 scales.
+"""QuantizeLinear and DequantizeLinear in the terms of `qnn`.
 
-`QLinearConv` becomes qnn.conv2d and qnn.requantize with the one scale
-``f32(f32(x_scale * w_scale) / y_scale)`` that ONNX Runtime multiplies by.
+One scale and zero point (or a scale per channel) are qnn.quantize and qnn.dequantize; zero
+points per channel and blocks are the forms in blocks. Computed parameters, and scales of 16
+bits, are spelled out in the IR's float operators, as ONNX defines them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from onnx import TensorProto
 
+from tetrapla.frontend.onnx import tensors
+from tetrapla.frontend.onnx.elementwise import cast
+from tetrapla.frontend.onnx.moves import cut, expanded
 from tetrapla.frontend.onnx.node import (
     Constant,
+    Ints,
     OnnxNode,
     Operand,
     Refusal,
@@ -21,225 +26,237 @@ from tetrapla.frontend.onnx.node import (
     normal_axis,
 )
 from tetrapla.frontend.onnx.table import RUNTIME, translates
-from tetrapla.frontend.onnx.window import average_window, convolution
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array, Attribute
+from tetrapla.ir.quant.dialect import RANGES
 
-# attributes of the operators that ONNX itself does not describe
-_POOL = {
-    "kernel_shape": "INTS",
-    "strides": "INTS",
-    "pads": "INTS",
-    "auto_pad": "STRING",
-    "ceil_mode": "INT",
-    "count_include_pad": "INT",
-    "channels_last": "INT",
-}
-RUNTIME_ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
-    "QLinearAdd": {},
-    "QLinearAveragePool": _POOL,
-    "QLinearGlobalAveragePool": {"channels_last": "INT"},
-}
-_RANGES = {"i8": (-128, 127), "ui8": (0, 255)}
+INTEGERS = tuple(RANGES)
+SMALL_FLOATS = ("f8E4M3FN", "f8E5M2", "f4E2M1FN")
 
 
+@translates("QuantizeLinear", domain=RUNTIME)
 @translates("QuantizeLinear")
 def _quantize_linear(node: OnnxNode, scope: Scope) -> Operand:
-    x, scale = node.operand(0), _scales(node, 1)
-    if node.int("block_size", 0):
-        raise Refusal("only without blocks")
+    x = node.operand(0)
+    dtype = _quantized_dtype(node)
     if node.int("saturate", 1) != 1:
         raise Refusal("only with saturate 1")
     if node.int("precision", 0) not in (0, TensorProto.FLOAT):
         raise Refusal("only with float32 precision")
-    dtype = _quantized_dtype(node)
-    axis = _axis(node, x, scale)
-    if isinstance(x, Constant) and x.known and scale.size == 1 and x.dtype == "f32":
-        low, high = _RANGES[dtype]
-        with np.errstate(all="ignore"):
-            steps = np.nan_to_num(np.rint(x.array / scale[0]), nan=low)
-        shifted = np.clip(steps.astype(np.float64) + _zero_point(node, 2), low, high)
-        kind = np.int8 if dtype == "i8" else np.uint8
-        return x.made(lambda _: shifted.astype(kind), "_quantized")
-    attributes: dict[str, Attribute] = {
-        "zero_point": _zero_point(node, 2),
-        "axis": axis,
-        "dtype": dtype,
-    }
-    return scope.op("qnn.quantize", [x, _weight(node, scale)], attributes, node.label)
+    if not is_plain(node):
+        return _quantized_by_steps(node, x, dtype, scope)
+    x = cast(x, "f32", scope, node.label)
+    held = _parameters(node, x)
+    kind = "qnn.quantize" if held.blocks is None else "qnn.quantize_blocks"
+    operands = [x, *held.operands(node.label)]
+    return scope.op(kind, operands, {**held.attributes(), "dtype": dtype}, node.label,
+                    any_size=True)  # fmt: skip
+
+
+@translates("DequantizeLinear", domain=RUNTIME)
+@translates("DequantizeLinear")
+def _dequantize_linear(node: OnnxNode, scope: Scope) -> Operand:
+    q = node.operand(0)
+    wanted = node.int("output_dtype", 0)
+    scale = node.operand(1)
+    dtype = tensors.dtype_name(wanted, "output_dtype") if wanted else scale.dtype
+    if dtype != scale.dtype and scale.dtype != "f8E8M0FNU":
+        raise Refusal(f"only to {scale.dtype}, the scale's type")
+    if q.dtype not in (*INTEGERS, *SMALL_FLOATS, "i32"):
+        raise Refusal("only of int32 or fewer bits")
+    if not is_plain(node, q.dtype == "i32"):
+        return _dequantized_by_steps(node, q, dtype, scope)
+    held = _parameters(node, q)
+    kind = "qnn.dequantize" if held.blocks is None else "qnn.dequantize_blocks"
+    return scope.op(kind, [q, *held.operands(node.label)], held.attributes(), node.label,
+                    any_size=True)  # fmt: skip
 
 
 def _quantized_dtype(node: OnnxNode) -> str:
     """What QuantizeLinear makes: its zero point's type, `output_dtype`, or uint8."""
     given = node.optional(2)
     held = node.int("output_dtype", 0)
-    wanted = {0: None, TensorProto.UINT8: "ui8", TensorProto.INT8: "i8"}.get(held, "other")
+    wanted = tensors.dtype_name(held, "output_dtype") if held else None
     dtype = given.dtype if given is not None else wanted or "ui8"
-    if dtype not in _RANGES or wanted == "other":
-        raise Refusal("only to int8 or uint8")
+    if dtype not in (*INTEGERS, *SMALL_FLOATS):
+        raise Refusal("only to integers of 2 to 16 bits, or floats of 4 or 8")
     if wanted not in (None, dtype):
         raise ModelError(f"output_dtype must be the zero point's {dtype}, not {wanted}")
     return dtype
 
 
-@translates("DequantizeLinear")
-def _dequantize_linear(node: OnnxNode, scope: Scope) -> Operand:
-    q, scale = node.operand(0), _scales(node, 1)
-    if node.int("block_size", 0):
-        raise Refusal("only without blocks")
-    if node.int("output_dtype", 0) not in (0, TensorProto.FLOAT):
-        raise Refusal("only to float32")
-    if q.dtype not in (*_RANGES, "i32"):
-        raise Refusal("only of int8, uint8 or int32")
-    axis, zero_point = _axis(node, q, scale), _zero_point(node, 2)
-    if isinstance(q, Constant) and q.known:
-        shape = [1] * len(q.shape)
-        if scale.size > 1:
-            shape[axis] = scale.size
-        return q.made(
-            lambda array: (
-                (array.astype(np.int64) - zero_point).astype(np.float32) * scale.reshape(shape)
-            ),
-            "_dequantized",
-        )
-    attributes = {"zero_point": zero_point, "axis": axis}
-    return scope.op("qnn.dequantize", [q, _weight(node, scale)], attributes, node.label)
+@dataclass(frozen=True)
+class _Parameters:
+    """A scale as a vector with its axis, or as one number per block.
+
+    Attributes:
+        zero_point: one number for all where there are no blocks, else one per block or None.
+    """
+
+    scale: Array
+    zero_point: Array | None
+    axis: int
+    blocks: Ints | None
+
+    def operands(self, label: str) -> list[Operand]:
+        found: list[Operand] = [Constant(self.scale, f"{label}_scale")]
+        if self.blocks is not None and self.zero_point is not None:
+            found.append(Constant(self.zero_point, f"{label}_zero_point"))
+        return found
+
+    def attributes(self) -> dict[str, Attribute]:
+        if self.blocks is not None:
+            return {"blocks": self.blocks}
+        point = 0 if self.zero_point is None else int(self.zero_point.reshape(-1)[0])
+        return {"zero_point": point, "axis": self.axis}
 
 
-@translates("QLinearConv")
-def _qlinear_conv(node: OnnxNode, scope: Scope) -> Operand:
-    x, w = node.operand(0), node.operand(3)
-    attributes: dict[str, Attribute] = {
-        **convolution(node, x, w),
-        "x_zero_point": _zero_point(node, 2),
-        "w_zero_point": _zero_point(node, 5),
-    }
-    scale = _combined(node, 1, 4, 6, w.shape[0])
-    operands = [x, w, node.optional(8)]
-    acc = scope.op("qnn.conv2d", operands, attributes, node.label)
-    return _requantize(node, scope, acc, scale, 7, axis=1)
+def _parameters(node: OnnxNode, x: Operand) -> _Parameters:
+    """The constant scale and zero point of a node.
 
-
-@translates("QLinearMatMul")
-def _qlinear_matmul(node: OnnxNode, scope: Scope) -> Operand:
-    x, w = node.operand(0), node.operand(3)
-    if len(x.shape) < 2 or len(w.shape) < 2:
-        raise Refusal("only on values of rank 2 or more")
-    attributes = {"x_zero_point": _zero_point(node, 2), "w_zero_point": _zero_point(node, 5)}
-    scale = _combined(node, 1, 4, 6, w.shape[-1])
-    acc = scope.op("qnn.matmul", [x, w], attributes, node.label)
-    return _requantize(node, scope, acc, scale, 7, axis=len(acc.shape) - 1)
-
-
-@translates("QLinearAdd", domain=RUNTIME)
-def _qlinear_add(node: OnnxNode, scope: Scope) -> Operand:
-    attributes: dict[str, Attribute] = {}
-    for name, index in (("a", 1), ("b", 4), ("y", 6)):
-        attributes[f"{name}_scale"] = _scale(node, index)
-        attributes[f"{name}_zero_point"] = _zero_point(node, index + 1)
-    return scope.op("qnn.add", [node.operand(0), node.operand(3)], attributes, node.label)
-
-
-@translates("QLinearAveragePool", domain=RUNTIME)
-def _qlinear_average_pool(node: OnnxNode, scope: Scope) -> Operand:
-    x = node.operand(0)
-    window = average_window(node, x).attributes()
-    if len(x.shape) != 4:
-        raise Refusal("only in two dimensions (N, C, H, W)")
-    return scope.op("qnn.average_pool2d", [x], {**window, **_between(node)}, node.label)
-
-
-@translates("QLinearGlobalAveragePool", domain=RUNTIME)
-def _qlinear_global_average_pool(node: OnnxNode, scope: Scope) -> Operand:
-    x = node.operand(0)
-    return scope.op("qnn.global_average_pool", [x], _between(node), node.label)
-
-
-def _between(node: OnnxNode) -> dict[str, int | float]:
-    """Scales and zero points of a pooling operator."""
-    if node.int("channels_last", 0):
-        raise Refusal("only with channels first")
-    return {
-        "x_scale": _scale(node, 1),
-        "x_zero_point": _zero_point(node, 2),
-        "y_scale": _scale(node, 3),
-        "y_zero_point": _zero_point(node, 4),
-    }
-
-
-def _requantize(
-    node: OnnxNode, scope: Scope, acc: Operand, scale: Array, zero_index: int, axis: int
-) -> Operand:
-    dtype = node.operand(zero_index).dtype
-    if dtype not in _RANGES:
-        raise Refusal("only to int8 or uint8")
-    low, high = _RANGES[dtype]
-    attributes: dict[str, Attribute] = {
-        "zero_point": _zero_point(node, zero_index),
-        "low": low,
-        "high": high,
-        "axis": axis,
-        "dtype": dtype,
-    }
-    name = f"{node.label}_requantize"
-    return scope.op("qnn.requantize", [acc, _weight(node, scale)], attributes, name)
-
-
-def _combined(node: OnnxNode, x: int, w: int, y: int, channels: int) -> Array:
-    """``f32(f32(x_scale * w_scale) / y_scale)``, one or one per output channel."""
-    per_channel = _scales(node, w)
-    if per_channel.size not in (1, channels):
+    Raises:
+        ModelError: they do not fit the value.
+    """
+    scale, point = positive(array_of(node.operand(1), "scale")), _point(node)
+    if point is not None and point.shape != scale.shape and point.size > 1:
         raise ModelError(
-            f"the weights' scale must hold 1 or {channels} numbers, not {per_channel.size}"
+            f"the zero point must have the scale's shape {list(scale.shape)}, "
+            f"not {list(point.shape)}"
         )
-    product = np.float32(_scale(node, x)) * per_channel
-    return np.asarray(product / np.float32(_scale(node, y)), np.float32)
-
-
-def _scale(node: OnnxNode, index: int) -> float:
-    scale = _scales(node, index)
-    if scale.size != 1:
-        raise Refusal("only with one scale per tensor of activations")
-    return float(scale[0])
-
-
-def _scales(node: OnnxNode, index: int) -> Array:
-    """A constant float32 scale as a vector."""
-    scale = array_of(node.operand(index), "scale")
-    if scale.dtype != np.float32:
-        raise Refusal("only with float32 scales")
+    size = node.int("block_size", 0)
+    if size:
+        return _blocked(node, x, scale, point, size)
     if scale.ndim > 1:
         raise ModelError(f"a scale must be a number or a list, not shape {list(scale.shape)}")
-    scale = scale.reshape(-1)
-    bad = scale[~(np.isfinite(scale) & (scale > 0))]
+    axis = 0 if scale.size == 1 else normal_axis(node.int("axis", 1), len(x.shape))
+    node.int("axis", 1)
+    if scale.size > 1 and x.shape[axis] != scale.size:
+        raise ModelError(
+            f"the scale must hold 1 or {x.shape[axis]} numbers for axis {axis}, "
+            f"not {scale.size}"
+        )
+    if point is None or not point.size or point.dtype.kind not in "iu":
+        point = None if point is None or not _nonzero(point) else point
+    same = point is None or np.unique(point.astype(np.int64)).size == 1
+    if same:
+        return _Parameters(scale.reshape(-1), point, axis, None)
+    column = [1] * len(x.shape)
+    column[axis] = scale.size
+    blocks = tuple(1 if place == axis else n for place, n in enumerate(x.shape))
+    assert point is not None
+    return _Parameters(scale.reshape(column), point.reshape(column), axis, blocks)
+
+
+def _blocked(
+    node: OnnxNode, x: Operand, scale: Array, point: Array | None, size: int
+) -> _Parameters:
+    axis = normal_axis(node.int("axis", 1), len(x.shape))
+    counts = [n if place != axis else -(-n // size) for place, n in enumerate(x.shape)]
+    if size < 0 or list(scale.shape) != counts:
+        raise ModelError(
+            f"blocks of {size} along axis {axis} need a scale of shape {counts}, "
+            f"not {list(scale.shape)}"
+        )
+    blocks = tuple(size if place == axis else 1 for place in range(len(x.shape)))
+    if point is not None and not _nonzero(point):
+        point = None
+    return _Parameters(scale, point, axis, blocks)
+
+
+def _nonzero(point: Array) -> bool:
+    return bool(np.any(point.astype(np.float32) != 0))
+
+
+def _point(node: OnnxNode) -> Array | None:
+    given = node.optional(2)
+    return None if given is None else array_of(given, "zero point")
+
+
+def positive(scale: Array) -> Array:
+    """The scale, whose numbers are positive and finite.
+
+    Raises:
+        ModelError: one is not.
+    """
+    wide = scale.astype(np.float64).reshape(-1)
+    bad = wide[~(np.isfinite(wide) & (wide > 0))]
     if bad.size:
         raise ModelError(f"a scale must be positive and finite, not {bad[0]}")
     return scale
 
 
-def _zero_point(node: OnnxNode, index: int) -> int:
-    """A constant zero point: the same for every channel."""
-    given = node.optional(index)
-    if given is None:
-        return 0
-    found = np.unique(array_of(given, "zero point"))
-    if found.size != 1 or found.dtype.kind not in "iu":
-        raise Refusal("only with one integer zero point")
-    return int(found[0])
+def is_plain(node: OnnxNode, whole: bool = False) -> bool:
+    """Whether scale and zero point are constants in a form that `qnn` has."""
+    scale, point = node.operand(1), node.optional(2)
+    held = [scale] if point is None else [scale, point]
+    if not all(isinstance(value, Constant) and value.known for value in held):
+        return False
+    blocks = node.int("block_size", 0) != 0
+    return scale.dtype == "f32" and not (whole and blocks)
 
 
-def _axis(node: OnnxNode, x: Operand, scale: Array) -> int:
-    """The axis of a scale per channel; 0 when there is one scale."""
-    if scale.size == 1:
-        return 0
+def _quantized_by_steps(node: OnnxNode, x: Operand, dtype: str, scope: Scope) -> Operand:
+    """``cast(round(x / scale) + zero point)``, with the division in the scale's type."""
+    scale, point, label = node.operand(1), node.optional(2), node.label
+    if dtype in SMALL_FLOATS:
+        raise Refusal("only with a constant float32 scale")
+    if isinstance(scale, Constant) and scale.known:
+        positive(scale.array)
+    along = _along(node, x, scale, scope)
+    wide = cast(x, scale.dtype, scope, label)
+    share = scope.op("nn.div", [wide, along], {}, f"{label}_share")
+    steps = cast(scope.op("nn.round", [share], {}, f"{label}_round"), "f32", scope, label)
+    if point is not None:
+        shift = cast(_along(node, x, point, scope), "f32", scope, f"{label}_zero_point")
+        steps = scope.op("nn.add", [steps, shift], {}, f"{label}_steps")
+    low, high = RANGES[dtype]
+    bounds = {"low": float(low), "high": float(high)}
+    return cast(scope.op("nn.clip", [steps], bounds, f"{label}_clip"), dtype, scope, label)
+
+
+def _dequantized_by_steps(node: OnnxNode, q: Operand, dtype: str, scope: Scope) -> Operand:
+    """``(q - zero point) * scale`` in float32, rounded once to the result's type."""
+    scale, point, label = node.operand(1), node.optional(2), node.label
+    if isinstance(scale, Constant) and scale.known:
+        positive(scale.array)
+    steps = cast(q, "f32", scope, label)
+    if point is not None:
+        shift = cast(_along(node, q, point, scope), "f32", scope, f"{label}_zero_point")
+        steps = scope.op("nn.sub", [steps, shift], {}, f"{label}_steps")
+    factor = cast(_along(node, q, scale, scope), "f32", scope, f"{label}_scale")
+    y = scope.op("nn.mul", [steps, factor], {}, f"{label}_product")
+    return cast(y, dtype, scope, label)
+
+
+def _along(node: OnnxNode, x: Operand, parameter: Operand, scope: Scope) -> Operand:
+    """A parameter shaped to broadcast along the node's axis, or repeated over its blocks."""
+    size = node.int("block_size", 0)
+    if size:
+        return _repeated(parameter, x.shape, node, scope)
+    if len(parameter.shape) != 1 or parameter.shape == (1,):
+        node.int("axis", 1)
+        return scope.reshape(parameter, (), f"{node.label}_parameter")
     axis = normal_axis(node.int("axis", 1), len(x.shape))
-    if x.shape[axis] != scale.size:
+    column = (parameter.shape[0], *(1,) * (len(x.shape) - axis - 1))
+    return scope.reshape(parameter, column, f"{node.label}_parameter")
+
+
+def _repeated(parameter: Operand, shape: Ints, node: OnnxNode, scope: Scope) -> Operand:
+    """One number per block as one per element."""
+    axis, size = normal_axis(node.int("axis", 1), len(shape)), node.int("block_size", 0)
+    counts = tuple(n if place != axis else -(-n // size) for place, n in enumerate(shape))
+    if size < 0 or parameter.shape != counts:
         raise ModelError(
-            f"the scale must hold 1 or {x.shape[axis]} numbers for axis {axis}, "
-            f"not {scale.size}"
+            f"blocks of {size} along axis {axis} need a scale of shape {list(counts)}, "
+            f"not {list(parameter.shape)}"
         )
-    return axis
+    front, behind, name = counts[: axis + 1], counts[axis + 1 :], f"{node.label}_blocks"
+    column = scope.reshape(parameter, (*front, 1, *behind), name)
+    wide = expanded(column, (*front, size, *behind), scope, name)
+    whole = scope.reshape(wide, (*counts[:axis], counts[axis] * size, *behind), name)
+    return cut(whole, [0] * len(shape), shape, scope, name)
 
 
-def _weight(node: OnnxNode, scale: Array) -> Constant:
-    return Constant(scale, f"{node.label}_scale")
+@translates("DynamicQuantizeLinear")
+def _dynamic_quantize_linear(node: OnnxNode, scope: Scope) -> tuple[Operand, ...]:
+    return scope.ops("qnn.dynamic_quantize", [node.operand(0)], {}, node.label)

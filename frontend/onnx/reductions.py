@@ -48,8 +48,8 @@ for _op, _kind in _KINDS.items():
 def reduced_axes(node: OnnxNode) -> Ints | None:
     """The axes counted from the front; None where the operand stays as it is."""
     rank = len(node.operand(0).shape)
-    given = node.axes(1) or ()
-    if not given and node.int("noop_with_empty_axes", 0):
+    given, unchanged = node.axes(1) or (), node.int("noop_with_empty_axes", 0)
+    if not given and unchanged:
         return None
     return tuple(normal_axis(axis, rank) for axis in given) or tuple(range(rank))
 
@@ -76,25 +76,24 @@ def _reduce_mean(node: OnnxNode, scope: Scope) -> Operand:
 
 @translates("ReduceL2")
 def _reduce_l2(node: OnnxNode, scope: Scope) -> Operand:
-    x, axes = node.operand(0), reduced_axes(node)
-    return _of_floats("nn.reduce_l2", x, axes, node, scope)
-
-
-def _of_floats(
-    kind: str, x: Operand, axes: Ints | None, node: OnnxNode, scope: Scope
-) -> Operand:
-    """A reduction that the IR has of floats only: integers go through float64."""
-    if axes is None:
-        axes = ()
-    wide = x if is_float(x) else cast(x, "f64", scope, f"{node.label}_wide")
-    return cast(_reduced(kind, wide, axes, node, scope), x.dtype, scope, node.label)
+    return _of_floats("nn.reduce_l2", node, scope)
 
 
 @translates("ReduceL1")
 def _reduce_l1(node: OnnxNode, scope: Scope) -> Operand:
-    size = scope.op("nn.abs", [node.operand(0)], {}, f"{node.label}_abs")
-    axes = reduced_axes(node)
-    return size if axes is None else _reduced("nn.reduce_sum", size, axes, node, scope)
+    return _reduced("nn.reduce_l1", node.operand(0), reduced_axes(node) or (), node, scope)
+
+
+@translates("ReduceLogSumExp")
+def _reduce_log_sum_exp(node: OnnxNode, scope: Scope) -> Operand:
+    return _of_floats("nn.reduce_log_sum_exp", node, scope)
+
+
+def _of_floats(kind: str, node: OnnxNode, scope: Scope) -> Operand:
+    """A reduction that the IR has of floats only: integers go through float64."""
+    x, axes = node.operand(0), reduced_axes(node) or ()
+    wide = x if is_float(x) else cast(x, "f64", scope, f"{node.label}_wide")
+    return cast(_reduced(kind, wide, axes, node, scope), x.dtype, scope, node.label)
 
 
 @translates("ReduceLogSum")
@@ -105,43 +104,24 @@ def _reduce_log_sum(node: OnnxNode, scope: Scope) -> Operand:
     return scope.op("nn.log", [x], {}, f"{node.label}_log")
 
 
-@translates("ReduceLogSumExp")
-def _reduce_log_sum_exp(node: OnnxNode, scope: Scope) -> Operand:
-    x, axes, label = node.operand(0), reduced_axes(node), node.label
-    if axes is None:
-        return x
-    # the largest is taken out first, so that no exponential overflows
-    top = scope.reduce("nn.reduce_max", x, axes, f"{label}_max")
-    low = scope.op("nn.sub", [x, top], {}, f"{label}_below")
-    power = scope.op("nn.exp", [low], {}, f"{label}_exp")
-    total = scope.reduce("nn.reduce_sum", power, axes, f"{label}_sum")
-    log = scope.op("nn.log", [total], {}, f"{label}_log")
-    y = scope.op("nn.add", [log, top], {}, label)
-    if node.int("keepdims", 1):
-        return y
-    kept = [size for axis, size in enumerate(x.shape) if axis not in axes]
-    return scope.reshape(y, kept, f"{label}_flatten")
-
-
 @translates("ArgMax")
 def _arg_max(node: OnnxNode, scope: Scope) -> Operand:
-    return _place(node.operand(0), node, scope)
+    return _place("nn.arg_max", node, scope)
 
 
 @translates("ArgMin")
 def _arg_min(node: OnnxNode, scope: Scope) -> Operand:
+    return _place("nn.arg_min", node, scope)
+
+
+def _place(kind: str, node: OnnxNode, scope: Scope) -> Operand:
+    """Where the extreme stands: the first of equal ones, or the last."""
     x = node.operand(0)
-    wide = x if is_float(x) else cast(x, "f64", scope, f"{node.label}_wide")
-    return _place(scope.op("nn.neg", [wide], {}, f"{node.label}_negated"), node, scope)
-
-
-def _place(x: Operand, node: OnnxNode, scope: Scope) -> Operand:
-    """Where the largest stands: the first of equal ones, or the last."""
     axis = normal_axis(node.int("axis", 0), len(x.shape))
     attributes = {"axis": axis, "keepdims": node.int("keepdims", 1)}
     if not node.int("select_last_index", 0):
-        return scope.op("nn.arg_max", [x], attributes, node.label)
+        return scope.op(kind, [x], attributes, node.label)
     turned = reversed_along(x, axis, scope, f"{node.label}_reversed")
-    place = scope.op("nn.arg_max", [turned], attributes, node.label)
+    place = scope.op(kind, [turned], attributes, node.label)
     last = scalar(x.shape[axis] - 1, place, f"{node.label}_last")
     return scope.op("nn.sub", [last, place], {}, f"{node.label}_place")

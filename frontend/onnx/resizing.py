@@ -178,3 +178,34 @@ def _pad(node: OnnxNode, scope: Scope) -> Operand:
         "value": value,
     }
     return scope.op("nn.pad", [x], attributes, node.label)
+
+
+# the words of GridSample before opset 20
+_OLD_MODES = {"bilinear": "linear", "bicubic": "cubic"}
+
+
+@translates("GridSample")
+def _grid_sample(node: OnnxNode, scope: Scope) -> Operand:
+    mode = node.str("mode", "linear")
+    attributes: dict[str, Attribute] = {
+        "mode": _OLD_MODES.get(mode, mode),
+        "padding_mode": node.str("padding_mode", "zeros"),
+        "align_corners": node.int("align_corners", 0),
+    }
+    operands = [node.operand(0), node.operand(1)]
+    return scope.op("nn.grid_sample", operands, attributes, node.label)
+
+
+@translates("RoiAlign")
+def _roi_align(node: OnnxNode, scope: Scope) -> Operand:
+    usual = "half_pixel" if node.version >= 16 else "output_half_pixel"
+    attributes: dict[str, Attribute] = {
+        "mode": node.str("mode", "avg"),
+        "output_height": node.int("output_height", 1),
+        "output_width": node.int("output_width", 1),
+        "sampling_ratio": node.int("sampling_ratio", 0),
+        "spatial_scale": node.float("spatial_scale", 1.0),
+        "coordinate_transformation_mode": node.str("coordinate_transformation_mode", usual),
+    }
+    operands = [node.operand(index) for index in range(3)]
+    return scope.op("nn.roi_align", operands, attributes, node.label)

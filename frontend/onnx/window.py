@@ -1,9 +1,4 @@
-"""Convolution and pooling windows: ONNX's padding rules as explicit pads.
-
-The IR's windows have two dimensions. One dimension is a height of 1; three are two poolings,
-over height and width and then over depth: a maximum or a sum over a box is one over its faces,
-and so is the count of a mean.
-"""
+"""Convolution and pooling windows: ONNX's padding rules as explicit pads."""
 
 from __future__ import annotations
 
@@ -22,50 +17,39 @@ class Window:
 
     Attributes:
         pads: n in front of the axes, then n behind them.
-        count_include_pad: whether a mean counts the padding; None where there is no mean.
+        overhang: how far windows reach beyond the end of the padding (ceil_mode).
     """
 
     kernel: Ints
     strides: Ints
     pads: Ints
     dilations: Ints
-    count_include_pad: int | None = None
+    overhang: Ints
 
     def flat(self) -> Window:
         """A window of one dimension as one of height 1."""
-        if len(self.kernel) != 1:
-            return self
-        return replace(
-            self,
-            kernel=(1, *self.kernel),
-            strides=(1, *self.strides),
-            pads=(0, self.pads[0], 0, self.pads[1]),
-            dilations=(1, *self.dilations),
+        return self.deep() if len(self.kernel) == 1 else self
+
+    def deep(self) -> Window:
+        """A further dimension of size 1 in front."""
+        n = len(self.kernel)
+        return Window(
+            (1, *self.kernel),
+            (1, *self.strides),
+            (0, *self.pads[:n], 0, *self.pads[n:]),
+            (1, *self.dilations),
+            (0, *self.overhang),
         )
 
-    def along(self, *axes: int) -> Window:
-        """The window along two of its axes; -1 is one of size 1."""
+    def widened(self) -> Window:
+        """The overhang as padding."""
         n = len(self.kernel)
-        return replace(
-            self,
-            kernel=tuple(self.kernel[a] if a >= 0 else 1 for a in axes),
-            strides=tuple(self.strides[a] if a >= 0 else 1 for a in axes),
-            pads=tuple(
-                self.pads[a + side * n] if a >= 0 else 0 for side in (0, 1) for a in axes
-            ),
-            dilations=tuple(self.dilations[a] if a >= 0 else 1 for a in axes),
-        )
+        behind = [self.pads[n + axis] + self.overhang[axis] for axis in range(n)]
+        return replace(self, pads=(*self.pads[:n], *behind), overhang=(0,) * n)
 
     def attributes(self) -> dict[str, Attribute]:
-        """As a pooling operator has them."""
-        found: dict[str, Attribute] = {
-            "kernel": self.kernel,
-            "strides": self.strides,
-            "pads": self.pads,
-        }
-        if self.count_include_pad is None:
-            return {**found, "dilations": self.dilations}
-        return {**found, "count_include_pad": self.count_include_pad}
+        """What every pooling operator has."""
+        return {"kernel": self.kernel, "strides": self.strides, "pads": self.pads}
 
 
 def image(x: Operand, scope: Scope, name: str) -> Operand:
@@ -76,14 +60,12 @@ def image(x: Operand, scope: Scope, name: str) -> Operand:
 
 
 def convolution(node: OnnxNode, x: Operand, w: Operand) -> dict[str, Attribute]:
-    """Attributes that nn.conv2d and qnn.conv2d share, for operands made an `image`.
+    """Attributes that all convolutions share, for operands made an `image`.
 
     Raises:
         Refusal: it has more than two dimensions.
         ModelError: an attribute is out of range.
     """
-    if len(x.shape) > 4:
-        raise Refusal("only in one or two dimensions")
     window = box(node, x, w).flat()
     return {
         "strides": window.strides,
@@ -99,7 +81,7 @@ def box(node: OnnxNode, x: Operand, w: Operand) -> Window:
     n = len(kernel)
     strides, dilations = _positive(node, "strides", n), _positive(node, "dilations", n)
     pads = _pads(node, x.shape[2:], kernel, strides, dilations)
-    return Window(kernel, strides, pads, dilations)
+    return Window(kernel, strides, pads, dilations, (0,) * n)
 
 
 def transposed_convolution(node: OnnxNode, x: Operand, w: Operand) -> dict[str, Attribute]:
@@ -127,7 +109,7 @@ def transposed_convolution(node: OnnxNode, x: Operand, w: Operand) -> dict[str, 
         small, large = max(total, 0) // 2, max(total, 0) - max(total, 0) // 2
         first, last = (small, large) if mode == "SAME_UPPER" else (large, small)
         pads[axis], pads[n + axis] = first, last
-    window = Window(kernel, strides, tuple(pads), dilations).flat()
+    window = Window(kernel, strides, tuple(pads), dilations, (0,) * n).flat()
     return {
         "strides": window.strides,
         "pads": window.pads,
@@ -154,54 +136,23 @@ def _weight_kernel(node: OnnxNode, x: Operand, w: Operand) -> Ints:
 
 
 def max_window(node: OnnxNode, x: Operand) -> Window:
-    """The window of nn.max_pool2d; see `convolution` for what is raised."""
+    """The window of nn.max_pool2d and 3d; see `convolution` for what is raised."""
+    return _pool_window(node, x).widened()
+
+
+def average_window(node: OnnxNode, x: Operand) -> Window:
+    """The window of a mean, with its overhang; see `convolution` for what is raised."""
+    return _pool_window(node, x)
+
+
+def _pool_window(node: OnnxNode, x: Operand) -> Window:
     kernel = _kernel(node, x)
     n = len(kernel)
     strides, dilations = _positive(node, "strides", n), _positive(node, "dilations", n)
     _check_same(node, x.shape[2:], kernel, strides, dilations)
     pads = _pads(node, x.shape[2:], kernel, strides, dilations)
     more = _ceiling(node, x.shape[2:], kernel, strides, dilations, pads)
-    return Window(kernel, strides, _widened(pads, more), dilations)
-
-
-def average_window(node: OnnxNode, x: Operand, *, padding_counts: bool = False) -> Window:
-    """The window of nn.average_pool2d; see `convolution` for what is raised."""
-    kernel = _kernel(node, x)
-    n = len(kernel)
-    strides, flat = _positive(node, "strides", n), (1,) * n
-    if _positive(node, "dilations", n) != flat:
-        raise Refusal("only without dilations")
-    _check_same(node, x.shape[2:], kernel, strides, flat)
-    pads = _pads(node, x.shape[2:], kernel, strides, flat)
-    more = _ceiling(node, x.shape[2:], kernel, strides, flat, pads)
-    include = int(padding_counts) or node.int("count_include_pad", 0)
-    if any(more) and include and any(pads):
-        raise Refusal("only without ceil_mode when the padding counts")
-    # windows that ceil_mode lets stick out never count what lies outside
-    counted = 0 if any(more) and not padding_counts else include
-    return Window(kernel, strides, _widened(pads, more), flat, counted)
-
-
-def _widened(pads: Ints, more: Ints) -> Ints:
-    n = len(more)
-    return (*pads[:n], *(pads[n + axis] + more[axis] for axis in range(n)))
-
-
-def planes(kind: str, x: Operand, window: Window, node: OnnxNode, scope: Scope) -> Operand:
-    """A pooling operator over one, two or three dimensions."""
-    name = node.label
-    if len(window.kernel) <= 2:
-        flat = image(x, scope, f"{name}_image")
-        y = scope.op(kind, [flat], window.flat().attributes(), name)
-        shape = y.shape if len(x.shape) == 4 else (*y.shape[:2], y.shape[3])
-        return scope.reshape(y, shape, f"{name}_flatten")
-    n, c, d, h, w = x.shape
-    faces = scope.reshape(x, (n, c * d, h, w), f"{name}_faces")
-    faces = scope.op(kind, [faces], window.along(1, 2).attributes(), name)
-    rows, columns = faces.shape[2:]
-    depths = scope.reshape(faces, (n, c, d, rows * columns), f"{name}_depths")
-    y = scope.op(kind, [depths], window.along(0, -1).attributes(), f"{name}_depth")
-    return scope.reshape(y, (n, c, y.shape[2], rows, columns), f"{name}_box")
+    return Window(kernel, strides, pads, dilations, more)
 
 
 def _check_same(

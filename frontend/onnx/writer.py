@@ -17,17 +17,28 @@ from onnx import (
 )
 
 from tetrapla.frontend.names import Names
-from tetrapla.ir.errors import ModelError
-from tetrapla.ir.graph import Array, Graph, Node, Value
+from tetrapla.frontend.onnx.table import RUNTIME
+from tetrapla.ir.errors import ModelError, UnsupportedError
+from tetrapla.ir.graph import DTYPES, Array, Graph, Node, Value
 
-# ONNX Runtime 1.20 reads these, and they have every operator that is written
-OPSET, IR_VERSION = 17, 8
-RUNTIME = "com.microsoft"
+# ONNX Runtime 1.20 reads these, and they have every operator that is written but those of
+# `Writer.needs`, which ONNX Runtime 1.23 reads
+OPSET, NEWER_OPSET = 21, 23
+IR_VERSIONS: Mapping[int, int] = {OPSET: 10, NEWER_OPSET: 11}
 
 TYPES: Mapping[str, int] = {
     "f64": TensorProto.DOUBLE,
     "f32": TensorProto.FLOAT,
     "f16": TensorProto.FLOAT16,
+    "bf16": TensorProto.BFLOAT16,
+    "f8E4M3FN": TensorProto.FLOAT8E4M3FN,
+    "f8E5M2": TensorProto.FLOAT8E5M2,
+    "i4": TensorProto.INT4,
+    "ui4": TensorProto.UINT4,
+    "i16": TensorProto.INT16,
+    "ui16": TensorProto.UINT16,
+    "ui32": TensorProto.UINT32,
+    "ui64": TensorProto.UINT64,
     "i8": TensorProto.INT8,
     "ui8": TensorProto.UINT8,
     "i32": TensorProto.INT32,
@@ -47,6 +58,7 @@ class Writer:
         self._names = Names()
         self._values: dict[int, str] = {}
         self._domains = {""}
+        self._opset = OPSET
         for name, value in graph.inputs:
             self._values[value.index] = self._reserved(name)
         # an output that is an input, a weight or another output gets its own Identity
@@ -77,19 +89,36 @@ class Writer:
         """The ONNX names of operands."""
         return [self.name(value) for value in values]
 
-    def result(self, node: Node) -> str:
+    def result(self, node: Node, place: int = 0) -> str:
         """The name of a node's result: the output's if it is one, else the layer's."""
-        index = node.result.index
+        index = node.results[place].index
         if index not in self._values:
             self._values[index] = self._names.fresh(node.name)
         return self._values[index]
+
+    def results(self, node: Node) -> list[str]:
+        """The names of all of a node's results."""
+        return [self.result(node, place) for place in range(len(node.results))]
+
+    def needs_newer(self) -> None:
+        """An operator of `NEWER_OPSET` is written."""
+        self._opset = NEWER_OPSET
 
     def fresh(self, name: str) -> str:
         """A new name of an intermediate value."""
         return self._names.fresh(name)
 
     def constant(self, array: Array, name: str) -> str:
-        """An initializer; returns its name."""
+        """An initializer; returns its name.
+
+        Raises:
+            UnsupportedError: ONNX has no such element type at the opset that is written.
+        """
+        if array.dtype not in _WRITTEN:
+            raise UnsupportedError(
+                f"ONNX {OPSET} has no element type {array.dtype} for the constant '{name}'; "
+                f"cast it to float32 before exporting"
+            )
         fresh = self._names.fresh(name)
         self._initializers.append(numpy_helper.from_array(np.asarray(array, order="C"), fresh))
         return fresh
@@ -98,21 +127,22 @@ class Writer:
         self,
         op: str,
         inputs: Sequence[str],
-        output: str,
+        output: str | Sequence[str],
         attributes: Mapping[str, Any] | None = None,
         domain: str = "",
     ) -> str:
-        """Append a node; returns its output."""
+        """Append a node; returns its (first) output."""
         self._domains.add(domain)
+        outputs = [output] if isinstance(output, str) else [*output]
         made = helper.make_node(
-            op, inputs, [output], name=output, domain=domain, **dict(attributes or {})
+            op, inputs, outputs, name=outputs[0], domain=domain, **dict(attributes or {})
         )
         self._nodes.append(made)
-        return output
+        return outputs[0]
 
     def only_use(self, node: Node) -> Node | None:
         """The one node that reads a result which is no output; None otherwise."""
-        index = node.result.index
+        index = node.results[0].index
         if any(value.index == index for _, value in self.graph.outputs):
             return None
         readers = self.uses.get(index, [])
@@ -129,15 +159,26 @@ class Writer:
             [_info(key, value) for key, value in self.graph.outputs],
             self._initializers,
         )
-        versions = {"": OPSET, RUNTIME: 1}
+        versions = {"": self._opset, RUNTIME: 1}
         opsets = [helper.make_opsetid(key, versions[key]) for key in sorted(self._domains)]
         model: ModelProto = helper.make_model(
-            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="tetrapla"
+            graph,
+            opset_imports=opsets,
+            ir_version=IR_VERSIONS[self._opset],
+            producer_name="tetrapla",
         )
         if model.ByteSize() >= 2**31:
             raise ModelError("an ONNX file must be below 2 GiB; the model is larger")
         return bytes(model.SerializeToString(deterministic=True))
 
 
+_WRITTEN = frozenset(DTYPES[name] for name in TYPES)
+
+
 def _info(name: str, value: Value) -> ValueInfoProto:
+    if value.dtype not in TYPES:
+        raise UnsupportedError(
+            f"ONNX {OPSET} has no element type {value.dtype} for '{name}'; "
+            f"cast it to float32 before exporting"
+        )
     return helper.make_tensor_value_info(name, TYPES[value.dtype], list(value.shape))

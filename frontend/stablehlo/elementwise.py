@@ -32,7 +32,16 @@ SAME: Mapping[str, str] = {  # operations that `nn` has under another name
     "subtract": "nn.sub",
     "tanh": "nn.tanh",
 }
-LOGICAL: Mapping[str, str] = {"and": "nn.and", "or": "nn.or", "not": "nn.not"}  # of i1
+LOGICAL: Mapping[str, str] = {  # of i1; integers have nn.bitwise_and and so on
+    "and": "nn.and",
+    "not": "nn.not",
+    "or": "nn.or",
+    "xor": "nn.xor",
+}
+INTEGER: Mapping[str, str] = {
+    "shift_left": "nn.shift_left",
+    "shift_right_arithmetic": "nn.shift_right",
+}
 COMPARISONS: Mapping[str, str] = {
     "EQ": "nn.equal",
     "GE": "nn.greater_or_equal",
@@ -48,9 +57,8 @@ def _same(kind: str) -> Translate:
 
 def _logical(kind: str) -> Translate:
     def translate(op: ForeignOp, scope: Scope) -> Operand:
-        if op.result.dtype != "i1":
-            raise Refusal("only on truths (i1)")
-        return scope.elementwise(kind, op.operands, {}, op.label)
+        whole = kind if op.result.dtype == "i1" else kind.replace("nn.", "nn.bitwise_")
+        return scope.elementwise(whole, op.operands, {}, op.label)
 
     return translate
 
@@ -74,6 +82,10 @@ def _divide(op: ForeignOp, scope: Scope) -> Operand:
             return mean
     kind = "nn.div" if op.result.dtype[0] in "fb" else "nn.idiv"
     return scope.elementwise(kind, [a, b], {}, op.label)
+
+
+def _remainder(op: ForeignOp, scope: Scope) -> Operand:
+    return scope.elementwise("nn.mod", op.operands, {"fmod": 1}, op.label)
 
 
 def _rsqrt(op: ForeignOp, scope: Scope) -> Operand:
@@ -146,7 +158,7 @@ def _erf(op: ForeignOp, scope: Scope) -> Operand:
 
 
 OPERATORS: Mapping[str, Translate] = {
-    **{f"stablehlo.{name}": _same(kind) for name, kind in SAME.items()},
+    **{f"stablehlo.{name}": _same(kind) for name, kind in {**SAME, **INTEGER}.items()},
     **{f"stablehlo.{name}": _logical(kind) for name, kind in LOGICAL.items()},
     "chlo.erf": _erf,
     "stablehlo.clamp": _clamp,
@@ -157,6 +169,7 @@ OPERATORS: Mapping[str, Translate] = {
     "stablehlo.is_finite": _is_finite,
     "stablehlo.log_plus_one": _log_plus_one,
     "stablehlo.maximum": _maximum,
+    "stablehlo.remainder": _remainder,
     "stablehlo.rsqrt": _rsqrt,
     "stablehlo.select": _select,
 }

@@ -8,7 +8,7 @@ from math import inf, pi, prod, sqrt
 import numpy as np
 
 from tetrapla.frontend.foreign.writer import Held, Unwritten, Write, Writer, ints
-from tetrapla.frontend.stablehlo.elementwise import COMPARISONS, LOGICAL, SAME
+from tetrapla.frontend.stablehlo.elementwise import COMPARISONS, INTEGER, LOGICAL, SAME
 from tetrapla.frontend.stablehlo.export_move import repeated
 from tetrapla.ir.graph import DTYPES, Node
 from tetrapla.ir.op import Tensor
@@ -100,6 +100,12 @@ def _softplus(node: Node, writer: Writer) -> Held:
     (x,) = writer.operands(node)
     small = same(writer, "exponential", same(writer, "negate", same(writer, "abs", x)))
     return same(writer, "add", relu(writer, x), same(writer, "log_plus_one", small))
+
+
+def _mod(node: Node, writer: Writer) -> Held:
+    if not node.int("fmod"):
+        raise Unwritten("only with the sign of the dividend")
+    return same(writer, "remainder", *writer.operands(node))
 
 
 def _silu(node: Node, writer: Writer) -> Held:
@@ -231,7 +237,8 @@ def _batch_norm(node: Node, writer: Writer) -> Held:
 
 
 WRITERS: dict[str, Write] = {
-    **{kind: _same(name) for name, kind in (*SAME.items(), *LOGICAL.items())},
+    **{kind: _same(name) for name, kind in {**SAME, **INTEGER, **LOGICAL}.items()},
+    **{f"nn.bitwise_{name}": _same(name) for name in LOGICAL},
     **{kind: _compared(name) for name, kind in COMPARISONS.items()},
     **{kind: _reduction(kind) for kind in _REDUCTIONS},
     "nn.batch_norm": _batch_norm,
@@ -242,6 +249,7 @@ WRITERS: dict[str, Write] = {
     "nn.idiv": _same("divide"),
     "nn.layer_norm": _layer_norm,
     "nn.leaky_relu": _leaky_relu,
+    "nn.mod": _mod,
     "nn.log_softmax": _log_softmax,
     "nn.reciprocal": _reciprocal,
     "nn.reduce_mean": _reduce_mean,

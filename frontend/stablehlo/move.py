@@ -123,11 +123,11 @@ def _gather(op: ForeignOp, scope: Scope) -> Operand:
         or last < len(indices.shape) - 1
     ):
         raise Refusal("only of whole slices by their numbers along the axes that it drops")
-    if len(collapsed) > 1:
+    axis, *several = collapsed
+    if several:
         return _gather_several(op, scope, collapsed)
-    (axis,) = collapsed
-    index = scope.reshape(indices, indices.shape[:last], op.label)
-    index = _inside(scope, index, [x.shape[axis]], op.label)
+    numbers = scope.reshape(indices, indices.shape[:last], op.label)
+    index = _inside(scope, numbers, [x.shape[axis]], op.label)
     rows = scope.op("nn.gather", [x, index], {"axis": axis}, op.label)
     return scope.transpose(rows, _places(op, axis, last), f"{op.label}_result")
 

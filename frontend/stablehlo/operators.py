@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tetrapla.frontend.foreign.text import prepared
 from tetrapla.frontend.foreign.walk import Translate, imported
 from tetrapla.frontend.stablehlo import elementwise, linear, move, reduce
 from tetrapla.ir.module import Module
@@ -24,4 +23,4 @@ def load(text: str, name: str) -> Module:
         ModelError: the text is not a module of MLIR, or too large or deep.
         UnsupportedError: listing the operations that the IR does not have.
     """
-    return imported(prepared(text), OPERATORS, name)
+    return imported(text, OPERATORS, name)

@@ -84,10 +84,7 @@ def _place(op: ForeignOp, scope: Scope, axes: tuple[int, ...]) -> tuple[Operand,
         raise Refusal("of two values only with the places along the axis")
     way = _WAYS[said]
     held: dict[str, Attribute] = {"axis": axis, "keepdims": 0}
-    largest: Operand = x
-    if way == "min":
-        largest = scope.elementwise("nn.neg", [x], {}, f"{op.label}_negated")
-    index = scope.op("nn.arg_max", [largest], held, op.label)
+    index = scope.op(f"nn.arg_{way}", [x], held, op.label)
     attributes: dict[str, Attribute] = {"axes": axes, "keepdims": 0}
     best = scope.op(f"nn.reduce_{way}", [x], attributes, f"{op.label}_{way}")
     return best, scope.cast(index, places.dtype, op.label)

@@ -112,6 +112,17 @@ class Attention(Op, dialect=Nn, name="attention", traits=[Pure]):
             result.elements // max(v.shape[-1], 1) * v.shape[-2] * (q.shape[-1] + v.shape[-1])
         )
 
+    @classmethod
+    def flops(cls, operands: Sequence[Value], results: Sequence[Value]) -> int | None:
+        """Two for a multiply-accumulate, and for every score five.
+
+        Those are the scale, the difference to the maximum, the exponential, the sum and the
+        division; a mask is one more.
+        """
+        q, k = operands[:2]
+        scores = q.elements // max(q.shape[-1], 1) * k.shape[-2]
+        return 2 * cls.macs(operands, results[0]) + (5 + len(operands) - 3) * scores
+
     example = (
         (
             Tensor((1, 4, 3, 8), "f32"),

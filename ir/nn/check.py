@@ -57,6 +57,14 @@ def several_axes(constraint: str, axes: Sequence[int], x: Tensor) -> tuple[int, 
     return found
 
 
+def one_of(constraint: str, name: str, value: str, known: Sequence[str]) -> None:
+    """The attribute is one of the known words."""
+    require(
+        value in known,
+        f"{constraint}: {name} must be one of {', '.join(known)}, not {value!r}",
+    )
+
+
 def flag(constraint: str, name: str, value: int) -> None:
     """The attribute is 0 or 1."""
     require(value in (0, 1), f"{constraint}: {name} must be 0 or 1, not {value}")

@@ -4,7 +4,7 @@ import numpy as np
 
 from tetrapla.ir.graph import Array
 from tetrapla.ir.mlir import FloatAttr, IntegerAttr, Operand, Pure, RankedTensorType, Result
-from tetrapla.ir.nn.check import FLOATS
+from tetrapla.ir.nn.check import FLOATS, NUMBERS, element_types
 from tetrapla.ir.nn.dialect import Nn, broadcast
 from tetrapla.ir.nn.precision import rounded, work_type
 from tetrapla.ir.op import Op, Tensor, require
@@ -16,6 +16,7 @@ class Add(Op, dialect=Nn, name="add", traits=[Pure]):
     Constraints:
         C1: the shapes broadcast.
         C2: the element types are equal.
+        C3: the elements are numbers.
     """
 
     a: Operand[RankedTensorType]
@@ -39,6 +40,7 @@ class Mul(Op, dialect=Nn, name="mul", traits=[Pure]):
     Constraints:
         C1: the shapes broadcast.
         C2: the element types are equal.
+        C3: the elements are numbers.
     """
 
     a: Operand[RankedTensorType]
@@ -57,13 +59,18 @@ class Mul(Op, dialect=Nn, name="mul", traits=[Pure]):
 
 
 class Relu(Op, dialect=Nn, name="relu", traits=[Pure]):
-    """``max(x, 0)``; NaN stays NaN."""
+    """``max(x, 0)``; NaN stays NaN.
+
+    Constraints:
+        C1: the elements are numbers.
+    """
 
     x: Operand[RankedTensorType]
     y: Result[RankedTensorType]
 
     @staticmethod
     def infer(x: Tensor) -> Tensor:
+        element_types("nn.relu C1", NUMBERS, x)
         return x
 
     @staticmethod
@@ -163,4 +170,5 @@ class BatchNorm(Op, dialect=Nn, name="batch_norm", traits=[Pure]):
 
 def _binary(kind: str, a: Tensor, b: Tensor) -> Tensor:
     require(a.dtype == b.dtype, f"{kind} C2: element types must be equal, not {a} and {b}")
+    element_types(f"{kind} C3", NUMBERS, a)
     return Tensor(broadcast(kind, a, b), a.dtype)

@@ -91,13 +91,14 @@ def taps(x: Array, mode: str, shrink: float, cubic_coeff_a: float) -> tuple[Arra
     if mode == "linear":
         weights = np.clip(1 - distance, 0, 1)
     else:
-        weights = _cubic(distance, float(np.float32(cubic_coeff_a)))
+        weights = cubic(distance, float(np.float32(cubic_coeff_a)))
     if shrink < 1:
         weights = weights / weights.sum(axis=0)
     return (left + offsets).astype(np.int64), weights
 
 
-def _cubic(distance: Array, a: float) -> Array:
+def cubic(distance: Array, a: float) -> Array:
+    """Keys's kernel at each distance."""
     near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
     far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
     return np.where(distance <= 1, near, np.where(distance < 2, far, 0))

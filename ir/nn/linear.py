@@ -20,6 +20,7 @@ from tetrapla.ir.mlir import (
     Result,
     StringAttr,
 )
+from tetrapla.ir.nn.check import equal_types
 from tetrapla.ir.nn.dialect import Nn
 from tetrapla.ir.nn.precision import rounded, work_type
 from tetrapla.ir.op import Op, Tensor, require
@@ -58,7 +59,7 @@ class MatMul(Op, dialect=Nn, name="matmul", traits=[Pure]):
     @staticmethod
     def infer(a: Tensor, b: Tensor, bias: Tensor | None = None, *, activation: str) -> Tensor:
         shape = matmul_shape("nn.matmul", a, b, bias)
-        check_epilogue("nn.matmul", (a, b, bias), activation)
+        check_epilogue("nn.matmul C5", "nn.matmul C6", (a, b, bias), activation)
         return Tensor(shape, a.dtype)
 
     @staticmethod
@@ -110,7 +111,7 @@ class Conv2d(Op, dialect=Nn, name="conv2d", traits=[Pure]):
         activation: str,
     ) -> Tensor:
         shape = conv_shape("nn.conv2d", x, w, bias, strides, pads, dilations, groups)
-        check_epilogue("nn.conv2d", (x, w, bias), activation)
+        check_epilogue("nn.conv2d C7", "nn.conv2d C7", (x, w, bias), activation)
         return Tensor(shape, x.dtype)
 
     @staticmethod
@@ -221,14 +222,16 @@ def window_shape(
     return counts[0], counts[1]
 
 
-def check_epilogue(kind: str, operands: tuple[Tensor | None, ...], activation: str) -> None:
-    """The activation is known, and the element types are equal."""
+def check_epilogue(
+    activation_rule: str, type_rule: str, operands: tuple[Tensor | None, ...], activation: str
+) -> None:
+    """The activation is known, and the element types are equal; the rules are named."""
     require(
         activation in ACTIVATIONS,
-        f"{kind} activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}",
+        f"{activation_rule}: the activation must be one of {', '.join(ACTIVATIONS)}, "
+        f"not {activation!r}",
     )
-    types = {operand.dtype for operand in operands if operand is not None}
-    require(len(types) == 1, f"{kind} element types must be equal, not {sorted(types)}")
+    equal_types(type_rule, *(operand for operand in operands if operand is not None))
 
 
 def windows(

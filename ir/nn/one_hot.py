@@ -65,7 +65,9 @@ class Hardmax(Op, dialect=Nn, name="hardmax", traits=[Pure]):
     def infer(x: Tensor, *, axis: int) -> Tensor:
         found = one_axis("nn.hardmax C1", axis, x)
         element_types("nn.hardmax C2", FLOATS, x)
-        require(x.shape[found] > 0, f"nn.hardmax C3: axis {axis} of {x} must not be empty")
+        require(
+            x.shape[found] > 0, f"nn.hardmax C3: axis {axis} of {x} must not be empty, not 0"
+        )
         return x
 
     @staticmethod

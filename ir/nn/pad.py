@@ -51,7 +51,10 @@ class Pad(Moves, dialect=Nn, name="pad", traits=[Pure]):
         for axis, size in enumerate(x.shape):
             before, behind = pads[axis], pads[x.rank + axis]
             left = size + min(before, 0) + min(behind, 0)
-            require(left >= 0, f"{kind} C3: axis {axis} of {x} must hold {before} and {behind}")
+            require(
+                left >= 0,
+                f"{kind} C3: axis {axis} of {x} must keep 0 values or more, not {left}",
+            )
             most = max(before, behind, 0)
             enough = most < left if mode == "reflect" else left > 0
             require(

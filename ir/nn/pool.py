@@ -128,7 +128,10 @@ class GlobalAveragePool(Op, dialect=Nn, name="global_average_pool", traits=[Pure
 
     @staticmethod
     def infer(x: Tensor) -> Tensor:
-        require(x.dtype in FLOATS, f"nn.global_average_pool C3: {x} is not a float")
+        require(
+            x.dtype in FLOATS,
+            f"nn.global_average_pool C3: the operand must be a float, not {x}",
+        )
         return Tensor(global_shape("nn.global_average_pool", x), x.dtype)
 
     @staticmethod

@@ -22,7 +22,7 @@ from tetrapla.ir.mlir import (
     Result,
     StringAttr,
 )
-from tetrapla.ir.nn.check import FLOATS, element_types, flag
+from tetrapla.ir.nn.check import FLOATS, element_types, flag, one_of
 from tetrapla.ir.nn.dialect import Nn
 from tetrapla.ir.nn.interpolate import (
     COORDINATES,
@@ -98,9 +98,9 @@ class Resize(Op, dialect=Nn, name="resize", traits=[Pure]):
             f"{kind} C2: {x} takes {x.rank} positive scales or none, not {scales!r}",
         )
         coordinate = coordinate_transformation_mode
-        _check_word(f"{kind} C3", "mode", mode, MODES)
-        _check_word(f"{kind} C4", "coordinate_transformation_mode", coordinate, COORDINATES)
-        _check_word(f"{kind} C4", "nearest_mode", nearest_mode, NEAREST)
+        one_of(f"{kind} C3", "mode", mode, MODES)
+        one_of(f"{kind} C4", "coordinate_transformation_mode", coordinate, COORDINATES)
+        one_of(f"{kind} C4", "nearest_mode", nearest_mode, NEAREST)
         bounds = 2 * x.rank if coordinate == CROP else 0
         require(
             len(_numbers(f"{kind} C5", "roi", roi)) == bounds,
@@ -197,13 +197,6 @@ def _resized(x: Array, place: int, axis: Axis, at: Array, form: _Form) -> Array:
     for source, weight in zip(sources, weights, strict=True):
         y = y + x.take(source, axis=place) * weight.reshape(column)
     return y
-
-
-def _check_word(constraint: str, name: str, value: str, known: tuple[str, ...]) -> None:
-    require(
-        value in known,
-        f"{constraint}: {name} must be one of {', '.join(known)}, not {value!r}",
-    )
 
 
 def _check_flags(kind: str, x: Tensor, mode: str, exclude_outside: int, antialias: int) -> None:

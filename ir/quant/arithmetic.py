@@ -1,5 +1,7 @@
 """Sum, product and concatenation of two quantised tensors under a third scale."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tetrapla.ir.graph import Array
@@ -35,7 +37,7 @@ class Add(Op, dialect=Quant, name="add", traits=[Pure]):
     ``sat(rint(fma(a, rA, fma(b, rB, c))))``. Where a is one number along the innermost axis
     that the result has, a and b change roles. This is the arithmetic of the AVX2 kernel
     (qladd_avx2.cpp) as its compiler contracts it; a plain sum in c differs in about one of a
-    million results.
+    million results. The runtime's kernel for ARM sums in fixed point.
 
     Constraints:
         C1: the shapes broadcast.
@@ -83,12 +85,14 @@ class Add(Op, dialect=Quant, name="add", traits=[Pure]):
         y_scale: float,
         y_zero_point: int,
     ) -> Array:
-        first, second = (a, a_scale, a_zero_point), (b, b_scale, b_zero_point)
+        scales = [a_scale, b_scale, y_scale]
+        zeros = [a_zero_point, b_zero_point, y_zero_point]
         if is_single_inside(a.shape, b.shape):
-            first, second = second, first
-        ra, rb, offset = sum_terms(*first[1:], *second[1:], y_scale, y_zero_point)
-        inner = fused_multiply_add(second[0], rb, offset)
-        return saturate(np.rint(fused_multiply_add(first[0], ra, inner)), NAMES[a.dtype])
+            a, b = b, a
+            scales[:2], zeros[:2] = scales[1::-1], zeros[1::-1]
+        ra, rb, offset = sum_terms(scales, zeros)
+        inner = fused_multiply_add(b, rb, offset)
+        return saturate(np.rint(fused_multiply_add(a, ra, inner)), NAMES[a.dtype])
 
     example = (
         (Tensor((2, 3), "i8"), Tensor((2, 3), "i8")),
@@ -256,17 +260,14 @@ class Concat(Op, dialect=Quant, name="concat", traits=[Pure]):
 
 
 def sum_terms(
-    a_scale: float,
-    a_zero_point: int,
-    b_scale: float,
-    b_zero_point: int,
-    y_scale: float,
-    y_zero_point: int,
+    scales: Sequence[float], zero_points: Sequence[int]
 ) -> tuple[np.float32, np.float32, np.float32]:
-    """The ratios rA and rB and the constant c of qnn.add."""
-    ra, rb = f32(a_scale) / f32(y_scale), f32(b_scale) / f32(y_scale)
-    zeros = fused_multiply_add(np.asarray(a_zero_point), ra, rb * f32(b_zero_point))
-    return ra, rb, f32(f32(y_zero_point) - zeros)
+    """The ratios rA and rB and the constant c of qnn.add; each list is that of a, b and y."""
+    a_scale, b_scale, y_scale = (f32(scale) for scale in scales)
+    a_zero, b_zero, y_zero = zero_points
+    ra, rb = a_scale / y_scale, b_scale / y_scale
+    zeros = fused_multiply_add(np.asarray(a_zero), ra, rb * f32(b_zero))
+    return ra, rb, f32(f32(y_zero) - zeros)
 
 
 def is_single_inside(a: tuple[int, ...], b: tuple[int, ...]) -> bool:

@@ -36,9 +36,9 @@ class Softmax(Op, dialect=Quant, name="softmax", traits=[Pure]):
     ``sat(rint(f32(t * floor(1 / y_scale)) / S) + y_zero_point)``: the reciprocal of the scale
     is floored. x's zero point cancels.
 
-    Where t * floor(1 / y_scale) exceeds float32 (an axis of size 1 at 1/256) ONNX Runtime 1.31.1
-    converts an infinity and gives the zero point, and its i8 kernel wrapped above 127 in earlier
-    versions (qlinear_softmax.cc); here both saturate.
+    Both types saturate. ONNX Runtime 1.31.1 gives the zero point where t * floor(1 / y_scale)
+    exceeds float32 (an axis of size 1 at 1/256), for it converts an infinity; in earlier
+    versions its i8 kernel wrapped above 127 (qlinear_softmax.cc).
 
     Constraints:
         C1: the axis exists and is not empty.

@@ -145,7 +145,12 @@ def leaky_relu(alpha: float = 0.01) -> Callable[[Array], Array]:
 
 def elu(alpha: float = 1.0) -> Callable[[Array], Array]:
     """``x`` where it is positive, else ``alpha (exp x - 1)``, by float64."""
-    return lambda x: _narrow(np.where(x > 0, x, alpha * np.expm1(x.astype(np.float64))))
+
+    def function(x: Array) -> Array:
+        below = np.expm1(np.minimum(x, 0).astype(np.float64))  # no overflow above
+        return _narrow(np.where(x > 0, x, alpha * below))
+
+    return function
 
 
 def _logistic(x: Array) -> Any:

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from tetrapla.ir.graph import DTYPES, Array
+from tetrapla.ir.quant.arithmetic import sum_terms
 from tetrapla.ir.quant.scale import fused_multiply_add
 from tetrapla.simulators.gpu.indices import (
     conv_operands,
@@ -226,10 +227,7 @@ def _binary(kernel: Binary, flat: Mapping[str, Array]) -> Array:
 
 def _quantised_sum(kernel: Binary, a: Array, b: Array, dtype: np.dtype[np.generic]) -> Array:
     """``fma(a, rA, fma(b, rB, c))`` with the zero points folded into c (ONNX Runtime)."""
-    a_scale, b_scale, y_scale = (np.float32(scale) for scale in kernel.scales)
-    a_zero, b_zero, y_zero = (np.float32(zero) for zero in kernel.zero_points)
-    ra, rb = a_scale / y_scale, b_scale / y_scale
-    offset = y_zero - (ra * a_zero + rb * b_zero)
+    ra, rb, offset = sum_terms(kernel.scales, kernel.zero_points)
     return _saturated(fused_multiply_add(a, ra, fused_multiply_add(b, rb, offset)), dtype)
 
 

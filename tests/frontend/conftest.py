@@ -1,14 +1,27 @@
-"""ONNX Runtime, the oracle of the ONNX tests."""
+"""ONNX Runtime, the oracle of the ONNX tests, and how far two float32 networks may lie apart.
+
+A network in float32 rounds once per operation and once per term of a sum. Along the longest
+path these add up to R roundings; while no operator enlarges them, two evaluations in different
+orders lie within ``2 R u`` of the largest magnitude in the network (u = 2^-24). A function such
+as exp counts as eight, what vendors' libraries state for float32 (up to 4 ulp).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from math import prod
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tetrapla.ir.graph import Array
+from tetrapla.ir.graph import Array, Node
+from tetrapla.ir.interpret import intermediates
+from tetrapla.ir.module import Module
+
+U = 2.0**-24
+FUNCTION = 8  # roundings of an operator that is no sum: 4 ulp
 
 
 @pytest.fixture
@@ -21,3 +34,54 @@ def runtime() -> Callable[[bytes], Callable[[Mapping[str, Array]], list[Array]]]
         return lambda feeds: [*session.run(None, dict(feeds))]
 
     return prepared
+
+
+@pytest.fixture
+def near() -> Callable[[Module, dict[str, Array], Array, Array], None]:
+    """Check a module's result against another evaluation: integers exactly, floats within."""
+    return _check_near
+
+
+def _check_near(
+    module: Module, inputs: dict[str, Array], found: Array, expected: Array
+) -> None:
+    assert found.shape == expected.shape
+    assert found.dtype == expected.dtype
+    if expected.dtype.kind != "f":
+        assert np.array_equal(found, expected)
+        return
+    close = np.abs(found - expected) <= _allowed(module, inputs)
+    same = (found == expected) | (np.isnan(found) & np.isnan(expected))
+    assert np.all(close | same), np.abs(found - expected).max()
+
+
+def _terms(node: Node) -> int:
+    """How many roundings stand in one element of a node's result."""
+    x = node.operands[0]
+    match node.kind:
+        case "nn.matmul":
+            return x.shape[-1] + FUNCTION
+        case "nn.conv2d":
+            return prod(node.operands[1].shape[1:]) + FUNCTION
+        case "nn.average_pool2d":
+            return prod(node.ints("kernel")) + FUNCTION
+        case "nn.global_average_pool":
+            return prod(x.shape[2:]) + FUNCTION
+        case "nn.reduce_sum" | "nn.reduce_prod" | "nn.reduce_mean":
+            return prod(x.shape[axis] for axis in node.ints("axes")) + FUNCTION
+        case "nn.softmax" | "nn.log_softmax" | "nn.layer_norm" | "nn.rms_norm":
+            return 2 * max(x.shape) + 4 * FUNCTION
+        case _:
+            return FUNCTION
+
+
+def _allowed(module: Module, inputs: dict[str, Array]) -> float:
+    """How far two float32 evaluations may lie apart."""
+    longest: dict[int, int] = {}
+    for node in module.graph.nodes:
+        before = max((longest.get(value.index, 0) for value in node.operands), default=0)
+        longest[node.result.index] = before + _terms(node)
+    values = [*inputs.values(), *intermediates(module, inputs).values()]
+    finite = [array[np.isfinite(array)] for array in values if array.dtype.kind == "f"]
+    largest = max(float(np.abs(array).max()) for array in finite if array.size)
+    return 2 * max(longest.values()) * U * largest

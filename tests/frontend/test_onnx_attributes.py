@@ -84,7 +84,7 @@ def test_output_dtype_is_what_onnx_runtime_makes_of_it(
         ("scale", {"precision": TensorProto.FLOAT16}, {}, 23,
          "QuantizeLinear (only with float32 precision)"),
         ("scale", {}, {"output_dtype": TensorProto.FLOAT16}, 23,
-         "DequantizeLinear (only to float32)"),
+         "DequantizeLinear (only to f32, the scale's type)"),
     ],
 )  # fmt: skip
 def test_what_would_be_another_number_is_refused(

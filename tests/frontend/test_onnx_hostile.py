@@ -103,7 +103,7 @@ CASES: dict[str, tuple[onnx.ModelProto | bytes, str]] = {
     ),
     "unknown opset": (
         edited(lambda m: setattr(m.opset_import[0], "version", 9999)),
-        "the opset must be 6 to 28, not 9999; convert the model with onnx.version_converter",
+        "the opset must be 1 to 28, not 9999; convert the model with onnx.version_converter",
     ),
     "two opsets": (
         edited(lambda m: m.opset_import.add(domain="ai.onnx", version=13)),

@@ -179,7 +179,7 @@ CASES: list[tuple[str, tuple[Tensor, ...], dict[str, Any], str]] = [
         "nn.conv2d",
         (IMAGE, FILTERS),
         _conv(activation="gelu"),
-        "nn.conv2d activation must be one of none, relu, not 'gelu'",
+        "nn.conv2d C7: the activation must be one of none, relu, not 'gelu'",
     ),
     (
         "nn.conv2d",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tetrapla.ir.graph import Value
+from tetrapla.ir.graph import Attribute, Value
 
 if TYPE_CHECKING:
     from tests.passes.random_graphs import Draft
@@ -70,7 +70,10 @@ def group_norm(draft: Draft, x: Value) -> Value:
     rows = draft.op("reshape", x, shape=(1, 2, x.elements // 2))
     one = draft.build.weight("one", np.ones(2, np.float32))
     zero = draft.build.weight("zero", np.zeros(2, np.float32))
-    y = draft.op("group_norm", rows, one, zero, groups=2, epsilon=1e-5)
+    if draft.draw.integers(2):
+        y = draft.op("group_norm", rows, one, zero, groups=2, epsilon=1e-5)
+    else:
+        y = draft.op("instance_norm", rows, one, zero, epsilon=1e-5)
     y = draft.op("reshape", y, shape=x.shape)
     y = draft.op("mul", y, draft.normal("scale", x.shape[1], 1, 1))
     return draft.op("add", y, draft.normal("bias", x.shape[1], 1, 1))
@@ -121,7 +124,7 @@ def attention(draft: Draft, x: Value) -> Value:
     if draft.draw.integers(2):
         same = draft.op("equal", weights, weights)
         weights = draft.op("where", draft.op("not", same), draft.number(0.0), weights)
-    y = draft.op("matmul", weights, v, activation="none", name="mixture")
+    y = draft.layer("mixture", "matmul", weights, v, activation="none")
     y = draft.op("reshape", draft.op("transpose", y, perm=(0, 2, 1, 3)), shape=(2, 5, 8))
     return draft.op("add", y, x)
 
@@ -175,3 +178,17 @@ def _masked(draft: Draft, scores: Value) -> Value:
             return draft.op("where", hidden, draft.number(lowest), scores)
         case _:
             return scores
+
+
+def lrn(draft: Draft, x: Value) -> Value:
+    """A normalisation over three channels around, as PyTorch's."""
+    n, c, h, w = x.shape
+    square = draft.op("reshape", _square(draft, x), shape=(n, 1, c, h, w))
+    pads = (0, 0, 1, 0, 0, 0, 0, 1, 0, 0)
+    square = draft.op("pad", square, pads=pads, mode="constant", value=0.0)
+    window: dict[str, Attribute] = {"kernel": (3, 1, 1), "strides": (1, 1, 1)}
+    window |= {"pads": (0,) * 6, "dilations": (1, 1, 1), "overhang": (0, 0, 0)}
+    mean = draft.op("average_pool3d", square, **window, count_include_pad=1)
+    mean = draft.op("mul", draft.op("reshape", mean, shape=x.shape), draft.number(0.3))
+    power = draft.op("pow", draft.op("add", mean, draft.number(2.0)), draft.number(0.75))
+    return draft.op("div", x, power)

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tests.passes.exporter_forms import attention, gelu, group_norm, layer_norm, rms_norm, silu
+from tests.passes.exporter_forms import (
+    attention,
+    gelu,
+    group_norm,
+    layer_norm,
+    lrn,
+    rms_norm,
+    silu,
+)
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Array, Attribute, Value
 from tetrapla.ir.module import Module
@@ -41,9 +49,13 @@ class Draft:
         """A weight of one number."""
         return self.build.weight("number", np.array(value, np.float32))
 
-    def op(self, kind: str, *operands: Value, name: str = "", **attributes: Attribute) -> Value:
+    def op(self, kind: str, /, *operands: Value, **attributes: Attribute) -> Value:
         """An operator of the dialect nn."""
-        return self.build.op(f"nn.{kind}", operands, attributes, name)
+        return self.build.op(f"nn.{kind}", operands, attributes)
+
+    def layer(self, name: str, kind: str, /, *operands: Value, **held: Attribute) -> Value:
+        """An operator with a name."""
+        return self.build.op(f"nn.{kind}", operands, held, name)
 
     def pick(self, choices: Sequence[str]) -> str:
         """One of them."""
@@ -63,19 +75,19 @@ def convolutional(steps: Sequence[str], seed: int) -> Module:
     draft = Draft(ModuleBuilder("convolutional"), np.random.default_rng(seed))
     x = _walk(draft, draft.build.input("x", (1, 4, 6, 6)), steps, CONVOLUTIONAL)
     count = x.elements
-    x = draft.op("reshape", x, shape=(1, count), name="flatten")
+    x = draft.layer("flatten", "reshape", x, shape=(1, count))
     turned = draft.op("transpose", draft.scaled("w1", 5, count), perm=(1, 0))
-    x = draft.op("matmul", x, turned, **PLAIN, name="hidden")
+    x = draft.layer("hidden", "matmul", x, turned, **PLAIN)
     x = draft.op("relu", draft.op("add", x, draft.normal("b1", 5)))
     last = draft.scaled("w2", 5, 3), draft.normal("b2", 3)
-    return _head(draft, draft.op("matmul", x, *last, **PLAIN, name="logits"))
+    return _head(draft, draft.layer("logits", "matmul", x, *last, **PLAIN))
 
 
 def transformer(steps: Sequence[str], seed: int) -> Module:
     """The steps on [2, 5, 8] tensors, then a head."""
     draft = Draft(ModuleBuilder("transformer"), np.random.default_rng(seed))
     x = _walk(draft, draft.build.input("x", (2, 5, 8)), steps, TRANSFORMER)
-    return _head(draft, draft.op("matmul", x, draft.scaled("w", 8, 3), **PLAIN, name="logits"))
+    return _head(draft, draft.layer("logits", "matmul", x, draft.scaled("w", 8, 3), **PLAIN))
 
 
 def _head(draft: Draft, logits: Value) -> Module:
@@ -93,12 +105,30 @@ def _walk(draft: Draft, x: Value, steps: Sequence[str], table: dict[str, Step]) 
 
 
 def sampled(module: Module, seed: int, count: int = 2) -> dict[str, Array]:
-    """Standard normal inputs of so many invocations."""
+    """Standard normal inputs of so many invocations, and their signs for truths."""
     draw = np.random.default_rng(seed)
-    return {
-        name: draw.standard_normal((count, *value.shape)).astype(np.float32)
+    normal = {
+        name: draw.standard_normal((count, *value.shape))
         for name, value in module.inputs.items()
     }
+    truths = {name for name, value in module.inputs.items() if value.dtype == "i1"}
+    return {
+        name: array > 0 if name in truths else array.astype(np.float32)
+        for name, array in normal.items()
+    }
+
+
+def in_a_branch(module: Module) -> Module:
+    """The network as either body of a branch."""
+    build = ModuleBuilder("branch")
+    build.reserve(module.weights)
+    graph = module.graph
+    inputs = [build.input(name, value.shape) for name, value in graph.inputs]
+    condition = build.input("condition", (), "i1")
+    values = build.ops("nn.if", [condition, *inputs], {}, "if", [graph, graph])
+    for (name, _), value in zip(graph.outputs, values, strict=True):
+        build.output(name, value)
+    return build.finish()
 
 
 def _convolution(draft: Draft, x: Value, groups: int = 1, name: str = "conv") -> Value:
@@ -107,7 +137,7 @@ def _convolution(draft: Draft, x: Value, groups: int = 1, name: str = "conv") ->
     operands += [draft.normal("b", channels)] if draft.draw.integers(2) else []
     window: dict[str, Attribute] = {"strides": (1, 1), "pads": (1, 1, 1, 1)}
     window |= {"dilations": (1, 1), "groups": groups}
-    return draft.op("conv2d", *operands, **window, **PLAIN, name=name)
+    return draft.layer(name, "conv2d", *operands, **window, **PLAIN)
 
 
 def _channel_bias(draft: Draft, x: Value) -> Value:
@@ -143,6 +173,13 @@ def _pooled_convolution(draft: Draft, x: Value) -> Value:
 def _sibling_convolutions(draft: Draft, x: Value) -> Value:
     both = [_convolution(draft, x, name=f"branch{i}") for i in range(2)]
     return draft.op("add", *both)
+
+
+def _pixels(draft: Draft, x: Value) -> Value:
+    """A layer of single pixels on channels-last values."""
+    y = draft.op("transpose", x, perm=(0, 2, 3, 1))
+    y = draft.op("matmul", y, draft.scaled("w", 4, 4), **PLAIN)
+    return draft.op("transpose", draft.op("tanh", y), perm=(0, 3, 1, 2))
 
 
 def _gate(draft: Draft, x: Value) -> Value:
@@ -190,7 +227,7 @@ def _neutral(draft: Draft, x: Value) -> Value:
 
 
 def _linear(draft: Draft, x: Value) -> Value:
-    x = draft.op("matmul", x, draft.scaled("w", 8, 8), **PLAIN, name="linear")
+    x = draft.layer("linear", "matmul", x, draft.scaled("w", 8, 8), **PLAIN)
     return draft.op("relu", draft.op("add", x, draft.normal("b", 8)))
 
 
@@ -211,6 +248,12 @@ def _turned(draft: Draft, x: Value) -> Value:
     y = draft.op("transpose", x, perm=(0, 2, 1))
     y = draft.op("tanh", draft.op("mul", y, draft.normal("s", 8, 1)))
     return draft.op("transpose", y, perm=(0, 2, 1))
+
+
+def _row(draft: Draft, x: Value) -> Value:
+    """What the first token holds, added to every one."""
+    first = draft.op("gather", x, draft.build.weight("first", np.array(0)), axis=1)
+    return draft.op("add", x, draft.op("reshape", first, shape=(2, 1, 8)))
 
 
 def _branches(draft: Draft, x: Value) -> Value:
@@ -239,6 +282,7 @@ CONVOLUTIONAL: dict[str, Step] = {
     "batch_norm": _batch_norm,
     "normalised_conv": lambda draft, x: _batch_norm(draft, _convolution(draft, x)),
     "group_norm": group_norm,
+    "lrn": lrn,
     "relu": lambda draft, x: draft.op("relu", x),
     "residual": _residual,
     "self_add": lambda draft, x: draft.op("add", x, x),
@@ -246,6 +290,7 @@ CONVOLUTIONAL: dict[str, Step] = {
     "average_pool": _pool("average_pool2d"),
     "transpose": lambda draft, x: draft.op("transpose", x, perm=(0, 1, 3, 2)),
     "channels_last": _channels_last,
+    "pixels": _pixels,
     "gate": _gate,
     "silu": silu,
     "clip": lambda draft, x: draft.op("clip", x, low=0.0, high=6.0),
@@ -267,6 +312,7 @@ TRANSFORMER: dict[str, Step] = {
     "scaled_linear": _scaled_linear,
     "flat": _flat,
     "turned": _turned,
+    "row": _row,
     "branches": _branches,
     "scales": _scales,
     "residual": _residual,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,9 +14,11 @@ from tetrapla.ir.errors import ModelError, TetraplaError
 from tetrapla.ir.graph import Attribute
 from tetrapla.ir.interpret import evaluate
 from tetrapla.ir.module import Module
+from tetrapla.passes.calibrate_ import Ranges
 from tetrapla.passes.pass_ import Pass, run
+from tetrapla.passes.quantize import Quantize
 from tetrapla.passes.rebuild_ import Rebuild
-from tetrapla.passes.reduce_ import Fails, reduce
+from tetrapla.passes.reduce_ import Fails, fails_like, reduce
 
 PLAIN: dict[str, Attribute] = {"activation": "none"}
 
@@ -220,3 +224,80 @@ def test_a_module_that_does_not_fail_is_refused() -> None:
         "model 'chain' must fail to be reduced, and does not; "
         "reduce it with the check that failed"
     )
+
+
+@dataclass(frozen=True)
+class FailOn(Pass):
+    """Planted defect: a crash at every layer of a kind, and at nothing else."""
+
+    kind: str = "nn.softmax"
+
+    def __call__(self, module: Module) -> Module:
+        for node in module.graph.nodes:
+            if node.kind == self.kind:
+                # the number of the value is another one in every module
+                raise KeyError(node.results[0].index)
+            if node.kind == "nn.transpose":
+                raise ModelError("another fault")
+        return module
+
+
+def test_a_pass_that_crashes_is_reduced_to_what_it_crashes_on() -> None:
+    build = ModuleBuilder("crash")
+    x = build.input("x", (4, 4))
+    for i in range(6):
+        x = build.op("nn.relu", [x], name=f"relu{i}")
+    x = build.op("nn.softmax", [x], {"axis": -1}, name="bad")
+    build.output("y", build.op("nn.transpose", [x], {"perm": (1, 0)}))
+    module = build.finish()
+    with pytest.raises(KeyError) as caught:
+        run(module, [FailOn()])
+    found = reduce(module, fails_like(FailOn(), caught.value))
+    assert names(found.module) == ["bad"]
+    assert found.minimal
+
+
+def test_another_fault_is_not_taken_for_the_one_sought() -> None:
+    fails = fails_like(FailOn(), KeyError(3))
+    assert fails(chain(1)) is False  # the transpose comes before the softmax
+    assert fails_like(FailOn(), ModelError("test-reduce: another fault"))(chain(1))
+
+
+def test_a_quantisation_that_fails_is_reduced_with_its_ranges() -> None:
+    """What was a layer's result is an input then, and its range is known all the same."""
+    build = ModuleBuilder("infinite")
+    x = build.input("x", (2, 4))
+    for i in range(3):
+        array = np.full((4, 4), np.inf if i == 1 else 1, np.float32)
+        x = build.op("nn.matmul", [x, build.weight(f"w{i}", array)], PLAIN, name=f"p{i}")
+    build.output("y", x)
+    module = build.finish()
+    found = Ranges({"x": (-1.0, 1.0)}, {f"p{i}": (-1.0, 1.0) for i in range(3)})
+    with pytest.raises(ModelError) as caught:
+        run(module, [Quantize(found)])
+    assert str(caught.value) == (
+        "quantize: weight @w1 must be finite to be quantised, not inf; train or export it again"
+    )
+    reduced = reduce(module, fails_like(Quantize(found), caught.value))
+    assert names(reduced.module) == ["p1"]
+
+
+def test_layers_of_several_results_and_bodies_are_cut_out_whole() -> None:
+    build = ModuleBuilder("loop")
+    body = build.body()
+    state, row = body.input("h", (3,)), body.input("x", (3,))
+    step = body.op("nn.add", [state, row], name="step")
+    body.output("next", step)
+    body.output("kept", step)
+    operands = [build.op("nn.relu", [build.input("h", (3,))]), build.input("x", (4, 3))]
+    trips: dict[str, Attribute] = {"carried": 1, "scanned": 1, "trips": 4}
+    last, rows = build.ops("nn.scan", operands, trips, "scan", [body.graph()])
+    build.output("y", build.op("nn.neg", [last], name="last"))
+    build.output("z", build.op("nn.neg", [rows], name="rows"))
+    found = reduce(build.finish(), has("scan"))
+    (node,) = found.module.graph.nodes
+    assert (node.name, [inside.name for inside in node.bodies[0].nodes]) == ("scan", ["step"])
+    assert list(found.module.inputs) == ["x", "relu"]
+    alone = reduce(build.finish(), has("rows"))
+    assert names(alone.module) == ["rows"]
+    assert list(alone.module.inputs) == ["scan"]

@@ -110,6 +110,24 @@ def test_a_pipeline_s_text_quantises_like_the_function(
     assert all(np.array_equal(a, theirs.weights[k]) for k, a in ours.weights.items())
 
 
+def test_the_fused_pipeline_puts_together_what_exporters_take_apart() -> None:
+    build = ModuleBuilder("pieces")
+    x = build.input("x", (2, 8))
+    x = build.op("nn.mul", [x, build.op("nn.sigmoid", [x])])
+    w = build.weight("w", np.eye(8, dtype=np.float32))
+    x = build.op("nn.matmul", [x, w], {"activation": "none"})
+    x = build.op(
+        "nn.relu", [build.op("nn.add", [x, build.weight("b", np.ones(8, np.float32))])]
+    )
+    build.output("y", x)
+    found = run(build.finish(), parse("fused"))
+    assert [(node.kind, len(node.operands)) for node in found.graph.nodes] == [
+        ("nn.silu", 1),
+        ("nn.matmul", 3),
+    ]
+    assert found.graph.nodes[1].str("activation") == "relu"
+
+
 def test_ranges_that_are_given_are_not_sought_in_data(
     network: Module, images: Callable[[int], dict[str, Array]]
 ) -> None:

@@ -136,19 +136,57 @@ def ir(
             "--after", metavar="PASS", help="Run this pass first (or 'canonical', all of them)."
         ),
     ] = None,
+    pipeline: Annotated[
+        str | None,
+        typer.Option(
+            "--pipeline", metavar="TEXT", help="Run passes first: canonical,quantize{bits=8}."
+        ),
+    ] = None,
+    print_after: Annotated[
+        str | None,
+        typer.Option(
+            "--print-ir-after", metavar="PASS", help="Also print what this pass (or all) made."
+        ),
+    ] = None,
+    time_passes: Annotated[
+        bool, typer.Option("--time-passes", help="Also print each pass's CPU time.")
+    ] = False,
+    generic: Annotated[
+        bool, typer.Option("--generic", help="Print MLIR's generic text, which can be read.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write .mlir (and .npz) or .onnx."),
+    ] = None,
+    reduce: Annotated[
+        Path | None,
+        typer.Option(
+            "--reduce",
+            metavar="FILE",
+            help="If a pass fails, write the least that it fails on.",
+        ),
+    ] = None,
     data: Data = None,
     calib: Calib = None,
     dim: Dims = None,
     batch: Batch = None,
 ) -> int:
-    """Print a model as MLIR, as it was read or after a pass."""
-    from tetrapla.emit import rewritten
+    """Print or write a model as it was read, or after passes."""
+    from tetrapla.commands import rewriting
     from tetrapla.models import load_for
     from tetrapla.samples import samples_for
 
-    chosen = options.settings(data, calib, dims=dim, batch=batch)
-    module = load_for(model, chosen)
-    if after:
-        module = rewritten(module, after, lambda given: samples_for(given, chosen))
-    typer.echo(module.text().rstrip("\n"))
+    wanted = options.settings(data, calib, dims=dim, batch=batch)
+    rewriting.check_file("--output", output, rewriting.SUFFIXES, model)
+    rewriting.check_file("--reduce", reduce, rewriting.SUFFIXES[:1], model)
+    passes = rewriting.chosen(after, pipeline)
+    module = load_for(model, wanted)
+    what = "--pipeline" if pipeline else f"--after {after}"
+    context = rewriting.data_for(module, passes, what, lambda m: samples_for(m, wanted))
+    watch = rewriting.Watch(print_after, time_passes, generic, reduce)
+    module = rewriting.rewritten(module, passes, context, watch)
+    if output is None:
+        typer.echo(rewriting.printed(module, generic))
+    else:
+        rewriting.write(module, output)
     return 0

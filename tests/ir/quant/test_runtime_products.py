@@ -116,6 +116,26 @@ def test_qlinear_matmul(
     tally.agrees(ties=50_000)
 
 
+def test_accumulators_that_float32_does_not_hold(
+    kernel: Callable[..., Any], tally: Any, rng: np.random.Generator
+) -> None:
+    """Sums of 1.2e8, over 2^24: they are rounded to float32 before the scale is applied."""
+    order = ["x", "sx", "zx", "w", "sw", "zw", "sy", "zy"]
+    x = rng.integers(200, 256, (1000, 2400)).astype(np.uint8)
+    w = rng.integers(200, 256, (2400, 1001)).astype(np.uint8)
+    sx, sw = np.float32(0.1), np.full(1001, 0.1, np.float32)
+    largest = 255 * 255 * 2400
+    sy = np.float32(0.01 * largest / 255)
+    constants = {"sx": sx, "zx": np.uint8(0), "w": w, "sw": sw, "zw": np.zeros(1001, np.uint8)}
+    constants |= {"sy": sy, "zy": np.uint8(1)}
+    (theirs,) = kernel("QLinearMatMul", order, {"x": x}, constants)(x=x)
+    acc = OPS["qnn.matmul"].evaluate(x, w, x_zero_point=0, w_zero_point=0)
+    assert np.asarray(acc).min() > 2**24
+    ours, _ = _requantised(np.asarray(acc), (sx, sw, sy, 1), 1, "ui8")
+    tally.add(ours, theirs)
+    tally.agrees()
+
+
 @pytest.mark.parametrize("pair", PAIRS)
 def test_qgemm(
     pair: tuple[str, str],

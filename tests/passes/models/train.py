@@ -8,6 +8,9 @@ noise, no decay, no augmentation. The digits and their split are ``tetrapla/data
 a seed is that of the first weights and of the order of the samples.
 """
 
+# torch is not installed where the checkers run
+# pyright: reportUnknownParameterType=false
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -115,7 +118,7 @@ def model(net: nn.Sequential, name: str) -> onnx.ModelProto:
         ]
         made.append(helper.make_node(op, [x, *names], [label], name=label, **attributes))
         x = label
-    shape = ["batch", 1, 8, 8]
+    shape: list[int | str] = ["batch", 1, 8, 8]
     graph = helper.make_graph(
         made,
         name,

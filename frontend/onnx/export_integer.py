@@ -1,0 +1,135 @@
+"""Integer operators with computed parameters, tables and blocks as ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from tetrapla.frontend.onnx.export_linear import window
+from tetrapla.frontend.onnx.table import RUNTIME
+from tetrapla.frontend.onnx.writer import TYPES, Writer
+from tetrapla.ir.errors import UnsupportedError
+from tetrapla.ir.graph import DTYPES, Node
+from tetrapla.ir.quant.dialect import BYTES, RANGES
+
+Write = Callable[[Node, Writer], None]
+
+
+def parameters(node: Node, writer: Writer, which: str) -> list[str]:
+    """Scale and zero point that are kept as attributes."""
+    dtype = DTYPES[node.result.dtype]
+    scale = np.array(np.float32(node.float(f"{which}_scale")))
+    point = np.array(node.int(f"{which}_zero_point"), dtype)
+    return [
+        writer.constant(scale, f"{node.name}_{which}"),
+        writer.constant(point, f"{node.name}_{which}_zero_point"),
+    ]
+
+
+def check_bytes(node: Node, *dtypes: str) -> None:
+    """The types are those of ONNX's integer products.
+
+    Raises:
+        UnsupportedError: they are not.
+    """
+    for dtype in dtypes:
+        if dtype not in BYTES:
+            raise UnsupportedError(
+                f"ONNX multiplies integers of 8 bits, not {dtype} (node '{node.name}'); "
+                f"quantise to 8 bits before exporting"
+            )
+
+
+def _pair(op: str) -> Write:
+    def write(node: Node, writer: Writer) -> None:
+        a, b = writer.names(node.operands)
+        names = [a, *parameters(node, writer, "a"), b, *parameters(node, writer, "b")]
+        names += parameters(node, writer, "y")
+        writer.add(op, names, writer.result(node), {}, RUNTIME)
+
+    return write
+
+
+def _concat(node: Node, writer: Writer) -> None:
+    a, b = writer.names(node.operands)
+    names = [*parameters(node, writer, "y"), a, *parameters(node, writer, "a")]
+    names += [b, *parameters(node, writer, "b")]
+    held = {"axis": node.int("axis") % len(node.result.shape)}
+    writer.add("QLinearConcat", names, writer.result(node), held, RUNTIME)
+
+
+def _softmax(node: Node, writer: Writer) -> None:
+    x = node.operands[0]
+    scale = np.array(np.float32(node.float("x_scale")))
+    names = [
+        writer.name(x),
+        writer.constant(scale, f"{node.name}_x"),
+        writer.constant(np.zeros((), DTYPES[x.dtype]), f"{node.name}_x_zero_point"),
+        *parameters(node, writer, "y"),
+    ]
+    held = {"axis": node.int("axis"), "opset": 13}
+    writer.add("QLinearSoftmax", names, writer.result(node), held, RUNTIME)
+
+
+def _lookup(node: Node, writer: Writer) -> None:
+    """ONNX has no table: the value picks an entry as an index."""
+    x, table = node.operands
+    low = RANGES[x.dtype][0]
+    held = {"to": TYPES["i64"]}
+    place = writer.add("Cast", [writer.name(x)], writer.fresh(f"{node.name}_index"), held)
+    if low:
+        first = writer.constant(np.array(-low, np.int64), f"{node.name}_first")
+        place = writer.add("Add", [place, first], writer.fresh(f"{node.name}_place"))
+    writer.add("Gather", [writer.name(table), place], writer.result(node), {"axis": 0})
+
+
+def _dynamic_quantize(node: Node, writer: Writer) -> None:
+    writer.add("DynamicQuantizeLinear", writer.names(node.operands), writer.results(node))
+
+
+def _matmul_integer(node: Node, writer: Writer) -> None:
+    check_bytes(node, node.operands[0].dtype, node.operands[1].dtype)
+    writer.add("MatMulInteger", writer.names(node.operands), writer.result(node))
+
+
+def _conv_integer(node: Node, writer: Writer) -> None:
+    check_bytes(node, node.operands[0].dtype, node.operands[1].dtype)
+    names, held = writer.names(node.operands), window(node)
+    writer.add("ConvInteger", names, writer.result(node), held)
+
+
+def _blocks(op: str) -> Write:
+    """ONNX blocks one axis; every other axis has a scale per index."""
+
+    def write(node: Node, writer: Writer) -> None:
+        blocks, shape = node.ints("blocks"), node.operands[0].shape
+        wide = [axis for axis, size in enumerate(blocks) if size > 1]
+        scale = node.operands[1].dtype
+        if len(wide) > 1 or scale == "f8E8M0FNU" or scale != "f32":
+            raise UnsupportedError(
+                f"ONNX has blocks of float32 scales along one axis, not {blocks} of {scale} "
+                f"(node '{node.name}')"
+            )
+        axis = wide[0] if wide else len(shape) - 1
+        held = {"axis": axis, "block_size": blocks[axis]}
+        names = writer.names(node.operands)
+        if op == "QuantizeLinear" and len(names) == 2:
+            held["output_dtype"] = TYPES[node.str("dtype")]
+        writer.add(op, names, writer.result(node), held)
+
+    return write
+
+
+WRITERS: Mapping[str, Write] = {
+    "qnn.add": _pair("QLinearAdd"),
+    "qnn.concat": _concat,
+    "qnn.conv_integer": _conv_integer,
+    "qnn.dequantize_blocks": _blocks("DequantizeLinear"),
+    "qnn.dynamic_quantize": _dynamic_quantize,
+    "qnn.lookup": _lookup,
+    "qnn.matmul_integer": _matmul_integer,
+    "qnn.mul": _pair("QLinearMul"),
+    "qnn.quantize_blocks": _blocks("QuantizeLinear"),
+    "qnn.softmax": _softmax,
+}

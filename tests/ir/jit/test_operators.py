@@ -1,0 +1,133 @@
+"""Every operator that has a lowering: its compiled form against the interpreter's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from tetrapla.ir.build import ModuleBuilder
+from tetrapla.ir.errors import IRError
+from tetrapla.ir.graph import DTYPES, Array, Attribute, Node
+from tetrapla.ir.linalg.lower import LOWERINGS, VIEWS
+from tetrapla.ir.module import Module
+from tetrapla.ir.op import OPS, Tensor
+
+Judge = Callable[..., list[str]]  # modules and their inputs; what is wrong
+KINDS = sorted({*LOWERINGS, *VIEWS})
+
+# what the lowering has none of, and why
+WITHOUT = {
+    "nn.weight": "an argument of the function",
+    "nn.lstm": "a loop over time",
+    "nn.gru": "a loop over time",
+    "nn.rnn": "a loop over time",
+    "nn.yield": "part of a region",
+    "nn.scan": "a region",
+    "nn.while": "a region",
+    "nn.if": "a region",
+}
+POSITIVE = ("nn.batch_norm", "nn.log", "nn.pow", "nn.sqrt")  # elsewhere NaN would say little
+# operands that name places: the range they must keep
+PLACES: dict[str, Callable[[Node], tuple[int, int, int]]] = {
+    "nn.gather": lambda node: _of_axis(node, "axis"),
+    "nn.gather_elements": lambda node: _of_axis(node, "axis"),
+    "nn.scatter_elements": lambda node: _of_axis(node, "axis"),
+    "nn.gather_nd": lambda node: (1, -9, 8),
+    "nn.scatter_nd": lambda node: (1, -9, 8),
+    "nn.one_hot": lambda node: (0, -12, 12),
+    "nn.reverse_sequence": lambda node: (1, 0, node.operands[0].shape[node.int("time_axis")]),
+    "qnn.rescale": lambda node: (2, 1, 62),
+}
+
+
+# integers that an operator takes and computes as floats
+ODD = {("nn.batch_norm", f"{sign}{bits}") for sign in ("i", "ui") for bits in (8, 16, 32, 64)}
+
+
+def _of_axis(node: Node, key: str) -> tuple[int, int, int]:
+    size = node.operands[0].shape[node.int(key)]
+    return 1, -size, size - 1
+
+
+def built(kind: str, types: Sequence[Tensor], attributes: Mapping[str, Attribute]) -> Module:
+    build = ModuleBuilder(kind)
+    values = [build.input(f"in{i}", t.shape, t.dtype) for i, t in enumerate(types)]
+    for i, value in enumerate(build.ops(kind, values, attributes)):
+        build.output(f"y{i}", value)
+    return build.finish()
+
+
+def example(kind: str) -> tuple[tuple[Tensor, ...], dict[str, Attribute]]:
+    found = OPS[kind].example
+    assert found is not None
+    return found
+
+
+def drawn(value: Tensor, rng: np.random.Generator, positive: bool) -> Array:
+    """Numbers of every kind that a type has: small and large, ties, both signs, NaN."""
+    dtype = DTYPES[value.dtype]
+    if value.dtype == "i1":
+        return rng.random(value.shape) < 0.5
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        return rng.integers(info.min, info.max, value.shape, dtype, endpoint=True)
+    numbers = rng.standard_normal(value.shape) * rng.choice([0.5, 3.0, 40.0], value.shape)
+    ties = rng.random(value.shape) < 0.2
+    numbers = np.where(ties, np.rint(numbers * 2) / 2, numbers)
+    return np.asarray(np.abs(numbers) + 0.01 if positive else numbers).astype(dtype)
+
+
+def inputs_of(module: Module, rng: np.random.Generator) -> dict[str, Array]:
+    """For one operator: indices inside their axis, scales above zero."""
+    (node,) = module.graph.nodes
+    found: dict[str, Array] = {}
+    for i, (name, value) in enumerate(module.inputs.items()):
+        positive = node.kind in POSITIVE or (node.kind.startswith("qnn") and i > 0)
+        found[name] = drawn(Tensor(value.shape, value.dtype), rng, positive)
+    if node.kind in PLACES:
+        i, low, high = PLACES[node.kind](node)
+        held = node.operands[i]
+        places = rng.integers(low, high, held.shape, endpoint=True)
+        found[f"in{i}"] = places.astype(DTYPES[held.dtype])
+    if node.kind == "nn.scatter_elements" and node.str("reduction") == "none":
+        raise AssertionError("of two updates of one place either may stay")
+    if node.kind == "qnn.rescale":
+        found["in1"] = np.abs(found["in1"] // 2**16) if _narrow(node) else np.abs(found["in1"])
+    return found
+
+
+def _narrow(node: Node) -> bool:
+    return node.str("rounding") == "single16"
+
+
+def variants(kind: str) -> list[Module]:
+    """The example in every element type that the operator takes."""
+    types, attributes = example(kind)
+    found: list[Module] = []
+    for source in dict.fromkeys(t.dtype for t in types):
+        for dtype in ("f64", "f32", "f16", "bf16", "i8", "ui8", "i16", "i32", "ui32", "i64"):
+            if (kind, dtype) in ODD:
+                continue
+            changed = [t._replace(dtype=dtype) if t.dtype == source else t for t in types]
+            if tuple(changed) != types:
+                try:
+                    found.append(built(kind, changed, attributes))
+                except IRError:
+                    continue  # the operator says that it does not take it
+    return [built(kind, types, attributes), *found]
+
+
+def test_every_operator_has_a_lowering_or_a_reason() -> None:
+    tensors = {kind for kind in OPS if not kind.startswith("spike.")}
+    assert {*KINDS, *WITHOUT} == tensors
+    assert not {*KINDS} & {*WITHOUT}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_operator_agrees_in_every_type(
+    kind: str, judge: Judge, rng: np.random.Generator
+) -> None:
+    modules = variants(kind)
+    assert judge(modules, [inputs_of(module, rng) for module in modules]) == []

@@ -1,0 +1,368 @@
+"""Recognisers one by one: each form that exporters write, and what must not be taken for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import sqrt
+
+import numpy as np
+import pytest
+
+from tests.passes import exporter_forms
+from tests.passes.random_graphs import Draft
+from tetrapla.ir.build import ModuleBuilder
+from tetrapla.ir.graph import Array, Value
+from tetrapla.ir.interpret import evaluate
+from tetrapla.ir.module import Module
+from tetrapla.passes.pass_ import Pass
+from tetrapla.passes.recognize_attention import RecognizeAttention
+from tetrapla.passes.recognize_gelu import RecognizeGelu
+from tetrapla.passes.recognize_group_norm import RecognizeGroupNorm
+from tetrapla.passes.recognize_layer_norm import RecognizeLayerNorm
+from tetrapla.passes.recognize_lrn import RecognizeLrn
+from tetrapla.passes.recognize_pool import RecognizePool
+from tetrapla.passes.recognize_rms_norm import RecognizeRmsNorm
+from tetrapla.passes.recognize_silu import RecognizeSilu
+
+Form = Callable[[Draft, Value], Value]
+# seeds enough for each choice of a form to fall either way
+SEEDS = 24
+
+
+def module_of(form: Form, shape: tuple[int, ...], seed: int = 0) -> Module:
+    draft = Draft(ModuleBuilder("form"), np.random.default_rng(seed))
+    draft.build.output("y", form(draft, draft.build.input("x", shape)))
+    return draft.build.finish()
+
+
+def kinds(module: Module) -> list[str]:
+    return [node.kind.removeprefix("nn.") for node in module.graph.nodes]
+
+
+def moved(module: Module, other: Module, seed: int = 0) -> float:
+    draw = np.random.default_rng(seed)
+    inputs: dict[str, Array] = {
+        name: draw.standard_normal(value.shape).astype(np.float32)
+        for name, value in module.inputs.items()
+    }
+    before, after = evaluate(module, inputs)["y"], evaluate(other, inputs)["y"]
+    return float(np.abs(before - after).max() / np.abs(before).max())
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize(
+    ("pass_", "form", "shape", "kind"),
+    [
+        (RecognizeLayerNorm(), exporter_forms.layer_norm, (2, 5, 8), "layer_norm"),
+        (RecognizeRmsNorm(), exporter_forms.rms_norm, (2, 5, 8), "rms_norm"),
+        (RecognizeGelu(), exporter_forms.gelu, (2, 5, 8), "gelu"),
+        (RecognizeSilu(), exporter_forms.silu, (2, 5, 8), "silu"),
+        (RecognizeGroupNorm(), exporter_forms.group_norm, (1, 4, 3, 5), "group_norm"),
+        (RecognizeLrn(), exporter_forms.lrn, (2, 5, 3, 4), "lrn"),
+    ],
+)
+def test_every_form_becomes_the_one_operator(
+    pass_: Pass, form: Form, shape: tuple[int, ...], kind: str, seed: int
+) -> None:
+    module = module_of(form, shape, seed)
+    found = pass_(module)
+    assert kinds(found) == [kind]
+    assert moved(module, found) <= pass_.max_rel_error
+
+
+@pytest.mark.parametrize("seed", range(2 * SEEDS))
+def test_every_form_of_attention_becomes_the_one_operator(seed: int) -> None:
+    module = module_of(exporter_forms.attention, (2, 5, 8), seed)
+    found = RecognizeAttention()(module)
+    names = kinds(found)
+    assert names.count("attention") == 1
+    assert not {"softmax", "expand", "mul", "div", "equal"} & set(names)
+    assert moved(module, found) <= RecognizeAttention.max_rel_error
+
+
+def test_the_forms_of_attention_are_masked_grouped_and_causal_in_turn() -> None:
+    heads, causal, rows, masks = set[int](), set[int](), set[str](), set[str]()
+    for seed in range(2 * SEEDS):
+        found = RecognizeAttention()(module_of(exporter_forms.attention, (2, 5, 8), seed))
+        (node,) = (n for n in found.graph.nodes if n.kind == "nn.attention")
+        heads.add(node.operands[1].shape[1])
+        causal.add(node.int("causal"))
+        rows.add(node.str("masked_rows"))
+        masks |= {value.dtype for value in node.operands[3:]}
+    assert (heads, causal, rows, masks) == ({1, 2}, {0, 1}, {"nan", "zero"}, {"f32"})
+
+
+def _attention(
+    draft: Draft, x: Value, mask: Callable[[Value], Value], turned: bool = False
+) -> Value:
+    """Of [2, 4, 4] on itself, with a mask between the products."""
+    keys = draft.op("transpose", x, perm=(0, 2, 1))
+    scores = mask(draft.op("matmul", x, keys, activation="none"))
+    weights = draft.op("softmax", scores, axis=2)
+    if not turned:
+        return draft.op("matmul", weights, x, activation="none")
+    turned_ = draft.op("transpose", weights, perm=(0, 2, 1))
+    return draft.op("matmul", x, turned_, activation="none")
+
+
+def test_an_attention_of_columns_is_recognised_between_transposes() -> None:
+    module = module_of(lambda draft, x: _attention(draft, x, lambda s: s, True), (2, 4, 4))
+    found = RecognizeAttention()(module)
+    assert kinds(found) == ["transpose", "attention", "transpose"]
+    assert moved(module, found) <= RecognizeAttention.max_rel_error
+
+
+@pytest.mark.parametrize("seen_first", [True, False])
+def test_a_choice_of_minus_infinity_is_a_mask_of_truths(seen_first: bool) -> None:
+    seen = np.array([[1, 0, 0, 1]] * 4, bool)
+
+    def form(draft: Draft, x: Value) -> Value:
+        given = draft.build.weight("seen", seen if seen_first else ~seen)
+        hidden = draft.number(-np.inf)
+
+        def mask(scores: Value) -> Value:
+            either = (scores, hidden) if seen_first else (hidden, scores)
+            return draft.op("where", given, *either)
+
+        return _attention(draft, x, mask)
+
+    module = module_of(form, (2, 4, 4))
+    found = RecognizeAttention()(module)
+    (node,) = found.graph.nodes
+    assert node.operands[3].dtype == "i1"
+    assert found.graph.weight(node.operands[3]).tolist() == seen.tolist()
+    assert moved(module, found) <= RecognizeAttention.max_rel_error
+
+
+@pytest.mark.parametrize(
+    ("last", "causal", "operands"),
+    [
+        (0, 1, 3),
+        (2, 1, 3),
+        (3, 0, 3),  # every key is seen: no mask at all
+        (-1, 0, 4),  # query 0 sees nothing: NaN by minus infinity, which stays a mask
+    ],
+)
+def test_a_constant_causal_mask_is_an_attribute(last: int, causal: int, operands: int) -> None:
+    seen = np.arange(4) <= np.arange(4)[:, None] + last
+    array = np.where(seen, 0, -np.inf).astype(np.float32)
+
+    def form(draft: Draft, x: Value) -> Value:
+        mask = draft.build.weight("mask", array)
+        return _attention(draft, x, lambda scores: draft.op("add", mask, scores))
+
+    (node,) = RecognizeAttention()(module_of(form, (2, 4, 4))).graph.nodes
+    assert (node.int("causal"), len(node.operands)) == (causal, operands)
+    assert node.int("causal_offset") == (last if causal else 0)
+
+
+def test_a_mask_that_hides_by_a_moderate_number_stays_an_added_mask() -> None:
+    def form(draft: Draft, x: Value) -> Value:
+        array = np.where(np.tri(4, dtype=bool), 0, -1e4).astype(np.float32)
+        mask = draft.build.weight("mask", array)
+        return _attention(draft, x, lambda scores: draft.op("add", scores, mask))
+
+    (node,) = RecognizeAttention()(module_of(form, (2, 4, 4))).graph.nodes
+    assert (node.int("causal"), len(node.operands)) == (0, 4)
+
+
+def test_two_masks_are_added_and_one_that_is_causal_is_the_attribute() -> None:
+    def form(draft: Draft, x: Value) -> Value:
+        array = np.where(np.tri(4, dtype=bool), 0, -np.inf).astype(np.float32)
+        masks = [draft.normal("a", 4, 4), draft.build.weight("causal", array)]
+        masks.append(draft.normal("b", 2, 1, 4))
+
+        def mask(scores: Value) -> Value:
+            for each in masks:
+                scores = draft.op("add", scores, each)
+            return scores
+
+        return _attention(draft, x, mask)
+
+    module = module_of(form, (2, 4, 4))
+    found = RecognizeAttention()(module)
+    assert kinds(found) == ["add", "attention"]
+    assert found.graph.nodes[1].int("causal") == 1
+    assert moved(module, found) <= RecognizeAttention.max_rel_error
+
+
+def _seen_weights(draft: Draft, x: Value) -> Value:
+    keys = draft.op("transpose", x, perm=(0, 2, 1))
+    weights = draft.op("softmax", draft.op("matmul", x, keys, activation="none"), axis=-1)
+    draft.build.output("weights", weights)
+    return draft.op("matmul", weights, x, activation="none")
+
+
+def _other_axis(draft: Draft, x: Value) -> Value:
+    keys = draft.op("transpose", x, perm=(0, 2, 1))
+    weights = draft.op("softmax", draft.op("matmul", x, keys, activation="none"), axis=1)
+    return draft.op("matmul", weights, x, activation="none")
+
+
+def _scaled_mask(draft: Draft, x: Value) -> Value:
+    def mask(scores: Value) -> Value:
+        masked = draft.op("add", scores, draft.normal("mask", 4, 4))
+        return draft.op("mul", masked, draft.number(0.5))
+
+    return _attention(draft, x, mask)
+
+
+def _broadcast_keys(draft: Draft, x: Value) -> Value:
+    scores = draft.op("matmul", x, draft.normal("keys", 4, 6), activation="none")
+    weights = draft.op("softmax", scores, axis=2)
+    return draft.op("matmul", weights, draft.normal("values", 6, 4), activation="none")
+
+
+@pytest.mark.parametrize("form", [_seen_weights, _other_axis, _scaled_mask, _broadcast_keys])
+def test_what_only_looks_like_attention_stays(form: Form) -> None:
+    module = module_of(form, (2, 4, 4))
+    assert RecognizeAttention()(module) is module
+
+
+def _centred(draft: Draft, x: Value, axes: tuple[int, ...]) -> Value:
+    return draft.op("sub", x, draft.op("reduce_mean", x, axes=axes, keepdims=1))
+
+
+def _deviation(draft: Draft, d: Value, axes: tuple[int, ...], epsilon: float = 1e-5) -> Value:
+    power = draft.op("reduce_mean", draft.op("mul", d, d), axes=axes, keepdims=1)
+    return draft.op("sqrt", draft.op("add", power, draft.number(epsilon)))
+
+
+def _over_rows(draft: Draft, x: Value) -> Value:
+    d = _centred(draft, x, (1,))
+    return draft.op("div", d, _deviation(draft, d, (1,)))
+
+
+def _two_axes(draft: Draft, x: Value) -> Value:
+    d = _centred(draft, x, (2,))
+    return draft.op("div", d, _deviation(draft, d, (1, 2)))
+
+
+def _of_another(draft: Draft, x: Value) -> Value:
+    d, other = _centred(draft, x, (2,)), _centred(draft, draft.op("exp", x), (2,))
+    return draft.op("div", d, _deviation(draft, other, (2,)))
+
+
+def _uncentred(draft: Draft, x: Value) -> Value:
+    return draft.op("div", x, _deviation(draft, _centred(draft, x, (2,)), (2,)))
+
+
+def _negative_epsilon(draft: Draft, x: Value) -> Value:
+    d = _centred(draft, x, (2,))
+    return draft.op("div", d, _deviation(draft, d, (2,), -1e-5))
+
+
+NEITHER = (_over_rows, _of_another, _uncentred, _negative_epsilon)
+
+
+@pytest.mark.parametrize(
+    ("pass_", "form"),
+    [
+        *((RecognizeLayerNorm(), form) for form in (*NEITHER, _two_axes)),
+        *((RecognizeRmsNorm(), form) for form in NEITHER),
+    ],
+)
+def test_what_only_looks_like_a_normalisation_stays(pass_: Pass, form: Form) -> None:
+    module = module_of(form, (2, 5, 8))
+    assert pass_(module) is module
+
+
+def test_a_normalisation_over_two_last_axes_has_its_first_axis() -> None:
+    def form(draft: Draft, x: Value) -> Value:
+        d = _centred(draft, x, (-1, 1))
+        y = draft.op("div", d, _deviation(draft, d, (1, 2)))
+        # varies along the last axis alone, so it is no parameter of both
+        return draft.op("mul", y, draft.normal("scale", 8))
+
+    found = RecognizeLayerNorm()(module_of(form, (2, 5, 8)))
+    assert kinds(found) == ["layer_norm", "mul"]
+    assert found.graph.nodes[0].operands[1].shape == (5, 8)
+
+
+def test_a_normalisation_that_others_read_keeps_its_parameters_apart() -> None:
+    def form(draft: Draft, x: Value) -> Value:
+        d = _centred(draft, x, (2,))
+        y = draft.op("div", d, _deviation(draft, d, (2,)))
+        draft.build.output("normalised", y)
+        return draft.op("mul", y, draft.normal("scale", 8))
+
+    assert kinds(RecognizeLayerNorm()(module_of(form, (2, 5, 8)))) == ["layer_norm", "mul"]
+
+
+def _erf(draft: Draft, x: Value, inner: float, outer: float) -> Value:
+    t = draft.op("erf", draft.op("mul", x, draft.number(inner)))
+    y = draft.op("mul", x, draft.op("add", t, draft.number(1.0)))
+    return draft.op("mul", y, draft.number(outer))
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "taken"),
+    [
+        (sqrt(0.5), 0.5, True),
+        (sqrt(0.5) * (1 + 2.0**-21), 0.5, True),
+        (sqrt(0.5) * (1 + 2.0**-18), 0.5, False),
+        (0.7, 0.5, False),
+        (sqrt(0.5), 0.25, False),
+    ],
+)
+def test_a_gelu_needs_its_constants(inner: float, outer: float, taken: bool) -> None:
+    module = module_of(lambda draft, x: _erf(draft, x, inner, outer), (2, 8))
+    assert (kinds(RecognizeGelu()(module)) == ["gelu"]) == taken
+
+
+def test_an_error_function_of_another_value_is_no_gelu() -> None:
+    def form(draft: Draft, x: Value) -> Value:
+        t = draft.op("erf", draft.op("mul", draft.op("exp", x), draft.number(sqrt(0.5))))
+        y = draft.op("mul", x, draft.op("add", t, draft.number(1.0)))
+        return draft.op("mul", y, draft.number(0.5))
+
+    module = module_of(form, (2, 8))
+    assert RecognizeGelu()(module) is module
+
+
+@pytest.mark.parametrize("plus", [1.0, 2.0])
+def test_a_quotient_is_a_silu_with_one_alone(plus: float) -> None:
+    def form(draft: Draft, x: Value) -> Value:
+        power = draft.op("exp", draft.op("neg", x))
+        return draft.op("div", x, draft.op("add", power, draft.number(plus)))
+
+    assert (kinds(RecognizeSilu()(module_of(form, (2, 8)))) == ["silu"]) == (plus == 1.0)
+
+
+def test_a_sigmoid_of_another_value_is_no_silu() -> None:
+    module = module_of(
+        lambda draft, x: draft.op("mul", x, draft.op("sigmoid", draft.op("neg", x))), (2, 8)
+    )
+    assert RecognizeSilu()(module) is module
+
+
+@pytest.mark.parametrize(("keep", "names"), [(1, []), (0, ["reshape"])])
+def test_a_mean_over_height_and_width_is_a_pool(keep: int, names: list[str]) -> None:
+    module = module_of(
+        lambda draft, x: draft.op("reduce_mean", x, axes=(-1, 2), keepdims=keep), (2, 3, 4, 5)
+    )
+    found = RecognizePool()(module)
+    assert kinds(found) == ["global_average_pool", *names]
+    assert moved(module, found) <= RecognizePool.max_rel_error
+
+
+@pytest.mark.parametrize(("axes", "shape"), [((1, 2), (2, 3, 4, 5)), ((2, 3), (2, 3, 4, 5, 6))])
+def test_a_mean_over_other_axes_is_no_pool(
+    axes: tuple[int, ...], shape: tuple[int, ...]
+) -> None:
+    module = module_of(
+        lambda draft, x: draft.op("reduce_mean", x, axes=axes, keepdims=1), shape
+    )
+    assert RecognizePool()(module) is module
+
+
+def test_a_group_normalisation_takes_a_scale_of_its_channels_only() -> None:
+    def form(draft: Draft, x: Value) -> Value:
+        rows = draft.op("reshape", x, shape=(1, 2, 30))
+        one = draft.build.weight("one", np.ones(2, np.float32))
+        zero = draft.build.weight("zero", np.zeros(2, np.float32))
+        y = draft.op("group_norm", rows, one, zero, groups=2, epsilon=1e-5)
+        y = draft.op("reshape", y, shape=x.shape)
+        return draft.op("mul", y, draft.normal("scale", 1, 3, 5))
+
+    assert kinds(RecognizeGroupNorm()(module_of(form, (1, 4, 3, 5)))) == ["group_norm", "mul"]
