@@ -13,6 +13,7 @@ import numpy as np
 
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import DTYPES, Array, Graph, Value
+from tetrapla.ir.interpret import invocations
 from tetrapla.ir.linalg.lower import Function, Library, lowered, weights
 from tetrapla.ir.mlir import compiled
 from tetrapla.ir.module import Module
@@ -72,6 +73,22 @@ def jit_all(modules: Sequence[Module], level: int = 2) -> list[Call]:
         _caller(invoke, f"main{i}", module.graph, function)
         for i, (module, function) in enumerate(zip(modules, functions, strict=True))
     ]
+
+
+def evaluate_many(
+    module: Module,
+    inputs: Mapping[str, Array],
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Array]:
+    """As `interpret.evaluate_many`, compiled."""
+    count, call = invocations(module, inputs), jit(module)
+    rows: dict[str, list[Array]] = {name: [] for name in module.outputs}
+    for i in range(count):
+        for name, array in call({name: given[i] for name, given in inputs.items()}).items():
+            rows[name].append(array)
+        if progress is not None:
+            progress(1)
+    return {name: np.stack(found) for name, found in rows.items()}
 
 
 def _caller(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from math import prod
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -15,35 +16,81 @@ from tetrapla.passes.match_ import either, number, unscaled
 HIDDEN = -1e30
 
 
+Lead: TypeAlias = "tuple[int, ...]"
+
+
+class Mask(NamedTuple):
+    """What is added to scores [*lead, L, S], or truths where a key is seen."""
+
+    value: Value
+    lead: Lead
+
+
 class Scores(NamedTuple):
     """``softmax(scale q keys + masks)``, the keys turned ([..., D, S]).
 
     Attributes:
         guarded: whether rows without a key give 0 in place of NaN.
+        lead: the leading axes in their finest form: [images, heads] where a product takes both
+            as one.
     """
 
     q: Value
     keys: Value
     scale: float
-    masks: tuple[Value, ...]
+    masks: tuple[Mask, ...]
     guarded: bool
+    lead: Lead
 
 
 def scores_of(edit: Edit, value: Value) -> Scores | None:
     """What the value is the softmax of, if nothing else reads that."""
-    softmax, guarded = _softmax(edit, value)
+    softmax, guarded = _softmax(edit, _regrouped(edit, value))
     if softmax is None:
         return None
-    inner, masks = softmax.operands[0], list[Value]()
-    while found := _masked(edit, inner):
+    inner, masks = softmax.operands[0], list[Mask]()
+    leads = [inner.shape[:-2]]
+    while found := _masked(edit, inner := _regrouped(edit, inner)):
+        masks.append(Mask(found[1], inner.shape[:-2]))
         inner = found[0]
-        masks.append(found[1])
     inner, scale = unscaled(edit, inner)
-    product = edit.maker(inner, "nn.matmul")
+    leads += [mask.lead for mask in masks] + [inner.shape[:-2]]
+    product = edit.maker(_regrouped(edit, inner), "nn.matmul")
     if product is None or len(product.operands) != 2 or product.str("activation") != "none":
         return None
     q, keys = product.operands
-    return Scores(q, keys, scale, tuple(masks), guarded)
+    lead = max([*leads, q.shape[:-2]], key=len)
+    return Scores(q, keys, scale, tuple(masks), guarded, lead)
+
+
+def regrouped(edit: Edit, value: Value, lead: Lead, name: str) -> Value:
+    """[*lead, a, b] of a value [..., a, b] with as many elements."""
+    if value.shape[:-2] == lead:
+        return value
+    shape = (*lead, *value.shape[-2:])
+    if edit.is_constant(value):
+        return edit.derived("heads", value, shape, lambda array: array.reshape(shape))
+    return edit.op("nn.reshape", [value], {"shape": shape}, name)
+
+
+def lifted(edit: Edit, mask: Mask, lead: Lead, name: str) -> Value | None:
+    """A mask of scores with other leading axes; None where it broadcasts along some of them."""
+    own = mask.value.shape[:-2]
+    if mask.lead == lead or not own:
+        return mask.value
+    if prod(own) == 1:
+        return regrouped(edit, mask.value, (1,) * len(lead), name)
+    return regrouped(edit, mask.value, lead, name) if own == mask.lead else None
+
+
+def _regrouped(edit: Edit, value: Value) -> Value:
+    """The value before reshapes that keep its last two axes."""
+    while node := edit.maker(value, "nn.reshape"):
+        (x,) = node.operands
+        if len(x.shape) < 3 or x.shape[-2:] != value.shape[-2:]:
+            break
+        value = x
+    return value
 
 
 def _softmax(edit: Edit, value: Value) -> tuple[Node | None, bool]:
@@ -89,8 +136,8 @@ def _leads(edit: Edit, value: Value) -> bool:
     """Whether a product is behind the value, through masks and scales."""
     pending = [value]
     while pending:
-        inner, _ = unscaled(edit, pending.pop())
-        node = edit.maker(inner, "nn.matmul", "nn.add", "nn.where")
+        inner, _ = unscaled(edit, _regrouped(edit, pending.pop()))
+        node = edit.maker(_regrouped(edit, inner), "nn.matmul", "nn.add", "nn.where")
         if node is not None and node.kind == "nn.matmul":
             return True
         if node is not None:

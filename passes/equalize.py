@@ -25,7 +25,7 @@ class Equalize(Pass):
     """Cross-layer equalisation by powers of two, so every bit stays.
 
     Nagel, van Baalen, Blankevoort, Welling, "Data-free quantization through weight equalization
-    and bias correction", ICCV 2019, equation 11: s = sqrt(r1 / r2), here rounded to a power of
+    and bias correction", ICCV 2019, section 4.1: s = sqrt(r1 / r2), here rounded to a power of
     two, with r1 and r2 the largest weight of a channel before and behind. Swept over all pairs
     until none moves, which a cyclic case may never reach: hence no claim to idempotence.
     """

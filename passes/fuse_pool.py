@@ -1,4 +1,4 @@
-"""An average pool moves into the weights of the convolution before it.
+"""A pool and the convolution before it: a mean moves into the weights, a ReLU before a maximum.
 
     before   c = nn.conv2d(x, @w) {strides = (1, 1)}          after   y = nn.conv2d(x, @w')
              y = nn.average_pool2d(c) {kernel = (2, 2),                  {strides = (2, 2)}
@@ -7,8 +7,10 @@
 The mean of neighbouring windows is one window of k + s (p - 1) elements at stride s t, for a
 convolution of kernel k at stride s and a pool of p at t: w' is the mean of w at p places, in
 float64 and rounded once. Only for a pool without padding, a convolution without dilation and
-activation that nothing else reads, and where it takes no more products than before. (A maximum
-is no sum, so a max pool has no such form.)
+activation that nothing else reads, and where it takes no more products than before.
+
+A maximum is no sum, so a max pool stays; but a ReLU behind it moves before it, into the
+convolution's epilogue: of rectified values the largest is the largest rectified.
 """
 
 from __future__ import annotations
@@ -40,10 +42,22 @@ class FusePool(Pass):
     max_rel_error: ClassVar[float] = 2 * (8192 + 8) * 2.0**-24
 
     def __call__(self, module: Module) -> Module:
-        return rewrite(module, _fused)
+        return rewrite(module, _average, _rectified)
 
 
-def _fused(edit: Edit, pool: Node) -> Value | None:
+def _rectified(edit: Edit, relu: Node) -> Value | None:
+    pool = edit.maker(relu.operands[0], "nn.max_pool2d") if relu.kind == "nn.relu" else None
+    conv = None if pool is None else edit.maker(pool.operands[0], "nn.conv2d")
+    if pool is None or conv is None or conv.str("activation") != "none":
+        return None
+    if edit.readers(pool.result) != 1 or edit.readers(conv.result) != 1:
+        return None
+    attributes = {**conv.attributes, "activation": "relu"}
+    rectified = edit.op("nn.conv2d", conv.operands, attributes, conv.name)
+    return edit.op("nn.max_pool2d", [rectified], pool.attributes, pool.name)
+
+
+def _average(edit: Edit, pool: Node) -> Value | None:
     if pool.kind != "nn.average_pool2d" or any(pool.ints("pads")):
         return None
     conv = edit.maker(pool.operands[0], "nn.conv2d")

@@ -177,7 +177,8 @@ class Lowering:
             ModelError: it holds NaN or an infinity.
         """
         array = self.graph.weight(value)
-        if not np.isfinite(array).all():
+        # both are NaN where an element is, and no second array is made
+        if not np.isfinite([array.min(initial=0), array.max(initial=0)]).all():
             wrong = array[~np.isfinite(array)].flat[0]
             raise ModelError(
                 f"weight @{self.graph.constants[value.index]} must be finite to be quantised, "

@@ -42,11 +42,10 @@ from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS
 from tetrapla.ir.text import check_text
 from tetrapla.passes.same_ import fingerprint
+from tetrapla.passes.scales_ import parts
 
 WEIGHT = "nn.weight"
 FILLED = "filled"
-# elements that are compared at a time, so that a memory-mapped weight is not read as a whole
-CHUNK_ELEMENTS = 2**16
 # assumed: rules that match this often for every node of the module come to no end
 MATCHES = 100
 
@@ -124,9 +123,9 @@ def filled(array: Array, number: float) -> bool:
     """Whether every element has the bits of the number (0.0 and -0.0 differ)."""
     bits = np.dtype(f"u{array.dtype.itemsize}")
     wanted = np.asarray(number).astype(array.dtype).view(bits)
-    flat = array.reshape(-1)
-    chunks = (flat[i : i + CHUNK_ELEMENTS] for i in range(0, flat.size, CHUNK_ELEMENTS))
-    return flat.size > 0 and all(bool((chunk.view(bits) == wanted).all()) for chunk in chunks)
+    rows = array if array.ndim else array.reshape(1)
+    found = (np.asarray(rows[part]).view(bits) == wanted for part in parts(rows))
+    return array.size > 0 and all(bool(same.all()) for same in found)
 
 
 def _filled(weights: Mapping[str, Array]) -> Any:

@@ -28,6 +28,7 @@ from tetrapla.passes.quantize import Quantize
 from tetrapla.passes.recognize_attention import RecognizeAttention
 from tetrapla.passes.recognize_gelu import RecognizeGelu
 from tetrapla.passes.recognize_group_norm import RecognizeGroupNorm
+from tetrapla.passes.recognize_hard_swish import RecognizeHardSwish
 from tetrapla.passes.recognize_layer_norm import RecognizeLayerNorm
 from tetrapla.passes.recognize_pool import RecognizePool
 from tetrapla.passes.recognize_rms_norm import RecognizeRmsNorm
@@ -52,7 +53,7 @@ CANONICAL: tuple[Pass, ...] = (
 FUSED: tuple[Pass, ...] = (
     *(FoldConstants(), EliminateDeadCode(), Canonicalize(), EliminateCommon()),
     *(RecognizeLayerNorm(), RecognizeRmsNorm(), RecognizeGroupNorm()),
-    *(RecognizeGelu(), RecognizeSilu(), RecognizePool()),
+    *(RecognizeGelu(), RecognizeSilu(), RecognizeHardSwish(), RecognizePool()),
     *(FoldScales(), EliminateTransposes(), EliminateReshapes()),
     *(FuseEpilogue(), FoldBatchNorm(), FuseEpilogue(), FusePool()),
     *(RecognizeAttention(), FuseSiblings()),

@@ -10,7 +10,8 @@ Products, convolutions, sums and average pools compute on integers; reshapes, tr
 maximum pools pass them through. What has no integer form stays float between a dequantise and a
 quantise. A ReLU or ReLU6 costs nothing: it is the requantisation's bounds. The integer operator
 keeps the layer's name, and its requantisation is ``<layer>.requantize``. Formats that are no
-integers leave the products float, on operands that are rounded to them (`floats_`).
+integers leave the products float, on operands that are rounded to them (`floats_`). The bodies
+of loops and branches stay as they are.
 """
 
 from __future__ import annotations
@@ -43,12 +44,15 @@ class Quantize(Pass):
             the context that the pass is run in.
         bits: of integer activations, 8 or 16 (then sums have 64 bits, and only products and
             convolutions are integer).
-        weights: i8 or i4, or a float format of `scheme_`; f32 leaves them.
+        weights: i8, i4, bf16, f16, f8E4M3FN, f8E5M2, one of OCP's microscaling formats
+            (mxf8E4M3FN, mxf8E5M2, mxf6E2M3FN, mxf6E3M2FN, mxf4E2M1FN, mxi8), or f32, which
+            leaves them.
         activations: "integer"; "dynamic" (ui8 by each tensor's range while it runs, of products
             and convolutions with integer weights per channel or tensor, see `dynamic_`); or a
-            float format of `scheme_`, where f32 leaves them.
-        method: of finding ranges in the context's calibration data, see `calibrate_.ranges`.
-        percentile_pct: see `calibrate_.ranges`.
+            float format as of the weights.
+        method: of finding ranges in the context's calibration data: minmax, percentile, entropy
+            or mse (`calibrate_.ranges`).
+        percentile_pct: of the method "percentile", the share of values inside.
         rounding: of integer weights: "nearest", "mse" (the scales of least squared error) or
             "gptq" (those, and second-order repair; needs calibration data).
         group: how many channels or rows of integer weights share a scale; 0 for all. Weights in

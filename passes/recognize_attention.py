@@ -13,11 +13,20 @@ repeated for groups of queries are taken unrepeated. Nothing else may read the s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 from tetrapla.ir.graph import Attribute, Node, Value
 from tetrapla.ir.module import Module
-from tetrapla.passes.attention_ import Scores, hidden_by, scores_of, ungrouped, unturned
+from tetrapla.passes.attention_ import (
+    Scores,
+    hidden_by,
+    lifted,
+    regrouped,
+    scores_of,
+    ungrouped,
+    unturned,
+)
 from tetrapla.passes.edit_ import Edit, rewrite
 from tetrapla.passes.match_ import REAL, unscaled
 from tetrapla.passes.pass_ import Pass
@@ -76,10 +85,13 @@ def _attention(edit: Edit, node: Node, weights: Value, v: Value) -> Value | None
     found = scores_of(edit, weights)
     if found is None or not _fit(found, v, weights):
         return None
+    name = f"{node.name}.heads"
+    masks, last = _masks(edit, found, weights, name)
+    if masks is None:
+        return None
     k, by_k = unturned(edit, found.keys, f"{node.name}.keys")
     q, by_q = unscaled(edit, found.q)
-    operands = _unrepeated(edit, q, k, v)
-    mask, last = _mask(edit, found, weights)
+    operands = _unrepeated(edit, *(regrouped(edit, x, found.lead, name) for x in (q, k, v)))
     attributes: dict[str, Attribute] = {
         "scale": found.scale * by_k * by_q,
         "causal": int(last is not None),
@@ -87,15 +99,19 @@ def _attention(edit: Edit, node: Node, weights: Value, v: Value) -> Value | None
         "masked_rows": "zero" if found.guarded else "nan",
         "block": 0,
     }
-    operands += [] if mask is None else [mask]
-    return edit.op("nn.attention", operands, attributes)
+    operands += [] if not masks else [_one(edit, masks)]
+    lead = weights.shape[:-2]
+    if found.lead == lead:
+        return edit.op("nn.attention", operands, attributes)
+    return regrouped(edit, edit.op("nn.attention", operands, attributes, name), lead, node.name)
 
 
 def _fit(found: Scores, v: Value, weights: Value) -> bool:
     """Whether nothing is broadcast but the masks."""
     q, keys = found.q.shape, found.keys.shape
-    same = q[:-2] == keys[:-2] == v.shape[:-2] == weights.shape[:-2]
-    types = {mask.dtype for mask in found.masks}
+    same = q[:-2] == keys[:-2] and v.shape[:-2] == weights.shape[:-2]
+    same = same and prod(q[:-2]) == prod(v.shape[:-2]) == prod(found.lead)
+    types = {mask.value.dtype for mask in found.masks}
     return same and (types <= {"i1"} or types <= {v.dtype})
 
 
@@ -104,22 +120,29 @@ def _unrepeated(edit: Edit, q: Value, k: Value, v: Value) -> list[Value]:
     return [q, one[0], other[0]] if one[1] == other[1] else [q, k, v]
 
 
-def _mask(edit: Edit, found: Scores, weights: Value) -> tuple[Value | None, int | None]:
-    """The masks as one, and the last key that query 0 sees where one of them is causal."""
+def _masks(
+    edit: Edit, found: Scores, weights: Value, name: str
+) -> tuple[list[Value] | None, int | None]:
+    """The masks, and the last key that query 0 sees where one of them is causal."""
     queries, keys = weights.shape[-2:]
     left: list[Value] = []
     last: int | None = None
     for mask in found.masks:
-        array = edit.constant(mask)
+        array = edit.constant(mask.value)
         seen = None if array is None else hidden_by(array, queries, keys)
         if seen is None:
-            left.append(mask)
+            value = lifted(edit, mask, found.lead, name)
+            if value is None:
+                return None, None
+            left.append(value)
         elif seen < keys - 1:
             last = seen if last is None else min(last, seen)
-    if not left:
-        return None, last
-    mask = left[0]
-    for other in left[1:]:
-        kind = "nn.and" if mask.dtype == other.dtype == "i1" else "nn.add"
+    return left, last
+
+
+def _one(edit: Edit, masks: list[Value]) -> Value:
+    mask = masks[0]
+    for other in masks[1:]:
+        kind = "nn.and" if mask.dtype == "i1" else "nn.add"
         mask = edit.op(kind, [mask, other], name="mask")
-    return mask, last
+    return mask

@@ -7,7 +7,8 @@
 Outputs go, then nodes: what read a removed node reads a new input of its name, and a result
 that nobody reads any more is an output. Larger groups are tried first (delta debugging:
 Zeller and Hildebrandt, Simplifying and Isolating Failure-Inducing Input, IEEE TSE 28(2),
-2002). Last, a node is left out where one of its operands has its result's type.
+2002). Last, a node is left out where one of its operands has its result's type. A body of a
+loop or branch that fails by itself takes the module's place.
 """
 
 from __future__ import annotations
@@ -112,7 +113,8 @@ class _Search:
     def round(self) -> bool:
         """Try every kind of step once; whether one of them helped."""
         before = self.module
-        self.fewest(before.graph.outputs, _needed)
+        self.enter()
+        self.fewest(self.module.graph.outputs, _needed)
         self.fewest(self.module.graph.nodes, _cut)
         for name in [node.name for node in self.module.graph.nodes]:
             self.bypass(name)
@@ -130,6 +132,14 @@ class _Search:
                 else:
                     start += size
             size //= 2
+
+    def enter(self) -> None:
+        """Let a body be the whole module; it sees nothing but its inputs."""
+        for node in self.module.graph.nodes:
+            for body in node.bodies:
+                if self.accepts(_tidy(body)):
+                    self.enter()
+                    return
 
     def bypass(self, name: str) -> None:
         """Let an operand stand for the result of the node of that name."""

@@ -1,4 +1,4 @@
-"""Telling whether an MLIR module was changed, ten times as fast as by its text."""
+"""Telling whether an MLIR module was changed, several times as fast as by its text."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ other widths alike. All scales are binary32, because that is what the kernels mu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ from tetrapla.ir.graph import Array
 LOW, HIGH = -128, 127  # of the int8 that is the rule
 # the smallest normal binary32: hardware multipliers have no subnormals
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+
+# of a large array, how many are worked on at a time, assumed: 4 MiB of float32
+PART_ELEMENTS = 2**20
 
 Scales = NDArray[np.float32]
 
@@ -81,7 +85,10 @@ def weight_scales(
         top: the largest integer.
     """
     others = tuple(i for i in range(weights.ndim) if i != axis)
-    tops = np.abs(weights.astype(np.float32)).max(axis=others, initial=0).reshape(-1)
+    # the largest and the smallest, because magnitudes would be a second array of that size
+    held = np.asarray(weights, np.float32)
+    high, low = held.max(axis=others, initial=0), held.min(axis=others, initial=0)
+    tops = np.maximum(high, -low).reshape(-1)
     scales = tops / np.float32(top)
     raised = np.maximum(scales, np.asarray(least, np.float64).astype(np.float32))
     return np.where(tops == 0, np.float32(1), raised).astype(np.float32)
@@ -105,9 +112,18 @@ def integer_weights(
     shape = [1] * weights.ndim
     if axis is not None:
         shape[axis] = -1
-    steps = np.rint(weights.astype(np.float32) / scales.reshape(shape))
-    integers: NDArray[np.int8] = np.clip(steps, -top, top).astype(np.int8)
+    wide = np.broadcast_to(scales.reshape(shape), weights.shape)
+    integers = np.empty(weights.shape, np.int8)
+    for part in parts(weights):
+        steps = np.rint(weights[part].astype(np.float32) / wide[part])
+        integers[part] = np.clip(steps, -top, top)
     return integers
+
+
+def parts(array: Array) -> Iterator[slice]:
+    """Slices of the first axis, of a few megabytes: what is computed of a part is small."""
+    rows = max(1, PART_ELEMENTS * len(array) // max(1, array.size))
+    yield from (slice(first, first + rows) for first in range(0, len(array), rows))
 
 
 def integer_bias(layer: str, bias: Array, products: Scales) -> NDArray[np.int32]:

@@ -76,7 +76,9 @@ def integers(
     least = least if axis is not None else np.asarray(least.max(initial=0))
     if rounding == "nearest" or channel_axis(node) is None:
         scales = weight_scales(array, axis, least, top)
-        return _by_axis(integer_weights(array, scales, axis, top).astype(held), scales, axis)
+        return _by_axis(
+            integer_weights(array, scales, axis, top).astype(held, copy=False), scales, axis
+        )
     rows = rows_of(array, node.kind, groups_of(node))
     second = None if moments is None or rounding == "mse" else moments.second
     if axis is None:

@@ -106,7 +106,7 @@ def dense(attribute: Any, type_: Tensor) -> Array:
         return np.broadcast_to(one.reshape(()), type_.shape)
     try:
         return np.array(attribute).astype(dtype, copy=False).reshape(type_.shape)
-    except ValueError:  # an element type that the bindings have no NumPy type for
+    except (TypeError, ValueError):  # an element type that the bindings have no NumPy type for
         count = int(np.prod(type_.shape))
         return _numbers(str(attribute), dtype, count).reshape(type_.shape)
 

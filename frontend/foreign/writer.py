@@ -47,6 +47,7 @@ class Writer:
         self._lines: list[str] = []
         self._count = 0
         self._held: dict[int, Held] = {}
+        self._functions: dict[str, str] = {}
         for name, value in self.graph.inputs:
             del name
             self._held[value.index] = Held(self.fresh(), Tensor(value.shape, value.dtype))
@@ -124,6 +125,10 @@ class Writer:
         )
         return made
 
+    def function(self, symbol: str, text: str) -> None:
+        """Add a function for operations to name; once for a symbol."""
+        self._functions[symbol] = text
+
     def text(self) -> str:
         """The whole module, checked by MLIR's own verifier.
 
@@ -138,8 +143,9 @@ class Writer:
         names = ", ".join(held.name for held in returned)
         lines = "\n".join(self._lines)
         text = (
-            f"func.func @main({takes}) -> ({types}) {{\n{lines}\nreturn {names} : {types}\n}}"
+            f"func.func @main({takes}) -> ({types}) {{\n{lines}\nreturn {names} : {types}\n}}\n"
         )
+        text += "\n".join(self._functions.values())
         if len(text) > MAX_BYTES:
             raise ModelError(f"a module's text must be at most {MAX_BYTES} bytes, not more")
         try:

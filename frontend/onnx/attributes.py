@@ -62,6 +62,8 @@ def _plain(attribute: AttributeProto) -> OnnxAttribute:
             return tuple(text.decode("utf-8", "replace") for text in attribute.strings)
         case AttributeProto.TENSOR:
             return attribute.t
+        case AttributeProto.GRAPH:
+            return attribute.g
         case _:
             kind = AttributeProto.AttributeType.Name(attribute.type)
             raise Refusal(f"only without '{attribute.name}' ({kind})")

@@ -12,6 +12,7 @@ from typing import Any
 from onnx import AttributeProto, FunctionProto, NodeProto, TypeProto, helper
 
 from tetrapla.frontend.names import shown
+from tetrapla.frontend.onnx.control import names_read
 from tetrapla.frontend.onnx.node import Operand
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import DTYPES
@@ -53,7 +54,7 @@ def called(function: FunctionProto, node: NodeProto) -> Body:
 
 def _filled(node: NodeProto, given: Mapping[str, AttributeProto]) -> NodeProto:
     """The node with references to the caller's attributes replaced, or left out."""
-    if not any(attribute.ref_attr_name for attribute in node.attribute):
+    if not any(a.ref_attr_name or a.HasField("g") for a in node.attribute):
         return node
     made = NodeProto()
     made.CopyFrom(node)
@@ -61,6 +62,10 @@ def _filled(node: NodeProto, given: Mapping[str, AttributeProto]) -> NodeProto:
     for attribute in node.attribute:
         if not attribute.ref_attr_name:
             made.attribute.append(attribute)
+            inner = [_filled(held, given) for held in attribute.g.node]
+            if inner:
+                del made.attribute[-1].g.node[:]
+                made.attribute[-1].g.node.extend(inner)
         elif attribute.ref_attr_name in given:
             made.attribute.add().CopyFrom(given[attribute.ref_attr_name])
             made.attribute[-1].name = attribute.name
@@ -126,7 +131,7 @@ def needed(body: Body, wanted: Sequence[bool]) -> list[NodeProto]:
     for node in reversed(body.nodes):
         if read.intersection(node.output):
             kept.append(node)
-            read.update(node.input)
+            read.update(names_read(node))
     return kept[::-1]
 
 

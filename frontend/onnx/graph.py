@@ -9,7 +9,7 @@ that one message names them all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -18,7 +18,7 @@ import numpy as np
 from onnx import FunctionProto, GraphProto, NodeProto, TypeProto, ValueInfoProto, defs
 
 from tetrapla.frontend.names import Names, shown
-from tetrapla.frontend.onnx import functions, operators, qdq, tensors
+from tetrapla.frontend.onnx import control, functions, operators, qdq, tensors
 from tetrapla.frontend.onnx.attributes import attributes_of, check_arity, check_read
 from tetrapla.frontend.onnx.dims import Dimensions
 from tetrapla.frontend.onnx.node import (
@@ -96,9 +96,9 @@ class Importer:
         dimensions = Dimensions(self._real_inputs(), dims, batch)
         builder = ModuleBuilder(self._name)
         scope = Scope(builder, shape_only=shape_only)
-        env = self._initializers(shape_only)
+        env = self._initializers(self._graph, shape_only)
         self._enter_inputs(env, fixed, dimensions, builder)
-        read = {name for node in self._graph.node for name in node.input}
+        read = {name for node in self._graph.node for name in control.names_read(node)}
         read.update(info.name for info in self._graph.output)
         self._walk(env, frozenset(read), scope, dimensions)
         if self._refused:
@@ -141,9 +141,9 @@ class Importer:
         held = {tensor.name for tensor in self._graph.initializer}
         return [info for info in self._graph.input if info.name not in held]
 
-    def _initializers(self, shape_only: bool) -> _Env:
+    def _initializers(self, graph: GraphProto, shape_only: bool) -> _Env:
         env: _Env = {}
-        for tensor in self._graph.initializer:
+        for tensor in graph.initializer:
             what = f"initializer {shown(tensor.name)}"
             # shapes, axes and scales are needed even where weights are not
             external = tensor.data_location == tensor.EXTERNAL
@@ -157,7 +157,7 @@ class Importer:
     ) -> None:
         declared = {info.name: info for info in self._graph.value_info}
         graph = qdq.lowered(self._graph)
-        read = read | {name for node in graph.nodes for name in node.input}
+        read = read | {name for node in graph.nodes for name in control.names_read(node)}
         place = _Place(self._opsets, env, read, relu=frozenset(graph.relu))
         for proto in graph.nodes:
             self._step(proto, place, scope)
@@ -194,6 +194,7 @@ class Importer:
                 check_arity(proto, schema)
             if any(name and env[name] is None for name in proto.input):
                 direct = (domain, proto.op_type) in operators.OPERATORS
+                direct |= domain == "" and proto.op_type in control.OPERATORS
                 if not (own or direct or functions.is_defined(schema)):
                     self._refuse(title, proto, label)
                 return ()
@@ -204,6 +205,8 @@ class Importer:
                 return self._inlined(body, proto, label, wanted, place, scope)
             try:
                 node = self._checked(proto, domain, label, schema, operands, wanted, place)
+                if domain == "" and node.op in control.OPERATORS:
+                    return self._controlled(node, schema, place, scope)
                 return self._direct(node, domain, schema, scope)
             except Refusal as refusal:
                 refused = refusal
@@ -236,7 +239,8 @@ class Importer:
         Raises:
             Refusal: its operator has no function of its own.
         """
-        if (domain, proto.op_type) not in operators.OPERATORS:
+        direct = domain == "" and proto.op_type in control.OPERATORS
+        if not direct and (domain, proto.op_type) not in operators.OPERATORS:
             raise Refusal
         known = operators.RUNTIME_ATTRIBUTES.get(proto.op_type, {}) if domain else {}
         attributes = attributes_of(proto, schema, known)
@@ -260,6 +264,56 @@ class Importer:
                 raise Refusal(f"only without its output {index}")
         return results
 
+    def _controlled(
+        self, node: OnnxNode, schema: defs.OpSchema | None, place: _Place, scope: Scope
+    ) -> _Results:
+        """An If, Loop or Scan.
+
+        Raises:
+            Refusal: the IR cannot express this use.
+        """
+        if place.depth == functions.MAX_DEPTH:
+            raise ModelError(
+                f"subgraphs must nest at most {functions.MAX_DEPTH} deep, not deeper"
+            )
+
+        def walk(
+            graph: GraphProto, env: control.Env, inputs: Sequence[Operand], inside: Scope
+        ) -> list[Operand] | None:
+            return self._subgraph(graph, env, inputs, inside, place, node.label)
+
+        found = control.translated(control.Site(node, place.env, scope, walk))
+        check_read(node, schema)
+        return found
+
+    def _subgraph(
+        self,
+        graph: GraphProto,
+        outer: control.Env,
+        inputs: Sequence[Operand],
+        scope: Scope,
+        place: _Place,
+        label: str,
+    ) -> list[Operand] | None:
+        """The outputs of a subgraph; None where a node of it is refused."""
+        check_structure(graph, outer.keys())
+        before = self._refusals()
+        env: _Env = {**outer, **self._initializers(graph, scope.shape_only)}
+        names = [info.name for info in graph.input]
+        env.update(zip(names, inputs, strict=False))
+        read = frozenset(name for node in graph.node for name in control.names_read(node))
+        read |= {info.name for info in graph.output}
+        inside = _Place(place.opsets, env, read, f"{label}_", place.depth + 1)
+        for proto in graph.node:
+            self._step(proto, inside, scope)
+        found = [env[info.name] for info in graph.output]
+        results = [result for result in found if result is not None]
+        complete = len(results) == len(found)
+        return results if complete and self._refusals() == before else None
+
+    def _refusals(self) -> int:
+        return sum(map(len, self._refused.values()))
+
     def _inlined(
         self,
         body: functions.Body,
@@ -282,7 +336,8 @@ class Importer:
         }
         nodes = functions.needed(body, wanted)
         functions.check_names(body, nodes, env, wanted)
-        read = frozenset(name for node in nodes for name in node.input) | {*body.outputs}
+        read = frozenset(name for node in nodes for name in control.names_read(node))
+        read |= {*body.outputs}
         inside = _Place(body.opsets, env, read, f"{label}_", place.depth + 1)
         for node in nodes:
             self._step(functions.without_absent(node, env), inside, scope)

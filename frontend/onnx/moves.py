@@ -35,10 +35,11 @@ def _concat(node: OnnxNode, scope: Scope) -> Operand:
 
 def concatenated(parts: Sequence[Operand], axis: int, scope: Scope, name: str) -> Operand:
     """The parts behind each other along an axis."""
-    total = parts[0]
     if len({part.dtype for part in parts}) > 1:
         raise ModelError("Concat needs operands of one element type")
-    for index, part in enumerate(parts[1:]):
+    filled = [part for part in parts if 0 not in part.shape] or list(parts)
+    total = filled[0]
+    for index, part in enumerate(filled[1:]):
         label = name if index == 0 else f"{name}_{index}"
         total = scope.op("nn.concat", [total, part], {"axis": axis}, label)
     return total

@@ -8,7 +8,7 @@ from math import prod
 from typing import TypeAlias
 
 import numpy as np
-from onnx import TensorProto
+from onnx import GraphProto, TensorProto
 
 from tetrapla.frontend.names import Names, shown
 from tetrapla.frontend.onnx.tensors import MAX_TENSOR_BYTES
@@ -18,7 +18,14 @@ from tetrapla.ir.graph import DTYPES, Array, Attribute, Value
 from tetrapla.ir.op import OPS, Tensor, inferred
 
 OnnxAttribute: TypeAlias = (
-    "int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | TensorProto"
+    int
+    | float
+    | str
+    | tuple[int, ...]
+    | tuple[float, ...]
+    | tuple[str, ...]
+    | TensorProto
+    | GraphProto
 )
 
 
@@ -144,6 +151,12 @@ class OnnxNode:
         assert found is None or isinstance(found, tuple)
         return None if found is None else tuple(str(item) for item in found)
 
+    def graph(self, key: str) -> GraphProto:
+        """A required subgraph."""
+        found = self.attribute(key)
+        assert isinstance(found, GraphProto)
+        return found
+
     def float(self, key: str, default: float) -> float:
         """A float attribute."""
         found = self._or(key, default)
@@ -170,7 +183,7 @@ class Scope:
         self.builder = builder
         self.names = Names()
         self._symbols = Names()
-        self._shape_only = shape_only
+        self.shape_only = shape_only
         self._weights: dict[int, tuple[Constant, Value]] = {}
 
     def value(self, operand: Operand) -> Value:
@@ -181,7 +194,7 @@ class Scope:
         if id(operand) not in self._weights:
             check_filled(f"constant {shown(operand.symbol)}", operand.shape)
             symbol = self._symbols.fresh(operand.symbol)
-            if self._shape_only:
+            if self.shape_only:
                 made = self.builder.shape_of_weight(symbol, operand.shape, operand.dtype)
             else:
                 made = self.builder.weight(symbol, operand.array)
@@ -226,6 +239,10 @@ class Scope:
             _check_result(result)
         return results
 
+    def inner(self) -> Scope:
+        """The scope of a body."""
+        return Scope(self.builder.body(), shape_only=self.shape_only)
+
     def reduce(
         self, kind: str, x: Operand, axes: Ints, name: str, *, keepdims: int = 1
     ) -> Operand:
@@ -252,9 +269,11 @@ def _computed(
     arrays = [
         operand.array for operand in operands if isinstance(operand, Constant) and operand.known
     ]
+    types = inferred(kind, [Tensor(a.shape, a.dtype) for a in operands], attributes)
+    if all(0 in type_.shape for type_ in types):
+        return tuple(Constant(np.zeros(t.shape, DTYPES[t.dtype]), name) for t in types)
     if len(arrays) < len(operands) or sum(array.size for array in arrays) > most:
         return None
-    types = inferred(kind, [Tensor(a.shape, a.dtype) for a in operands], attributes)
     if sum(prod(type_.shape) for type_ in types) > most:
         return None
     with np.errstate(all="ignore"):

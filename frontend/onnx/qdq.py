@@ -19,6 +19,7 @@ from typing import TypeAlias
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
 
+from tetrapla.frontend.onnx.control import names_read
 from tetrapla.frontend.onnx.table import RUNTIME
 
 # operators that only move values, or pick one: the same on quantised values
@@ -56,7 +57,7 @@ class _Matcher:
             name: node for node in graph.node for name in node.output if name
         }
         self._readers: dict[str, int] = {}
-        for name in [n for node in graph.node for n in node.input]:
+        for name in [n for node in graph.node for n in names_read(node)]:
             self._readers[name] = self._readers.get(name, 0) + 1
         for info in graph.output:
             self._readers[info.name] = self._readers.get(info.name, 0) + 1
@@ -92,7 +93,7 @@ class _Matcher:
         return found
 
     def _without_unread(self, nodes: list[NodeProto]) -> list[NodeProto]:
-        read = {name for node in nodes for name in node.input}
+        read = {name for node in nodes for name in names_read(node)}
         read.update(info.name for info in self._graph.output)
         return [n for n in nodes if n.op_type != "DequantizeLinear" or n.output[0] in read]
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from onnx import GraphProto, ModelProto
+from onnx import GraphProto, ModelProto, NodeProto
 
 from tetrapla.frontend.names import shown
 from tetrapla.ir.errors import ModelError
 
 
-def check_structure(graph: GraphProto) -> None:
+def check_structure(graph: GraphProto, outer: Collection[str] = ()) -> None:
     """Every name is defined once, and before it is read.
+
+    Args:
+        graph: the file's, or a subgraph.
+        outer: the names that a subgraph may read from around it.
 
     Raises:
         ModelError: with the first offence.
@@ -22,9 +26,10 @@ def check_structure(graph: GraphProto) -> None:
     inputs = _once([info.name for info in graph.input], "input")
     _once([info.name for info in graph.output], "output")
     defined = held | inputs
+    known = set(outer)
     for index, node in enumerate(graph.node):
         for name in node.input:
-            if name and name not in defined:
+            if name and name not in defined and name not in known:
                 raise ModelError(_undefined(graph, index, name))
         for name in node.output:
             if name in defined:
@@ -32,7 +37,7 @@ def check_structure(graph: GraphProto) -> None:
             if name:
                 defined.add(name)
     for info in graph.output:
-        if info.name not in defined:
+        if info.name not in defined and info.name not in known:
             raise ModelError(f"output {shown(info.name)} is never produced")
 
 
@@ -51,7 +56,15 @@ def _texts(model: ModelProto) -> Iterator[object]:
     yield from (entry.domain for entry in model.opset_import)
     for function in model.functions:
         yield from (function.domain, function.name)
-    graph = model.graph
+    for function in model.functions:
+        yield from (*function.input, *function.output)
+        for node in function.node:
+            yield from _texts_of_node(node)
+    yield from _texts_of_graph(model.graph)
+
+
+def _texts_of_graph(graph: GraphProto) -> Iterator[object]:
+    """Of a graph and its subgraphs, which protobuf lets nest at most 100 deep."""
     for tensor in graph.initializer:
         yield tensor.name
         for entry in tensor.external_data:
@@ -60,11 +73,19 @@ def _texts(model: ModelProto) -> Iterator[object]:
         yield info.name
         yield from (dim.dim_param for dim in info.type.tensor_type.shape.dim)
     for node in graph.node:
-        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
-        for attribute in node.attribute:
-            yield from (attribute.name, attribute.ref_attr_name)
-            for entry in attribute.t.external_data:
-                yield from (entry.key, entry.value)
+        yield from _texts_of_node(node)
+
+
+def _texts_of_node(node: NodeProto) -> Iterator[object]:
+    yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+    for attribute in node.attribute:
+        yield from (attribute.name, attribute.ref_attr_name)
+        for entry in attribute.t.external_data:
+            yield from (entry.key, entry.value)
+        if attribute.HasField("g"):
+            yield from _texts_of_graph(attribute.g)
+        for graph in attribute.graphs:
+            yield from _texts_of_graph(graph)
 
 
 def _once(names: list[str], what: str) -> set[str]:

@@ -7,7 +7,12 @@ where an operator is one operation, within float32 rounding where it is composed
 from __future__ import annotations
 
 from tetrapla.frontend.foreign.writer import Held, Write, Writer, dense_text, written
-from tetrapla.frontend.stablehlo import export_linear, export_move, export_values
+from tetrapla.frontend.stablehlo import (
+    export_linear,
+    export_move,
+    export_special,
+    export_values,
+)
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import Tensor
@@ -15,6 +20,7 @@ from tetrapla.ir.op import Tensor
 WRITERS: dict[str, Write] = {
     **export_linear.WRITERS,
     **export_move.WRITERS,
+    **export_special.WRITERS,
     **export_values.WRITERS,
 }
 

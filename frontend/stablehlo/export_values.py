@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import inf, pi, prod, sqrt
+from math import inf, prod
 
 import numpy as np
 
@@ -113,18 +113,6 @@ def _silu(node: Node, writer: Writer) -> Held:
     return same(writer, "multiply", x, same(writer, "logistic", x))
 
 
-def _gelu(node: Node, writer: Writer) -> Held:
-    if node.str("approximate") != "tanh":
-        raise Unwritten("only in its tanh form")
-    (x,) = writer.operands(node)
-    cube = same(writer, "multiply", x, same(writer, "multiply", x, x))
-    scaled = same(writer, "multiply", number(writer, 0.044715, x), cube)
-    inner = same(writer, "add", x, scaled)
-    odd = same(writer, "tanh", same(writer, "multiply", number(writer, sqrt(2 / pi), x), inner))
-    half = same(writer, "multiply", number(writer, 0.5, x), x)
-    return same(writer, "multiply", half, same(writer, "add", number(writer, 1, x), odd))
-
-
 def _choose(writer: Writer, x: Held, below: Held) -> Held:
     """`x` from zero on, `below` elsewhere."""
     zero = writer.splat(0, x.type)
@@ -145,6 +133,43 @@ def _elu(node: Node, writer: Writer) -> Held:
     power = same(writer, "exponential_minus_one", below)
     alpha = number(writer, node.float("alpha"), x)
     return _choose(writer, x, same(writer, "multiply", alpha, power))
+
+
+def _hard_sigmoid(node: Node, writer: Writer) -> Held:
+    (x,) = writer.operands(node)
+    alpha, beta = (number(writer, node.float(key), x) for key in ("alpha", "beta"))
+    line = same(writer, "add", same(writer, "multiply", alpha, x), beta)
+    return _between(writer, line)
+
+
+def _hard_swish(node: Node, writer: Writer) -> Held:
+    (x,) = writer.operands(node)
+    line = same(writer, "multiply", number(writer, 1 / 6, x), x)
+    line = same(writer, "add", line, number(writer, 0.5, x))
+    return same(writer, "multiply", x, _between(writer, line))
+
+
+def _between(writer: Writer, x: Held) -> Held:
+    """The value clipped to 0..1."""
+    ends = [number(writer, 0, x), number(writer, 1, x)]
+    return writer.op("stablehlo.clamp", [ends[0], x, ends[1]], x.type)
+
+
+def _is_nan(node: Node, writer: Writer) -> Held:
+    (x,) = writer.operands(node)
+    attributes = {"comparison_direction": "#stablehlo<comparison_direction NE>"}
+    return writer.op("stablehlo.compare", [x, x], Tensor(x.shape, "i1"), attributes)
+
+
+def _squares(root: bool) -> Write:
+    def write(node: Node, writer: Writer) -> Held:
+        (x,) = writer.operands(node)
+        axes = _axes(node, x)
+        made = reduced(writer, "add", 0.0, same(writer, "multiply", x, x), axes)
+        made = same(writer, "sqrt", made) if root else made
+        return kept(writer, made, axes, x) if node.int("keepdims") else made
+
+    return write
 
 
 def _clip(node: Node, writer: Writer) -> Held:
@@ -245,14 +270,18 @@ WRITERS: dict[str, Write] = {
     "nn.clip": _clip,
     "nn.div": _same("divide"),
     "nn.elu": _elu,
-    "nn.gelu": _gelu,
+    "nn.hard_sigmoid": _hard_sigmoid,
+    "nn.hard_swish": _hard_swish,
     "nn.idiv": _same("divide"),
+    "nn.is_nan": _is_nan,
     "nn.layer_norm": _layer_norm,
     "nn.leaky_relu": _leaky_relu,
     "nn.mod": _mod,
     "nn.log_softmax": _log_softmax,
     "nn.reciprocal": _reciprocal,
+    "nn.reduce_l2": _squares(True),
     "nn.reduce_mean": _reduce_mean,
+    "nn.reduce_sum_square": _squares(False),
     "nn.relu": _relu,
     "nn.rms_norm": _rms_norm,
     "nn.silu": _silu,

@@ -28,15 +28,15 @@ _TRUTHS: Mapping[str, tuple[str, str, float | None]] = {
 }
 # argmax and argmin as JAX writes them (NaN wins; of equals the smaller index), and torch-mlir,
 # whose comparisons leave open what becomes of NaN
-_FIRST = (
+FIRST = (
     "compare {over} 0 2; compare NE 0 0; or v0 v1; compare EQ 0 2; compare LT 1 3; and v3 v4; "
     "or v2 v5; select v2 0 2; select v6 1 3; return v7 v8",
     "compare {over_or_equal} 0 2; select v0 0 2; compare EQ 0 2; minimum 1 3; select v0 1 3; "
     "select v2 v3 v4; return v1 v5",
 )
 _WAYS: Mapping[str, str] = {
-    **{said.format(over="GT", over_or_equal="GE"): "max" for said in _FIRST},
-    **{said.format(over="LT", over_or_equal="LE"): "min" for said in _FIRST},
+    **{said.format(over="GT", over_or_equal="GE"): "max" for said in FIRST},
+    **{said.format(over="LT", over_or_equal="LE"): "min" for said in FIRST},
 }
 
 

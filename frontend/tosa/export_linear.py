@@ -91,6 +91,29 @@ def _conv2d(node: Node, writer: Writer) -> Held:
     return moved(writer, _epilogue(node, writer, y), TO_IMAGE)
 
 
+def _conv_transpose(node: Node, writer: Writer) -> Held:
+    """What the pads cut off is negative padding of the result there."""
+    first, w, *_ = node.operands
+    if node.int("groups") != 1 or node.ints("dilations") != (1, 1):
+        raise Unwritten("only with one group and no gaps in the filter")
+    x = moved(writer, writer.operand(first), FROM_IMAGE)
+    filters = moved(writer, writer.operand(w), (1, 2, 3, 0))
+    top, left, bottom, right = node.ints("pads")
+    more = node.ints("output_padding")
+    bias = node.operands[2:]
+    added = writer.operand(bias[0]) if bias else writer.splat(0, Tensor(w.shape[1:2], x.dtype))
+    operands = [x, filters, added, zero(writer, x.dtype), zero(writer, x.dtype)]
+    attributes = {
+        "out_pad": ints((-top, more[0] - bottom, -left, more[1] - right)),
+        "stride": ints(node.ints("strides")),
+        "acc_type": "f32",
+    }
+    n, channels, height, width = node.result.shape
+    made = Tensor((n, height, width, channels), x.dtype)
+    y = writer.op("tosa.transpose_conv2d", operands, made, attributes)
+    return moved(writer, y, TO_IMAGE)
+
+
 def _filters(writer: Writer, w: Value, groups: int) -> Held:
     """[O,I,kh,kw] as [O,kh,kw,I], or one channel's filters together as [kh,kw,C,M]."""
     filters, _, height, width = w.shape
@@ -185,6 +208,7 @@ def _global_average_pool(node: Node, writer: Writer) -> Held:
 WRITERS: dict[str, Write] = {
     "nn.average_pool2d": _average_pool,
     "nn.conv2d": _conv2d,
+    "nn.conv_transpose2d": _conv_transpose,
     "nn.global_average_pool": _global_average_pool,
     "nn.matmul": _matmul,
     "nn.max_pool2d": _max_pool,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
+from math import prod
 
 from tetrapla.frontend.foreign.writer import Held, Unwritten, Write, Writer, dense_text, ints
 from tetrapla.ir.graph import DTYPES, Array, Node
@@ -124,22 +123,28 @@ def padded(writer: Writer, x: Held, counts: Sequence[int], value: float) -> Held
 
 
 def _gather(node: Node, writer: Writer) -> Held:
-    """Rows of the first axis; an index below zero counts from the end."""
+    """Rows of the axis, brought to the front; an index below zero counts from the end."""
     x, indices = writer.operands(node)
-    if node.int("axis") % len(x.shape) != 0:
-        raise Unwritten("only along the first axis")
-    count, flat = int(np.prod(indices.shape)), Tensor(indices.shape, "i32")
+    axis, rank = node.int("axis") % len(x.shape), len(x.shape)
+    if axis:
+        x = moved(writer, x, (axis, *(i for i in range(rank) if i != axis)))
+    count, flat = prod(indices.shape), Tensor(indices.shape, "i32")
     if indices.dtype != "i32":
         indices = writer.op("tosa.cast", [indices], flat)
     truths = Tensor(indices.shape, "i1")
     below = writer.op("tosa.greater", [writer.splat(0, flat), indices], truths)
     wrapped = writer.op("tosa.add", [indices, writer.splat(x.shape[0], flat)], flat)
     index = writer.op("tosa.select", [below, wrapped, indices], flat)
-    width = int(np.prod(x.shape[1:]))
+    width = prod(x.shape[1:])
     rows = reshaped(writer, x, (1, x.shape[0], width))
     places = reshaped(writer, index, (1, count))
     taken = writer.op("tosa.gather", [rows, places], Tensor((1, count, width), x.dtype))
-    return reshaped(writer, taken, node.result.shape)
+    made = reshaped(writer, taken, (*indices.shape, *x.shape[1:]))
+    if not axis:
+        return made
+    lead = len(indices.shape)  # the axes of the indices go where the axis was
+    before, behind = range(lead, lead + axis), range(lead + axis, len(made.shape))
+    return moved(writer, made, (*before, *range(lead), *behind))
 
 
 WRITERS: dict[str, Write] = {

@@ -119,6 +119,53 @@ def _leaky_relu(node: Node, writer: Writer) -> Held:
     return same(writer, "select", negative, below, x)
 
 
+def _elu(node: Node, writer: Writer) -> Held:
+    (x,) = writer.operands(node)
+    small = same(writer, "exp", same(writer, "minimum", x, number(writer, 0, x)))
+    below = same(writer, "sub", small, number(writer, 1, x))
+    below = same(writer, "mul", number(writer, node.float("alpha"), x), below)
+    negative = same(writer, "greater", number(writer, 0, x), x)
+    return same(writer, "select", negative, below, x)
+
+
+def _hard_sigmoid(node: Node, writer: Writer) -> Held:
+    (x,) = writer.operands(node)
+    alpha, beta = (number(writer, node.float(key), x) for key in ("alpha", "beta"))
+    return clamped(writer, same(writer, "add", same(writer, "mul", alpha, x), beta), 0.0, 1.0)
+
+
+def _hard_swish(node: Node, writer: Writer) -> Held:
+    (x,) = writer.operands(node)
+    line = same(writer, "mul", number(writer, 1 / 6, x), x)
+    line = same(writer, "add", line, number(writer, 0.5, x))
+    return same(writer, "mul", x, clamped(writer, line, 0.0, 1.0))
+
+
+def _softplus(node: Node, writer: Writer) -> Held:
+    # max(x, 0) + log(1 + exp(-|x|)): nothing overflows
+    (x,) = writer.operands(node)
+    small = same(writer, "exp", same(writer, "negate", same(writer, "abs", x)))
+    more = same(writer, "log", same(writer, "add", number(writer, 1, x), small))
+    return same(writer, "add", relu(writer, x), more)
+
+
+def _is_nan(node: Node, writer: Writer) -> Held:
+    (x,) = writer.operands(node)
+    return same(writer, "logical_not", same(writer, "equal", x, x))
+
+
+def _squares(root: bool) -> Write:
+    def write(node: Node, writer: Writer) -> Held:
+        (x,) = writer.operands(node)
+        axes = [axis % len(x.shape) for axis in node.ints("axes")]
+        total = reduced(writer, "reduce_sum", same(writer, "mul", x, x), axes)
+        if root:
+            total = same(writer, "reciprocal", same(writer, "rsqrt", total))
+        return reshaped(writer, total, node.result.shape)
+
+    return write
+
+
 def _cast(node: Node, writer: Writer) -> Held:
     """Floats go toward zero before they become integers."""
     (x,) = writer.operands(node)
@@ -276,7 +323,11 @@ WRITERS: dict[str, Write] = {
     "nn.cast": _cast,
     "nn.clip": _clip,
     "nn.div": _div,
+    "nn.elu": _elu,
     "nn.gelu": _gelu,
+    "nn.hard_sigmoid": _hard_sigmoid,
+    "nn.hard_swish": _hard_swish,
+    "nn.is_nan": _is_nan,
     "nn.layer_norm": _layer_norm,
     "nn.leaky_relu": _leaky_relu,
     "nn.less": _swapped("greater"),
@@ -284,11 +335,14 @@ WRITERS: dict[str, Write] = {
     "nn.log_softmax": _log_softmax,
     "nn.mul": _mul,
     "nn.neg": _same("negate"),
+    "nn.reduce_l2": _squares(True),
     "nn.reduce_mean": _reduce_mean,
+    "nn.reduce_sum_square": _squares(False),
     "nn.relu": _relu,
     "nn.rms_norm": _rms_norm,
     "nn.silu": _silu,
     "nn.softmax": _softmax,
+    "nn.softplus": _softplus,
     "nn.sqrt": _sqrt,
     "qnn.lookup": _lookup,
     "qnn.rescale": _rescale,

@@ -12,7 +12,7 @@ from tetrapla.ir.mlir import ArrayAttr, IntegerAttr, Operand, Pure, RankedTensor
 from tetrapla.ir.nn.check import FLOATS, element_types, equal_types
 from tetrapla.ir.nn.dialect import Nn
 from tetrapla.ir.nn.precision import rounded, work_type
-from tetrapla.ir.op import Op, Tensor, require
+from tetrapla.ir.op import MAX_ELEMENTS, Op, Tensor, require
 
 
 class ConvTranspose(Op, traits=[Pure]):
@@ -26,7 +26,8 @@ class ConvTranspose(Op, traits=[Pure]):
         C2: groups is at least 1 and divides the channels, which are ``w.shape[0]``.
         C3: strides and dilations are positive, pads and output_padding not negative, each one
             number per spatial axis (pads two).
-        C4: every spatial size of the result is positive.
+        C4: every spatial size of the result is positive, and what the pads cut off is not
+            beyond what a value may hold.
         C5: the bias has shape (O,).
         C6: the element types are equal, and a float.
     """
@@ -75,6 +76,12 @@ class ConvTranspose(Op, traits=[Pure]):
             - pads[n + i]
             + output_padding[i]
             for i in range(n)
+        )
+        whole = prod(s + p + q for s, p, q in zip(sizes, pads[:n], pads[n:], strict=True))
+        require(
+            whole <= MAX_ELEMENTS,
+            f"{kind} C4: the result with its pads must have at most {MAX_ELEMENTS} elements "
+            f"in a channel, not {whole}",
         )
         require(
             min(*sizes, *x.shape[2:], *w.shape[2:]) >= 1,

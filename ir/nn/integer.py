@@ -19,7 +19,7 @@ from tetrapla.ir.nn.check import (
     flag,
 )
 from tetrapla.ir.nn.dialect import Nn
-from tetrapla.ir.nn.precision import is_float
+from tetrapla.ir.nn.precision import is_float, rounded
 from tetrapla.ir.nn.unary import Unary
 from tetrapla.ir.op import Op, Tensor
 
@@ -67,9 +67,9 @@ class Mod(Op, dialect=Nn, name="mod", traits=[Pure]):
     def evaluate(a: Array, b: Array, *, fmod: int) -> Array:
         function = np.fmod if fmod else np.mod
         with np.errstate(divide="ignore", invalid="ignore"):
-            if is_float(a.dtype):  # bf16 has no remainder of its own; that of float64 is exact
+            if is_float(a.dtype):  # that of float64 is exact for the narrower ones
                 wide = function(a.astype(np.float64), b.astype(np.float64))
-                return np.asarray(wide).astype(a.dtype)
+                return rounded(np.asarray(wide), a.dtype)
             return np.asarray(function(a, b), a.dtype)
 
     example = (Tensor((2, 3), "i32"), Tensor((2, 1), "i32")), {"fmod": 0}

@@ -23,7 +23,7 @@ from tetrapla.ir.mlir import (
 from tetrapla.ir.nn.check import equal_types
 from tetrapla.ir.nn.dialect import Nn
 from tetrapla.ir.nn.precision import rounded, work_type
-from tetrapla.ir.op import Op, Tensor, require
+from tetrapla.ir.op import MAX_ELEMENTS, Op, Tensor, require
 
 ACTIVATIONS = ("none", "relu")
 
@@ -82,7 +82,8 @@ class Conv2d(Op, dialect=Nn, name="conv2d", traits=[Pure]):
         C1: x and w have rank 4.
         C2: ``x.shape[1] == w.shape[1] * groups``.
         C3: groups is at least 1 and divides the number of filters.
-        C4: strides and dilations are two positive numbers, pads four non-negative ones.
+        C4: strides and dilations are two positive numbers, pads four non-negative ones, and
+            the padded image is no larger than a value may be.
         C5: the dilated kernel fits the padded input.
         C6: the bias has shape (O,).
         C7: the activation is none or relu, and all element types are equal.
@@ -219,6 +220,12 @@ def window_shape(
             f"{kind} C5: a dilated kernel of {extent} must fit the padded input of {padded}",
         )
         counts.append((padded - extent) // strides[axis] + 1)
+    padded = prod(size[i] + pads[i] + pads[i + 2] for i in (0, 1))
+    require(
+        padded <= MAX_ELEMENTS,
+        f"{kind} C4: an image with its pads must have at most {MAX_ELEMENTS} elements, "
+        f"not {padded}",
+    )
     return counts[0], counts[1]
 
 

@@ -98,7 +98,7 @@ class Lstm(Op, dialect=Nn, name="lstm", traits=[Pure]):
 
         def step_of(i: int) -> Step:
             f, g, last = functions[3 * i : 3 * i + 3]
-            matrix, (pi, po, pf) = weights[i].T, peep[i].reshape(3, n)
+            matrix, (pi, po, pf) = np.ascontiguousarray(weights[i].T), peep[i].reshape(3, n)
 
             def step(given: Array, states: tuple[Array, ...]) -> tuple[Array, ...]:
                 h, c = states

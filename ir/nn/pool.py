@@ -50,9 +50,8 @@ class MaxPool2d(Op, dialect=Nn, name="max_pool2d", traits=[Pure]):
         pads: tuple[int, ...],
         dilations: tuple[int, ...],
     ) -> Array:
-        return np.asarray(
-            windows(x, kernel, strides, pads, dilations, lowest(x.dtype)).max(axis=(4, 5))
-        )
+        seen = windows(x, kernel, strides, pads, dilations, lowest(x.dtype))
+        return folded(np.maximum, seen, kernel)
 
     example = (
         (Tensor((1, 2, 5, 6), "f32"),),
@@ -104,7 +103,7 @@ class AveragePool2d(Op, dialect=Nn, name="average_pool2d", traits=[Pure]):
     ) -> Array:
         work = work_type(x.dtype)
         wide = x.astype(work, copy=False)
-        total = windows(wide, kernel, strides, pads, (1, 1)).sum(axis=(4, 5), dtype=work)
+        total = folded(np.add, windows(wide, kernel, strides, pads, (1, 1)), kernel)
         count = window_counts(x.shape[2:], kernel, strides, pads, count_include_pad)
         return rounded(total / count.astype(work), x.dtype)
 
@@ -209,7 +208,7 @@ class LpPool2d(Op, dialect=Nn, name="lp_pool2d", traits=[Pure]):
         p: int,
     ) -> Array:
         power = np.abs(x.astype(np.float64)) ** p
-        total = windows(power, kernel, strides, pads, dilations).sum(axis=(4, 5))
+        total = folded(np.add, windows(power, kernel, strides, pads, dilations), kernel)
         return rounded(np.asarray(total ** (1 / p)), x.dtype)
 
     example = (
@@ -253,6 +252,18 @@ def global_shape(kind: str, x: Tensor) -> tuple[int, ...]:
     require(x.rank == 4, f"{kind} C1: the operand needs rank 4, not {x}")
     require(min(x.shape[2:]) >= 1, f"{kind} C2: height and width must be positive, not {x}")
     return (*x.shape[:2], 1, 1)
+
+
+def folded(function: np.ufunc, seen: Array, kernel: tuple[int, ...]) -> Array:
+    """Each window (the last axes) folded tap by tap, in row-major order.
+
+    Passes over the whole image, one per tap; NumPy's reductions go window by window.
+    """
+    first, *rest = np.ndindex(*kernel)
+    y = np.array(seen[(..., *first)])
+    for tap in rest:
+        function(y, seen[(..., *tap)], out=y)
+    return y
 
 
 def lowest(dtype: np.dtype[Any]) -> float | int:

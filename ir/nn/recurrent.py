@@ -94,8 +94,10 @@ class Rnn(Op, dialect=Nn, name="rnn", traits=[Pure]):
         weights = r.astype(work_type(x.dtype), copy=False)
 
         def step_of(i: int) -> Step:
+            matrix = np.ascontiguousarray(weights[i].T)
+
             def step(given: Array, states: tuple[Array, ...]) -> tuple[Array, ...]:
-                return (functions[i](limited(given + states[0] @ weights[i].T, clip)),)
+                return (functions[i](limited(given + states[0] @ matrix, clip)),)
 
             return step
 
@@ -176,7 +178,7 @@ class Gru(Op, dialect=Nn, name="gru", traits=[Pure]):
 
         def step_of(i: int) -> Step:
             f, g = functions[2 * i : 2 * i + 2]
-            gates, new = weights[i, : 2 * n].T, weights[i, 2 * n :].T
+            gates, new = (np.ascontiguousarray(m.T) for m in np.split(weights[i], [2 * n]))
 
             def step(given: Array, states: tuple[Array, ...]) -> tuple[Array, ...]:
                 (h,) = states

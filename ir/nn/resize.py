@@ -50,7 +50,8 @@ class Resize(Op, dialect=Nn, name="resize", traits=[Pure]):
 
     Constraints:
         C1: sizes has one non-negative number per axis.
-        C2: scales has one positive number per axis, or none.
+        C2: scales has one positive number per axis, or none; with antialias, none shrinks an
+            axis below half a value.
         C3: mode is nearest, linear or cubic.
         C4: coordinate_transformation_mode and nearest_mode are ONNX's.
         C5: roi has two numbers per axis for tf_crop_and_resize, and none else.
@@ -96,6 +97,10 @@ class Resize(Op, dialect=Nn, name="resize", traits=[Pure]):
         require(
             len(factors) in (0, x.rank) and all(0 < f < np.inf for f in factors),
             f"{kind} C2: {x} takes {x.rank} positive scales or none, not {scales!r}",
+        )
+        require(
+            not antialias or all(f * n >= 0.5 for f, n in zip(factors, x.shape, strict=False)),
+            f"{kind} C2: with antialias, scales of {x} must leave half a value, not {scales!r}",
         )
         coordinate = coordinate_transformation_mode
         one_of(f"{kind} C3", "mode", mode, MODES)

@@ -27,6 +27,8 @@ MODES = ("nearest", "linear", "cubic")
 PADDINGS = ("zeros", "border", "reflection")
 POOLS = ("avg", "max")
 REGIONS = ("half_pixel", "output_half_pixel")
+# points of a bin on one axis, assumed: more than a feature map is wide
+MOST_POINTS = 4096
 _CUBIC = -0.75  # of PyTorch's grid_sample, which ONNX's GridSample describes
 
 
@@ -120,7 +122,7 @@ class RoiAlign(Op, dialect=Nn, name="roi_align", traits=[Pure]):
         C1: x has rank 4 and is not empty.
         C2: regions has shape (R, 4) and images, the place in the batch, shape (R,).
         C3: x and regions have one element type, a float; images is i32 or i64.
-        C4: the output sizes are positive and sampling_ratio is not negative.
+        C4: the output sizes are positive, and sampling_ratio lies in 0 .. 4096.
         C5: mode is avg or max.
         C6: coordinate_transformation_mode is half_pixel or output_half_pixel.
     """
@@ -163,8 +165,8 @@ class RoiAlign(Op, dialect=Nn, name="roi_align", traits=[Pure]):
         element_types(f"{kind} C3", FLOATS, x)
         element_types(f"{kind} C3", INDICES, images)
         require(
-            min(output_height, output_width) >= 1 and sampling_ratio >= 0,
-            f"{kind} C4: output sizes must be positive and sampling_ratio not negative, "
+            min(output_height, output_width) >= 1 and 0 <= sampling_ratio <= MOST_POINTS,
+            f"{kind} C4: output sizes must be positive and sampling_ratio in 0..{MOST_POINTS}, "
             f"not {output_height}, {output_width} and {sampling_ratio}",
         )
         one_of(f"{kind} C5", "mode", mode, POOLS)
@@ -226,6 +228,8 @@ Bins = tuple[tuple[Array, Array], tuple[Array, Array]]
 def _bins(start: Any, end: Any, size: int, count: int, ratio: int, half: bool) -> Bins:
     length = end - start if half else max(end - start, 1.0)
     points = ratio or max(int(np.ceil(length / count)), 0)
+    if points > MOST_POINTS:
+        raise ModelError(f"nn.roi_align bins must cover at most {MOST_POINTS}, not {points}")
     step = length / count
     at = start + (np.arange(count)[:, None] + (np.arange(points) + 0.5) / max(points, 1)) * step
     inside = (at >= -1) & (at <= size)
@@ -268,17 +272,19 @@ def _on_axis(grid: Array, size: int, mode: str, padding_mode: str, low: float) -
     else:
         at = (at + work(1)) / work(2) * work(size - 1)
     at = np.rint(at) if mode == "nearest" else at
-    if padding_mode == "border":
+    # cubics mix values around a coordinate outside too (PyTorch and ONNX Runtime; onnx's own
+    # reference moves it to the edge first)
+    if padding_mode == "border" and mode != "cubic":
         at = np.clip(at, 0, size - 1)
     if padding_mode == "reflection":
         at = _reflected(at, low, size - 1 - low)
-    return np.nan_to_num(at, nan=0.0, posinf=float(2**30), neginf=-float(2**30))
+    return np.asarray(np.nan_to_num(at, nan=0.0, posinf=2.0**30, neginf=-(2.0**30)))
 
 
 def _reflected(x: Array, low: float, high: float) -> Array:
     span = high - low
     if span == 0:
-        return np.full_like(x, low)
+        return np.full(x.shape, low, x.dtype)
     away = np.abs(x - low)
     turns = np.floor(away / span)
     rest = away - turns * span

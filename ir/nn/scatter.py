@@ -86,7 +86,9 @@ class ScatterElements(Scatter, dialect=Nn, name="scatter_elements", traits=[Pure
 class ScatterNd(Scatter, dialect=Nn, name="scatter_nd", traits=[Pure]):
     """``y = x`` but ``y[*indices[i]] = updates[i]``: an index per axis in the last axis.
 
-    Constraints (numbered as those of nn.scatter_elements):
+    The constraints have the numbers of nn.scatter_elements, which has one more.
+
+    Constraints:
         C1: the indices are i32 or i64 and have rank 1 or more.
         C3: ``indices.shape[-1]`` is at most x's rank.
         C4: the updates have shape ``indices.shape[:-1]`` and then x's remaining axes, and x's

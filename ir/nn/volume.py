@@ -15,9 +15,9 @@ from tetrapla.ir.graph import Array, Value
 from tetrapla.ir.mlir import ArrayAttr, IntegerAttr, Operand, Pure, RankedTensorType, Result
 from tetrapla.ir.nn.check import FLOATS, NUMBERS, element_types, equal_types, flag
 from tetrapla.ir.nn.dialect import Nn
-from tetrapla.ir.nn.pool import lowest
+from tetrapla.ir.nn.pool import folded, lowest
 from tetrapla.ir.nn.precision import rounded, work_type
-from tetrapla.ir.op import Op, Tensor, require
+from tetrapla.ir.op import MAX_ELEMENTS, Op, Tensor, require
 
 
 class Conv3d(Op, dialect=Nn, name="conv3d", traits=[Pure]):
@@ -27,7 +27,8 @@ class Conv3d(Op, dialect=Nn, name="conv3d", traits=[Pure]):
         C1: x and w have rank 5.
         C2: ``x.shape[1] == w.shape[1] * groups``.
         C3: groups is at least 1 and divides the number of filters.
-        C4: strides and dilations are three positive numbers, pads six non-negative ones.
+        C4: strides and dilations are three positive numbers, pads six non-negative ones, and
+            the padded volume is no larger than a value may be.
         C5: the dilated kernel fits the padded input.
         C6: the bias has shape (O,).
         C7: the element types are equal, and a float.
@@ -154,7 +155,7 @@ class MaxPool3d(Op, dialect=Nn, name="max_pool3d", traits=[Pure]):
         dilations: tuple[int, ...],
     ) -> Array:
         seen = _windows(x, kernel, strides, pads, dilations, lowest(x.dtype))
-        return np.asarray(seen.max(axis=(5, 6, 7)))
+        return folded(np.maximum, seen, kernel)
 
     example = (
         (Tensor((1, 2, 3, 5, 6), "f32"),),
@@ -223,12 +224,12 @@ class AveragePool3d(Op, dialect=Nn, name="average_pool3d", traits=[Pure]):
     ) -> Array:
         work = work_type(x.dtype)
         form = (kernel, strides, _more(pads, overhang), dilations)
-        total = _windows(x.astype(work, copy=False), *form, 0).sum(axis=(5, 6, 7), dtype=work)
+        total = folded(np.add, _windows(x.astype(work, copy=False), *form, 0), kernel)
         inside = np.ones((1, 1, *x.shape[2:]), work)
         if count_include_pad:
             inside = np.pad(inside, _margins(pads), constant_values=1)
             form = (kernel, strides, (0, 0, 0, *overhang), dilations)
-        count = _windows(inside, *form, 0).sum(axis=(5, 6, 7), dtype=work)
+        count = folded(np.add, _windows(inside, *form, 0), kernel)
         with np.errstate(invalid="ignore"):  # all taps of a dilated window may miss x: NaN
             mean = np.asarray(total / count)
         return rounded(mean, x.dtype)
@@ -300,6 +301,12 @@ def _window_sizes(
             f"{kind} C5: a dilated kernel of {extent} must fit the padded input of {padded}",
         )
         counts.append((padded - extent) // strides[axis] + 1)
+    padded = prod(size[i] + pads[i] + pads[i + 3] for i in range(3))
+    require(
+        padded <= MAX_ELEMENTS,
+        f"{kind} C4: a volume with its pads must have at most {MAX_ELEMENTS} elements, "
+        f"not {padded}",
+    )
     return tuple(counts)
 
 

@@ -31,7 +31,7 @@ RESERVE = 5.0
 class Softmax(Op, dialect=Quant, name="softmax", traits=[Pure]):
     """Softmax along one axis (QLinearSoftmax of opset 13 and later).
 
-    D is the axis's size and h = max(0, ln(f32max / D) - 5). Each x gives the float32
+    D is the axis's size and h = max(0, f32(ln(f32max / D)) - 5). Each x gives the float32
     t = exp((x - max x) x_scale + h), S is their float32 sum in order, and the result is
     ``sat(rint(f32(t * floor(1 / y_scale)) / S) + y_zero_point)``: the reciprocal of the scale
     is floored. x's zero point cancels.
@@ -89,7 +89,7 @@ class Softmax(Op, dialect=Quant, name="softmax", traits=[Pure]):
 
 def _exponentials(scale: np.float32, size: int) -> Array:
     """Of -255 to 0 steps below the largest, raised as far as the sum allows."""
-    room = np.log(np.float64(np.finfo(np.float32).max / np.float32(size)))
+    room = f32(np.log(np.float64(np.finfo(np.float32).max / np.float32(size))))
     raised = max(0.0, float(room) - RESERVE) / float(scale)
     steps = np.arange(256.0) - 255 + raised
     return np.exp(steps * float(scale)).astype(np.float32)

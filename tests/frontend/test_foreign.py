@@ -67,22 +67,33 @@ def test_names_come_from_the_exporter() -> None:
 
 
 CHANGED: dict[tuple[str, str], dict[str, Attribute]] = {  # examples that the dialects express
-    ("stablehlo", "nn.gelu"): {"approximate": "tanh"},
     ("stablehlo", "nn.mod"): {"fmod": 1},
     ("stablehlo", "nn.pad"): {"mode": "constant"},
     ("tosa", "nn.conv2d"): {"groups": 1},
+    ("tosa", "nn.conv_transpose2d"): {"groups": 1, "dilations": (1, 1)},
     ("tosa", "nn.pad"): {"mode": "constant"},
     ("tosa", "nn.slice"): {"starts": (3, 0), "steps": (-1, 1)},
     ("tosa", "qnn.conv2d"): {"groups": 1},
 }
 COMPOSED = {  # written as several operations, so that roundings differ
     "stablehlo": (
-        *("nn.gelu", "nn.global_average_pool", "nn.layer_norm", "nn.log_softmax"),
+        *("nn.gelu", "nn.global_average_pool", "nn.hard_sigmoid", "nn.hard_swish"),
+        *("nn.layer_norm", "nn.log_softmax", "nn.reduce_l2", "nn.reduce_sum_square"),
         *("nn.rms_norm", "nn.silu", "nn.softmax", "nn.softplus"),
     ),
     "tosa": (
-        *("nn.batch_norm", "nn.div", "nn.gelu", "nn.layer_norm", "nn.log_softmax"),
-        *("nn.reduce_mean", "nn.reduce_prod", "nn.reduce_sum", "nn.rms_norm", "nn.silu"),
+        "nn.global_average_pool",
+        *("nn.batch_norm", "nn.div", "nn.elu", "nn.gelu", "nn.hard_sigmoid", "nn.hard_swish"),
+        *("nn.layer_norm", "nn.log_softmax", "nn.reduce_l2", "nn.reduce_sum_square"),
+        *(
+            "nn.conv_transpose2d",
+            "nn.softplus",
+            "nn.reduce_mean",
+            "nn.reduce_prod",
+            "nn.reduce_sum",
+            "nn.rms_norm",
+            "nn.silu",
+        ),
         *("nn.softmax", "nn.sqrt"),
     ),
 }
@@ -98,6 +109,8 @@ def example(dialect: str, kind: str) -> Module:
     shapes = [t.shape for t in types]
     if (dialect, kind.split(".")[1]) == ("tosa", "conv2d"):  # all channels together
         shapes[1] = (shapes[1][0], shapes[0][1], *shapes[1][2:])
+    if (dialect, kind) == ("tosa", "nn.conv_transpose2d"):
+        shapes[2] = shapes[1][1:2]
     build = ModuleBuilder("m")
     values = [
         build.input(f"in{i}", shape, t.dtype)
@@ -106,6 +119,20 @@ def example(dialect: str, kind: str) -> Module:
     held = {**attributes, **CHANGED.get((dialect, kind), {})}
     build.output("out0", build.op(kind, values, held))
     return build.finish()
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_both_forms_of_gelu_are_written(
+    dialect: str, approximate: str, rng: np.random.Generator, near: Near
+) -> None:
+    build = ModuleBuilder("m")
+    y = build.op("nn.gelu", [build.input("in0", (5, 7))], {"approximate": approximate})
+    build.output("out0", y)
+    module = build.finish()
+    inputs = drawn(module, rng)
+    back = load(dialect, export(dialect, module))
+    near(back, inputs, evaluate(back, inputs)["out0"], evaluate(module, inputs)["out0"])
 
 
 def drawn(module: Module, rng: np.random.Generator) -> dict[str, Array]:

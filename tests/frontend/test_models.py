@@ -30,16 +30,13 @@ FIXED: dict[str, tuple[str, ...]] = {"pyg_gcn.dynamo18": ("ei",)}
 def stored(name: str) -> tuple[list[Array], list[Array]]:
     """Inputs and expected outputs, in the model's order."""
     with np.load(MODELS / f"{name}.npz") as file:
-        arrays = dict(file)
-    return tuple(  # type: ignore[return-value]
-        [arrays[key] for key in sorted(arrays, key=_place) if key.startswith(prefix)]
-        for prefix in ("in_", "out_")
-    )
+        arrays: dict[str, Array] = dict(file)
 
+    def ordered(prefix: str) -> list[Array]:
+        count = sum(key.startswith(prefix) for key in arrays)
+        return [arrays[f"{prefix}{index}"] for index in range(count)]
 
-def _place(key: str) -> tuple[str, int]:
-    stem, _, number = key.partition("_")
-    return stem, int(number)
+    return ordered("in_"), ordered("out_")
 
 
 def check(module: Module, inputs: list[Array], expected: list[Array]) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from tetrapla.frontend.foreign.operation import dense
 from tetrapla.frontend.foreign.writer import dense_text
+from tetrapla.frontend.stablehlo.export import export
 from tetrapla.frontend.stablehlo.operators import OPERATORS, load
+from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.ir.interpret import evaluate
@@ -311,6 +313,21 @@ def test_a_composite_is_what_it_is_called_or_what_it_is_made_of() -> None:
         "tensor<2xf32>"
     )
     assert [node.kind for node in load(generic, "m").graph.nodes] == ["nn.erf"]
+
+
+def test_the_error_function_is_written_with_what_it_is_made_of() -> None:
+    build = ModuleBuilder("m")
+    build.output("y", build.op("nn.erf", [build.input("x", (401,))]))
+    text = export(build.finish())
+    x = np.linspace(-5, 5, 401, dtype=np.float32)
+    named, inlined = load(text, "m"), load(text.replace('"chlo.erf"', '"my.erf"'), "m")
+    assert [node.kind for node in named.graph.nodes] == ["nn.erf"]
+    assert "nn.erf" not in [node.kind for node in inlined.graph.nodes]
+    (exact,) = evaluate(named, {"in0": x}).values()
+    (made,) = evaluate(inlined, {"in0": x}).values()
+    # two polynomials of 7 and 5 terms, each step a product and a sum, then a product and a
+    # quotient: 2 (7 + 5) + 2 roundings of a value up to 1, and as much for XLA's fit in float32
+    assert np.all(np.abs(made - exact) <= 2 * 26 * 2.0**-24)
 
 
 @pytest.mark.parametrize(

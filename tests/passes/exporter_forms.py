@@ -192,3 +192,18 @@ def lrn(draft: Draft, x: Value) -> Value:
     mean = draft.op("mul", draft.op("reshape", mean, shape=x.shape), draft.number(0.3))
     power = draft.op("pow", draft.op("add", mean, draft.number(2.0)), draft.number(0.75))
     return draft.op("div", x, power)
+
+
+def hard_swish(draft: Draft, x: Value) -> Value:
+    """A product with the hard sigmoid, or with a clip and a sixth in one of three places."""
+    if draft.draw.integers(2):
+        line = draft.op("hard_sigmoid", x, alpha=1 / 6, beta=0.5)
+        return draft.op("mul", *[line, x][:: draft.draw.choice([1, -1])])
+    line = draft.op("clip", draft.op("add", x, draft.number(3.0)), low=0.0, high=6.0)
+    match draft.pick(("behind", "line", "factor")):
+        case "behind":
+            return draft.op("div", draft.op("mul", x, line), draft.number(6.0))
+        case "line":
+            return draft.op("mul", x, draft.op("div", line, draft.number(6.0)))
+        case _:
+            return draft.op("mul", draft.op("mul", x, draft.number(1 / 6)), line)

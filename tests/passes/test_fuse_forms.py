@@ -456,3 +456,18 @@ def test_a_gather_of_other_places_stays(indices: list[int]) -> None:
 
     module = made(form, (2, 5, 3))
     assert SliceGathers()(module) is module
+
+
+@pytest.mark.parametrize(("seen", "names"), [(False, []), (True, ["relu"])])
+def test_a_relu_behind_a_max_pool_joins_the_convolution(seen: bool, names: list[str]) -> None:
+    def form(draft: Draft, x: Value) -> Value:
+        y = _conv(draft, x, 4, 3)
+        window: dict[str, Attribute] = {"kernel": (2, 2), "strides": (2, 2)}
+        y = draft.op("max_pool2d", y, **window, pads=(1, 0, 1, 0), dilations=(1, 1))
+        if seen:
+            draft.build.output("pooled", y)
+        return draft.op("relu", y)
+
+    found = rewritten(FusePool(), made(form, (1, 2, 8, 8)))
+    assert kinds(found) == ["conv2d", "max_pool2d", *names]
+    assert found.graph.nodes[0].str("activation") == ("none" if seen else "relu")

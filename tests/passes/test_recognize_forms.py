@@ -18,6 +18,7 @@ from tetrapla.passes.pass_ import Pass
 from tetrapla.passes.recognize_attention import RecognizeAttention
 from tetrapla.passes.recognize_gelu import RecognizeGelu
 from tetrapla.passes.recognize_group_norm import RecognizeGroupNorm
+from tetrapla.passes.recognize_hard_swish import RecognizeHardSwish
 from tetrapla.passes.recognize_layer_norm import RecognizeLayerNorm
 from tetrapla.passes.recognize_lrn import RecognizeLrn
 from tetrapla.passes.recognize_pool import RecognizePool
@@ -58,6 +59,7 @@ def moved(module: Module, other: Module, seed: int = 0) -> float:
         (RecognizeGelu(), exporter_forms.gelu, (2, 5, 8), "gelu"),
         (RecognizeSilu(), exporter_forms.silu, (2, 5, 8), "silu"),
         (RecognizeGroupNorm(), exporter_forms.group_norm, (1, 4, 3, 5), "group_norm"),
+        (RecognizeHardSwish(), exporter_forms.hard_swish, (2, 5, 8), "hard_swish"),
         (RecognizeLrn(), exporter_forms.lrn, (2, 5, 3, 4), "lrn"),
     ],
 )
@@ -320,6 +322,19 @@ def test_an_error_function_of_another_value_is_no_gelu() -> None:
     assert RecognizeGelu()(module) is module
 
 
+@pytest.mark.parametrize(
+    ("slope", "middle", "taken"), [(1 / 6, 0.5, True), (0.2, 0.5, False), (1 / 6, 0.4, False)]
+)
+def test_a_hard_swish_needs_its_line(slope: float, middle: float, taken: bool) -> None:
+    module = module_of(
+        lambda draft, x: draft.op(
+            "mul", x, draft.op("hard_sigmoid", x, alpha=slope, beta=middle)
+        ),
+        (2, 8),
+    )
+    assert (kinds(RecognizeHardSwish()(module)) == ["hard_swish"]) == taken
+
+
 @pytest.mark.parametrize("plus", [1.0, 2.0])
 def test_a_quotient_is_a_silu_with_one_alone(plus: float) -> None:
     def form(draft: Draft, x: Value) -> Value:
@@ -366,3 +381,91 @@ def test_a_group_normalisation_takes_a_scale_of_its_channels_only() -> None:
         return draft.op("mul", y, draft.normal("scale", 1, 3, 5))
 
     assert kinds(RecognizeGroupNorm()(module_of(form, (1, 4, 3, 5)))) == ["group_norm", "mul"]
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_rows_that_see_nothing_stay_nan_or_zero(guarded: bool) -> None:
+    seen = np.array([[1, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 1, 0]], bool)
+
+    def form(draft: Draft, x: Value) -> Value:
+        added = np.where(seen, 0, -np.inf).astype(np.float32)
+        keys = draft.op("transpose", x, perm=(0, 2, 1))
+        scores = draft.op("matmul", x, keys, activation="none")
+        scores = draft.op("add", scores, draft.build.weight("mask", added))
+        weights = draft.op("softmax", scores, axis=2)
+        if guarded:
+            nothing = draft.op("is_nan", weights)
+            weights = draft.op("where", nothing, draft.number(0.0), weights)
+        return draft.op("matmul", weights, x, activation="none")
+
+    module = module_of(form, (2, 4, 4))
+    found = RecognizeAttention()(module)
+    assert kinds(found) == ["attention"]
+    draw = np.random.default_rng(0)
+    inputs = {"x": draw.standard_normal((2, 4, 4)).astype(np.float32)}
+    before, after = evaluate(module, inputs)["y"], evaluate(found, inputs)["y"]
+    hidden = after[:, 1]
+    assert bool((hidden == 0).all() if guarded else np.isnan(hidden).all())
+    largest = np.nanmax(np.abs(before))
+    bound = RecognizeAttention.max_rel_error * largest
+    assert np.allclose(before, after, rtol=0, atol=bound, equal_nan=True)
+
+
+def test_a_guard_by_another_number_stays() -> None:
+    def form(draft: Draft, x: Value) -> Value:
+        keys = draft.op("transpose", x, perm=(0, 2, 1))
+        weights = draft.op("softmax", draft.op("matmul", x, keys, activation="none"), axis=2)
+        nothing = draft.op("is_nan", weights)
+        weights = draft.op("where", nothing, draft.number(1.0), weights)
+        return draft.op("matmul", weights, x, activation="none")
+
+    module = module_of(form, (2, 4, 4))
+    assert RecognizeAttention()(module) is module
+
+
+def _joined_heads(draft: Draft, x: Value, late: bool) -> Value:
+    """Two images of two heads, as four in the products; masks on both forms of the scores.
+
+    The softmax is over the four (as older libraries have it) or over two by two (`late`).
+    """
+    keys = draft.op("transpose", x, perm=(0, 2, 1))
+    scores = draft.op("mul", draft.op("matmul", x, keys, activation="none"), draft.number(0.5))
+    slopes = draft.build.weight("slopes", draft.draw.standard_normal((4, 1, 5)).astype("f4"))
+    scores = draft.op("reshape", draft.op("add", slopes, scores), shape=(2, 2, 5, 5))
+    scores = draft.op("add", scores, draft.normal("mask", 2, 1, 5, 5))
+    array = np.where(np.tri(5, dtype=bool), 0, -np.inf).astype(np.float32)
+    scores = draft.op("add", scores, draft.build.weight("causal", array))
+    if not late:
+        scores = draft.op("reshape", scores, shape=(4, 5, 5))
+        return draft.op("matmul", draft.op("softmax", scores, axis=-1), x, activation="none")
+    values = draft.op("reshape", x, shape=(2, 2, 5, 8))
+    return draft.op("matmul", draft.op("softmax", scores, axis=-1), values, activation="none")
+
+
+@pytest.mark.parametrize(("late", "names"), [(False, ["reshape"]), (True, [])])
+def test_heads_that_are_joined_in_the_products_are_taken_apart(
+    late: bool, names: list[str]
+) -> None:
+    module = module_of(lambda draft, x: _joined_heads(draft, x, late), (4, 5, 8))
+    found = RecognizeAttention()(module)
+    (node,) = (n for n in found.graph.nodes if n.kind == "nn.attention")
+    assert [value.shape for value in node.operands[:2]] == [(2, 2, 5, 8)] * 2
+    assert (node.int("causal"), node.float("scale")) == (1, 0.5)
+    # the slopes and the mask are added to one another, each in two by two heads
+    assert kinds(found)[-2 - len(names) :] == ["add", "attention", *names]
+    assert not {"softmax", "matmul"} & set(kinds(found))
+    assert moved(module, found) <= RecognizeAttention.max_rel_error
+
+
+def test_a_mask_along_some_of_the_joined_heads_stays() -> None:
+    def form(draft: Draft, x: Value) -> Value:
+        keys = draft.op("transpose", x, perm=(0, 2, 1))
+        scores = draft.op("matmul", x, keys, activation="none")
+        scores = draft.op("reshape", scores, shape=(2, 2, 5, 5))
+        scores = draft.op("add", scores, draft.normal("mask", 2, 1, 5, 5))
+        scores = draft.op("reshape", scores, shape=(1, 4, 5, 5))
+        y = draft.op("reshape", x, shape=(1, 4, 5, 8))
+        return draft.op("matmul", draft.op("softmax", scores, axis=-1), y, activation="none")
+
+    module = module_of(form, (4, 5, 8))
+    assert RecognizeAttention()(module) is module

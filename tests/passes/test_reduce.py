@@ -282,11 +282,13 @@ def test_a_quantisation_that_fails_is_reduced_with_its_ranges() -> None:
     assert names(reduced.module) == ["p1"]
 
 
-def test_layers_of_several_results_and_bodies_are_cut_out_whole() -> None:
+def looped() -> Module:
+    """A loop between layers, whose body has two steps."""
     build = ModuleBuilder("loop")
     body = build.body()
     state, row = body.input("h", (3,)), body.input("x", (3,))
-    step = body.op("nn.add", [state, row], name="step")
+    soft = body.op("nn.softmax", [row], {"axis": -1}, name="soft")
+    step = body.op("nn.add", [state, soft], name="step")
     body.output("next", step)
     body.output("kept", step)
     operands = [build.op("nn.relu", [build.input("h", (3,))]), build.input("x", (4, 3))]
@@ -294,10 +296,26 @@ def test_layers_of_several_results_and_bodies_are_cut_out_whole() -> None:
     last, rows = build.ops("nn.scan", operands, trips, "scan", [body.graph()])
     build.output("y", build.op("nn.neg", [last], name="last"))
     build.output("z", build.op("nn.neg", [rows], name="rows"))
-    found = reduce(build.finish(), has("scan"))
+    return build.finish()
+
+
+def test_layers_of_several_results_and_bodies_are_cut_out_whole() -> None:
+    found = reduce(looped(), has("scan"))
     (node,) = found.module.graph.nodes
-    assert (node.name, [inside.name for inside in node.bodies[0].nodes]) == ("scan", ["step"])
+    assert (node.name, [inside.name for inside in node.bodies[0].nodes]) == (
+        "scan",
+        ["soft", "step"],
+    )
     assert list(found.module.inputs) == ["x", "relu"]
-    alone = reduce(build.finish(), has("rows"))
+    alone = reduce(looped(), has("rows"))
     assert names(alone.module) == ["rows"]
     assert list(alone.module.inputs) == ["scan"]
+
+
+def test_a_fault_in_a_body_is_reduced_outside_of_it() -> None:
+    def fails(module: Module) -> bool:
+        return any(node.name == "soft" for g in module.graph.nested() for node in g.nodes)
+
+    found = reduce(looped(), fails)
+    assert names(found.module) == ["soft"]
+    assert found.minimal

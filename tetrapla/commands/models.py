@@ -34,13 +34,19 @@ def run(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="The .npz to write.")
     ],
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine", metavar="E", help="numpy, the interpreter, or jit, machine code."
+        ),
+    ] = "numpy",
     dim: Dims = None,
     batch: Batch = None,
 ) -> int:
-    """Compute a model's outputs with the reference interpreter."""
+    """Compute a model's outputs with the reference interpreter, or compiled."""
     from tetrapla.archive import npz
+    from tetrapla.engines import outputs
     from tetrapla.files import check_outputs, write_all
-    from tetrapla.ir.interpret import evaluate_many
     from tetrapla.models import load_for
     from tetrapla.progress import bar
     from tetrapla.samples import read_inputs
@@ -51,7 +57,7 @@ def run(
     inputs = read_inputs(module, input_)
     count = len(next(iter(inputs.values())))
     with bar(count) as step:
-        found = evaluate_many(module, inputs, lambda done: step(module.name, done))
+        found = outputs(engine, module, inputs, lambda done: step(module.name, done))
     # one invocation is written as the model gives it, without an axis of its own
     written = {name: array[0] if count == 1 else array for name, array in found.items()}
     write_all({output: npz(written)})

@@ -286,3 +286,9 @@ def judged(
 def judge() -> Callable[..., list[str]]:
     """What is wrong with the compiled forms of models for these inputs."""
     return judged
+
+
+@pytest.fixture
+def judge_node() -> Callable[[Node, Sequence[Array], Sequence[Array]], list[str]]:
+    """What is wrong with the results of a node for these operands."""
+    return inexact

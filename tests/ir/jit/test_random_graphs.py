@@ -222,6 +222,50 @@ def move(g: Grower) -> None:
             g.add("nn.gather", x, g.build.weight("at", places), axis=axis)
 
 
+def rearranged(g: Grower) -> None:
+    if (x := g.value(least=2)) is None:
+        return
+    rank, last = len(x.shape), x.shape[-1]
+    match g.number(0, 5):
+        case 0 if 4 * x.elements <= LARGEST:
+            pads = tuple(g.number(0, 1) for _ in range(2 * rank))
+            mode = g.one(("constant", "edge", "wrap"))
+            g.add("nn.pad", x, pads=pads, mode=mode, value=0.5)
+        case 1:
+            g.add("nn.trilu", x, k=g.number(-2, 2), upper=g.number(0, 1))
+        case 2:
+            form = {"k": g.number(1, last), "axis": -1, "largest": g.number(0, 1)}
+            values, places = g.build.ops("nn.top_k", (x,), form)
+            g.values += [values, places]
+        case 3:
+            places = g.build.weight("at", g.rng.integers(-last, last, x.shape))
+            g.add("nn.gather_elements", x, places, axis=rank - 1)
+        case 4:
+            size = x.shape[0]
+            places = g.build.weight("at", g.rng.integers(-size, size, (2, 1)))
+            updates = g.weight(2, *x.shape[1:])
+            g.add("nn.scatter_nd", x, places, updates, reduction=g.one(("none", "add", "max")))
+        case _:
+            g.add("nn.hardmax", x, axis=g.number(0, rank - 1))
+
+
+def attention(g: Grower) -> None:
+    if (x := g.value(rank=4)) is None:
+        return
+    n, heads, _, size = x.shape
+    keys = g.number(1, 4)
+    k, v = g.weight(n, heads, keys, size), g.weight(n, heads, keys, 3)
+    g.add(
+        "nn.attention",
+        *(g.add("nn.clip", x, low=-4.0, high=4.0), k, v),
+        scale=0.4,
+        causal=g.number(0, 1),
+        causal_offset=0,
+        masked_rows="zero",
+        block=g.number(0, 2),
+    )
+
+
 def quantised(g: Grower) -> None:
     """Down to eight bits, an integer product, and back."""
     if (x := g.value(least=2)) is None:
@@ -240,7 +284,7 @@ def quantised(g: Grower) -> None:
 
 STEPS = (
     *(unary, unary, parametric, binary, binary, chosen, fold, along, place, norm),
-    *(product, convolution, pool, move, move, quantised),
+    *(product, convolution, pool, move, move, rearranged, rearranged, attention, quantised),
 )
 
 
@@ -265,6 +309,7 @@ def test_random_graphs_agree_node_by_node(judge: Judge, seeds: list[int]) -> Non
 
 
 def test_the_random_graphs_hold_every_step() -> None:
-    kinds = Counter(n.kind for seed in range(150) for n in Grower(seed).grown().graph.nodes)
+    kinds = Counter(n.kind for seed in range(250) for n in Grower(seed).grown().graph.nodes)
     assert {*UNARY, *BINARY, *COMPARISONS, *FOLDS} <= set(kinds)
     assert {"nn.conv2d", "nn.matmul", "nn.gather", "nn.concat", "qnn.matmul"} <= set(kinds)
+    assert {"nn.attention", "nn.pad", "nn.top_k", "nn.scatter_nd"} <= set(kinds)

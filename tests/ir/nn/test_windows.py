@@ -220,3 +220,28 @@ def test_counts_by_hand() -> None:
     result = Value(2, (1, 6, 4, 4, 6), "f32")
     # 6 * 4 * 4 * 6 outputs of 2 channels of 2 by 3 by 2
     assert OPS["nn.conv3d"].macs([volume, filters], result) == 576 * 24
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_resizing_mixes_what_is_there(data: st.DataObject) -> None:
+    shape = data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple))
+    sizes = tuple(data.draw(st.integers(1, 9)) for _ in shape)
+    coordinate = data.draw(st.sampled_from(COORDINATES))
+    x = np.random.default_rng(data.draw(st.integers(0, 99))).normal(size=shape)
+    form = RESIZE | {"coordinate_transformation_mode": coordinate, "sizes": sizes}
+
+    def resized(mode: str, y: Array, **own: Any) -> Array:
+        made = OPS["nn.resize"].evaluate(y, **form | {"mode": mode} | own)
+        assert isinstance(made, np.ndarray)
+        assert made.shape == sizes
+        return made
+
+    assert np.isin(resized("nearest", x), x).all()
+    linear = resized("linear", x, antialias=data.draw(st.integers(0, 1)))
+    # weights are not negative and sum to 1, but for 9 roundings on each axis
+    near = len(shape) * 9 * 2.0**-52 * np.abs(x).max()
+    assert x.min() - near <= linear.min() <= linear.max() <= x.max() + near
+    ones = resized("cubic", np.ones(shape), exclude_outside=data.draw(st.integers(0, 1)))
+    # cubic weights are below 2 in sum of magnitudes on each axis
+    assert np.abs(ones - 1).max() <= len(shape) * 2 ** len(shape) * 32 * 2.0**-52

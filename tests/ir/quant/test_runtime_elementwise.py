@@ -16,6 +16,7 @@ from onnx import TensorProto
 
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.ir.op import OPS
+from tetrapla.ir.quant.scale import fused_multiply_add
 
 RANGES = {
     "i4": (-8, 7),
@@ -30,8 +31,9 @@ PARTS = 25  # runs per operator, each with its own scales
 SIZE = 50_000  # outputs per run
 NEAR = 15  # how far from their zero points small operands lie
 
-# a, b, y: exact ties; then scales without any structure
+# a, b, y: exact ties; then ties but for the roundings of the scales themselves
 TIES = [(0.5, 0.25, 0.5), (2.0, 1.0, 4.0), (0.25, 0.5, 2.0), (1.0, 0.125, 0.25)]
+TIES += [(0.3, 0.1, 0.06), (0.1, 0.7, 0.14), (0.3, 0.7, 0.2), (0.9, 0.3, 0.18)]
 
 
 def _scalar(value: float, dtype: str) -> Array:
@@ -283,6 +285,17 @@ def test_qlinear_add_where_the_order_of_its_roundings_shows(
 def _fma(x: Array, ratio: Array, addend: Array) -> Array:
     """By float64, which rounds twice in too few cases to matter where cases are only chosen."""
     return np.asarray(x * ratio.astype(np.float64) + addend, np.float32)
+
+
+def test_the_fused_sum_rounds_once_where_float64_would_round_twice() -> None:
+    """1 + 2^-24 + 2^-54: float64 loses the last term and leaves float32 a tie, which goes to 1.
+
+    130 * 16519105 is 2^31 + 2; in units of 2^-55 it is 2^-24 + 2^-54.
+    """
+    ratio = np.float32(16519105 * 2.0**-55)
+    x = np.array([130, -130])
+    made = fused_multiply_add(x, ratio, np.array([1, -1], np.float32))
+    assert made.tolist() == [1 + 2.0**-23, -1 - 2.0**-23]
 
 
 def test_the_sum_that_the_textbook_form_gets_wrong(kernel: Callable[..., Any]) -> None:

@@ -20,8 +20,9 @@ RANGES = {"i8": (-128, 127), "ui8": (0, 255)}
 MICROSOFT = "com.microsoft"
 POOLED = ["x", "sx", "zx", "sy", "zy"]
 
-# exact ties; then scales without any structure
-SCALES = [(2.0, 1.0), (2.5, 1.0), (3.0, 1.0), (0.5, 0.5), (0.25, 0.125), (0.037, 0.029)]
+# exact ties; ties but for the roundings of the scales themselves; scales without structure
+SCALES = [(2.0, 1.0), (2.5, 1.0), (3.0, 1.0), (0.5, 0.5), (0.25, 0.125)]
+SCALES += [(0.3, 0.1), (0.7, 0.1), (0.1, 0.6), (0.037, 0.029)]
 
 
 def _parameters(
@@ -115,16 +116,16 @@ def test_qlinear_softmax(
     """Two maxima far above the rest have probability 1/2 each: 127.5 at the scale 1/255."""
     low, high = RANGES[dtype]
     for classes in (2, 3, 10, 100, 201):
-        feeds = {"x": np.zeros((20_000 // classes, classes), DTYPES[dtype])}
+        feeds = {"x": np.zeros((6_000 // classes, classes), DTYPES[dtype])}
         _, node = _parameters(dtype, 1.0, 0, 1.0, 0)
         run = kernel("QLinearSoftmax", POOLED, feeds | node, {}, MICROSOFT, axis=-1, opset=13)
-        for part in range(12):
+        for part in range(36):
             x = rng.integers(low, high + 1, feeds["x"].shape).astype(DTYPES[dtype])
             sx = float(np.float32(np.exp(rng.uniform(-5, 0))))
-            sy = [1 / 256, 1 / 255, 0.0039, 0.0077, 0.02, 0.5][part % 6]
+            sy = [1 / 256, 0.0077, 0.0039, 1 / 255, 0.02, 1 / 97][part % 6]
             zy = int(rng.integers(low, 1)) if part % 2 else low
             if part >= 6:
-                sx = 8.0
+                sx = float(np.float32(rng.uniform(5, 9)))  # t differs, the quotient is 1/2
                 x[:, :2] = high
                 x[:, 2:] = np.minimum(x[:, 2:], high - 20)
             _, node = _parameters(dtype, sx, 3, float(np.float32(sy)), zy)
@@ -134,6 +135,29 @@ def test_qlinear_softmax(
             real = np.where((x == high) & (part >= 6), half, 0.0)
             tally.add(ours, theirs, real)
     tally.agrees(ties=10_000)
+
+
+@pytest.mark.parametrize(
+    ("row", "sx", "sy"),
+    [
+        ([74, 180, 173], 0.029210440814495087, 0.010309278033673763),
+        ([209, 25, 40], 0.013957898132503033, 0.003921568859368563),
+        (
+            [120, 164, 224, 209, 14, 27, 56, 126, 216, 220],
+            0.07658489793539047,
+            0.007699999958276749,
+        ),
+    ],
+)
+def test_qlinear_softmax_where_the_logarithm_s_rounding_shows(
+    row: list[int], sx: float, sy: float, kernel: Callable[..., Any]
+) -> None:
+    """Quotients next to a half: found among 6 * 10^7 with the logarithm in float64."""
+    x = np.array([row], np.uint8)
+    _, node = _parameters("ui8", sx, 3, sy, 0)
+    more = {"axis": -1, "opset": 13}
+    (theirs,) = kernel("QLinearSoftmax", POOLED, {"x": x}, node, MICROSOFT, **more)(x=x)
+    assert _softmax(x, -1, sx, sy, 0).tolist() == theirs.tolist()
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -174,6 +198,8 @@ def test_activations_by_table(
     run = kernel(name, POOLED, {"x": every} | node, {}, MICROSOFT, **more)
     for part in range(4_000):
         sx, sy = (float(np.float32(np.exp(v))) for v in rng.uniform((-6, -6), (1, -3)))
+        if part % 3 == 0:
+            sx, sy = [(0.3, 0.1), (0.1, 0.6), (0.7, 0.2)][part % 9 // 3]
         if part % 2 and more:
             sx, sy = float(np.exp2(rng.integers(-4, 4))), float(np.exp2(rng.integers(-3, 4)))
         zx, zy = (int(rng.integers(low, high + 1)) | 1 for _ in range(2))

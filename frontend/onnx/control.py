@@ -1,0 +1,304 @@
+"""If, Loop and Scan as regions of the IR, or as the nodes of a branch that is known.
+
+A body sees nothing from outside but weights and what it is given, so the values that a
+subgraph reads from around it become further operands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from onnx import GraphProto, NodeProto
+
+from tetrapla.frontend.onnx.moves import reversed_along
+from tetrapla.frontend.onnx.node import (
+    Constant,
+    OnnxNode,
+    Operand,
+    Refusal,
+    Scope,
+    normal_axis,
+)
+from tetrapla.frontend.onnx.shapes import transposed
+from tetrapla.ir.errors import ModelError
+from tetrapla.ir.graph import Attribute, Graph, Value
+from tetrapla.ir.nn.region import MOST, MOST_TRIPS
+
+Env: TypeAlias = Mapping[str, "Operand | None"]
+# a subgraph's outputs in a scope, over an environment and its own inputs; None if refused
+Walk: TypeAlias = Callable[[GraphProto, Env, Sequence[Operand], Scope], "list[Operand] | None"]
+OPERATORS = ("If", "Loop", "Scan")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a control node stands."""
+
+    node: OnnxNode
+    env: Env
+    scope: Scope
+    walk: Walk
+
+
+def translated(site: Site) -> tuple[Operand | None, ...]:
+    """What the outputs of an If, Loop or Scan stand for; empty where a body is refused."""
+    match site.node.op:
+        case "If":
+            return _if(site)
+        case "Loop":
+            return _loop(site)
+        case _:
+            return _scan(site)
+
+
+def names_read(node: NodeProto) -> Iterator[str]:
+    """The names that a node reads, those of its subgraphs included."""
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        yield from current.input
+        for attribute in current.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                waiting.extend(graph.node)
+                yield from (info.name for info in graph.output)
+
+
+class _Region:
+    """A body in the making: the values from around it are its last inputs."""
+
+    def __init__(self, site: Site, graphs: Sequence[GraphProto]) -> None:
+        self.scope = site.scope.inner()
+        self._site = site
+        self._graphs = graphs
+        self.inputs: list[Value] = []
+
+    def input(self, like: Operand) -> Value:
+        """A further input of the operand's type."""
+        name = f"x{len(self.inputs)}"
+        value = self.scope.builder.input(name, like.shape, like.dtype)
+        self.inputs.append(value)
+        return value
+
+    def env(self) -> tuple[dict[str, Operand | None], list[Operand]]:
+        """The environment inside, and the operands that it captures."""
+        found: dict[str, Operand | None] = {}
+        inner: dict[int, Value] = {}
+        captured: list[Operand] = []
+        names = {n for graph in self._graphs for node in graph.node for n in names_read(node)}
+        names |= {info.name for graph in self._graphs for info in graph.output}
+        for name, operand in self._site.env.items():
+            if isinstance(operand, Value):
+                if name not in names:
+                    continue
+                if operand.index not in inner:
+                    inner[operand.index] = self.input(operand)
+                    captured.append(operand)
+                found[name] = inner[operand.index]
+            else:
+                found[name] = operand
+        return found, captured
+
+    def finish(self, results: Sequence[Operand]) -> Graph:
+        """The body with its outputs."""
+        for index, result in enumerate(results):
+            self.scope.builder.output(f"y{index}", self.scope.value(result))
+        return self.scope.builder.graph()
+
+
+def _if(site: Site) -> tuple[Operand | None, ...]:
+    graphs = [site.node.graph(key) for key in ("then_branch", "else_branch")]
+    condition = site.node.operand(0)
+    if isinstance(condition, Constant) and condition.known:
+        if condition.array.size != 1:
+            raise ModelError("the condition of If must be one truth")
+        chosen = graphs[0] if condition.array.reshape(-1)[0] else graphs[1]
+        return tuple(site.walk(chosen, site.env, [], site.scope) or ())
+    bodies: list[Graph] = []
+    types: list[list[tuple[tuple[int, ...], str]]] = []
+    captured: list[Operand] = []
+    for graph in graphs:
+        region = _Region(site, graphs)
+        env, captured = region.env()
+        results = site.walk(graph, env, [], region.scope)
+        if results is None:
+            return ()
+        types.append([(result.shape, result.dtype) for result in results])
+        bodies.append(region.finish(results))
+    if types[0] != types[1]:
+        raise Refusal("only with branches that give the same types")
+    return _made("nn.if", site, [_truth(condition, site), *captured], {}, bodies)
+
+
+def _truth(value: Operand, site: Site) -> Operand:
+    if value.dtype != "i1":
+        raise ModelError(f"a condition must be a truth, not {value.dtype}")
+    return site.scope.reshape(value, (), f"{site.node.label}_condition")
+
+
+def _made(
+    kind: str,
+    site: Site,
+    operands: Sequence[Operand],
+    attributes: Mapping[str, Attribute],
+    bodies: Sequence[Graph],
+) -> tuple[Operand, ...]:
+    if len(operands) > MOST:
+        raise Refusal(f"only with up to {MOST} values in and out")
+    values = [site.scope.value(operand) for operand in operands]
+    return site.scope.builder.ops(kind, values, attributes, site.node.label, bodies)
+
+
+def _initial(site: Site, first: int) -> list[Operand]:
+    """The operands from an index on, all of them there."""
+    return [site.node.operand(index) for index in range(first, len(site.node.operands))]
+
+
+def _kept(states: Sequence[Operand], results: Sequence[Operand]) -> None:
+    before = [(state.shape, state.dtype) for state in states]
+    after = [(result.shape, result.dtype) for result in results[: len(states)]]
+    if before != after:
+        raise Refusal("only with states that keep their shapes and types")
+
+
+def _loop(site: Site) -> tuple[Operand | None, ...]:
+    body, initial = site.node.graph("body"), _initial(site, 2)
+    if len(body.input) != 2 + len(initial) or len(body.output) < 1 + len(initial):
+        raise ModelError("the body of Loop must take and give its states")
+    limit, condition = site.node.optional(0), site.node.optional(1)
+    true = Constant(np.array(True), f"{site.node.label}_true")
+    start: Operand = true if condition is None else condition
+    trips = _trips(limit)
+    if isinstance(start, Constant) and start.known and not start.array.any():
+        trips = 0
+    if trips == 0:
+        return tuple(initial)
+    region = _Region(site, [body])
+    count = Constant(np.array(0, np.int64), f"{site.node.label}_count")
+    inner = [region.input(state) for state in (count, *initial)]
+    env, captured = region.env()
+    results = site.walk(body, env, [inner[0], true, *inner[1:]], region.scope)
+    if results is None:
+        return ()
+    go_on, *rest = results
+    on = isinstance(go_on, Constant) and go_on.known and bool(go_on.array.all())
+    if not (on and trips is not None and isinstance(start, Constant)):
+        return _while(site, body, initial, start, limit)
+    _kept(initial, rest)
+    graph = region.finish([_next(inner[0], region.scope), *rest])
+    attributes = {"carried": 1 + len(initial), "scanned": 0, "trips": trips}
+    made = _made("nn.scan", site, [count, *initial, *captured], attributes, [graph])
+    return made[1:]
+
+
+def _trips(limit: Operand | None) -> int | None:
+    """The number of rounds where it is known."""
+    if limit is None or not isinstance(limit, Constant) or not limit.known:
+        return None
+    if limit.array.size != 1:
+        raise ModelError("the trip count of Loop must be one number")
+    trips = max(int(limit.array.reshape(-1)[0]), 0)
+    return trips if trips <= MOST_TRIPS else None
+
+
+def _next(count: Operand, scope: Scope) -> Operand:
+    one = Constant(np.array(1, np.int64), "one")
+    return scope.op("nn.add", [count, one], {}, "next")
+
+
+def _while(
+    site: Site,
+    body: GraphProto,
+    initial: Sequence[Operand],
+    start: Operand,
+    limit: Operand | None,
+) -> tuple[Operand | None, ...]:
+    """A loop that data end: the round and whether to go on are states too."""
+    if len(body.output) != 1 + len(initial):
+        raise Refusal("only with a known trip count where it stacks values")
+    count = Constant(np.array(0, np.int64), f"{site.node.label}_count")
+    states: list[Operand] = [count, _truth(start, site), *initial]
+    most: list[Operand] = []
+    if limit is not None and _trips(limit) is None and not isinstance(limit, Constant):
+        most = [site.scope.reshape(limit, (), f"{site.node.label}_limit")]
+    step = _Region(site, [body])
+    inner = [step.input(state) for state in states]
+    for value in most:
+        step.input(value)
+    env, captured = step.env()
+    results = site.walk(body, env, inner, step.scope)
+    if results is None:
+        return ()
+    results[0] = step.scope.reshape(results[0], (), "go_on")
+    _kept(states[1:], results)
+    taken = step.finish([_next(inner[0], step.scope), *results])
+    condition = _Region(site, [])
+    given = [condition.input(state) for state in (*states, *most, *captured)]
+    go_on: Operand = given[1]
+    if most:
+        before = condition.scope.op("nn.less", [given[0], given[len(states)]], {}, "before")
+        go_on = condition.scope.op("nn.and", [go_on, before], {}, "go_on")
+    asked = condition.finish([go_on])
+    trips = _trips(limit)
+    attributes = {"carried": len(states), "most": MOST_TRIPS if trips is None else trips}
+    operands = [*states, *most, *captured]
+    return _made("nn.while", site, operands, attributes, [asked, taken])[2:]
+
+
+def _scan(site: Site) -> tuple[Operand | None, ...]:
+    node, scope = site.node, site.scope
+    if node.version < 9:
+        raise Refusal("only from opset 9 on")
+    body, operands = node.graph("body"), _initial(site, 0)
+    scanned = node.int("num_scan_inputs", 0)
+    carried = len(operands) - scanned
+    if scanned < 1 or carried < 0 or len(body.input) != len(operands):
+        raise ModelError("the body of Scan must take its states and sequences")
+    axes = node.all_ints("scan_input_axes") or (0,) * scanned
+    turned = node.all_ints("scan_input_directions") or (0,) * scanned
+    if len(axes) != scanned or len(turned) != scanned:
+        raise ModelError(f"Scan takes an axis and direction for each of {scanned} sequences")
+    sequences: list[Operand] = []
+    for value, axis, back in zip(operands[carried:], axes, turned, strict=True):
+        rank = len(value.shape)
+        place = normal_axis(axis, rank)
+        perm = (place, *(other for other in range(rank) if other != place))
+        ordered = transposed(value, perm, scope, f"{node.label}_sequence")
+        if back:
+            ordered = reversed_along(ordered, 0, scope, f"{node.label}_reversed")
+        sequences.append(ordered)
+    trips = sequences[0].shape[0]
+    if any(value.shape[0] != trips for value in sequences):
+        raise ModelError("the sequences of Scan must be of one length")
+    region, initial = _Region(site, [body]), operands[:carried]
+    inner = [region.input(state) for state in initial]
+    slices = [Value(0, value.shape[1:], value.dtype) for value in sequences]
+    inner += [region.input(value) for value in slices]
+    env, captured = region.env()
+    results = site.walk(body, env, inner, region.scope)
+    if results is None:
+        return ()
+    _kept(initial, results)
+    attributes = {"carried": carried, "scanned": scanned, "trips": trips}
+    graph = region.finish(results)
+    made = _made("nn.scan", site, [*initial, *sequences, *captured], attributes, [graph])
+    return (*made[:carried], *_stacks(site, made[carried:]))
+
+
+def _stacks(site: Site, stacks: Sequence[Operand]) -> Iterator[Operand]:
+    """What is stacked, with the axis and direction that the node asks for."""
+    node, scope = site.node, site.scope
+    axes = node.all_ints("scan_output_axes") or (0,) * len(stacks)
+    turned = node.all_ints("scan_output_directions") or (0,) * len(stacks)
+    if len(axes) != len(stacks) or len(turned) != len(stacks):
+        raise ModelError(f"Scan takes an axis and direction for each of {len(stacks)} outputs")
+    for value, axis, back in zip(stacks, axes, turned, strict=True):
+        if back:
+            value = reversed_along(value, 0, scope, f"{node.label}_back")
+        rank = len(value.shape)
+        place = normal_axis(axis, rank)
+        perm = [*range(1, rank)]
+        perm.insert(place, 0)
+        yield transposed(value, tuple(perm), scope, f"{node.label}_axis")
