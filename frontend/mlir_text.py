@@ -78,6 +78,22 @@ def save(module: Module, path: str | Path) -> None:
     _written(path, lambda target: target.write_text(module.text(), "utf-8"))
 
 
+def dialect_of_name(path: Path) -> str | None:
+    """The dialect that a file's name asks for: ``net.stablehlo.mlir``, ``net.tosa.mlir``."""
+    dialects = ("stablehlo", "tosa")
+    return next((name for name in dialects if path.name.endswith(f".{name}.mlir")), None)
+
+
+def foreign_text(module: Module, dialect: str) -> str:
+    """The module in another dialect, with its weights in the text.
+
+    Raises:
+        ModelError: the module is shape-only, or its text would be too large.
+        UnsupportedError: listing the operators that the dialect has no form of.
+    """
+    return str(import_module(f"tetrapla.frontend.{dialect}.export").export(module))
+
+
 def _save_weights(module: Module, target: Path) -> None:
     arrays = {symbol: module.weights[symbol] for symbol in sorted(module.weights)}
     # an archive entry is never named after an argument of savez

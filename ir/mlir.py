@@ -100,8 +100,8 @@ __all__ = [
     "irdl_of",
     "linalg_of",
     "parse_foreign",
-    "stablehlo_results",
     "passed",
+    "stablehlo_results",
 ]
 
 
@@ -166,9 +166,7 @@ def linalg_of(stablehlo_text: str) -> str:
         return str(module)
 
 
-def compiled(
-    text: str, pipeline: str, level: int = 2
-) -> Callable[[str, Sequence[int]], None]:
+def compiled(text: str, pipeline: str, level: int = 2) -> Callable[[str, Sequence[int]], None]:
     """Run `pipeline` on upstream MLIR and compile its functions, whose arguments are pointers.
 
     Call one by its name with the addresses of C-contiguous arrays: its arguments, then its

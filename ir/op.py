@@ -127,6 +127,19 @@ def inferred(
         IRError: there is no such operator, an operand or attribute is missing or of the
             wrong kind, or a constraint does not hold.
     """
+    # 1, 1.0 and True are equal, but not as attributes
+    held = tuple((key, type(value), value) for key, value in attributes.items())
+    return _inferred(kind, tuple(operands), held, tuple(bodies))
+
+
+@lru_cache(4096)  # passes verify mostly what they have verified before
+def _inferred(
+    kind: str,
+    operands: tuple[Tensor, ...],
+    held: tuple[tuple[str, type, Attribute], ...],
+    bodies: tuple[Signature, ...],
+) -> tuple[Tensor, ...]:
+    attributes = {key: value for key, _, value in held}
     if kind not in OPS:
         raise IRError(f"there is no operator '{kind}'")
     op = OPS[kind]
@@ -142,7 +155,7 @@ def inferred(
             _check_kind(kind, field, attributes[field.name])
     regions = sum(type(field).__name__ == "RegionDef" for field in fields_of(op))
     require(len(bodies) == regions, f"{kind} takes {regions} bodies, not {len(bodies)}")
-    given: dict[str, Any] = {"bodies": tuple(bodies)} if regions else {}
+    given: dict[str, Any] = {"bodies": bodies} if regions else {}
     made = op.infer(*operands, **attributes, **given)
     results = (made,) if isinstance(made, Tensor) else made
     for result in results:

@@ -79,13 +79,7 @@ def ranges(
             i: _cut(method, counts[i], interval, percentile_pct, levels)
             for i, interval in found.items()
         }
-    named = {value.index: name for name, value in module.graph.inputs}
-    for node in module.graph.nodes:
-        named[node.results[0].index] = node.name
-    at_input = {value.index for _, value in module.graph.inputs}
-    by_input = {named[i]: interval for i, interval in found.items() if i in at_input}
-    by_node = {named[i]: interval for i, interval in found.items() if i not in at_input}
-    return Ranges(MappingProxyType(by_input), MappingProxyType(by_node))
+    return _named(module, found)
 
 
 def check_method(method: str, percentile_pct: float) -> None:
@@ -127,6 +121,15 @@ def check_data(module: Module, inputs: Mapping[str, Array]) -> None:
                 "drop or mend that sample"
             )
     invocations(module, inputs)
+
+
+def _named(module: Module, found: Mapping[int, Interval]) -> Ranges:
+    at_input = {value.index: name for name, value in module.graph.inputs}
+    at_node = {node.results[0].index: node.name for node in module.graph.nodes}
+    return Ranges(
+        MappingProxyType({at_input[i]: v for i, v in found.items() if i in at_input}),
+        MappingProxyType({at_node[i]: v for i, v in found.items() if i in at_node}),
+    )
 
 
 def _known(table: Mapping[str, Interval], what: str, name: str) -> Interval:

@@ -51,10 +51,9 @@ def choose(
 ) -> Choice:
     """Search greedily by sensitivity.
 
-    Every layer starts in the first format. The step to the next format of each layer is tried
-    alone for what it adds to the error and takes from the cost; steps are then taken from the
-    least error per cost on, until the budget is met. That is 1 + layers x (formats - 1)
-    quantised modules; no cheaper step is taken back, so the choice need not be the best one.
+    All start in the first format. Each layer's step to the next is tried alone for the error it
+    adds and the cost it saves; steps are then taken from the least error per cost on, until the
+    budget is met. None is taken back, so the choice need not be the best one.
 
     Args:
         module: float32, with its weights.
@@ -64,7 +63,7 @@ def choose(
         budget: that the cost must not exceed.
         formats: of weights (`scheme_.FORMATS`), from the most precise to the cheapest.
         scheme: all other choices.
-        progress: called with 1 after each module that is tried.
+        progress: called with 1 after each of 1 + layers x (formats - 1) modules that are tried.
 
     Raises:
         ModelError: the cheapest formats exceed the budget, or the data does not fit.

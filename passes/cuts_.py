@@ -63,7 +63,9 @@ def entropy(counts: Array, extreme: Interval) -> Interval:
     while len(folded) > levels and folded.sum() < BIN_VALUES * len(folded):
         folded = folded.reshape(-1, 2).sum(axis=1)
     stride = max(1, len(folded) // ENTROPY_TRIALS)
-    kept = range(levels, len(folded) + 1, stride)
+    # not so low that nothing is left
+    least = max(levels, int(np.argmax(folded > 0)) + 1)
+    kept = [*range(least, len(folded), stride), len(folded)]
     bins = min(kept, key=lambda i: (_divergence(folded, i, levels), -i))
     threshold = top * bins / len(folded)
     return max(low, -threshold), min(high, threshold)

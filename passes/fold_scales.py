@@ -22,6 +22,7 @@ from tetrapla.ir.module import Module
 from tetrapla.passes.edit_ import Edit, rewrite
 from tetrapla.passes.match_ import REAL, either, number
 from tetrapla.passes.pass_ import Pass
+from tetrapla.passes.scales_ import PART_ELEMENTS
 
 # which axis of the result, counted from the end, the outputs run along
 CHANNELS = {"nn.matmul": 1, "nn.conv2d": 3}
@@ -83,7 +84,7 @@ def _before(edit: Edit, node: Node) -> Value | None:
     factor = number(edit, _other(maker, found[0]))
     if factor is None:
         return None
-    scaled = _rounded(w.astype(np.float64) * factor, w.dtype)
+    scaled = _scaled(w, np.full((1,) * w.ndim, factor))
     if scaled is None:
         return None
     weight = edit.weight(f"{node.name}.scaled", scaled)
@@ -100,15 +101,16 @@ def _behind(edit: Edit, node: Node) -> Value | None:
         return None
     outputs = found[0].shape[-CHANNELS[product.kind]]
     factors = _per_output(found[1], CHANNELS[product.kind], outputs)
-    arrays = [edit.constant(value) for value in product.operands[1:]]
-    if factors is None or any(array is None for array in arrays):
+    held = [edit.constant(value) for value in product.operands[1:]]
+    arrays = [array for array in held if array is not None]
+    if factors is None or len(arrays) < len(held):
         return None
     operands = [product.operands[0]]
-    column = (outputs, 1, 1, 1) if product.kind == "nn.conv2d" else (outputs,)
-    for value, shape in zip(product.operands[1:], (column, (outputs,)), strict=False):
-        array = edit.constant(value)
-        assert array is not None
-        scaled = _rounded(array.astype(np.float64) * factors.reshape(shape), array.dtype)
+    for array in arrays:
+        # filters run along the first axis, columns and biases along the last
+        first = product.kind == "nn.conv2d"
+        column = (-1, *(1,) * (array.ndim - 1)) if first else (*(1,) * (array.ndim - 1), -1)
+        scaled = _scaled(array, factors.reshape(column))
         if scaled is None:
             return None
         operands.append(edit.weight(f"{product.name}.scaled", scaled))
@@ -132,6 +134,20 @@ def _per_output(scale: Array, axis: int, outputs: int) -> Array | None:
     if any(size != 1 for i, size in enumerate(scale.shape) if i != place):
         return None
     return np.broadcast_to(scale.reshape(-1).astype(np.float64), (outputs,))
+
+
+def _scaled(array: Array, factors: Array) -> Array | None:
+    """The array times factors of its rank (float64), a part of it at a time; see `_rounded`."""
+    made = np.empty(array.shape, array.dtype)
+    rows = max(1, PART_ELEMENTS * len(array) // max(1, array.size))
+    for start in range(0, len(array), rows):
+        part = slice(start, start + rows)
+        by = factors[part] if len(factors) > 1 else factors
+        rounded = _rounded(array[part].astype(np.float64) * by, array.dtype)
+        if rounded is None:
+            return None
+        made[part] = rounded
+    return made
 
 
 def _rounded(wide: Array, dtype: np.dtype[Any]) -> Array | None:

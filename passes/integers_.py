@@ -147,8 +147,7 @@ def _table(state: Lowering, node: Node) -> None:
     x, x_reading = state.integer(node.operands[0])
 
     def function(real: Array) -> Array:
-        made = np.asarray(OPS[node.kind].evaluate(real, **node.attributes))
-        return np.maximum(made, np.float32(0)) if tail.node is not node else made
+        return np.asarray(OPS[node.kind].evaluate(real, **node.attributes))
 
     y = tail.reading
     table = lookup_table(function, x_reading.scale, x_reading.zero_point, y.scale, y.zero_point)

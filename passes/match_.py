@@ -48,8 +48,10 @@ def number(edit: Edit, value: Value) -> float | None:
     array = edit.constant(value)
     if array is None or array.size == 0 or array.dtype.kind not in "fiu":
         return None
-    first = array.reshape(-1)[0]
-    return float(first) if array.size == 1 or bool((array == first).all()) else None
+    first = array.flat[0]
+    # most large weights are told from one number by their last element
+    same = bool(array.flat[-1] == first) and bool((array == first).all())
+    return float(first) if same else None
 
 
 def either(node: Node) -> Iterator[tuple[Value, Value]]:

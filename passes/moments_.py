@@ -48,21 +48,18 @@ def moments(
         ModelError: the data is not finite, or of another shape, type or name than the inputs.
     """
     check_data(module, inputs)
-    first = {value.index: name for name, value in module.graph.inputs}
-    makers = {node.results[0].index: node.name for node in module.graph.nodes}
-    seen = first.keys() | makers.keys()  # not the second result of a node
-    layers = [node for node in module.graph.nodes if weighs(module.graph, node)]
-    layers = [node for node in layers if node.operands[0].index in seen]
+    named = {node.results[0].index: node.name for node in module.graph.nodes}
+    layers = _seen(module.graph)
     means: dict[str, NDArray[np.float64]] = {}
     seconds: dict[str, NDArray[np.float64]] = {}
     count = invocations(module, inputs)
     for i in range(count):
         sample = {name: array[i] for name, array in inputs.items()}
         found = intermediates(module, sample)
+        values = {value.index: sample[name] for name, value in module.graph.inputs}
         for node in layers:
             index = node.operands[0].index
-            x = sample[first[index]] if index in first else found[makers[index]]
-            rows = taps(node, x)
+            rows = taps(node, values[index] if index in values else found[named[index]])
             # every invocation has as many rows
             share = 1 / (count * max(rows.shape[1], 1))
             means[node.name] = means.get(node.name, 0) + rows.sum(axis=1) * share
@@ -101,3 +98,11 @@ def taps(node: Node, x: Array) -> NDArray[np.float64]:
     return split.transpose(1, 0, 3, 4, 2, 5, 6).reshape(
         groups, n * oh * ow, c // groups * kh * kw
     )
+
+
+def _seen(graph: Graph) -> list[Node]:
+    """The layers that read an input or the first result of a node."""
+    known = {value.index for _, value in graph.inputs}
+    known.update(node.results[0].index for node in graph.nodes)
+    found = (node for node in graph.nodes if weighs(graph, node))
+    return [node for node in found if node.operands[0].index in known]

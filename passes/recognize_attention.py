@@ -40,9 +40,11 @@ class RecognizeAttention(Pass):
     ones, relative to ``s = scale sum |q k|`` (Higham, Accuracy and Stability of Numerical
     Algorithms, 2002, section 3.1; four roundings of scale and mask), and an error e of the
     scores moves the softmax by a factor within exp(2 e). The rest is rounded alike in both
-    forms but for the order of the sums over S keys. At s = 2, D = 128, S = 1024: 2 (2 * 2 * 132
-    + 1024) u, relative to the largest of v, which a row that sees one key attains. In rows
-    masked whole, a NaN of the operands is not distinguished from that of the mask.
+    forms but for the order of the sums over S keys. At s = 2, D = 128, S = 1024 (assumed;
+    rounding grows with the square root of D, which is the room for a larger s) that is
+    2 (2 * 2 * 132 + 1024) u, relative to the largest of v, which a row that sees one key
+    attains. A guard that gives 0 for NaN is taken for one against rows that see nothing: the
+    operands are finite.
     """
 
     max_rel_error: ClassVar[float] = 2 * (2 * 2 * 132 + 1024) * 2.0**-24

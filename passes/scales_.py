@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 
-LOW, HIGH = -128, 127  # of the int8 that is the rule
+HIGH = 127  # the largest integer of int8 weights
 # the smallest normal binary32: hardware multipliers have no subnormals
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 

@@ -80,7 +80,7 @@ def integers(
             integer_weights(array, scales, axis, top).astype(held, copy=False), scales, axis
         )
     rows = rows_of(array, node.kind, groups_of(node))
-    second = None if moments is None or rounding == "mse" else moments.second
+    second = None if moments is None or rounding != "gptq" else moments.second
     if axis is None:
         found = best_scales(rows.reshape(1, 1, -1), top, None).reshape(-1)
     else:
@@ -113,20 +113,9 @@ def grouped(
     rows = rows_of(array, node.kind, groups_of(node))
     taps = rows.shape[-1]
     size = group * (prod(array.shape[2:]) if node.kind == "nn.conv2d" else 1)
-    starts = range(0, taps, size)
-    second = None if moments is None or rounding == "mse" else moments.second
-    found = np.empty((*rows.shape[:2], len(starts)))
-    for i, start in enumerate(starts):
-        part = slice(start, start + size)
-        inner = None if second is None else second[:, part, part]
-        if rounding == "nearest":
-            largest = np.abs(rows[..., part]).max(axis=-1, initial=0)
-            found[..., i] = np.where(largest == 0, 1.0, largest / top)
-        else:
-            found[..., i] = best_scales(rows[..., part], top, inner)
-    scales = found.astype(np.float32)
+    second = None if moments is None or rounding != "gptq" else moments.second
+    scales = _group_scales(rows, size, top, rounding, second)
     wide = np.repeat(scales.astype(np.float64), size, axis=-1)[..., :taps]
-    second = None if rounding == "nearest" else second
     made = as_weights(_rounded(rows, wide, top, second), node.kind, array.shape)
     if node.kind == "nn.matmul":
         blocks, shape = (group, 1), scales[0].T
@@ -203,3 +192,20 @@ def _rounded(rows: Floats, scales: Floats, top: int, second: Floats | None) -> A
     spread = np.broadcast_to(scales, rows.shape)
     made = steps(rows, spread, top) if second is None else repaired(rows, spread, top, second)
     return made.astype(np.int8)
+
+
+def _group_scales(
+    rows: Floats, size: int, top: int, rounding: str, second: Floats | None
+) -> Scales:
+    """Of each `size` taps, shape [groups, channels, ceil(taps / size)]."""
+    starts = range(0, rows.shape[-1], size)
+    found = np.empty((*rows.shape[:2], len(starts)))
+    for i, start in enumerate(starts):
+        part = slice(start, start + size)
+        inner = None if second is None else second[:, part, part]
+        if rounding == "nearest":
+            largest = np.abs(rows[..., part]).max(axis=-1, initial=0)
+            found[..., i] = np.where(largest == 0, 1.0, largest / top)
+        else:
+            found[..., i] = best_scales(rows[..., part], top, inner)
+    return found.astype(np.float32)

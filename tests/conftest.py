@@ -16,7 +16,8 @@ from tetrapla.ir import irdl
 from tetrapla.ir.module import Module
 
 TOOL = "mlir-opt-22"  # MLIR's own, as Debian packages it
-BATCH_CHARACTERS = 2**24  # modules read by one run of the tool; bounds its memory
+# the tool reads the dialects again for every part of a file, and forgets it behind the part
+PART_CHARACTERS = 2**19
 
 
 @pytest.fixture
@@ -31,10 +32,9 @@ class ForeignReader:
     def __init__(self, folder: Path) -> None:
         self._irdl = folder / "tetrapla.irdl"
         self._irdl.write_text(irdl.text(), "utf-8")
-        self._folder = folder
+        self._modules = folder / "modules.mlir"
         self._held: set[bytes] = set()
-        self._batches: list[Path] = []
-        self._room = 0
+        self._room = PART_CHARACTERS
 
     def add(self, text: str) -> None:
         """Keep a text for `rejections`."""
@@ -43,23 +43,23 @@ class ForeignReader:
         if digest in self._held:
             return
         self._held.add(digest)
-        if self._room <= 0:
-            self._batches.append(self._folder / f"modules{len(self._batches)}.mlir")
-            self._room = BATCH_CHARACTERS
         self._room -= len(text)
-        with self._batches[-1].open("a", encoding="utf-8") as file:
-            file.write(f"{text}\n// -----\n")
+        with self._modules.open("a", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+            if self._room < 0:
+                file.write("// -----\n")
+                self._room = PART_CHARACTERS
 
     def rejections(self) -> str:
         """What the tool says against the texts; empty where it takes all of them."""
+        if not self._held:
+            return ""
         options = [f"--irdl-file={self._irdl}", "--split-input-file", "-o", "/dev/null"]
-        found: list[str] = []
-        for batch in self._batches:
-            command = [TOOL, *options, str(batch)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                found.append(done.stderr or f"{TOOL} ended with {done.returncode}")
-        return "\n".join(found)
+        command = [TOOL, *options, str(self._modules)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return ""
+        return done.stderr or f"{TOOL} ended with {done.returncode}"
 
 
 @pytest.fixture

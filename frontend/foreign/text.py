@@ -44,7 +44,7 @@ _USE = re.compile(r"\bdense_resource<(\w{1,256})>")
 _ALIGNMENT = 8  # digits before the numbers of a resource: their alignment in memory
 
 # the bindings' reader of a convolution's axes, [b, 0, 1, f], makes room for the number it reads
-_AXES = re.compile(r"\[(?=[^\]\n]{0,256}\b[bfio]\b)[^\]\n]{0,256}?\d{3}")
+_AXES = re.compile(r"\[(?=[^\[\]\n]{0,256}\b[bfio]\b)[^\[\]\n]{0,256}?\d{3}")
 
 
 def dialect_of(text: str) -> str | None:

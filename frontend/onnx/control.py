@@ -30,6 +30,8 @@ from tetrapla.ir.nn.region import MOST, MOST_TRIPS
 Env: TypeAlias = Mapping[str, "Operand | None"]
 # a subgraph's outputs in a scope, over an environment and its own inputs; None if refused
 Walk: TypeAlias = Callable[[GraphProto, Env, Sequence[Operand], Scope], "list[Operand] | None"]
+# rounds of a loop that nothing but its count ends; the longest sequences have fewer (assumed)
+MAX_ROUNDS = 2**20
 OPERATORS = ("If", "Loop", "Scan")
 
 
@@ -184,8 +186,12 @@ def _loop(site: Site) -> tuple[Operand | None, ...]:
         return ()
     go_on, *rest = results
     on = isinstance(go_on, Constant) and go_on.known and bool(go_on.array.all())
-    if not (on and trips is not None and isinstance(start, Constant)):
+    if not (on and isinstance(start, Constant) and isinstance(limit, Constant | None)):
         return _while(site, body, initial, start, limit)
+    if trips is None or trips > MAX_ROUNDS:
+        raise ModelError(
+            f"a loop whose condition is always true must end within {MAX_ROUNDS} rounds"
+        )
     _kept(initial, rest)
     graph = region.finish([_next(inner[0], region.scope), *rest])
     attributes = {"carried": 1 + len(initial), "scanned": 0, "trips": trips}

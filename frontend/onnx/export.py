@@ -6,11 +6,12 @@ bit for bit for integers, within float32 rounding otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from tetrapla.frontend.names import safe
 from tetrapla.frontend.onnx import (
     export_attention,
+    export_control,
     export_elementwise,
     export_integer,
     export_linear,
@@ -20,7 +21,7 @@ from tetrapla.frontend.onnx import (
 )
 from tetrapla.frontend.onnx.writer import Writer
 from tetrapla.ir.errors import ModelError, UnsupportedError
-from tetrapla.ir.graph import Node
+from tetrapla.ir.graph import Graph, Node
 from tetrapla.ir.module import Module
 
 
@@ -35,24 +36,36 @@ def export(module: Module) -> bytes:
         raise ModelError(
             f"model '{module.name}' must have weights to be exported, not only shapes"
         )
-    unknown = [node for node in module.graph.nodes if node.kind not in WRITERS]
+    unknown = [node for node in _every_node(module.graph) if node.kind not in WRITERS]
     if unknown:
         kinds = sorted({node.kind for node in unknown})
-        reasons = [f"{kind} ({why})" if (why := reason(kind)) else kind for kind in kinds]
         raise UnsupportedError(
-            f"ONNX has no form of {', '.join(reasons)} (node '{unknown[0].name}'); "
+            f"the ONNX exporter has no form of {', '.join(kinds)} (node '{unknown[0].name}'); "
             f"compile for a target whose lowered module has none of them"
         )
     writer = Writer(module.graph)
+    writer.write(_emit)
+    return writer.finish(safe(module.name))
+
+
+def _emit(writer: Writer) -> None:
+    """Write the nodes of the writer's graph."""
     fused = export_quant.fused_requantizations(writer)
-    for node in module.graph.nodes:
+    for node in writer.graph.nodes:
         if node.name not in fused:
             WRITERS[node.kind](node, writer)
-    return writer.finish(safe(module.name))
+
+
+def _every_node(graph: Graph) -> Iterator[Node]:
+    for node in graph.nodes:
+        yield node
+        for body in node.bodies:
+            yield from _every_node(body)
 
 
 WRITERS: Mapping[str, Callable[[Node, Writer], None]] = {
     **export_attention.WRITERS,
+    **export_control.WRITERS,
     **export_elementwise.WRITERS,
     **export_integer.WRITERS,
     **export_linear.WRITERS,
@@ -63,9 +76,6 @@ WRITERS: Mapping[str, Callable[[Node, Writer], None]] = {
 
 # what ONNX cannot say, by operator or dialect
 REASONS: Mapping[str, str] = {
-    "nn.if": "branches are not written yet",
-    "nn.scan": "loops are not written yet",
-    "nn.while": "loops are not written yet",
     "qnn.mx_quantize": "no operator chooses scales of powers of two",
     "qnn.nvfp4_dequantize": "no operator has scales of two levels",
     "qnn.nvfp4_quantize": "no operator has scales of two levels",

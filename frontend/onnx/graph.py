@@ -193,9 +193,7 @@ class Importer:
             if schema is not None:
                 check_arity(proto, schema)
             if any(name and env[name] is None for name in proto.input):
-                direct = (domain, proto.op_type) in operators.OPERATORS
-                direct |= domain == "" and proto.op_type in control.OPERATORS
-                if not (own or direct or functions.is_defined(schema)):
+                if not (own or _is_known(domain, proto.op_type, schema)):
                     self._refuse(title, proto, label)
                 return ()
             operands = tuple(env[name] if name else None for name in proto.input)
@@ -211,18 +209,32 @@ class Importer:
             except Refusal as refusal:
                 refused = refusal
             known = functions.defined_by(schema, proto, place.opsets.get("", 1), operands)
-            if known is not None:
-                before, self._refused = self._refused, {}
-                found = self._inlined(known, proto, label, wanted, place, scope)
-                inner, self._refused = self._refused, before
-                if not inner:
-                    return found
+            found = self._whole(known, proto, label, wanted, place, scope)
+            if found is not None:
+                return found
         except Refusal as refusal:
             refused = refusal
         except (ModelError, IRError) as error:
             raise ModelError(f"node {shown(proto.name or label)}: {error}") from None
         self._refuse(f"{title} ({refused})" if str(refused) else title, proto, label)
         return self._stand_in(proto, schema, env, scope)
+
+    def _whole(
+        self,
+        body: functions.Body | None,
+        proto: NodeProto,
+        label: str,
+        wanted: tuple[bool, ...],
+        place: _Place,
+        scope: Scope,
+    ) -> _Results | None:
+        """The nodes of a body in the place of a node, where all of them can be imported."""
+        if body is None:
+            return None
+        before, self._refused = self._refused, {}
+        found = self._inlined(body, proto, label, wanted, place, scope)
+        inner, self._refused = self._refused, before
+        return None if inner else found
 
     def _checked(
         self,
@@ -368,6 +380,12 @@ class Importer:
             f"{total} {plural} cannot be imported: {', '.join(listed)}{rest}; "
             f"replace them before exporting the model"
         )
+
+
+def _is_known(domain: str, op: str, schema: defs.OpSchema | None) -> bool:
+    """Whether an operator comes in, by a function of its own or by its body."""
+    direct = (domain, op) in operators.OPERATORS
+    return direct or (domain == "" and op in control.OPERATORS) or functions.is_defined(schema)
 
 
 def _schema(op: str, domain: str, opsets: Mapping[str, int]) -> defs.OpSchema | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,8 @@ class Writer:
         self._names = Names()
         self._values: dict[int, str] = {}
         self._domains = {""}
-        self._opset = OPSET
+        self._opsets = {OPSET}
+        self._emit: Callable[[Writer], None] | None = None
         for name, value in graph.inputs:
             self._values[value.index] = self._reserved(name)
         # an output that is an input, a weight or another output gets its own Identity
@@ -100,9 +101,52 @@ class Writer:
         """The names of all of a node's results."""
         return [self.result(node, place) for place in range(len(node.results))]
 
+    def write(self, emit: Callable[[Writer], None]) -> None:
+        """Let `emit` write the graph's nodes, and later those of its bodies."""
+        self._emit = emit
+        emit(self)
+
+    def body(self, graph: Graph, inputs: Sequence[str], *, shared: bool = False) -> Writer:
+        """The nodes of a body, whose inputs have names already.
+
+        Args:
+            graph: the body.
+            inputs: names of values around it, or of the subgraph's own inputs.
+            shared: write the nodes into this graph, not into one of their own.
+        """
+        inner = Writer(Graph((), (), graph.nodes, graph.constants, graph.weights))
+        inner.graph = graph
+        inner.uses = graph.uses()
+        inner._nodes = self._nodes if shared else []
+        inner._initializers, inner._names = self._initializers, self._names
+        inner._domains, inner._opsets = self._domains, self._opsets
+        for (_, value), name in zip(graph.inputs, inputs, strict=True):
+            inner._values[value.index] = name
+        assert self._emit is not None
+        inner.write(self._emit)
+        return inner
+
+    def returned(self) -> list[ValueInfoProto]:
+        """The outputs of a body, each made by a node of its own."""
+        found: list[ValueInfoProto] = []
+        given = {value.index for _, value in self.graph.inputs}
+        for key, value in self.graph.outputs:
+            name = self.name(value)
+            if value.index in given or self.graph.is_weight(value):
+                name = self.add("Identity", [name], self.fresh(key))
+            given.add(value.index)
+            found.append(described(name, value))
+        return found
+
+    def subgraph(
+        self, name: str, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]
+    ) -> GraphProto:
+        """What was written as the graph of an attribute."""
+        return helper.make_graph(self._nodes, name, [*inputs], [*outputs])
+
     def needs_newer(self) -> None:
         """An operator of `NEWER_OPSET` is written."""
-        self._opset = NEWER_OPSET
+        self._opsets.add(NEWER_OPSET)
 
     def fresh(self, name: str) -> str:
         """A new name of an intermediate value."""
@@ -155,16 +199,17 @@ class Writer:
         graph: GraphProto = helper.make_graph(
             self._nodes,
             name,
-            [_info(key, value) for key, value in self.graph.inputs],
-            [_info(key, value) for key, value in self.graph.outputs],
+            [described(key, value) for key, value in self.graph.inputs],
+            [described(key, value) for key, value in self.graph.outputs],
             self._initializers,
         )
-        versions = {"": self._opset, RUNTIME: 1}
+        opset = max(self._opsets)
+        versions = {"": opset, RUNTIME: 1}
         opsets = [helper.make_opsetid(key, versions[key]) for key in sorted(self._domains)]
         model: ModelProto = helper.make_model(
             graph,
             opset_imports=opsets,
-            ir_version=IR_VERSIONS[self._opset],
+            ir_version=IR_VERSIONS[opset],
             producer_name="tetrapla",
         )
         if model.ByteSize() >= 2**31:
@@ -175,7 +220,8 @@ class Writer:
 _WRITTEN = frozenset(DTYPES[name] for name in TYPES)
 
 
-def _info(name: str, value: Value) -> ValueInfoProto:
+def described(name: str, value: Value) -> ValueInfoProto:
+    """A value as ONNX declares it."""
     if value.dtype not in TYPES:
         raise UnsupportedError(
             f"ONNX {OPSET} has no element type {value.dtype} for '{name}'; "

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tetrapla.frontend.foreign.writer import Held, Unwritten, Write, Writer, ints
-from tetrapla.ir.graph import Node
+from tetrapla.ir.graph import DTYPES, Node
 from tetrapla.ir.op import Tensor
 
 
@@ -86,29 +88,55 @@ def _pad(node: Node, writer: Writer) -> Held:
     return writer.op("stablehlo.pad", [x, fill], Tensor(node.result.shape, x.dtype), attributes)
 
 
-def _gather(node: Node, writer: Writer) -> Held:
-    """Slices along one axis; an index below zero counts from its end."""
-    x, indices = writer.operands(node)
-    axis = node.int("axis") % len(x.shape)
+def _from_front(writer: Writer, indices: Held, sizes: Sequence[int]) -> Held:
+    """Indices with those below zero counted from the end; one size for each of a tuple."""
     zero = writer.splat(0, indices.type)
     direction = {"comparison_direction": "#stablehlo<comparison_direction LT>"}
     truths = Tensor(indices.shape, "i1")
     negative = writer.op("stablehlo.compare", [indices, zero], truths, direction)
-    size = writer.splat(x.shape[axis], indices.type)
-    wrapped = writer.op("stablehlo.add", [indices, size], indices.type)
-    index = writer.op("stablehlo.select", [negative, wrapped, indices], indices.type)
-    index = reshaped(writer, index, (*indices.shape, 1))
-    rank, count = len(node.result.shape), len(indices.shape)
-    offsets = [i for i in range(rank) if not axis <= i < axis + count]
-    sizes = [1 if i == axis else size for i, size in enumerate(x.shape)]
+    size = writer.constant(np.array(sizes, DTYPES[indices.dtype]))
+    whole = repeated(writer, size, indices.shape)
+    wrapped = writer.op("stablehlo.add", [indices, whole], indices.type)
+    return writer.op("stablehlo.select", [negative, wrapped, indices], indices.type)
+
+
+def _gather(node: Node, writer: Writer) -> Held:
+    """Slices along one axis; an index below zero counts from its end."""
+    x, indices = writer.operands(node)
+    axis, count = node.int("axis") % len(x.shape), len(indices.shape)
+    single = reshaped(writer, indices, (*indices.shape, 1))
+    index = _from_front(writer, single, [x.shape[axis]])
+    offsets = [i for i in range(len(node.result.shape)) if not axis <= i < axis + count]
+    return _gathered(node, writer, x, index, [axis], offsets)
+
+
+def _gather_nd(node: Node, writer: Writer) -> Held:
+    """Slices behind the first axes, whose numbers stand together."""
+    if node.int("batch_dims"):
+        raise Unwritten("only without axes gone through together")
+    x, indices = writer.operands(node)
+    named, count = indices.shape[-1], len(indices.shape) - 1
+    index = _from_front(writer, indices, x.shape[:named])
+    offsets = [*range(count, len(node.result.shape))]
+    return _gathered(node, writer, x, index, [*range(named)], offsets)
+
+
+def _gathered(
+    node: Node,
+    writer: Writer,
+    x: Held,
+    index: Held,
+    axes: Sequence[int],
+    offsets: Sequence[int],
+) -> Held:
+    sizes = [1 if i in axes else size for i, size in enumerate(x.shape)]
     numbers = (
-        f"#stablehlo.gather<offset_dims = {offsets}, collapsed_slice_dims = [{axis}], "
-        f"start_index_map = [{axis}], index_vector_dim = {count}>"
+        f"#stablehlo.gather<offset_dims = {[*offsets]}, collapsed_slice_dims = {[*axes]}, "
+        f"start_index_map = {[*axes]}, index_vector_dim = {len(index.shape) - 1}>"
     )
     attributes = {"dimension_numbers": numbers, "slice_sizes": ints(sizes)}
-    return writer.op(
-        "stablehlo.gather", [x, index], Tensor(node.result.shape, x.dtype), attributes
-    )
+    made = Tensor(node.result.shape, x.dtype)
+    return writer.op("stablehlo.gather", [x, index], made, attributes)
 
 
 def _cast(node: Node, writer: Writer) -> Held:
@@ -121,6 +149,7 @@ WRITERS: dict[str, Write] = {
     "nn.concat": _concat,
     "nn.expand": _expand,
     "nn.gather": _gather,
+    "nn.gather_nd": _gather_nd,
     "nn.pad": _pad,
     "nn.reshape": _reshape,
     "nn.slice": _slice,

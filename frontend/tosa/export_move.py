@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+import numpy as np
+
 from tetrapla.frontend.foreign.writer import Held, Unwritten, Write, Writer, dense_text, ints
 from tetrapla.ir.graph import DTYPES, Array, Node
 from tetrapla.ir.op import Tensor
@@ -128,18 +130,8 @@ def _gather(node: Node, writer: Writer) -> Held:
     axis, rank = node.int("axis") % len(x.shape), len(x.shape)
     if axis:
         x = moved(writer, x, (axis, *(i for i in range(rank) if i != axis)))
-    count, flat = prod(indices.shape), Tensor(indices.shape, "i32")
-    if indices.dtype != "i32":
-        indices = writer.op("tosa.cast", [indices], flat)
-    truths = Tensor(indices.shape, "i1")
-    below = writer.op("tosa.greater", [writer.splat(0, flat), indices], truths)
-    wrapped = writer.op("tosa.add", [indices, writer.splat(x.shape[0], flat)], flat)
-    index = writer.op("tosa.select", [below, wrapped, indices], flat)
-    width = prod(x.shape[1:])
-    rows = reshaped(writer, x, (1, x.shape[0], width))
-    places = reshaped(writer, index, (1, count))
-    taken = writer.op("tosa.gather", [rows, places], Tensor((1, count, width), x.dtype))
-    made = reshaped(writer, taken, (*indices.shape, *x.shape[1:]))
+    index = _from_front(writer, indices, x.shape[:1])
+    made = _rows(writer, x, index, (*indices.shape, *x.shape[1:]))
     if not axis:
         return made
     lead = len(indices.shape)  # the axes of the indices go where the axis was
@@ -147,10 +139,49 @@ def _gather(node: Node, writer: Writer) -> Held:
     return moved(writer, made, (*before, *range(lead), *behind))
 
 
+def _gather_nd(node: Node, writer: Writer) -> Held:
+    """Rows by the place that the numbers of the first axes give together."""
+    if node.int("batch_dims"):
+        raise Unwritten("only without axes gone through together")
+    x, indices = writer.operands(node)
+    sizes = x.shape[: indices.shape[-1]]
+    steps = np.array([prod(sizes[i + 1 :]) for i in range(len(sizes))], np.int32)
+    index = _from_front(writer, indices, sizes)
+    column = leveled(writer, writer.constant(steps), len(indices.shape))
+    places = writer.op("tosa.mul", [index, column, zero(writer, "i8")], index.type)
+    last = {"axis": f"{len(index.shape) - 1} : i32"}
+    total = Tensor((*index.shape[:-1], 1), "i32")
+    place = writer.op("tosa.reduce_sum", [places], total, last)
+    rows = reshaped(writer, x, (prod(sizes), *x.shape[len(sizes) :]))
+    return _rows(writer, rows, place, node.result.shape)
+
+
+def _from_front(writer: Writer, indices: Held, sizes: Sequence[int]) -> Held:
+    """Indices as i32, those below zero counted from the end; one size for each of a tuple."""
+    flat, truths = Tensor(indices.shape, "i32"), Tensor(indices.shape, "i1")
+    if indices.dtype != "i32":
+        indices = writer.op("tosa.cast", [indices], flat)
+    each = np.array(sizes if len(sizes) > 1 else sizes[0], np.int32)
+    size = writer.constant(np.broadcast_to(each, indices.shape))
+    below = writer.op("tosa.greater", [writer.splat(0, flat), indices], truths)
+    wrapped = writer.op("tosa.add", [indices, size], flat)
+    return writer.op("tosa.select", [below, wrapped, indices], flat)
+
+
+def _rows(writer: Writer, x: Held, places: Held, sizes: Sequence[int]) -> Held:
+    """The rows of the first axis that `places` name, under another shape."""
+    count, width = prod(places.shape), prod(x.shape[1:])
+    rows = reshaped(writer, x, (1, x.shape[0], width))
+    named = reshaped(writer, places, (1, count))
+    taken = writer.op("tosa.gather", [rows, named], Tensor((1, count, width), x.dtype))
+    return reshaped(writer, taken, sizes)
+
+
 WRITERS: dict[str, Write] = {
     "nn.concat": _concat,
     "nn.expand": _expand,
     "nn.gather": _gather,
+    "nn.gather_nd": _gather_nd,
     "nn.pad": _pad,
     "nn.reshape": _reshape,
     "nn.slice": _slice,

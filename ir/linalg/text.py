@@ -186,6 +186,29 @@ class Writer:
         self.lines += [line.replace("%s", f"{stem}_s") for line in lines]
         return Held(stem, x.type)
 
+    def repeated(
+        self,
+        count: int,
+        states: Sequence[Held],
+        step: Callable[[Scalar, list[Held]], list[Held]],
+    ) -> list[Held]:
+        """The tensors that `step` hands on from number to number, after the last one."""
+        stem = f"%v{next(self._count)}"
+        held = [Held(f"{stem}_{i}", state.type) for i, state in enumerate(states)]
+        given = ", ".join(f"{h.name} = {s.name}" for h, s in zip(held, states, strict=True))
+        types = ", ".join(state.spelled for state in states)
+        self.lines += [
+            f"{stem}_a = arith.constant 0 : index",
+            f"{stem}_b = arith.constant {count} : index",
+            f"{stem}_c = arith.constant 1 : index",
+            f"{stem}:{len(states)} = scf.for {stem}_at = {stem}_a to {stem}_b step {stem}_c "
+            f"iter_args({given}) -> ({types}) {{",
+        ]
+        after = step(Scalar(f"{stem}_at", "index"), held)
+        names = ", ".join(each.name for each in after)
+        self.lines.append(f"scf.yield {names} : {types} }}")
+        return [Held(f"{stem}#{i}", state.type) for i, state in enumerate(states)]
+
     def must_lie(self, x: Held, low: int, high: int, what: str) -> None:
         """Note as a fault that an integer lies outside of a range, bounds included."""
 
@@ -196,7 +219,7 @@ class Writer:
             return b.bitwise("ori", found, b.bitwise("ori", below, above))
 
         fault = self.folded(x, range(x.type.rank), 0, outside, "i1")
-        self.faults.append((fault, f"{what} must lie in {low}..{high}"))
+        self.faults.append((fault, f"{what} must lie in {low}..{high}, not outside"))
 
     def cast(self, x: Held, dtype: str) -> Held:
         """The numbers in another element type."""

@@ -98,7 +98,7 @@ class Attention(Op, dialect=Nn, name="attention", traits=[Pure]):
         masked_rows: str,
         block: int,
     ) -> Array:
-        case = _Case(q, k, v, mask, scale, causal_offset if causal else k.shape[-2])
+        case = _Case(q, k, v, mask, scale, causal_offset if causal else None)
         total, mixed = _tiled(case, block) if block else _plain(case)
         nothing = 0.0 if masked_rows == "zero" else np.nan
         y = np.where(total == 0, mixed.dtype.type(nothing), mixed)
@@ -114,14 +114,14 @@ class Attention(Op, dialect=Nn, name="attention", traits=[Pure]):
 
     @classmethod
     def flops(cls, operands: Sequence[Value], results: Sequence[Value]) -> int | None:
-        """Two for a multiply-accumulate, and for every score five.
+        """Two for a multiply-accumulate, and for every score six.
 
-        Those are the scale, the difference to the maximum, the exponential, the sum and the
-        division; a mask is one more.
+        Those are the scale, the comparison with the maximum and the difference to it, the
+        exponential, the sum and the quotient; a mask is one more.
         """
         q, k = operands[:2]
         scores = q.elements // max(q.shape[-1], 1) * k.shape[-2]
-        return 2 * cls.macs(operands, results[0]) + (5 + len(operands) - 3) * scores
+        return 2 * cls.macs(operands, results[0]) + (6 + len(operands) - 3) * scores
 
     example = (
         (
@@ -140,7 +140,7 @@ class _Case(NamedTuple):
     v: Array
     mask: Array | None
     scale: float
-    last_key: int  # that query 0 may see
+    last_key: int | None  # that query 0 may see; None where all may see all
 
 
 def _scores(case: _Case) -> Callable[[int, int], Array]:
@@ -159,8 +159,10 @@ def _scores(case: _Case) -> Callable[[int, int], Array]:
             part = wide[..., start:stop]
             hidden = np.array(-np.inf, work)
             found = np.where(part, found, hidden) if part.dtype == bool else found + part
-        late = np.arange(start, stop) > np.arange(size[-2])[:, None] + last_key
-        return np.where(late, np.array(-np.inf, work), found).astype(work, copy=False)
+        if last_key is not None:
+            late = np.arange(start, stop) > np.arange(size[-2])[:, None] + last_key
+            found = np.where(late, np.array(-np.inf, work), found)
+        return np.asarray(found, work)
 
     return scores
 

@@ -12,7 +12,7 @@ from tetrapla.ir.mlir import (
     StringAttr,
 )
 from tetrapla.ir.nn.dialect import Nn
-from tetrapla.ir.nn.moves import Moves
+from tetrapla.ir.nn.work import Moves
 from tetrapla.ir.op import Tensor, require
 
 MODES = ("DCR", "CRD")

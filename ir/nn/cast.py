@@ -15,8 +15,8 @@ from tetrapla.ir.graph import BITS, DTYPES, Array
 from tetrapla.ir.mlir import Operand, Pure, RankedTensorType, Result, StringAttr
 from tetrapla.ir.nn.check import FLOATS, element_types
 from tetrapla.ir.nn.dialect import Nn
-from tetrapla.ir.nn.moves import Moves
 from tetrapla.ir.nn.precision import rounded
+from tetrapla.ir.nn.work import Moves
 from tetrapla.ir.op import Tensor, require
 
 _NAMES = {held: name for name, held in DTYPES.items()}

@@ -7,6 +7,7 @@ from tetrapla.ir.mlir import FloatAttr, IntegerAttr, Operand, Pure, RankedTensor
 from tetrapla.ir.nn.check import FLOATS, NUMBERS, element_types
 from tetrapla.ir.nn.dialect import Nn, broadcast
 from tetrapla.ir.nn.precision import rounded, work_type
+from tetrapla.ir.nn.work import PerElement
 from tetrapla.ir.op import Op, Tensor, require
 
 
@@ -80,13 +81,15 @@ class Relu(Op, dialect=Nn, name="relu", traits=[Pure]):
     example = (Tensor((2, 3), "f32"),), {}
 
 
-class Softmax(Op, dialect=Nn, name="softmax", traits=[Pure]):
+class Softmax(PerElement, dialect=Nn, name="softmax", traits=[Pure]):
     """``exp(x - max) / sum exp(x - max)`` along one axis.
 
     Constraints:
         C1: the axis lies in ``-rank .. rank - 1``.
         C2: the element type is a float.
     """
+
+    per_element = 5  # comparison, difference, exponential, sum, quotient
 
     x: Operand[RankedTensorType]
     y: Result[RankedTensorType]
@@ -109,7 +112,7 @@ class Softmax(Op, dialect=Nn, name="softmax", traits=[Pure]):
     example = (Tensor((2, 5), "f32"),), {"axis": -1}
 
 
-class BatchNorm(Op, dialect=Nn, name="batch_norm", traits=[Pure]):
+class BatchNorm(PerElement, dialect=Nn, name="batch_norm", traits=[Pure]):
     """Inference form: ``(x - mean) / sqrt(variance + epsilon) * scale + bias`` on axis 1.
 
     Constraints:
@@ -118,6 +121,8 @@ class BatchNorm(Op, dialect=Nn, name="batch_norm", traits=[Pure]):
         C3: epsilon is not negative.
         C4: the element types are equal.
     """
+
+    per_element = 3  # difference, product, sum
 
     x: Operand[RankedTensorType]
     scale: Operand[RankedTensorType]

@@ -10,7 +10,7 @@ from tetrapla.ir.graph import Array
 from tetrapla.ir.mlir import IntegerAttr, Operand, Pure, RankedTensorType, Result
 from tetrapla.ir.nn.check import INDICES, element_types, one_axis, wrapped
 from tetrapla.ir.nn.dialect import Nn
-from tetrapla.ir.nn.moves import Moves
+from tetrapla.ir.nn.work import Moves
 from tetrapla.ir.op import Tensor, require
 
 

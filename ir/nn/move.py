@@ -20,7 +20,7 @@ from tetrapla.ir.nn.check import (
     wrapped,
 )
 from tetrapla.ir.nn.dialect import Nn
-from tetrapla.ir.nn.moves import Moves
+from tetrapla.ir.nn.work import Moves
 from tetrapla.ir.op import Tensor, require
 
 

@@ -17,16 +17,19 @@ from tetrapla.ir.mlir import (
 from tetrapla.ir.nn.check import FLOATS, element_types, equal_types, one_axis
 from tetrapla.ir.nn.dialect import Nn
 from tetrapla.ir.nn.precision import rounded
+from tetrapla.ir.nn.work import PerElement
 from tetrapla.ir.op import Op, Tensor, require
 
 
-class LogSoftmax(Op, dialect=Nn, name="log_softmax", traits=[Pure]):
+class LogSoftmax(PerElement, dialect=Nn, name="log_softmax", traits=[Pure]):
     """``x - max - log sum exp(x - max)`` along one axis.
 
     Constraints:
         C1: the axis lies in ``-rank .. rank - 1``.
         C2: the element type is a float.
     """
+
+    per_element = 5  # comparison, difference, exponential, sum, difference
 
     x: Operand[RankedTensorType]
     y: Result[RankedTensorType]
@@ -50,7 +53,7 @@ class LogSoftmax(Op, dialect=Nn, name="log_softmax", traits=[Pure]):
     example = (Tensor((2, 5), "f32"),), {"axis": -1}
 
 
-class LayerNorm(Op, dialect=Nn, name="layer_norm", traits=[Pure]):
+class LayerNorm(PerElement, dialect=Nn, name="layer_norm", traits=[Pure]):
     """``(x - mean) / sqrt(variance + epsilon) * scale + bias`` over the axes from `axis` on.
 
     Constraints:
@@ -60,6 +63,8 @@ class LayerNorm(Op, dialect=Nn, name="layer_norm", traits=[Pure]):
         C4: the element types are equal, and a float.
         C5: the normalised axes are not empty.
     """
+
+    per_element = 7  # mean, difference, square, sum, two products, the bias
 
     x: Operand[RankedTensorType]
     scale: Operand[RankedTensorType]
@@ -90,12 +95,14 @@ class LayerNorm(Op, dialect=Nn, name="layer_norm", traits=[Pure]):
     )
 
 
-class RmsNorm(Op, dialect=Nn, name="rms_norm", traits=[Pure]):
+class RmsNorm(PerElement, dialect=Nn, name="rms_norm", traits=[Pure]):
     """``x / sqrt(mean(x * x) + epsilon) * scale`` over the axes from `axis` on.
 
     Constraints:
         C1 to C5: as nn.layer_norm, without the bias.
     """
+
+    per_element = 4  # square, sum, two products
 
     x: Operand[RankedTensorType]
     scale: Operand[RankedTensorType]
@@ -122,7 +129,7 @@ class RmsNorm(Op, dialect=Nn, name="rms_norm", traits=[Pure]):
     )
 
 
-class GroupNorm(Op, dialect=Nn, name="group_norm", traits=[Pure]):
+class GroupNorm(PerElement, dialect=Nn, name="group_norm", traits=[Pure]):
     """The channels of x[N,C,...] in groups, each standardised, then ``* scale + bias``.
 
     With as many groups as channels it is ONNX's InstanceNormalization.
@@ -135,6 +142,8 @@ class GroupNorm(Op, dialect=Nn, name="group_norm", traits=[Pure]):
         C5: the normalised axes are not empty.
         C6: groups is at least 1 and divides the channels.
     """
+
+    per_element = 7  # mean, difference, square, sum, two products, sum
 
     x: Operand[RankedTensorType]
     scale: Operand[RankedTensorType]
@@ -168,12 +177,14 @@ class GroupNorm(Op, dialect=Nn, name="group_norm", traits=[Pure]):
     )
 
 
-class InstanceNorm(Op, dialect=Nn, name="instance_norm", traits=[Pure]):
+class InstanceNorm(PerElement, dialect=Nn, name="instance_norm", traits=[Pure]):
     """Each channel of x[N,C,...] standardised by itself, then ``* scale + bias``.
 
     Constraints:
         C1 to C5: as nn.group_norm.
     """
+
+    per_element = 7  # mean, difference, square, sum, two products, sum
 
     x: Operand[RankedTensorType]
     scale: Operand[RankedTensorType]

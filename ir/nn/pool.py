@@ -10,6 +10,7 @@ from tetrapla.ir.nn.check import FLOATS, NUMBERS, element_types
 from tetrapla.ir.nn.dialect import Nn
 from tetrapla.ir.nn.linear import window_shape, windows
 from tetrapla.ir.nn.precision import is_float, rounded, work_type
+from tetrapla.ir.nn.work import PerElement
 from tetrapla.ir.op import Op, Tensor, require
 
 
@@ -113,7 +114,7 @@ class AveragePool2d(Op, dialect=Nn, name="average_pool2d", traits=[Pure]):
     )
 
 
-class GlobalAveragePool(Op, dialect=Nn, name="global_average_pool", traits=[Pure]):
+class GlobalAveragePool(PerElement, dialect=Nn, name="global_average_pool", traits=[Pure]):
     """Mean over height and width: [N,C,1,1].
 
     Constraints:
@@ -142,7 +143,7 @@ class GlobalAveragePool(Op, dialect=Nn, name="global_average_pool", traits=[Pure
     example = (Tensor((1, 2, 3, 4), "f32"),), {}
 
 
-class GlobalMaxPool(Op, dialect=Nn, name="global_max_pool", traits=[Pure]):
+class GlobalMaxPool(PerElement, dialect=Nn, name="global_max_pool", traits=[Pure]):
     """Largest value over height and width: [N,C,1,1].
 
     Constraints:

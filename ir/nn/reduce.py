@@ -20,10 +20,11 @@ from tetrapla.ir.nn.check import (
 )
 from tetrapla.ir.nn.dialect import Nn
 from tetrapla.ir.nn.precision import is_float, rounded
+from tetrapla.ir.nn.work import PerElement
 from tetrapla.ir.op import Op, Tensor, require
 
 
-class Reduction(Op, traits=[Pure]):
+class Reduction(PerElement, traits=[Pure]):
     """One number from those along the axes; `function` says which. No axis: each from itself.
 
     Constraints:
@@ -123,6 +124,8 @@ class ReduceProd(Reduction, dialect=Nn, name="reduce_prod"):
 class ReduceSumSquare(Reduction, dialect=Nn, name="reduce_sum_square"):
     """The sum of the squares."""
 
+    per_element = 2  # square, sum
+
     @staticmethod
     def function(x: Array, axes: tuple[int, ...]) -> Any:
         return (x * x).sum(axis=axes, keepdims=True, dtype=x.dtype)
@@ -130,6 +133,8 @@ class ReduceSumSquare(Reduction, dialect=Nn, name="reduce_sum_square"):
 
 class ReduceL2(Reduction, dialect=Nn, name="reduce_l2"):
     """The root of the sum of the squares of floats."""
+
+    per_element = 2  # square, sum
 
     accepted = FLOATS
 
@@ -141,6 +146,8 @@ class ReduceL2(Reduction, dialect=Nn, name="reduce_l2"):
 class ReduceL1(Reduction, dialect=Nn, name="reduce_l1"):
     """The sum of the magnitudes."""
 
+    per_element = 2  # magnitude, sum
+
     @staticmethod
     def function(x: Array, axes: tuple[int, ...]) -> Any:
         return np.abs(x).sum(axis=axes, keepdims=True, dtype=x.dtype)
@@ -148,6 +155,8 @@ class ReduceL1(Reduction, dialect=Nn, name="reduce_l1"):
 
 class ReduceLogSumExp(Reduction, dialect=Nn, name="reduce_log_sum_exp"):
     """``log(sum(exp(x)))`` of floats, without overflow; of nothing minus infinity."""
+
+    per_element = 4  # comparison, difference, exponential, sum
 
     accepted = FLOATS
 
@@ -159,7 +168,7 @@ class ReduceLogSumExp(Reduction, dialect=Nn, name="reduce_log_sum_exp"):
             return origin + np.log(np.exp(x - origin).sum(axis=axes, keepdims=True))
 
 
-class ArgExtreme(Op, traits=[Pure]):
+class ArgExtreme(PerElement, traits=[Pure]):
     """Where the extreme number along an axis stands, as i64; of equal ones the first.
 
     Constraints:

@@ -17,8 +17,8 @@ from tetrapla.ir.nn.check import (
     one_axis,
 )
 from tetrapla.ir.nn.dialect import Nn
-from tetrapla.ir.nn.moves import Moves
 from tetrapla.ir.nn.precision import rounded, work_type
+from tetrapla.ir.nn.work import Moves
 from tetrapla.ir.op import Op, Tensor, require
 
 

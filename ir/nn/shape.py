@@ -7,7 +7,7 @@ import numpy as np
 from tetrapla.ir.graph import Array
 from tetrapla.ir.mlir import ArrayAttr, Operand, Pure, RankedTensorType, Result
 from tetrapla.ir.nn.dialect import Nn
-from tetrapla.ir.nn.moves import Moves
+from tetrapla.ir.nn.work import Moves
 from tetrapla.ir.op import Tensor, require
 
 

@@ -7,10 +7,11 @@ from tetrapla.ir.mlir import IntegerAttr, Operand, Pure, RankedTensorType, Resul
 from tetrapla.ir.nn.check import NUMBERS, element_types, flag, one_axis
 from tetrapla.ir.nn.dialect import Nn
 from tetrapla.ir.nn.precision import is_float, work_type
-from tetrapla.ir.op import Op, Tensor, require
+from tetrapla.ir.nn.work import PerElement
+from tetrapla.ir.op import Tensor, require
 
 
-class TopK(Op, dialect=Nn, name="top_k", traits=[Pure]):
+class TopK(PerElement, dialect=Nn, name="top_k", traits=[Pure]):
     """The k largest (or smallest) numbers along an axis, sorted, and their places as i64.
 
     Of equal numbers the one that stands first comes first. NaN counts as larger than infinity.

@@ -174,13 +174,15 @@ def centred(q: Array, zero_point: Array | int) -> Array:
     return np.asarray(q.astype(np.float32) - np.asarray(zero_point).astype(np.float32))
 
 
-def fused_multiply_add(x: Array, ratio: np.float32, addend: Array | np.float32) -> Array:
-    """``f32(x * ratio + addend)`` with one rounding, for |x| <= 255.
+def fused_multiply_add(
+    x: Array, ratio: Array | np.float32, addend: Array | np.float32
+) -> Array:
+    """``f32(x * ratio + addend)`` with one rounding, for float32 and integers below 2^24.
 
-    x * ratio has at most 8 + 24 bits and is exact in float64. The float64 sum may round once
+    x * ratio has at most 24 + 24 bits and is exact in float64. The float64 sum may round once
     before float32 does; where it does, the lost part is recovered by rounding to odd.
     """
-    product = x.astype(np.float64) * np.float64(ratio)
+    product = np.asarray(x.astype(np.float64) * np.asarray(ratio, np.float64))
     other = np.asarray(addend, np.float64)
     total = product + other
     # error-free transformation (Knuth's two-sum): total + lost is the exact sum

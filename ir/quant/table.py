@@ -20,7 +20,25 @@ from tetrapla.ir.quant.dialect import (
     f32,
     stored,
 )
-from tetrapla.ir.quant.scale import centred
+from tetrapla.ir.quant.scale import centred, fused_multiply_add
+
+# of ONNX Runtime's logistic function, highest power first
+SIGMOID_LIMIT = np.float32(18)
+SIGMOID_ABOVE = (
+    4.37031012579801e-11,
+    1.15627324459942e-07,
+    6.08574864600143e-05,
+    8.51377133304701e-03,
+    2.48287947061529e-01,
+)
+SIGMOID_BELOW = (
+    6.10247389755681e-13,
+    5.76102136993427e-09,
+    6.29106785017040e-06,
+    1.70198817374094e-03,
+    1.16817656904453e-01,
+    9.93151921023180e-01,
+)
 
 
 class Lookup(Op, dialect=Quant, name="lookup", traits=[Pure]):
@@ -95,8 +113,17 @@ def lookup_table(
 
 
 def sigmoid(x: Array) -> Array:
-    """Logistic function, by float64."""
-    return _narrow(_logistic(x.astype(np.float64)))
+    """Logistic function in float32, bit for bit as ONNX Runtime computes it.
+
+    ``x P(x^2) / Q(x^2) + 1/2`` of x clamped to -18..18, fused multiply-adds by Horner's rule.
+    Source: MLAS, logistic.cpp and LogisticKernelFma3.S (Eigen's coefficients). Without FMA3
+    the runtime rounds each product too, and the last bit may differ.
+    """
+    held = np.clip(x, -SIGMOID_LIMIT, SIGMOID_LIMIT)
+    square = held * held
+    above = held * _horner(square, SIGMOID_ABOVE)
+    half = above / _horner(square, SIGMOID_BELOW) + np.float32(0.5)
+    return np.maximum(half, np.float32(0))
 
 
 def tanh(x: Array) -> Array:
@@ -153,8 +180,16 @@ def elu(alpha: float = 1.0) -> Callable[[Array], Array]:
     return function
 
 
+def _horner(x: Array, coefficients: tuple[float, ...]) -> Array:
+    """A polynomial, each step one fused multiply-add in float32."""
+    total = np.full_like(x, f32(coefficients[0]))
+    for coefficient in coefficients[1:]:
+        total = fused_multiply_add(total, x, f32(coefficient))
+    return total
+
+
 def _logistic(x: Array) -> Any:
-    """Of the side on which the exponential does not overflow."""
+    """By the side on which the exponential does not overflow."""
     decay = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, decay) / (1 + decay)
 

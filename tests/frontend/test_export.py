@@ -167,7 +167,7 @@ def test_every_other_operator_is_refused_by_name() -> None:
             export(b.finish())
         assert reason(kind), f"{kind} has neither a writer nor a reason"
         assert str(caught.value) == (
-            f"ONNX has no form of {kind} ({reason(kind)}) (node 'layer'); "
+            f"the ONNX exporter has no form of {kind} (node 'layer'); "
             "compile for a target whose lowered module has none of them"
         )
 

@@ -67,10 +67,12 @@ def test_names_come_from_the_exporter() -> None:
 
 
 CHANGED: dict[tuple[str, str], dict[str, Attribute]] = {  # examples that the dialects express
+    ("stablehlo", "nn.gather_nd"): {"batch_dims": 0},
     ("stablehlo", "nn.mod"): {"fmod": 1},
     ("stablehlo", "nn.pad"): {"mode": "constant"},
     ("tosa", "nn.conv2d"): {"groups": 1},
     ("tosa", "nn.conv_transpose2d"): {"groups": 1, "dilations": (1, 1)},
+    ("tosa", "nn.gather_nd"): {"batch_dims": 0},
     ("tosa", "nn.pad"): {"mode": "constant"},
     ("tosa", "nn.slice"): {"starts": (3, 0), "steps": (-1, 1)},
     ("tosa", "qnn.conv2d"): {"groups": 1},
@@ -85,16 +87,8 @@ COMPOSED = {  # written as several operations, so that roundings differ
         "nn.global_average_pool",
         *("nn.batch_norm", "nn.div", "nn.elu", "nn.gelu", "nn.hard_sigmoid", "nn.hard_swish"),
         *("nn.layer_norm", "nn.log_softmax", "nn.reduce_l2", "nn.reduce_sum_square"),
-        *(
-            "nn.conv_transpose2d",
-            "nn.softplus",
-            "nn.reduce_mean",
-            "nn.reduce_prod",
-            "nn.reduce_sum",
-            "nn.rms_norm",
-            "nn.silu",
-        ),
-        *("nn.softmax", "nn.sqrt"),
+        *("nn.reduce_mean", "nn.reduce_prod", "nn.reduce_sum", "nn.rms_norm", "nn.silu"),
+        *("nn.softmax", "nn.softplus", "nn.sqrt"),
     ),
 }
 
@@ -121,6 +115,20 @@ def example(dialect: str, kind: str) -> Module:
     return build.finish()
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_one_row_or_column_is_taken_by_one_number(
+    dialect: str, axis: int, rng: np.random.Generator
+) -> None:
+    build = ModuleBuilder("m")
+    x, place = build.input("in0", (4, 5)), build.input("in1", (), "i64")
+    build.output("out0", build.op("nn.gather", [x, place], {"axis": axis}))
+    module = build.finish()
+    inputs = {"in0": rng.standard_normal((4, 5)).astype(np.float32), "in1": np.array(-2)}
+    back = load(dialect, export(dialect, module))
+    assert np.array_equal(evaluate(back, inputs)["out0"], evaluate(module, inputs)["out0"])
+
+
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_both_forms_of_gelu_are_written(
@@ -136,11 +144,13 @@ def test_both_forms_of_gelu_are_written(
 
 
 def drawn(module: Module, rng: np.random.Generator) -> dict[str, Array]:
-    """The first operand of both signs, the others (variances, indices) positive."""
+    """The first operand of both signs, the others positive, indices from both ends."""
     found: dict[str, Array] = {}
     for i, (name, value) in enumerate(module.inputs.items()):
         array = 2 * rng.standard_normal(value.shape)
         array = array if i == 0 else np.abs(array) + 0.5
+        if i == 1 and module.graph.nodes[0].kind.startswith("nn.gather"):
+            array = rng.integers(-2, 2, value.shape)
         found[name] = array.astype(DTYPES[value.dtype])
     return found
 

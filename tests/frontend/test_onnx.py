@@ -113,6 +113,8 @@ CASES: list[tuple[str, str, str, dict[str, Any]]] = [
     ),
     ("AveragePool", "image", "x", {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}),
     ("GlobalAveragePool", "image", "x", {}),
+    ("GlobalLpPool", "image", "x", {}),
+    ("GlobalMaxPool", "image", "x", {}),
     ("ReduceMean", "image", "x", {"axes": [2, 3]}),
     ("ReduceMean", "image", "x", {"axes": [-1, -2], "keepdims": 0}),
     ("Gemm", "matrix", "x m c", {"alpha": 0.5, "beta": 2.0}),
@@ -167,6 +169,84 @@ def test_every_operator_computes_what_onnx_runtime_computes(
     found = evaluate(load(saved(made)), feeds)["y"]
     assert found.shape == expected.shape
     # float32 sums of at most 42 terms of size 1 in another order: 42 * 2^-24 < 3e-6
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=3e-6)
+
+
+# what an operator meant in an older opset: operator, opset, inputs of the node, attributes
+OLD: list[tuple[str, int, str, dict[str, Any]]] = [
+    ("Softmax", 11, "x", {"axis": 1}),
+    ("LogSoftmax", 11, "x", {"axis": 2}),
+    ("Hardmax", 11, "x", {"axis": 1}),
+    ("Squeeze", 11, "thin", {"axes": [1]}),
+    ("Unsqueeze", 11, "x", {"axes": [0, 3]}),
+    ("ReduceSum", 11, "x", {"axes": [1, 3], "keepdims": 0}),
+    ("ReduceMax", 17, "x", {"axes": [-1]}),
+    ("Clip", 7, "x", {"min": -0.5, "max": 0.25}),
+    ("Clip", 7, "x", {"max": 0.25}),
+    ("Dropout", 7, "x", {"ratio": 0.3}),
+    ("Slice", 9, "x", {"starts": [1, -3], "ends": [3, 100], "axes": [1, 3]}),
+    ("Pad", 10, "x", {"pads": [0, 0, 1, 2, 0, 0, 0, 1], "value": 0.5}),
+    ("Pad", 10, "x", {"pads": [0, 0, 1, 2, 0, 0, 0, 1], "mode": "reflect"}),
+    ("Upsample", 7, "x", {"scales": [1.0, 1.0, 2.0, 1.5], "mode": "nearest"}),
+    ("Upsample", 9, "x scales", {"mode": "linear"}),
+    ("Resize", 10, "x scales", {"mode": "nearest"}),
+    ("BatchNormalization", 7, "x gain shift mean variance", {}),
+    ("BatchNormalization", 9, "x gain shift mean variance", {"momentum": 0.5}),
+    ("Gemm", 9, "m m2 c", {}),
+    ("AveragePool", 7, "x", {"kernel_shape": [2, 2], "count_include_pad": 1}),
+    ("MaxPool", 8, "x", {"kernel_shape": [2, 3], "storage_order": 1}),
+    ("Reshape", 7, "x flat", {}),
+    ("GroupNormalization", 18, "x per_group per_group", {"num_groups": 3}),
+    ("GroupNormalization", 21, "x gain shift", {"num_groups": 3}),
+]
+
+
+@pytest.mark.parametrize(("op", "opset", "operands", "attributes"), OLD)
+def test_an_older_opset_means_what_it_meant(
+    op: str,
+    opset: int,
+    operands: str,
+    attributes: dict[str, Any],
+    rng: np.random.Generator,
+    saved: Callable[[onnx.ModelProto], Path],
+    runtime: Runtime,
+) -> None:
+    shapes = {"x": (2, 3, 4, 6), "thin": (2, 1, 4), "m": (4, 6)}
+    weights = _weights(rng)
+    weights["scales"] = np.array([1, 1, 2, 1.5], np.float32)
+    weights["m2"] = rng.normal(size=(6, 5)).astype(np.float32)
+    weights["per_group"] = rng.normal(size=3).astype(np.float32)
+    used = operands.split()
+    inputs = {name: shape for name, shape in shapes.items() if name in used}
+    held = {
+        name: array for name, array in weights.items() if name in used and name not in inputs
+    }
+    made = model([node(op, operands, **attributes)], inputs, held, opset)
+    feeds = {name: rng.normal(size=s).astype(np.float32) for name, s in inputs.items()}
+    (expected,) = runtime(made.SerializeToString())(feeds)
+    found = evaluate(load(saved(made)), feeds)["y"]
+    assert found.shape == expected.shape
+    # float32 sums of at most 48 terms of size 1 in another order: 48 * 2^-24 < 3e-6
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=3e-6)
+
+
+@pytest.mark.parametrize("equation", [
+    "ij,jk->ik", "bij,bjk->bik", "bi,bj->bij", "bij->bji", "ii->i", "...ij,...jk->...ik",
+    "bij,bij->b", "bi,ij,bj->b", "ij,jk",
+])  # fmt: skip
+def test_einsum_is_numpys(
+    equation: str, rng: np.random.Generator, saved: Callable[[onnx.ModelProto], Path]
+) -> None:
+    sizes = {"b": 2, "i": 3, "j": 4, "k": 5}
+    terms = equation.split("->")[0].split(",")
+    shapes = [tuple(sizes[letter] for letter in term.replace("...", "b")) for term in terms]
+    inputs = {f"x{index}": shape for index, shape in enumerate(shapes)}
+    made = model([node("Einsum", " ".join(inputs), equation=equation)], inputs)
+    feeds = {name: rng.normal(size=s).astype(np.float32) for name, s in inputs.items()}
+    found = evaluate(load(saved(made)), feeds)["y"]
+    expected = np.einsum(equation, *(array.astype(np.float64) for array in feeds.values()))
+    assert found.shape == expected.shape
+    # sums of at most 12 products of size 1, each rounded to float32
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=3e-6)
 
 

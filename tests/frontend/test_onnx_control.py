@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tetrapla.frontend.onnx import load
+from tetrapla.frontend.onnx.export import export
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.interpret import evaluate
@@ -58,6 +59,7 @@ def saved(tmp_path: Path) -> Callable[..., Path]:
 
 
 X = [info("x", FLOAT, [2, 3])]
+TWO = np.full(3, 2, np.float32)
 BRANCHES = {
     "then_branch": body(
         [node("Mul", "x w", "t")], [], [info("t")], w=np.full(3, 2, np.float32)
@@ -67,13 +69,23 @@ BRANCHES = {
 
 
 def agree(path: Path, runtime: Runtime, feeds: Mapping[str, Array]) -> list[str]:
-    """The interpreter and ONNX Runtime give the same; returns the kinds of the nodes."""
+    """The interpreter and ONNX Runtime give the same, also after a way out and back.
+
+    Returns:
+        The kinds of the nodes.
+    """
     module = load(path)
     expected = runtime(path.read_bytes())(feeds)
-    for found, want in zip(evaluate(module, feeds).values(), expected, strict=True):
-        assert found.shape == want.shape
-        # a dozen float32 operations on values of size 1 at most in another order
-        np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
+    data = export(module)
+    cast(Any, onnx.checker).check_model(onnx.load_from_string(data), full_check=True)
+    path.with_name("out.onnx").write_bytes(data)
+    back = load(path.with_name("out.onnx"))
+    answers = [*evaluate(module, feeds).values()], [*evaluate(back, feeds).values()]
+    for found in (*answers, runtime(data)(feeds)):
+        for array, want in zip(found, expected, strict=True):
+            assert array.shape == want.shape
+            # a dozen float32 operations on values of size 1 at most in another order
+            np.testing.assert_allclose(array, want, rtol=1e-5, atol=1e-6)
     return [found.kind for found in module.graph.nodes]
 
 
@@ -147,7 +159,8 @@ def test_a_loop_that_data_end_is_a_while(
         hundred=np.array(100, np.float32),
     )
     weights: dict[str, Array] = {"go0": np.array(True)}
-    inputs, feeds = list(X), {"x": rng.normal(size=(2, 3)).astype(np.float32)}
+    inputs = list(X)
+    feeds: dict[str, Array] = {"x": rng.normal(size=(2, 3)).astype(np.float32)}
     first = "n"
     if limit == "n":
         inputs.append(info("n", INT64, []))
@@ -186,13 +199,30 @@ def test_a_scan_goes_along_any_axis_in_both_directions(
     assert "nn.scan" in agree(path, runtime, {"x": x})
 
 
+@pytest.mark.parametrize("limit", [2**62, 2**21])
+def test_a_loop_that_never_ends_is_refused(limit: int, saved: Callable[..., Path]) -> None:
+    inner = body(
+        [node("Identity", "go", "on"), node("Neg", "s", "t")],
+        [info("i", INT64, []), info("go", BOOL, []), info("s", FLOAT, [2, 3])],
+        [info("on", BOOL, []), info("t")],
+    )
+    weights: dict[str, Array] = {"n": np.array(limit, np.int64), "go0": np.array(True)}
+    path = saved([node("Loop", "n go0 x", "y", body=inner)], X, ["y"], **weights)
+    with pytest.raises(ModelError) as caught:
+        load(path)
+    assert str(caught.value) == (
+        f"{path}: node 'y': a loop whose condition is always true must end within "
+        "1048576 rounds"
+    )
+
+
 def test_a_body_that_changes_its_states_type_is_refused(saved: Callable[..., Path]) -> None:
     inner = body(
         [node("Identity", "go", "on"), node("Concat", "s x", "t", axis=0)],
         [info("i", INT64, []), info("go", BOOL, []), info("s")],
         [info("on", BOOL, []), info("t")],
     )
-    weights = {"n": np.array(2, np.int64), "go0": np.array(True)}
+    weights: dict[str, Array] = {"n": np.array(2, np.int64), "go0": np.array(True)}
     path = saved([node("Loop", "n go0 x", "y", body=inner)], X, ["y"], **weights)
     with pytest.raises(UnsupportedError) as caught:
         load(path)
@@ -211,7 +241,7 @@ def test_a_refused_node_of_a_body_is_listed(saved: Callable[..., Path]) -> None:
     with pytest.raises(UnsupportedError) as caught:
         load(path)
     assert str(caught.value) == (
-        f"{path}: 1 node cannot be imported: RandomNormalLike x1 (node 't'); replace them "
+        f"{path}: 1 node cannot be imported: RandomNormalLike x1 (node 'y_t'); replace them "
         "before exporting the model"
     )
 

@@ -202,8 +202,8 @@ def test_an_operator_between_dq_and_q_is_the_integer_one(
         f"x{i}": rng.normal(size=Q_SHAPE).astype(np.float32) * np.float32(2)
         for i in range(count)
     }
-    # the QLinear operators, which define what the file means: of the QDQ file itself ONNX Runtime
-    # 1.31.1 computes int8 average pools in another order (217 of 48,000 differ)
+    # the QLinear operators, which define what the file means: of the QDQ file itself ONNX
+    # Runtime 1.31.1 computes int8 average pools in another order (217 of 48,000 differ)
     (expected,) = runtime(export(module))(feeds)
     np.testing.assert_array_equal(evaluate(module, feeds)["y"], expected)
 

@@ -9,7 +9,7 @@ from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Attribute
 from tetrapla.ir.interpret import evaluate
 from tetrapla.ir.module import Module
-from tetrapla.ir.op import OPS, macs
+from tetrapla.ir.op import OPS, flops, macs
 
 EXACT: dict[str, Attribute] = {"strides": (2, 1), "pads": (0, 0, 0, 0), "dilations": (1, 2)}
 
@@ -71,3 +71,33 @@ def test_only_products_have_any_and_spikes_have_no_count() -> None:
     }
     assert {"qnn.matmul", "qnn.conv2d"} <= {kind for kind in some if kind.startswith("qnn.")}
     assert unknown == {"spike.matmul", "spike.conv2d", "spike.sum_pool2d", "spike.scale"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "shapes", "count"),
+    [
+        ("nn.reshape", {"shape": (12,)}, [(3, 4)], 0),
+        ("nn.gather", {"axis": 0}, [(3, 4), (2,)], 0),
+        ("nn.add", {}, [(3, 4), (4,)], 12),
+        ("nn.reduce_sum", {"axes": (1,), "keepdims": 0}, [(3, 4)], 12),
+        ("nn.reduce_l2", {"axes": (1,), "keepdims": 0}, [(3, 4)], 24),
+        ("nn.arg_max", {"axis": 1, "keepdims": 0}, [(3, 4)], 12),
+        ("nn.softmax", {"axis": 1}, [(3, 4)], 60),
+        ("nn.batch_norm", {"epsilon": 0.1}, [(2, 3, 4), *[(3,)] * 4], 72),
+        ("nn.layer_norm", {"axis": 1, "epsilon": 0.1}, [(3, 4), (4,), (4,)], 84),
+        # 3 * 5 * 4 products with sums, and 3 * 5 results to which an activation may come
+        ("nn.matmul", {"activation": "none"}, [(3, 4), (4, 5)], 2 * 60 + 15),
+        # 2 of 3 values are turned, in 2 * 4 rows: 4 products and 2 sums for the pair
+        ("nn.rotary_embedding", {"interleaved": 0}, [(2, 4, 3), (4, 1), (4, 1)], 8 * 6),
+    ],
+)
+def test_operations_by_hand(
+    kind: str, own: dict[str, Attribute], shapes: list[tuple[int, ...]], count: int
+) -> None:
+    build = ModuleBuilder("m")
+    values = [
+        build.input(f"in{i}", shape, "i64" if kind == "nn.gather" and i else "f32")
+        for i, shape in enumerate(shapes)
+    ]
+    build.output("y", build.op(kind, values, own))
+    assert flops(build.finish().graph.nodes) == count

@@ -201,10 +201,10 @@ CASES: list[tuple[str, tuple[Tensor, ...], dict[str, Any], str]] = [
         "not (0, 1, 2, 2)",
     ),
     (
-        "nn.conv2d",
-        (IMAGE, FILTERS),
-        _conv(pads=(2**40, 0, 0, 0)),
-        "nn.conv2d makes tensor<1x3x1099511627778x2xf32>, which is over 2147483648 elements",
+        "nn.expand",
+        (IMAGE,),
+        {"shape": (2**40, 2, 4, 4)},
+        "nn.expand makes tensor<1099511627776x2x4x4xf32>, which is over 2147483648 elements",
     ),
     ("nn.nothing", (IMAGE,), {}, "there is no operator 'nn.nothing'"),
 ]

@@ -24,7 +24,10 @@ RECOGNIZE = (
     "fold-constants,canonicalize,recognize-gelu,recognize-silu,recognize-layer-norm,"
     "recognize-rms-norm,recognize-group-norm,recognize-pool,recognize-attention"
 )
-FUSE = "fold-scales,eliminate-transposes,eliminate-reshapes,fuse-epilogue,fuse-siblings"
+FUSE = (
+    "fold-scales,eliminate-transposes,eliminate-reshapes,fuse-epilogue,fuse-siblings,"
+    "canonicalize,fold-constants,eliminate-common"
+)
 RECOGNIZED = ("attention", "gelu", "silu", "layer_norm", "rms_norm")
 # what is left of a recognised operator would be one of these
 PARTS = {"nn.softmax", "nn.erf", "nn.tanh", "nn.sigmoid", "nn.sqrt", "nn.pow", "nn.reduce_mean"}
@@ -92,6 +95,13 @@ def test_a_fused_export_computes_what_onnx_runtime_does(
     # the other interpreter rounds within what one pass of summing again may (fold-scales)
     slack = parse("fold-scales")[0].max_rel_error
     assert moved(np.asarray(expected), evaluate(found, inputs)["y"]) <= bound(passes) + slack
+
+
+@pytest.mark.parametrize("stem", FILES)
+def test_an_export_that_is_fused_stays_as_it_is(stem: str) -> None:
+    passes = parse(f"{RECOGNIZE},{FUSE}")
+    found = run(load(EXPORTS / f"{stem}.onnx"), passes)
+    assert run(found, passes) is found
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +21,7 @@ from tetrapla.passes.fold_scales import FoldScales
 from tetrapla.passes.fuse_pool import FusePool
 from tetrapla.passes.fuse_siblings import FuseSiblings
 from tetrapla.passes.pass_ import Pass
+from tetrapla.passes.scales_ import PART_ELEMENTS
 from tetrapla.passes.slice_gathers import SliceGathers
 from tetrapla.passes.tile_attention import TileAttention
 
@@ -226,6 +228,30 @@ def test_two_scales_become_one_unless_it_leaves_the_range(
         return draft.op("mul", draft.number(second), draft.op("mul", x, draft.number(first)))
 
     assert kinds(FoldScales()(made(form, (2, 4)))) == names
+
+
+def test_a_weight_that_is_scaled_is_worked_on_in_parts() -> None:
+    rows, columns = 2**11, 2**12  # 32 MiB of float32, 8 parts
+
+    def form(draft: Draft, x: Value) -> Value:
+        w = draft.build.weight("w", np.ones((rows, columns), np.float32))
+        y = draft.op("matmul", draft.op("mul", x, draft.number(3.0)), w, activation="none")
+        return draft.op(
+            "mul", y, draft.build.weight("s", np.arange(1, columns + 1, dtype="f4"))
+        )
+
+    module = made(form, (1, rows))
+    tracemalloc.start()
+    try:
+        found = FoldScales()(module)
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    (node,) = found.graph.nodes
+    w = found.graph.weight(node.operands[1])
+    assert np.array_equal(w[[0, -1]], [3 * np.arange(1, columns + 1)] * 2)
+    # either result, and of a part its float64, the product, and copies for the checks
+    assert held < 2 * w.nbytes + 8 * PART_ELEMENTS * 8
 
 
 def test_a_scaled_value_that_others_read_stays() -> None:

@@ -203,6 +203,29 @@ def test_alpha_says_who_bears_the_size(rng: np.random.Generator) -> None:
     assert spread(1.0) < spread(0.5) < spread(0.0)
 
 
+def _diagonal(first: list[float], second: list[float]) -> Module:
+    build = ModuleBuilder("diagonal")
+    w = build.weight("w", np.diag(first).astype(np.float32))
+    x = build.op("nn.matmul", [build.input("x", (1, 2)), w], NONE, name="first")
+    v = build.weight("v", np.diag(second).astype(np.float32))
+    build.output("y", build.op("nn.matmul", [x, v], NONE))
+    return build.finish()
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.25, 0.5, 0.75, 1.0])
+def test_a_factor_weighs_activation_against_weight(alpha: float) -> None:
+    data = Context({"x": np.ones((1, 1, 2), np.float32)})
+
+    def moved(first: list[float], second: list[float]) -> list[float]:
+        made = run(_diagonal(first, second), [SmoothQuant(alpha)], data)
+        return [float(v) for v in np.diag(made.weights["v"]) / second]
+
+    # a channel of 16 that meets a weight of 1: s = 16^alpha; the other has 1 and 1
+    assert moved([16, 1], [1, 1]) == [16**alpha, 1]
+    # a channel of 1 that meets a weight of 16: s = 1 / 16^(1 - alpha)
+    assert moved([1, 1], [16, 1]) == [16 ** (alpha - 1), 1]
+
+
 def test_a_share_beyond_one_is_refused() -> None:
     with pytest.raises(ModelError) as caught:
         SmoothQuant(alpha=1.5)

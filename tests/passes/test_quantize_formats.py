@@ -228,6 +228,21 @@ def test_every_pair_of_formats_stays_near_the_float_product(
     assert 0 < np.abs(found - wanted).max() < np.sqrt(40)
 
 
+def test_both_operands_of_a_computed_product_are_blocked_along_the_sum(
+    rng: np.random.Generator,
+) -> None:
+    build = ModuleBuilder("scores")
+    operands = [build.input("a", (2, 3, 40)), build.input("b", (2, 40, 5))]
+    build.output("y", build.op("nn.matmul", operands, NONE))
+    data = {
+        "a": rng.standard_normal((2, 2, 3, 40)).astype(np.float32),
+        "b": rng.standard_normal((2, 2, 40, 5)).astype(np.float32),
+    }
+    made = _quantised(build.finish(), "quantize{activations=mxi8}", data)
+    axes = [n.int("axis") for n in made.graph.nodes if n.kind == "qnn.mx_quantize"]
+    assert axes == [2, 1]
+
+
 def test_a_layer_can_have_a_format_of_its_own(network: Module, images: Images) -> None:
     fused, data = run(network, CANONICAL), images(3)
     scheme = Quantize(layers={"conv1": "i4", "logits": "f32"}).bound(fused, Context(data))

@@ -16,8 +16,10 @@ from tetrapla.passes.moments_ import moments
 from tetrapla.passes.pass_ import run
 from tetrapla.passes.quantize import Quantize
 from tetrapla.passes.rounding_ import as_weights, best_scales, repaired, rows_of, steps
+from tetrapla.passes.text_ import parse
 
 Floats = NDArray[np.float64]
+NONE: dict[str, Attribute] = {"activation": "none"}
 WINDOW: dict[str, Attribute] = {
     "strides": (2, 1),
     "pads": (1, 0, 1, 1),
@@ -174,6 +176,19 @@ def test_second_order_rounding_lowers_the_error_of_the_whole(rng: np.random.Gene
         return float(((made - wanted) ** 2).mean())
 
     assert error("gptq") < error("mse") < error("nearest")
+
+
+def test_a_group_s_scale_serves_the_inputs_that_count() -> None:
+    # under scale 1 = 7 / 7 the weight 0.45 would be 0; half of that makes it 0.5, and 7 becomes
+    # 3.5, which an input of a thousandth does not show
+    build = ModuleBuilder("one")
+    w = build.weight("w", np.array([[7], [0.45]], np.float32))
+    build.output("y", build.op("nn.matmul", [build.input("x", (1, 2)), w], NONE))
+    data = {"x": np.array([[[1e-3, 1]], [[-1e-3, 1]]], np.float32)}
+    made = run(
+        build.finish(), parse("quantize{weights=i4,group=2,rounding=gptq}"), Context(data)
+    )
+    assert made.weights["w.scale"].tolist() == [[0.5]]
 
 
 def test_an_unknown_rounding_names_the_nearest() -> None:

@@ -162,7 +162,12 @@ def ir(
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Write .mlir (and .npz) or .onnx."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write .mlir (and .npz), .stablehlo.mlir, .tosa.mlir or .onnx.",
+        ),
     ] = None,
     reduce: Annotated[
         Path | None,

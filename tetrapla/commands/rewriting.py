@@ -151,17 +151,24 @@ def rewritten(module: Module, passes: Sequence[Pass], context: Context, watch: W
 def write(module: Module, path: Path) -> None:
     """Write a module; MLIR text has its weights beside it, in an .npz of the same name.
 
+    A name that ends with .stablehlo.mlir or .tosa.mlir asks for that dialect, weights inside.
+
     Raises:
-        UnsupportedError: it holds operators that ONNX cannot express.
+        UnsupportedError: it holds operators that ONNX, or the dialect, cannot express.
         ModelError: the system refuses the file.
     """
     from tetrapla.archive import npz
     from tetrapla.files import write_all
+    from tetrapla.frontend.mlir_text import dialect_of_name, foreign_text
 
     if path.suffix == ".onnx":
         from tetrapla.frontend.onnx.export import export
 
         write_all({path: export(module)})
+        return
+    dialect = dialect_of_name(path)
+    if dialect is not None:
+        write_all({path: foreign_text(module, dialect)})
         return
     text, weights = _files(path)
     held: dict[Path, str | bytes] = {weights: npz(module.weights)} if module.weights else {}
@@ -170,7 +177,10 @@ def write(module: Module, path: Path) -> None:
 
 def _files(path: Path) -> list[Path]:
     """What `write` fills."""
-    return [path] if path.suffix == ".onnx" else [path, path.with_suffix(".npz")]
+    from tetrapla.frontend.mlir_text import dialect_of_name
+
+    alone = path.suffix == ".onnx" or dialect_of_name(path) is not None
+    return [path] if alone else [path, path.with_suffix(".npz")]
 
 
 def _reduce(module: Module, pass_: Pass, error: Exception, path: Path) -> None:

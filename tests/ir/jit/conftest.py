@@ -130,6 +130,42 @@ def attention(node: Node, operands: Sequence[Array], y: Array) -> Any:
     return (off + own) * np.abs(v).max()
 
 
+def recurrent(node: Node, operands: Sequence[Array], y: Array) -> Any:
+    """How far the states may drift apart, step by step.
+
+    An activation stays within 1 and has a slope of at most 1, those of the gates of GRU and
+    LSTM (sigmoid) of 1/4. A sum of K terms of size S is off by 2 (K u S + 4 LIBM u), to which
+    a state off by h adds R h, R the largest row of |r|, and a cell off by c adds P c through a
+    peephole. Products add their factors' errors, each times the other's size; a cell grows by
+    at most 1 a step.
+    """
+    x, w, r, *more = operands
+    u, steps = unit(node.results[0].dtype), x.shape[0]
+    states = [each for each in more if each.ndim == 3]
+    size = max([1.0, *(float(np.abs(each).max()) for each in states)])
+    wide, row = float(np.abs(w).sum(-1).max()), float(np.abs(r).sum(-1).max())
+    flat = {each.shape[1]: float(np.abs(each).max()) for each in more if each.ndim == 2}
+    peep = flat.pop(3 * r.shape[2], 0.0)
+    bias = sum(flat.values())
+    cell = size + steps
+    terms = x.shape[2] + r.shape[2] + 6
+    largest = float(np.abs(x).max()) * wide + size * row + 2 * bias + peep * cell
+    own = 2 * SLACK * (terms * largest + 4 * LIBM) * u
+    h = c = 0.0
+    for _ in range(steps):
+        gate = (own + row * h + peep * c) / (1 if node.kind == "nn.rnn" else 4) + own
+        match node.kind:
+            case "nn.rnn":
+                h = gate
+            case "nn.gru":  # reset times state (or times a product with it), the mixture
+                new = own + row * (h + gate * size) + gate * bias
+                h = gate * (1 + size) + new + h + 8 * u * (1 + size)
+            case _:
+                c = c + gate * (cell + 2) + 8 * u * (cell + 1)
+                h = gate + peep * c + c + own
+    return np.full(y.shape, max(h, c))
+
+
 def softmax(node: Node, operands: Sequence[Array], y: Array) -> Any:
     """Two exponentials (each 4 units, 8 u), K - 1 sums, a division; a subnormal has no u."""
     (x,) = operands
@@ -204,6 +240,7 @@ BOUNDS: Mapping[str, Bound] = {
     "nn.global_average_pool": mean,
     "nn.lp_pool2d": power_mean,
     "nn.attention": attention,
+    **dict.fromkeys(("nn.rnn", "nn.gru", "nn.lstm"), recurrent),
     "nn.reduce_l1": fold(),
     "nn.reduce_log_sum_exp": log_sum_exp,
     "nn.reduce_sum": fold(),

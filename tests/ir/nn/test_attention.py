@@ -135,6 +135,16 @@ def test_query_heads_read_the_key_head_of_their_group(
     assert np.abs(grouped - repeated).max() <= _bound(q, k, v, 0.3, 0.0, 1)
 
 
+def test_leading_axes_are_a_batch(rng: np.random.Generator, ours: Run) -> None:
+    q, k, v = _drawn(rng, (4, 2), (3, 5))
+    form = FORM | {"block": 2}
+    (whole,) = ours("nn.attention", [q, k, v], **form)
+    (deeper,) = ours("nn.attention", [array[:, None] for array in (q, k, v)], **form)
+    assert np.array_equal(whole, deeper[:, 0])
+    (alone,) = ours("nn.attention", [q[1], k[1], v[1]], **form)
+    assert np.abs(whole[1] - alone).max() <= _bound(q, k, v, 0.3, 0.0, 3)
+
+
 def test_small_floats_are_rounded_once(rng: np.random.Generator, ours: Run) -> None:
     q, k, v = (array.astype(np.float16) for array in _drawn(rng, (2, 2), (3, 5)))
     (small,) = ours("nn.attention", [q, k, v], **FORM)
@@ -149,7 +159,7 @@ def test_every_query_meets_every_key() -> None:
     y = Value(3, (2, 6, 4, 8), "f32")
     # 2 * 6 * 4 queries, 5 keys, 16 for the score and 8 for the mixture
     assert OPS["nn.attention"].macs([q, k, v], y) == 2 * 6 * 4 * 5 * (16 + 8)
-    # two for each of those, and five for each of the 2 * 6 * 4 * 5 scores
-    assert OPS["nn.attention"].flops([q, k, v], [y]) == 2 * 5760 + 5 * 240
+    # two for each of those, and six for each of the 2 * 6 * 4 * 5 scores
+    assert OPS["nn.attention"].flops([q, k, v], [y]) == 2 * 5760 + 6 * 240
     mask = Value(4, (4, 5), "i1")
-    assert OPS["nn.attention"].flops([q, k, v, mask], [y]) == 2 * 5760 + 6 * 240
+    assert OPS["nn.attention"].flops([q, k, v, mask], [y]) == 2 * 5760 + 7 * 240

@@ -19,6 +19,7 @@ from tetrapla.ir.op import OPS
 
 Run: TypeAlias = Callable[..., list[Array]]
 MANTISSA = {"f32": 23, "f16": 10, "bf16": 7}  # bits behind the point
+CONV: dict[str, Any] = {"strides": (1, 1), "pads": (1, 0, 1, 2), "dilations": (1, 1)}
 EPSILON = float(np.finfo(np.float32).eps)
 
 
@@ -212,6 +213,13 @@ def test_reductions_of_nothing(ours: Run) -> None:
     assert ours("nn.reduce_log_sum_exp", [x], **own)[0].tolist() == [-np.inf, -np.inf]
 
 
+def test_extremes_of_truths_are_or_and_and(ours: Run) -> None:
+    x = np.array([[True, False], [True, True], [False, False]])
+    own: dict[str, Any] = {"axes": (1,), "keepdims": 0}
+    assert ours("nn.reduce_max", [x], **own)[0].tolist() == [True, True, False]
+    assert ours("nn.reduce_min", [x], **own)[0].tolist() == [False, True, False]
+
+
 def test_log_sum_exp_of_large_numbers(ours: Run) -> None:
     x = np.array([[1000, 1000], [-1000, -np.inf], [np.inf, 0]], np.float64)
     (found,) = ours("nn.reduce_log_sum_exp", [x], axes=(1,), keepdims=0)
@@ -272,6 +280,33 @@ def test_rounding_is_one_rounding_to_nearest_even(dtype: str, rng: np.random.Gen
         ("global_average_pool", {}, [(2, 3, 5, 6)]),
         ("layer_norm", {"axis": -1, "epsilon": 1e-3}, [(5, 30), (30,), (30,)]),
         ("lrn", {"size": 3, "alpha": 0.5, "beta": 0.6, "bias": 2.0}, [(2, 5, 3)]),
+        ("log_softmax", {"axis": -1}, [(5, 30)]),
+        ("gelu", {"approximate": "none"}, [(500,)]),
+        ("prelu", {}, [(5, 30), (30,)]),
+        ("pow", {}, [(5, 30), (30,)]),
+        ("cumulative_sum", {"axis": 1}, [(5, 300)]),
+        ("group_norm", {"groups": 2, "epsilon": 1e-3}, [(2, 4, 3), (4,), (4,)]),
+        ("conv2d", CONV | {"groups": 1, "activation": "relu"}, [(1, 4, 6, 6), (3, 4, 3, 3)]),
+        (
+            "conv_transpose2d",
+            CONV | {"groups": 1, "output_padding": (0, 0)},
+            [(1, 4, 6, 6), (4, 3, 3, 3)],
+        ),
+        (
+            "max_pool2d",
+            {"kernel": (3, 3), "strides": (1, 1), "pads": (1,) * 4, "dilations": (1, 1)},
+            [(1, 2, 5, 6)],
+        ),
+        (
+            "average_pool2d",
+            {"kernel": (3, 3), "strides": (1, 1), "pads": (1,) * 4, "count_include_pad": 0},
+            [(1, 2, 5, 6)],
+        ),
+        (
+            "rnn",
+            {"direction": "forward", "activations": "tanh", "clip": 0.0},
+            [(1, 2, 3), (1, 4, 3), (1, 4, 4)],
+        ),
     ],
 )
 def test_small_floats_are_computed_wide_and_rounded_once(
@@ -284,9 +319,9 @@ def test_small_floats_are_computed_wide_and_rounded_once(
 ) -> None:
     operands = [rng.uniform(0.5, 1.5, shape).astype(DTYPES[dtype]) for shape in shapes]
     wide = [operand.astype(np.float32) for operand in operands]
-    (small,) = ours(f"nn.{kind}", operands, **attributes)
-    (found,) = ours(f"nn.{kind}", wide, **attributes)
-    spacing = np.abs(np.nextafter(small, DTYPES[dtype].type(9)).astype(np.float64) - small)
+    small, found = (ours(f"nn.{kind}", given, **attributes)[0] for given in (operands, wide))
+    size = np.abs(small)
+    spacing = np.nextafter(size, DTYPES[dtype].type(np.inf)).astype(np.float64) - size
     off = np.abs(small.astype(np.float64) - found)
     assert (off <= (0.5 + 1e-3) * spacing).all()  # 1e-3: a float32 in between may be rounded
 

@@ -23,6 +23,8 @@ PAIRS = [("ui8", "ui8"), ("ui8", "i8"), ("i8", "i8")]
 ALL_PAIRS = [*PAIRS, ("i8", "ui8")]
 RANGES = {"i8": (-128, 127), "ui8": (0, 255)}
 MICROSOFT = "com.microsoft"
+
+pytestmark = pytest.mark.slow  # each compares a million outputs
 SMALL = 5  # magnitude of operands that are to make ties
 
 

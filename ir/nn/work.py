@@ -1,0 +1,37 @@
+"""How much arithmetic an operator does beyond one operation for each element of its result.
+
+An operation is one addition, product, quotient, comparison or function of a number; what is
+done once for a whole row or channel is not counted, nor the taps of a pooling window, which an
+operator cannot see here (its kernel is an attribute).
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from tetrapla.ir.graph import Value
+from tetrapla.ir.op import Op
+
+
+class Moves(Op):
+    """An operator that computes nothing."""
+
+    @classmethod
+    def flops(cls, operands: Sequence[Value], results: Sequence[Value]) -> int | None:
+        """None at all: values are moved."""
+        del operands, results
+        return 0
+
+
+class PerElement(Op):
+    """An operator that does as much for every element of its first operand."""
+
+    if TYPE_CHECKING:  # an annotation that the bindings see would be a field
+        per_element: ClassVar[int]
+    else:
+        per_element = 1
+
+    @classmethod
+    def flops(cls, operands: Sequence[Value], results: Sequence[Value]) -> int | None:
+        """`per_element` for each element of the first operand."""
+        del results
+        return cls.per_element * operands[0].elements
