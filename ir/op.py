@@ -70,12 +70,18 @@ class Op(OpView):
         return 0
 
     @classmethod
-    def flops(cls, operands: Sequence[Value], results: Sequence[Value]) -> int | None:
+    def flops(
+        cls,
+        operands: Sequence[Value],
+        results: Sequence[Value],
+        attributes: Mapping[str, Attribute],
+    ) -> int | None:
         """Arithmetic operations of one evaluation; None where the values decide.
 
         Two per multiply-accumulate and one per element of the results, unless an operator
         says otherwise (what only moves data: 0).
         """
+        del attributes
         products = cls.macs(operands, results[0])
         return None if products is None else 2 * products + sum(v.elements for v in results)
 
@@ -195,7 +201,9 @@ def macs(nodes: Sequence[Node]) -> int | None:
 
 def flops(nodes: Sequence[Node]) -> int | None:
     """Arithmetic operations of the nodes together; None where those of one are not known."""
-    return _total(nodes, lambda node: OPS[node.kind].flops(node.operands, node.results))
+    return _total(
+        nodes, lambda node: OPS[node.kind].flops(node.operands, node.results, node.attributes)
+    )
 
 
 def _total(nodes: Sequence[Node], count: Callable[[Node], int | None]) -> int | None:

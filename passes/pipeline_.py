@@ -30,9 +30,12 @@ from tetrapla.passes.recognize_gelu import RecognizeGelu
 from tetrapla.passes.recognize_group_norm import RecognizeGroupNorm
 from tetrapla.passes.recognize_hard_swish import RecognizeHardSwish
 from tetrapla.passes.recognize_layer_norm import RecognizeLayerNorm
+from tetrapla.passes.recognize_lrn import RecognizeLrn
 from tetrapla.passes.recognize_pool import RecognizePool
 from tetrapla.passes.recognize_rms_norm import RecognizeRmsNorm
 from tetrapla.passes.recognize_silu import RecognizeSilu
+from tetrapla.passes.slice_gathers import SliceGathers
+from tetrapla.passes.widen_weights import WidenWeights
 
 CLEANING: tuple[Pass, ...] = (FoldConstants(), EliminateDeadCode(), EliminateCommon())
 # rules are matched once constants are known and before equal layers are sought. Fusion runs
@@ -52,17 +55,30 @@ CANONICAL: tuple[Pass, ...] = (
 # and biases move, and products biased before siblings are joined
 FUSED: tuple[Pass, ...] = (
     *(FoldConstants(), EliminateDeadCode(), Canonicalize(), EliminateCommon()),
-    *(RecognizeLayerNorm(), RecognizeRmsNorm(), RecognizeGroupNorm()),
+    *(RecognizeLayerNorm(), RecognizeRmsNorm(), RecognizeGroupNorm(), RecognizeLrn()),
     *(RecognizeGelu(), RecognizeSilu(), RecognizeHardSwish(), RecognizePool()),
+    *(SliceGathers(), RecognizeAttention()),
     *(FoldScales(), EliminateTransposes(), EliminateReshapes()),
     *(FuseEpilogue(), FoldBatchNorm(), FuseEpilogue(), FusePool()),
-    *(RecognizeAttention(), FuseSiblings()),
-    *CLEANING,
+    *(FuseSiblings(), Canonicalize(), *CLEANING),
 )
 INT8: tuple[Pass, ...] = (*CANONICAL, Quantize(), *CLEANING)
-PIPELINES: Mapping[str, tuple[Pass, ...]] = MappingProxyType(
-    {"clean": CLEANING, "canonical": CANONICAL, "fused": FUSED, "int8": INT8}
+# 4-bit weights need the care: rounded to the nearest, a depthwise network loses its accuracy
+INT4: tuple[Pass, ...] = (
+    *CANONICAL,
+    Quantize(weights="i4", rounding="gptq", correct_bias=True),
+    *CLEANING,
 )
+PIPELINES: Mapping[str, tuple[Pass, ...]] = MappingProxyType(
+    {
+        "clean": CLEANING,
+        "canonical": CANONICAL,
+        "fused": FUSED,
+        "int8": INT8,
+        "int4": INT4,
+    }
+)
+SCHEMES = ("int8", "int4")  # those that turn a float model into integers
 
 
 def canonical(module: Module) -> Module:
@@ -93,3 +109,26 @@ def int8(
     """
     context = Context(calibration, progress=progress)
     return run(module, (*CANONICAL, Quantize(method=method), *CLEANING), context)
+
+
+def quantises(quant: str) -> bool:
+    """Whether a number format asks for integers: a name of `SCHEMES`, or a pipeline's text."""
+    return quant in SCHEMES or "{" in quant or "," in quant
+
+
+def quantised(module: Module, calibration: Mapping[str, Array], quant: str) -> Module:
+    """The module in integers that a machine of 8-bit operands takes.
+
+    Args:
+        module: float32.
+        calibration: arrays of shape (invocations, *static shape) by input name.
+        quant: a number format that `quantises`.
+
+    Raises:
+        RegistryError: the text names no pass or option that there is.
+        TetraplaError: a pass refuses the module.
+    """
+    from tetrapla.passes.text_ import parse
+
+    passes = PIPELINES[quant] if quant in SCHEMES else parse(quant)
+    return run(module, (*passes, WidenWeights()), Context(calibration))

@@ -29,4 +29,3 @@ def counted(module: Module) -> list[tuple[str, ...]]:
 def _row(title: str, nodes: Sequence[Node]) -> tuple[str, ...]:
     figures = (macs(nodes), flops(nodes), sum(node.traffic_bytes for node in nodes))
     return (title, str(len(nodes)), *map(count, figures))
-

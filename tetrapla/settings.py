@@ -10,7 +10,7 @@ from tetrapla.ir.errors import ModelError, nearest
 
 MAX_SEED = 2**32 - 8  # a generator key holds 32 bits, and noise takes the seeds behind it
 _PLAIN = ("data", "calib", "calib_fraction", "samples", "quant", "timesteps", "batch")
-_QUANT = ("int8", "none")
+_QUANT = ("int8", "int4", "none")
 _DIGITS = 18  # fits 64 bits; more is a typing error
 
 
@@ -25,7 +25,7 @@ class Settings:
         samples: run the first so many samples only.
         dims: sizes of symbolic dimensions, by name.
         seed: of every random number.
-        quant: "int8", "none", or None for the chip's own format.
+        quant: "int8", "int4", "none", a pipeline's text, or None for the chip's own format.
         timesteps: T of a spiking target, or None for its default.
         batch: size of a symbolic leading dimension, or None for 1.
         ideal: every non-ideality of the machine is off.
@@ -60,10 +60,12 @@ class Settings:
             raise ModelError(
                 "--calib must not be given with --calib-fraction; drop one of them"
             )
-        if self.quant not in (None, *_QUANT):
+        text = self.quant or ""
+        if self.quant not in (None, *_QUANT) and "{" not in text and "," not in text:
             raise ModelError(
-                f"--quant must be {' or '.join(_QUANT)}, not '{self.quant}'"
-                f"{nearest(self.quant, _QUANT)}"
+                "--quant must be int8, int4, none or a pipeline like "
+                f"'canonical,quantize{{weights=i4}}', not '{self.quant}'"
+                f"{nearest(text, _QUANT)}"
             )
 
     def words(self) -> list[str]:

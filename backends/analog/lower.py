@@ -19,7 +19,8 @@ from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node, Value
 from tetrapla.ir.module import Module
 from tetrapla.passes.pass_ import run
-from tetrapla.passes.pipeline_ import CLEANING, int8
+from tetrapla.passes.pipeline_ import CLEANING, quantised, quantises
+from tetrapla.passes.widen_weights import WidenWeights
 from tetrapla.simulators.analog import crossbar
 from tetrapla.simulators.analog.program import Digital, Product, Program, Step, Window
 from tetrapla.simulators.analog.spec import AnalogSpec, IdealAdcSection, lossless_bits
@@ -61,11 +62,11 @@ def lower(
     """
     spec = spec.ideal() if options.ideal else spec
     wanted = options.quant or spec.chip.default_format
-    if wanted != "int8":
+    if not quantises(wanted):
         raise UnsupportedError(
-            f"analog: the number format must be int8, not {wanted}; leave --quant out"
+            f"analog: the number format must be int8 or int4, not {wanted}; leave --quant out"
         )
-    lowered = _quantised(module, calibration)
+    lowered = _quantised(module, calibration, wanted)
     program = uncalibrated(lowered, spec)
     warnings: list[str] = []
     if spec.adc.range == "calibrated":
@@ -134,20 +135,20 @@ def uncalibrated(module: Module, spec: AnalogSpec) -> Program:
     return program
 
 
-def _quantised(module: Module, calibration: Inputs | None) -> Module:
+def _quantised(module: Module, calibration: Inputs | None, quant: str) -> Module:
     if module.shape_only:
         raise ModelError(
             f"analog: model '{module.name}' must have its weights, not be shape-only; "
             "load a model with weights"
         )
     if any(node.kind in _PRODUCTS for node in module.graph.nodes):
-        return run(module, CLEANING)
+        return run(module, (*CLEANING, WidenWeights()))
     if calibration is None:
         raise ModelError(
             f"analog: model '{module.name}' needs calibration data to be quantised to int8, "
             "not none; give --data with a training part, or --calib"
         )
-    return int8(module, calibration)
+    return quantised(module, calibration, quant)
 
 
 def _refuse(graph: Graph) -> None:

@@ -22,7 +22,9 @@ from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node
 from tetrapla.ir.module import Module
-from tetrapla.passes.pipeline_ import canonical, int8
+from tetrapla.passes.pass_ import run
+from tetrapla.passes.pipeline_ import canonical, quantised, quantises
+from tetrapla.passes.widen_weights import WidenWeights
 from tetrapla.simulators.gpu.program import Kernel, Program
 from tetrapla.simulators.gpu.spec import GpuSpec
 
@@ -38,7 +40,8 @@ def lower(
         module: float, or already quantised (then the plan is the integer one).
         spec: the chip; its `chip.default_format` holds where `options.quant` is None.
         calibration: (invocations, *shape) by input name, for int8.
-        options: `quant` is int8 or none; none on a chip whose format is int8 means fp16.
+        options: `quant` is a format of `pipeline_.quantises`, or none; none on a chip whose
+            format is int8 means fp16.
 
     Raises:
         UnsupportedError: all nodes that have no kernel, with counts.
@@ -46,15 +49,14 @@ def lower(
     """
     number_format = _format(spec, options)
     if any(node.kind.startswith("qnn.") for node in module.graph.nodes):
-        lowered, number_format = module, "int8"
+        lowered, number_format = run(module, (WidenWeights(),)), "int8"
     elif number_format == "int8":
         if calibration is None:
             raise ModelError(
                 f"model '{module.name}' must have calibration data for int8, not none; "
                 "give --calib F.npz, or --quant none"
             )
-        refuse_unsupported(module.graph)
-        lowered = int8(module, calibration)
+        lowered = quantised(module, calibration, options.quant or number_format)
     else:
         lowered = canonical(module)
     return Lowered(lowered, plan(lowered, number_format))
@@ -153,7 +155,7 @@ def _format(spec: GpuSpec, options: Options) -> str:
             return default
         case "none":
             return "fp16" if default == "int8" else default
-        case "int8":
+        case scheme if quantises(scheme):
             return "int8"
         case other:
-            raise UnsupportedError(f"gpu: --quant must be int8 or none, not {other}")
+            raise UnsupportedError(f"gpu: --quant must be int8, int4 or none, not {other}")

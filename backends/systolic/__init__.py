@@ -11,6 +11,9 @@ from tetrapla.backends.target_ import Inputs, Lowered, Options, Target
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module
+from tetrapla.passes.pass_ import run as run_passes
+from tetrapla.passes.pipeline_ import quantised, quantises
+from tetrapla.passes.widen_weights import WidenWeights
 from tetrapla.simulators.report import CrossCheck, Run
 from tetrapla.simulators.systolic.machine import least_cycles, run
 from tetrapla.simulators.systolic.program import Program
@@ -57,16 +60,16 @@ def _differences(found: Array, wanted: Array) -> int:
 
 
 def _quantised(module: Module, calibration: Inputs | None, quant: str) -> Module:
-    if quant != "int8" or any(n.kind.startswith("qnn.") for n in module.graph.nodes):
+    if any(n.kind.startswith("qnn.") for n in module.graph.nodes):
+        return run_passes(module, (WidenWeights(),))
+    if not quantises(quant):
         return module  # partition says what it cannot do on floats
     if calibration is None:
         raise ModelError(
             f"systolic must have calibration data to quantise '{module.name}', not none; "
             "give --calib, --calib-fraction or --data digits"
         )
-    from tetrapla.passes.pipeline_ import canonical, int8
-
-    return int8(canonical(module), calibration)
+    return quantised(module, calibration, quant)
 
 
 def _never(spec: SystolicSpec, options: Options) -> bool:

@@ -12,6 +12,20 @@ from tetrapla.frontend.onnx.node import OnnxAttribute, OnnxNode, Refusal
 from tetrapla.ir.errors import ModelError
 
 
+def schema_of(op: str, domain: str, opsets: Mapping[str, int]) -> defs.OpSchema | None:
+    """ONNX's description of an operator as of an opset; None where it has none.
+
+    Raises:
+        ModelError: the operator is newer.
+    """
+    if domain or not defs.has(op, domain):
+        return None
+    try:
+        return defs.get_schema(op, opsets.get("", 1), domain)
+    except defs.SchemaError:
+        raise ModelError(f"{op} does not exist in opset {opsets.get('', 1)}") from None
+
+
 def attributes_of(
     node: NodeProto, schema: defs.OpSchema | None, known: Mapping[str, str]
 ) -> dict[str, OnnxAttribute]:

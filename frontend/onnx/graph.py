@@ -19,7 +19,7 @@ from onnx import FunctionProto, GraphProto, NodeProto, TypeProto, ValueInfoProto
 
 from tetrapla.frontend.names import Names, shown
 from tetrapla.frontend.onnx import control, functions, operators, qdq, tensors
-from tetrapla.frontend.onnx.attributes import attributes_of, check_arity, check_read
+from tetrapla.frontend.onnx.attributes import attributes_of, check_arity, check_read, schema_of
 from tetrapla.frontend.onnx.dims import Dimensions
 from tetrapla.frontend.onnx.node import (
     Constant,
@@ -189,7 +189,7 @@ class Importer:
         refused = Refusal("")
         try:
             own = self._own.get((domain, proto.op_type))
-            schema = None if own else _schema(proto.op_type, domain, place.opsets)
+            schema = None if own else schema_of(proto.op_type, domain, place.opsets)
             if schema is not None:
                 check_arity(proto, schema)
             if any(name and env[name] is None for name in proto.input):
@@ -386,16 +386,6 @@ def _is_known(domain: str, op: str, schema: defs.OpSchema | None) -> bool:
     """Whether an operator comes in, by a function of its own or by its body."""
     direct = (domain, op) in operators.OPERATORS
     return direct or (domain == "" and op in control.OPERATORS) or functions.is_defined(schema)
-
-
-def _schema(op: str, domain: str, opsets: Mapping[str, int]) -> defs.OpSchema | None:
-    """ONNX's description of an operator as of an opset; None where it has none."""
-    if domain or not defs.has(op, domain):
-        return None
-    try:
-        return defs.get_schema(op, opsets.get("", 1), domain)
-    except defs.SchemaError:
-        raise ModelError(f"{op} does not exist in opset {opsets.get('', 1)}") from None
 
 
 def _dtype(info: ValueInfoProto) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tetrapla.frontend.onnx.constants import filled
-from tetrapla.frontend.onnx.elementwise import cast
 from tetrapla.frontend.onnx.node import Constant, Ints, OnnxNode, Operand, Scope
 from tetrapla.frontend.onnx.shapes import transposed
 from tetrapla.frontend.onnx.table import translates
@@ -75,12 +74,24 @@ def _recurrent(
             None if h is None else transposed(h, _BATCH_FIRST, scope, f"{node.label}_first")
             for h in first
         ]
-    directions, hidden = w.shape[0], r.shape[-1]
-    state: Ints = (directions, x.shape[1], hidden)
-    if lengths is not None:
-        lengths = cast(lengths, "i32", scope, node.label)
-    shapes: list[Ints] = [(directions, 2 * w.shape[1]), *[state] * states]
-    more: list[Operand | None] = [b, *first, lengths, peepholes]
+    more = _written_out(node, x, w, r, [b, *first, lengths, peepholes])
+    attributes["direction"] = node.str("direction", "forward")
+    attributes["clip"] = node.float("clip", 0.0)
+    y, *last = scope.ops(kind, [x, w, r, *more], attributes, node.label)
+    if not batch_first:
+        return y, *last
+    name = f"{node.label}_batch_first"
+    swapped = [transposed(h, _BATCH_FIRST, scope, name) for h in last]
+    return transposed(y, (2, 0, 1, 3), scope, name), *swapped
+
+
+def _written_out(
+    node: OnnxNode, x: Operand, w: Operand, r: Operand, more: list[Operand | None]
+) -> list[Operand | None]:
+    """Bias, states, lengths and peepholes with what is absent from the middle filled in."""
+    states = len(more) - 3
+    state: Ints = (w.shape[0], x.shape[1], r.shape[-1])
+    shapes: list[Ints] = [(w.shape[0], 2 * w.shape[1]), *[state] * states]
     while more and more[-1] is None:
         more.pop()
     for index, (held, shape) in enumerate(zip(more, shapes, strict=False)):
@@ -90,14 +101,7 @@ def _recurrent(
     if len(more) > states + 1 and more[states + 1] is None:
         steps = np.full(x.shape[1], x.shape[0], np.int32)
         more[states + 1] = Constant(steps, f"{node.label}_steps")
-    attributes["direction"] = node.str("direction", "forward")
-    attributes["clip"] = node.float("clip", 0.0)
-    y, *last = scope.ops(kind, [x, w, r, *more], attributes, node.label)
-    if not batch_first:
-        return y, *last
-    name = f"{node.label}_batch_first"
-    swapped = [transposed(h, _BATCH_FIRST, scope, name) for h in last]
-    return transposed(y, (2, 0, 1, 3), scope, name), *swapped
+    return more
 
 
 def _activations(node: OnnxNode, usual: Sequence[str]) -> str:

@@ -6,12 +6,12 @@ for softmax", 2018, algorithm 3; with the values summed along the way as in T. D
 round the result once; they differ by roundings alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from tetrapla.ir.graph import Array, Value
+from tetrapla.ir.graph import Array, Attribute, Value
 from tetrapla.ir.mlir import (
     FloatAttr,
     IntegerAttr,
@@ -113,12 +113,18 @@ class Attention(Op, dialect=Nn, name="attention", traits=[Pure]):
         )
 
     @classmethod
-    def flops(cls, operands: Sequence[Value], results: Sequence[Value]) -> int | None:
+    def flops(
+        cls,
+        operands: Sequence[Value],
+        results: Sequence[Value],
+        attributes: Mapping[str, Attribute],
+    ) -> int | None:
         """Two for a multiply-accumulate, and for every score six.
 
         Those are the scale, the comparison with the maximum and the difference to it, the
         exponential, the sum and the quotient; a mask is one more.
         """
+        del attributes
         q, k = operands[:2]
         scores = q.elements // max(q.shape[-1], 1) * k.shape[-2]
         return 2 * cls.macs(operands, results[0]) + (6 + len(operands) - 3) * scores

@@ -10,11 +10,11 @@ from tetrapla.ir.nn.check import FLOATS, NUMBERS, element_types
 from tetrapla.ir.nn.dialect import Nn
 from tetrapla.ir.nn.linear import window_shape, windows
 from tetrapla.ir.nn.precision import is_float, rounded, work_type
-from tetrapla.ir.nn.work import PerElement
-from tetrapla.ir.op import Op, Tensor, require
+from tetrapla.ir.nn.work import PerElement, PerTap
+from tetrapla.ir.op import Tensor, require
 
 
-class MaxPool2d(Op, dialect=Nn, name="max_pool2d", traits=[Pure]):
+class MaxPool2d(PerTap, dialect=Nn, name="max_pool2d", traits=[Pure]):
     """Largest value of each window; the padding never wins.
 
     Constraints:
@@ -60,7 +60,7 @@ class MaxPool2d(Op, dialect=Nn, name="max_pool2d", traits=[Pure]):
     )
 
 
-class AveragePool2d(Op, dialect=Nn, name="average_pool2d", traits=[Pure]):
+class AveragePool2d(PerTap, dialect=Nn, name="average_pool2d", traits=[Pure]):
     """Mean of each window, over its inside alone unless `count_include_pad` is 1.
 
     Constraints:
@@ -167,7 +167,7 @@ class GlobalMaxPool(PerElement, dialect=Nn, name="global_max_pool", traits=[Pure
     example = (Tensor((1, 2, 3, 4), "f32"),), {}
 
 
-class LpPool2d(Op, dialect=Nn, name="lp_pool2d", traits=[Pure]):
+class LpPool2d(PerTap, dialect=Nn, name="lp_pool2d", traits=[Pure]):
     """``(sum |x|^p)^(1/p)`` of each window; the padding is 0. In float64, rounded once.
 
     Constraints:

@@ -1,13 +1,13 @@
 """Values read at coordinates that are data: sampling on a grid, and regions of interest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from tetrapla.ir.errors import ModelError
-from tetrapla.ir.graph import Array, Value
+from tetrapla.ir.graph import Array, Attribute, Value
 from tetrapla.ir.mlir import (
     FloatAttr,
     IntegerAttr,
@@ -203,9 +203,14 @@ class RoiAlign(Op, dialect=Nn, name="roi_align", traits=[Pure]):
         return rounded(y, x.dtype)
 
     @classmethod
-    def flops(cls, operands: Sequence[Value], results: Sequence[Value]) -> int | None:
+    def flops(
+        cls,
+        operands: Sequence[Value],
+        results: Sequence[Value],
+        attributes: Mapping[str, Attribute],
+    ) -> int | None:
         """The values of the regions decide how many points are read."""
-        del operands, results
+        del operands, results, attributes
         return None
 
     example = (

@@ -4,12 +4,12 @@ With reduction none, of several updates of one place the last in row-major order
 leaves it open). The other reductions combine them with what is there, in that order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tetrapla.ir.graph import Array, Value
+from tetrapla.ir.graph import Array, Attribute, Value
 from tetrapla.ir.mlir import (
     IntegerAttr,
     Operand,
@@ -37,9 +37,14 @@ class Scatter(Op):
     """A copy of x with updates."""
 
     @classmethod
-    def flops(cls, operands: Sequence[Value], results: Sequence[Value]) -> int | None:
+    def flops(
+        cls,
+        operands: Sequence[Value],
+        results: Sequence[Value],
+        attributes: Mapping[str, Attribute],
+    ) -> int | None:
         """One per update; those of reduction none count too, which is an upper bound."""
-        del results
+        del results, attributes
         return operands[2].elements
 
 

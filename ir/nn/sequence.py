@@ -1,11 +1,11 @@
 """Operators on positions: triangles of matrices, reversed sequences, rotary embeddings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from tetrapla.ir.errors import ModelError
-from tetrapla.ir.graph import Array, Value
+from tetrapla.ir.graph import Array, Attribute, Value
 from tetrapla.ir.mlir import IntegerAttr, Operand, Pure, RankedTensorType, Result
 from tetrapla.ir.nn.check import (
     FLOATS,
@@ -150,10 +150,15 @@ class RotaryEmbedding(Op, dialect=Nn, name="rotary_embedding", traits=[Pure]):
         return rounded(y, x.dtype)
 
     @classmethod
-    def flops(cls, operands: Sequence[Value], results: Sequence[Value]) -> int | None:
+    def flops(
+        cls,
+        operands: Sequence[Value],
+        results: Sequence[Value],
+        attributes: Mapping[str, Attribute],
+    ) -> int | None:
         """Four products and two sums for each pair."""
         x, cos = operands[:2]
-        del results
+        del results, attributes
         return 6 * cos.shape[-1] * (x.elements // max(x.shape[-1], 1))
 
     example = (

@@ -17,6 +17,7 @@ from tetrapla.ir.nn.check import FLOATS, NUMBERS, element_types, equal_types, fl
 from tetrapla.ir.nn.dialect import Nn
 from tetrapla.ir.nn.pool import folded, lowest
 from tetrapla.ir.nn.precision import rounded, work_type
+from tetrapla.ir.nn.work import PerTap
 from tetrapla.ir.op import MAX_ELEMENTS, Op, Tensor, require
 
 
@@ -114,7 +115,7 @@ class Conv3d(Op, dialect=Nn, name="conv3d", traits=[Pure]):
     )
 
 
-class MaxPool3d(Op, dialect=Nn, name="max_pool3d", traits=[Pure]):
+class MaxPool3d(PerTap, dialect=Nn, name="max_pool3d", traits=[Pure]):
     """Largest value of each window of x[N,C,D,H,W]; the padding never wins.
 
     Constraints:
@@ -168,7 +169,7 @@ class MaxPool3d(Op, dialect=Nn, name="max_pool3d", traits=[Pure]):
     )
 
 
-class AveragePool3d(Op, dialect=Nn, name="average_pool3d", traits=[Pure]):
+class AveragePool3d(PerTap, dialect=Nn, name="average_pool3d", traits=[Pure]):
     """Mean of each window of x[N,C,D,H,W], in float32 (float64 for f64).
 
     Over its inside alone, or over the padding too where count_include_pad is 1; the overhang,

@@ -14,7 +14,8 @@ from tetrapla.ir.mlir import (
 )
 from tetrapla.ir.nn.linear import windows
 from tetrapla.ir.nn.pool import global_shape, pool_shape, window_counts
-from tetrapla.ir.op import Op, Tensor, require
+from tetrapla.ir.nn.work import PerElement, PerTap
+from tetrapla.ir.op import Tensor, require
 from tetrapla.ir.quant.dialect import (
     BYTES,
     NAMES,
@@ -27,7 +28,7 @@ from tetrapla.ir.quant.dialect import (
 )
 
 
-class AveragePool2d(Op, dialect=Quant, name="average_pool2d", traits=[Pure]):
+class AveragePool2d(PerTap, dialect=Quant, name="average_pool2d", traits=[Pure]):
     """Mean of each window under another scale (QLinearAveragePool).
 
     s is the float32 sum, in row-major order, of ``f32(x - x_zero_point) * x_scale``; the result
@@ -112,7 +113,7 @@ class AveragePool2d(Op, dialect=Quant, name="average_pool2d", traits=[Pure]):
     )
 
 
-class GlobalAveragePool(Op, dialect=Quant, name="global_average_pool", traits=[Pure]):
+class GlobalAveragePool(PerElement, dialect=Quant, name="global_average_pool", traits=[Pure]):
     """Mean over height and width (QLinearGlobalAveragePool).
 
     ``sat(rint(f32(S) * f32(x_scale / f32(y_scale * H W))) + y_zero_point)`` with

@@ -87,6 +87,13 @@ def test_only_products_have_any_and_spikes_have_no_count() -> None:
         ("nn.layer_norm", {"axis": 1, "epsilon": 0.1}, [(3, 4), (4,), (4,)], 84),
         # 3 * 5 * 4 products with sums, and 3 * 5 results to which an activation may come
         ("nn.matmul", {"activation": "none"}, [(3, 4), (4, 5)], 2 * 60 + 15),
+        # 4 windows of 2 * 2 taps in each of 3 channels
+        (
+            "nn.max_pool2d",
+            {"kernel": (2, 2), "strides": (2, 2), "pads": (0, 0, 0, 0), "dilations": (1, 1)},
+            [(1, 3, 4, 4)],
+            3 * 4 * 4,
+        ),
         # 2 of 3 values are turned, in 2 * 4 rows: 4 products and 2 sums for the pair
         ("nn.rotary_embedding", {"interleaved": 0}, [(2, 4, 3), (4, 1), (4, 1)], 8 * 6),
     ],

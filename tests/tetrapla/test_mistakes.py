@@ -113,8 +113,9 @@ def see(command: str) -> str:
         ),
         ("--batch must be at least 1, not 0", ["simulate", MLP, "-t", "h100", "--batch", "0"]),
         (
-            "--quant must be int8 or none, not 'int4'; did you mean 'int8'?",
-            ["simulate", MLP, "-t", "h100", "--quant", "int4"],
+            "--quant must be int8, int4, none or a pipeline like "
+            "'canonical,quantize{weights=i4}', not 'int5'; did you mean 'int4'?",
+            ["simulate", MLP, "-t", "h100", "--quant", "int5"],
         ),
         (
             "--dim must be NAME=SIZE with a size above 0, not 'batch'; write batch=1",

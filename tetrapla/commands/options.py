@@ -53,7 +53,9 @@ Seed = Annotated[str, typer.Option("--seed", metavar="N", help="Of every random 
 Quant = Annotated[
     str | None,
     typer.Option(
-        "--quant", metavar="FORMAT", help="int8 or none. [default: the chip's format]"
+        "--quant",
+        metavar="FORMAT",
+        help="int8, int4, none or a pipeline's text. [default: the chip's]",
     ),
 ]
 Timesteps = Annotated[

@@ -160,6 +160,6 @@ def test_every_query_meets_every_key() -> None:
     # 2 * 6 * 4 queries, 5 keys, 16 for the score and 8 for the mixture
     assert OPS["nn.attention"].macs([q, k, v], y) == 2 * 6 * 4 * 5 * (16 + 8)
     # two for each of those, and six for each of the 2 * 6 * 4 * 5 scores
-    assert OPS["nn.attention"].flops([q, k, v], [y]) == 2 * 5760 + 6 * 240
+    assert OPS["nn.attention"].flops([q, k, v], [y], {}) == 2 * 5760 + 6 * 240
     mask = Value(4, (4, 5), "i1")
-    assert OPS["nn.attention"].flops([q, k, v, mask], [y]) == 2 * 5760 + 7 * 240
+    assert OPS["nn.attention"].flops([q, k, v, mask], [y], {}) == 2 * 5760 + 7 * 240

@@ -215,7 +215,7 @@ def test_counts_by_hand() -> None:
     y = Value(2, (2, 6, 11, 4), "f32")
     # every one of 120 inputs times 3 filters of 3 by 2
     assert OPS["nn.conv_transpose2d"].macs([x, w], y) == 120 * 3 * 3 * 2
-    assert OPS["nn.conv_transpose2d"].flops([x, w], [y]) == 2 * 2160 + 2 * 6 * 11 * 4
+    assert OPS["nn.conv_transpose2d"].flops([x, w], [y], {}) == 2 * 2160 + 2 * 6 * 11 * 4
     volume, filters = Value(0, (1, 4, 5, 6, 7), "f32"), Value(1, (6, 2, 2, 3, 2), "f32")
     result = Value(2, (1, 6, 4, 4, 6), "f32")
     # 6 * 4 * 4 * 6 outputs of 2 channels of 2 by 3 by 2
