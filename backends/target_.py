@@ -33,7 +33,8 @@ class Options:
     """What a person may ask of a lowering; each family reads what concerns it.
 
     Args:
-        quant: the number format, "int8", "int4", "none" or a pipeline; None leaves it to the chip's default.
+        quant: the number format, "int8", "int4", "none" or a pipeline's text; None leaves it
+            to the chip's default.
         timesteps: T of a spiking target; None leaves it to the target's default.
         ideal: the spec's non-idealities are off (`Spec.ideal`).
     """

@@ -13,6 +13,7 @@ from tetrapla.ir.errors import ModelError, RegistryError, nearest
 from tetrapla.ir.graph import Array
 from tetrapla.ir.interpret import intermediates, invocations
 from tetrapla.ir.module import Module
+from tetrapla.ir.unfuse import unfused
 from tetrapla.passes.cuts_ import BINS, Interval, entropy, percentile, squared_error
 
 METHODS = ("minmax", "percentile", "entropy", "mse")
@@ -55,7 +56,8 @@ def ranges(
     """Run the module on calibration data and note each float32 value's interval.
 
     Args:
-        module: with its weights.
+        module: with its weights; what its epilogues hold beside a bias and a ReLU is taken
+            out first, as `quantize` does (`ir.unfuse`), and has names and intervals of its own.
         inputs: arrays of shape (invocations, *static shape) by input name.
         method: "minmax", or by a histogram of 2048 bins (`cuts_`): "percentile", the interval
             that holds `percentile_pct` of the values, half of the rest cut off on either
@@ -72,6 +74,7 @@ def ranges(
     """
     check_method(method, percentile_pct)
     check_data(module, inputs)
+    module = unfused(module)
     found = _extremes(module, inputs, progress)
     if method != "minmax":
         counts = _histograms(module, inputs, found, progress)

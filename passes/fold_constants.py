@@ -3,8 +3,8 @@
     before   t = nn.transpose(@w) {perm = (1, 0)}          after   y = nn.matmul(x, @t)
              y = nn.matmul(x, t)
 
-A node stays if its result is both large and larger than its operands together (a broadcast
-must not blow up the file), and so does what makes floats of quantised weights: folded, it would
+A node stays if its result has over `limit` elements and is larger than its operands together (a
+broadcast must not blow up the file), and so does what makes floats of quantised weights: folded, it would
 undo their quantisation.
 """
 
@@ -14,30 +14,40 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array, Node, Value
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS
 from tetrapla.passes.edit_ import Edit, rewrite
 from tetrapla.passes.pass_ import Pass
 
-# assumed: a result of up to 2^20 elements (4 MiB of float32) is never worth recomputing
-SMALL_ELEMENTS = 2**20
 KEPT = "dequantize"
 
 
 @dataclass(frozen=True)
 class FoldConstants(Pass):
-    """The interpreter's own `evaluate` computes the weight, so every bit stays."""
+    """The interpreter's own `evaluate` computes the weight, so every bit stays.
+
+    Args:
+        limit: in elements; the default of 2^20 (4 MiB of float32), assumed, is never worth
+            computing again.
+    """
+
+    limit: int = 2**20
+
+    def __post_init__(self) -> None:
+        if self.limit < 0:
+            raise ModelError(f"limit must be 0 or more, not {self.limit}")
 
     def __call__(self, module: Module) -> Module:
-        return rewrite(module, _folded)
+        return rewrite(module, lambda edit, node: _folded(edit, node, self.limit))
 
 
-def _folded(edit: Edit, node: Node) -> Value | None:
+def _folded(edit: Edit, node: Node, limit: int) -> Value | None:
     if not node.operands or node.bodies or KEPT in node.kind:
         return None
     held = sum(value.elements for value in node.operands)
-    if node.result.elements > max(SMALL_ELEMENTS, held):
+    if node.result.elements > max(limit, held):
         return None
     if not all(edit.is_constant(value) for value in node.operands):
         return None

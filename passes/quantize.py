@@ -10,8 +10,9 @@ Products, convolutions, sums and average pools compute on integers; reshapes, tr
 maximum pools pass them through. What has no integer form stays float between a dequantise and a
 quantise. A ReLU or ReLU6 costs nothing: it is the requantisation's bounds. The integer operator
 keeps the layer's name, and its requantisation is ``<layer>.requantize``. Formats that are no
-integers leave the products float, on operands that are rounded to them (`floats_`). The bodies
-of loops and branches stay as they are.
+integers leave the products float, on operands that are rounded to them (`floats_`). A residual,
+or an activation that is no bound, comes out of its product first (`ir.unfuse`): it becomes
+integer, or stays float, as any other operator. The bodies of loops and branches stay as they are.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import ClassVar, Self
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module
+from tetrapla.ir.unfuse import unfused
 from tetrapla.passes.calibrate_ import Ranges, ranges
 from tetrapla.passes.context_ import Context
 from tetrapla.passes.integers_ import lower
@@ -100,7 +102,7 @@ class Quantize(Pass):
                 f"model '{module.name}' must have calibration data for gptq and for correcting "
                 "biases, not none; run the pass in a context"
             )
-        state = Lowering(module, self.ranges or Ranges(), scheme, self.moments or {})
+        state = Lowering(unfused(module), self.ranges or Ranges(), scheme, self.moments or {})
         for node in state.graph.nodes:
             if not state.settled(node):
                 lower(state, node)

@@ -170,6 +170,8 @@ def _refuse(graph: Graph) -> None:
 
 def _reason(graph: Graph, node: Node) -> str:
     if node.kind in _PRODUCTS:
+        if node.operands[0].dtype not in _LOW:
+            return f"of {node.operands[0].dtype}"
         if not all(graph.is_weight(value) for value in node.operands[1:]):
             return "of two activations" if node.kind == "qnn.matmul" else "of activations"
         if graph.is_weight(node.operands[0]):

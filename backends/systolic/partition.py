@@ -52,6 +52,7 @@ def partition(graph: Graph) -> Partition:
     Raises:
         UnsupportedError: some nodes can be computed by neither; one message names them all.
     """
+    refuse(_structures(graph))
     before: list[Node] = []
     device: list[Node] = []
     after: list[Node] = []
@@ -108,6 +109,13 @@ def _fits_device(node: Node) -> bool:
     )
 
 
+def _structures(graph: Graph) -> list[Refusal]:
+    """What neither side can run: the host computes one result at a time."""
+    found = [Refusal(n.kind, n.name, "a body") for n in graph.nodes if n.bodies]
+    several = (n for n in graph.nodes if len(n.results) != 1 and not n.bodies)
+    return [*found, *(Refusal(n.kind, n.name, "several results") for n in several)]
+
+
 def _stranded(device: list[Node], after: list[Node]) -> list[Refusal]:
     """Host nodes after the accelerator whose results it would need back."""
     wanted = {v.index for node in device for v in node.operands}
@@ -120,8 +128,14 @@ def _stranded(device: list[Node], after: list[Node]) -> list[Refusal]:
 
 
 def _on_host(nodes: tuple[Node, ...]) -> list[Refusal]:
-    reason = "on floats; quantise with --quant int8"
-    return [Refusal(n.kind, n.name, reason) for n in nodes if n.kind in _NEVER_HOST]
+    found = []
+    for node in nodes:
+        if node.kind in _NEVER_HOST:
+            dtype = node.operands[0].dtype
+            operands = "floats" if node.kind.startswith("nn.") else dtype
+            reason = f"on {operands}; quantise with --quant int8"
+            found.append(Refusal(node.kind, node.name, reason))
+    return found
 
 
 def _static(graph: Graph, device: list[Node]) -> list[Refusal]:

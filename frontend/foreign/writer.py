@@ -178,6 +178,7 @@ def written(
             f"model '{module.name}' must have weights to be written as {dialect}, "
             f"not only shapes"
         )
+    module = unfused(module)
     writer = Writer(module, constant)
     refused: dict[str, list[str]] = {}
     for node in module.graph.nodes:

@@ -23,6 +23,7 @@ from tetrapla.frontend.onnx.writer import Writer
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Graph, Node
 from tetrapla.ir.module import Module
+from tetrapla.ir.unfuse import unfused
 
 
 def export(module: Module) -> bytes:
@@ -36,6 +37,7 @@ def export(module: Module) -> bytes:
         raise ModelError(
             f"model '{module.name}' must have weights to be exported, not only shapes"
         )
+    module = unfused(module)  # ONNX's products have a bias at most
     unknown = [node for node in _every_node(module.graph) if node.kind not in WRITERS]
     if unknown:
         kinds = sorted({node.kind for node in unknown})

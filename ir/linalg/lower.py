@@ -41,6 +41,7 @@ from tetrapla.ir.linalg import (
 from tetrapla.ir.linalg.scalar import Held
 from tetrapla.ir.linalg.text import Writer, tensor_of
 from tetrapla.ir.op import Tensor
+from tetrapla.ir.unfuse import unfused_graph
 
 Lowering: TypeAlias = Callable[[Writer, Node, list[Held]], Held | tuple[Held, ...]]
 
@@ -83,6 +84,7 @@ def lowered(graph: Graph, library: Library, name: str = "main") -> Function:
     Raises:
         UnsupportedError: an operator has no lowering, or a type of float nothing rounds to.
     """
+    graph = unfused_graph(graph)
     _check(graph)
     writer = Writer()
     arguments = [*(value for _, value in graph.inputs), *weights(graph)]

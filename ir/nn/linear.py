@@ -1,16 +1,16 @@
-"""Matrix product and convolution, each with an optional bias and activation.
+"""Matrix product and convolution, each with an optional bias, residual and activation.
 
-The epilogue is an attribute so that fusion keeps one operator: act(product + bias).
+The epilogue is a part of the operator so that fusion keeps one: act(product + bias + residual).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tetrapla.ir.graph import Array, Value
+from tetrapla.ir.graph import Array, Attribute, Value
 from tetrapla.ir.mlir import (
     ArrayAttr,
     IntegerAttr,
@@ -20,12 +20,16 @@ from tetrapla.ir.mlir import (
     Result,
     StringAttr,
 )
-from tetrapla.ir.nn.check import equal_types
 from tetrapla.ir.nn.dialect import Nn
-from tetrapla.ir.nn.precision import rounded, work_type
+from tetrapla.ir.nn.epilogue import (
+    check_activation,
+    check_residual,
+    check_types,
+    epilogue,
+    product_flops,
+)
+from tetrapla.ir.nn.precision import work_type
 from tetrapla.ir.op import MAX_ELEMENTS, Op, Tensor, require
-
-ACTIVATIONS = ("none", "relu")
 
 
 def matmul_macs(operands: Sequence[Value], result: Value) -> int:
@@ -39,15 +43,20 @@ def conv_macs(operands: Sequence[Value], result: Value) -> int:
 
 
 class MatMul(Op, dialect=Nn, name="matmul", traits=[Pure]):
-    """Matrix product ``y[..., m, n] = act(sum_k a[..., m, k] b[..., k, n] + bias[n])``.
+    """Matrix product ``y[..., m, n] = sum_k a[..., m, k] b[..., k, n] + bias[n]``.
+
+    Then, on the rounded sum, nn.add of the residual and the activation's own operator: nn.relu,
+    relu6 (nn.clip to 0..6), nn.gelu, gelu_tanh (its tanh form), nn.hard_swish, nn.sigmoid,
+    nn.silu or nn.tanh. A residual needs a bias before it; one of minus zeros keeps every bit.
 
     Constraints:
         C1: both operands have rank 2 or more.
         C2: ``a.shape[-1] == b.shape[-2]``.
         C3: leading axes broadcast.
         C4: the bias has shape (n,).
-        C5: the activation is none or relu.
+        C5: the activation is one of the above or none; of integers, none or relu.
         C6: all element types are equal.
+        C7: the residual has the result's shape.
     """
 
     a: Operand[RankedTensorType]
@@ -55,28 +64,58 @@ class MatMul(Op, dialect=Nn, name="matmul", traits=[Pure]):
     y: Result[RankedTensorType]
     activation: StringAttr
     bias: Operand[RankedTensorType] | None = None
+    residual: Operand[RankedTensorType] | None = None
 
     @staticmethod
-    def infer(a: Tensor, b: Tensor, bias: Tensor | None = None, *, activation: str) -> Tensor:
-        shape = matmul_shape("nn.matmul", a, b, bias)
-        check_epilogue("nn.matmul C5", "nn.matmul C6", (a, b, bias), activation)
-        return Tensor(shape, a.dtype)
+    def infer(
+        a: Tensor,
+        b: Tensor,
+        bias: Tensor | None = None,
+        residual: Tensor | None = None,
+        *,
+        activation: str,
+    ) -> Tensor:
+        y = Tensor(matmul_shape("nn.matmul", a, b, bias), a.dtype)
+        check_activation("nn.matmul C5", activation, y)
+        check_types("nn.matmul C6", a, b, bias, residual)
+        check_residual("nn.matmul C7", residual, y)
+        return y
 
     @staticmethod
-    def evaluate(a: Array, b: Array, bias: Array | None = None, *, activation: str) -> Array:
+    def evaluate(
+        a: Array,
+        b: Array,
+        bias: Array | None = None,
+        residual: Array | None = None,
+        *,
+        activation: str,
+    ) -> Array:
         work = work_type(a.dtype)
         y = np.matmul(a.astype(work, copy=False), b.astype(work, copy=False))
-        return rounded(epilogue(y, bias, activation), a.dtype)
+        return epilogue(y, bias, residual, activation, a.dtype)
+
+    @classmethod
+    def flops(
+        cls,
+        operands: Sequence[Value],
+        results: Sequence[Value],
+        attributes: Mapping[str, Attribute],
+    ) -> int:
+        del attributes
+        (y,) = results
+        return product_flops(matmul_macs(operands, y), operands, y)
 
     macs = staticmethod(matmul_macs)
     example = (
-        (Tensor((4, 8), "f32"), Tensor((8, 3), "f32"), Tensor((3,), "f32")),
-        {"activation": "relu"},
+        (*(Tensor(shape, "f32") for shape in ((4, 8), (8, 3), (3,), (4, 3))),),
+        {"activation": "gelu"},
     )
 
 
 class Conv2d(Op, dialect=Nn, name="conv2d", traits=[Pure]):
     """Cross-correlation of x[N,C,H,W] with w[O,C/groups,kh,kw], as ONNX's Conv.
+
+    Bias, residual and activation are as nn.matmul's.
 
     Constraints:
         C1: x and w have rank 4.
@@ -86,7 +125,8 @@ class Conv2d(Op, dialect=Nn, name="conv2d", traits=[Pure]):
             the padded image is no larger than a value may be.
         C5: the dilated kernel fits the padded input.
         C6: the bias has shape (O,).
-        C7: the activation is none or relu, and all element types are equal.
+        C7: the activation is one of nn.matmul's, and all element types are equal.
+        C8: the residual has the result's shape.
     """
 
     x: Operand[RankedTensorType]
@@ -98,12 +138,14 @@ class Conv2d(Op, dialect=Nn, name="conv2d", traits=[Pure]):
     groups: IntegerAttr
     activation: StringAttr
     bias: Operand[RankedTensorType] | None = None
+    residual: Operand[RankedTensorType] | None = None
 
     @staticmethod
     def infer(
         x: Tensor,
         w: Tensor,
         bias: Tensor | None = None,
+        residual: Tensor | None = None,
         *,
         strides: tuple[int, ...],
         pads: tuple[int, ...],
@@ -112,14 +154,18 @@ class Conv2d(Op, dialect=Nn, name="conv2d", traits=[Pure]):
         activation: str,
     ) -> Tensor:
         shape = conv_shape("nn.conv2d", x, w, bias, strides, pads, dilations, groups)
-        check_epilogue("nn.conv2d C7", "nn.conv2d C7", (x, w, bias), activation)
-        return Tensor(shape, x.dtype)
+        y = Tensor(shape, x.dtype)
+        check_activation("nn.conv2d C7", activation, y)
+        check_types("nn.conv2d C7", x, w, bias, residual)
+        check_residual("nn.conv2d C8", residual, y)
+        return y
 
     @staticmethod
     def evaluate(
         x: Array,
         w: Array,
         bias: Array | None = None,
+        residual: Array | None = None,
         *,
         strides: tuple[int, ...],
         pads: tuple[int, ...],
@@ -131,7 +177,18 @@ class Conv2d(Op, dialect=Nn, name="conv2d", traits=[Pure]):
         operands = (x.astype(work, copy=False), w.astype(work, copy=False))
         y = correlate(*operands, strides, pads, dilations, groups)
         column = None if bias is None else bias[:, None, None]
-        return rounded(epilogue(y, column, activation), x.dtype)
+        return epilogue(y, column, residual, activation, x.dtype)
+
+    @classmethod
+    def flops(
+        cls,
+        operands: Sequence[Value],
+        results: Sequence[Value],
+        attributes: Mapping[str, Attribute],
+    ) -> int:
+        del attributes
+        (y,) = results
+        return product_flops(conv_macs(operands, y), operands, y)
 
     macs = staticmethod(conv_macs)
     example = (
@@ -229,18 +286,6 @@ def window_shape(
     return counts[0], counts[1]
 
 
-def check_epilogue(
-    activation_rule: str, type_rule: str, operands: tuple[Tensor | None, ...], activation: str
-) -> None:
-    """The activation is known, and the element types are equal; the rules are named."""
-    require(
-        activation in ACTIVATIONS,
-        f"{activation_rule}: the activation must be one of {', '.join(ACTIVATIONS)}, "
-        f"not {activation!r}",
-    )
-    equal_types(type_rule, *(operand for operand in operands if operand is not None))
-
-
 def windows(
     x: Array,
     kernel: tuple[int, ...],
@@ -277,12 +322,3 @@ def correlate(
     rows = w.reshape(groups, filters, per * kh * kw)
     y: Array = product(rows[None], columns)
     return y.reshape(n, groups * filters, oh, ow)
-
-
-def epilogue(y: Array, bias: Array | None, activation: str) -> Array:
-    """Add the bias, then apply the activation; `y` is fresh and may be written."""
-    if bias is not None:
-        y = y + bias.astype(y.dtype, copy=False)
-    if activation == "relu":
-        y = np.maximum(y, np.zeros((), y.dtype))
-    return y

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tetrapla.ir.build import ModuleBuilder
+from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array, Attribute, Value
 from tetrapla.ir.interpret import evaluate
 from tetrapla.ir.module import Module
@@ -237,3 +238,18 @@ def test_a_shape_only_module_is_fused_without_values() -> None:
     (node,) = canonical(_shapes(build)).graph.nodes
     assert (node.kind, node.str("activation")) == ("nn.conv2d", "relu")
     assert [value.shape for value in node.operands[1:]] == [(4, 2, 1, 1), (4,)]
+
+
+@pytest.mark.parametrize(("limit", "folded"), [(11, False), (12, True), (2**20, True)])
+def test_a_constant_grows_up_to_the_limit_only(limit: int, folded: bool) -> None:
+    build = ModuleBuilder("grown")
+    row = build.weight("row", np.ones(3, np.float32))
+    build.output("y", build.op("nn.expand", [row], {"shape": (4, 3)}))
+    after = FoldConstants(limit)(build.finish())
+    assert [node.kind for node in after.graph.nodes] == ([] if folded else ["nn.expand"])
+
+
+def test_a_limit_below_zero_is_refused() -> None:
+    with pytest.raises(ModelError) as caught:
+        FoldConstants(-1)
+    assert str(caught.value) == "limit must be 0 or more, not -1"

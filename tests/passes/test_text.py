@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tetrapla.ir.errors import RegistryError, SpecError, TetraplaError
 from tetrapla.ir.module import Module
+from tetrapla.passes.eliminate_common import EliminateCommon
 from tetrapla.passes.eliminate_dead_code import EliminateDeadCode
 from tetrapla.passes.fold_constants import FoldConstants
 from tetrapla.passes.fuse_epilogue import FuseEpilogue
@@ -35,7 +36,11 @@ class Planted(Pass):
 
 
 # a pass is named by its file, this one
-KNOWN: dict[str, type[Pass]] = {"test-text": Planted, "fold-constants": FoldConstants}
+KNOWN: dict[str, type[Pass]] = {
+    "test-text": Planted,
+    "fold-constants": FoldConstants,
+    "eliminate-common": EliminateCommon,
+}
 NAMED: dict[str, tuple[Pass, ...]] = {"twice": (FoldConstants(), Planted(count=2))}
 STRINGS = st.text(max_size=8) | st.sampled_from(["minmax", "a-b", "8", "true", '"', "a,b}", ""])
 PLANTED = st.builds(
@@ -116,13 +121,13 @@ FORM = "write it like fold-constants,quantize{bits=8}"
             "fold-constant",
             RegistryError,
             "no pass 'fold-constant'; did you mean 'fold-constants'?; there are: test-text, "
-            "fold-constants, twice",
+            "fold-constants, eliminate-common, twice",
         ),
         (
             "twiec",
             RegistryError,
             "no pass 'twiec'; did you mean 'twice'?; there are: test-text, fold-constants, "
-            "twice",
+            "eliminate-common, twice",
         ),
         (
             "twice{count=1}",
@@ -142,9 +147,9 @@ FORM = "write it like fold-constants,quantize{bits=8}"
             "no option 'data' of test-text; there are: count, share_frac, deep, method",
         ),
         (
-            "fold-constants{bits=8}",
+            "eliminate-common{bits=8}",
             RegistryError,
-            "no option 'bits' of fold-constants; it has none",
+            "no option 'bits' of eliminate-common; it has none",
         ),
         (
             "test-text{count=1.5}",

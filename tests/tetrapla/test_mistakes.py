@@ -114,7 +114,7 @@ def see(command: str) -> str:
         ("--batch must be at least 1, not 0", ["simulate", MLP, "-t", "h100", "--batch", "0"]),
         (
             "--quant must be int8, int4, none or a pipeline like "
-            "'canonical,quantize{weights=i4}', not 'int5'; did you mean 'int4'?",
+            "'canonical,quantize{weights=i4}', not 'int5'; did you mean 'int8'?",
             ["simulate", MLP, "-t", "h100", "--quant", "int5"],
         ),
         (
