@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tetrapla.ir.graph import Array, Graph, Node, Value
 from tetrapla.ir.module import Module
+from tetrapla.ir.unfuse import is_narrow
 from tetrapla.passes.rebuild_ import Rebuild
 
 Factors = NDArray[np.float64]
@@ -178,7 +179,8 @@ def _divisible(graph: Graph, node: Node) -> bool:
     if node.kind in NORMS:
         last = node.int("axis") in (-1, len(node.result.shape) - 1)
         return last and node.operands[1].shape == node.result.shape[-1:]
-    return node.kind == "nn.conv2d" or _is_product(node)
+    # a residual has no factor, and of the activations a ReLU keeps one
+    return is_narrow(node) and (node.kind == "nn.conv2d" or _is_product(node))
 
 
 def _reads(graph: Graph, node: Node, value: Value, axis: int) -> bool:

@@ -63,7 +63,7 @@ class ChooseLayout(Pass):
 
 def _convolution(edit: Edit, node: Node) -> Value | None:
     """A product of channels-last values as a convolution of channels-first ones."""
-    if node.kind != "nn.matmul" or node.result.dtype not in REAL:
+    if node.kind != "nn.matmul" or node.result.dtype not in REAL or len(node.operands) > 3:
         return None
     x, w, *bias = node.operands
     found = turned(edit, x)
@@ -81,7 +81,7 @@ def _convolution(edit: Edit, node: Node) -> Value | None:
 
 def _product(edit: Edit, node: Node) -> Value | None:
     """A convolution of single pixels of channels-first values as a product of channels-last."""
-    if node.kind != "nn.conv2d" or node.result.dtype not in REAL:
+    if node.kind != "nn.conv2d" or node.result.dtype not in REAL or len(node.operands) > 3:
         return None
     x, w, *bias = node.operands
     found = turned(edit, x)

@@ -80,8 +80,8 @@ def choose(
         if cost(cheaper) <= budget:
             return search.choice(level)
     raise ModelError(
-        f"a budget must be at least {cost(search.module(level)):.6g}, which all layers in "
-        f"{formats[-1]} cost, not {budget:.6g}; allow more or offer a cheaper format"
+        f"a budget must be at least {cost(search.module(level)):.9g}, which all layers in "
+        f"{formats[-1]} cost, not {budget:.9g}; allow more or offer a cheaper format"
     )
 
 

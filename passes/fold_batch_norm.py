@@ -6,8 +6,8 @@
 
 With gain = scale / sqrt(variance + epsilon): w' = w gain and b' = (b - mean) gain + bias, per
 channel, in float64 and rounded once; several normalisations in a row are folded at once. Only
-where nothing else reads p, p is not an output and has no activation, and every parameter is
-known.
+where nothing else reads p, p is not an output and has no residual or activation, and every
+parameter is known.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _norms(new: Rebuild, node: Node) -> list[Node]:
     product = node.kind == "nn.matmul" and len(node.result.shape) == 2
     if not (product or node.kind == "nn.conv2d") or node.str("activation") != "none":
         return found
-    if not _known(new, node):
+    if len(node.operands) > 3 or not _known(new, node):
         return found
     value = node.result
     while norm := new.only_user(value, "nn.batch_norm"):

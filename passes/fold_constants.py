@@ -3,9 +3,9 @@
     before   t = nn.transpose(@w) {perm = (1, 0)}          after   y = nn.matmul(x, @t)
              y = nn.matmul(x, t)
 
-A node stays if its result has over `limit` elements and is larger than its operands together (a
-broadcast must not blow up the file), and so does what makes floats of quantised weights: folded, it would
-undo their quantisation.
+A node stays if its result has over `limit` elements and is larger than its operands together
+(a broadcast must not blow up the file), and so does what makes floats of quantised weights:
+folded, it would undo their quantisation.
 """
 
 from __future__ import annotations

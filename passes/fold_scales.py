@@ -97,7 +97,8 @@ def _behind(edit: Edit, node: Node) -> Value | None:
     product = None if found is None else edit.maker(found[0], *CHANNELS)
     if found is None or product is None or edit.readers(found[0]) != 1:
         return None
-    if product.str("activation") != "none" or found[0].shape != node.result.shape:
+    plain = product.str("activation") == "none" and len(product.operands) < 4
+    if not plain or found[0].shape != node.result.shape:
         return None
     outputs = found[0].shape[-CHANNELS[product.kind]]
     factors = _per_output(found[1], CHANNELS[product.kind], outputs)

@@ -65,7 +65,7 @@ def _average(edit: Edit, pool: Node) -> Value | None:
         return None
     w = conv.operands[1]
     plain = conv.str("activation") == "none" and set(conv.ints("dilations")) == {1}
-    if not plain or not edit.is_constant(w):
+    if not plain or len(conv.operands) > 3 or not edit.is_constant(w):
         return None
     kernel, strides, places = pool.ints("kernel"), pool.ints("strides"), conv.ints("strides")
     wide = tuple(k + s * (p - 1) for k, s, p in zip(w.shape[2:], places, kernel, strict=True))

@@ -65,7 +65,8 @@ def _groups(graph: Graph) -> dict[int, list[Node]]:
     """The siblings of each product that has some, itself included, by its result."""
     found: dict[Hashable, list[Node]] = {}
     for node in graph.nodes:
-        if node.kind in AXES and all(graph.is_weight(value) for value in node.operands[1:]):
+        plain = node.kind in AXES and len(node.operands) < 4  # a residual is not joined
+        if plain and all(graph.is_weight(value) for value in node.operands[1:]):
             found.setdefault(_key(node), []).append(node)
     return {
         node.result.index: group

@@ -10,9 +10,9 @@ Products, convolutions, sums and average pools compute on integers; reshapes, tr
 maximum pools pass them through. What has no integer form stays float between a dequantise and a
 quantise. A ReLU or ReLU6 costs nothing: it is the requantisation's bounds. The integer operator
 keeps the layer's name, and its requantisation is ``<layer>.requantize``. Formats that are no
-integers leave the products float, on operands that are rounded to them (`floats_`). A residual,
-or an activation that is no bound, comes out of its product first (`ir.unfuse`): it becomes
-integer, or stays float, as any other operator. The bodies of loops and branches stay as they are.
+integers leave the products float, on operands that are rounded to them (`floats_`). A residual
+and an activation other than ReLU come out of their product first (`ir.unfuse`) and are treated
+as any operator. The bodies of loops and branches stay float.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tetrapla.frontend.builder import Builder
     from tetrapla.ir.module import Module
     from tetrapla.models import load
+    from tetrapla.precision import choose_precision
     from tetrapla.run import Executable
     from tetrapla.simulators.report import Report
 
@@ -30,6 +31,7 @@ __all__ = [
     "Module",
     "Report",
     "__version__",
+    "choose_precision",
     "compare",
     "compile",
     "evaluate",
@@ -44,6 +46,7 @@ _PLACES = {
     "Executable": "run",
     "Module": "ir.module",
     "Report": "simulators.report",
+    "choose_precision": "precision",
     "compare": "api",
     "compile": "api",
     "evaluate": "api",

@@ -22,6 +22,7 @@ from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node
 from tetrapla.ir.module import Module
+from tetrapla.ir.unfuse import is_narrow
 from tetrapla.passes.pass_ import run
 from tetrapla.passes.pipeline_ import canonical, quantised, quantises
 from tetrapla.passes.widen_weights import WidenWeights
@@ -102,10 +103,14 @@ def refuse_unsupported(graph: Graph) -> None:
     counts: dict[str, int] = {}
     for node in graph.nodes:
         wrong = [v.dtype for v in (*node.operands, *node.results) if v.dtype not in DTYPES]
+        named = ""
         if node.kind not in known:
-            counts[node.kind] = counts.get(node.kind, 0) + 1
+            named = node.kind
         elif wrong:
             named = f"{node.kind} of {wrong[0]}"
+        elif not is_narrow(node):
+            named = f"{node.kind} with more than a bias and a ReLU"
+        if named:
             counts[named] = counts.get(named, 0) + 1
     if counts:
         listed = ", ".join(f"{kind} ({count})" for kind, count in sorted(counts.items()))

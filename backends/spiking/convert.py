@@ -21,6 +21,7 @@ from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array, Attribute, Graph, Node, Value
 from tetrapla.ir.module import Module
 from tetrapla.ir.nn.pool import window_counts
+from tetrapla.ir.unfuse import is_narrow
 from tetrapla.simulators.spiking.spec import SpikingSpec
 
 # input currents have this many steps to rate 1; a bias mantissa of 13 bits holds them
@@ -189,6 +190,8 @@ class _Walk:
     def _linear(self, node: Node) -> Spiking:
         if not self._graph.is_weight(node.operands[1]):
             raise _RefusedError("both operands are computed")
+        if not is_narrow(node):
+            raise _RefusedError("it has more than a bias and a ReLU")
         weight = self._graph.weight(node.operands[1])
         kind = node.kind.removeprefix("nn.")
         if kind == "matmul" and weight.ndim != 2:

@@ -38,7 +38,6 @@ _CHLO = re.compile(
     rf"(?<=[ \t])chlo\.(\w{{1,64}}) (%[\w#]{{1,64}}) : ({_TENSOR}) -> ({_TENSOR})"
 )
 
-_BEHIND = re.compile(r"^\{-#(.*?)^#-\}", re.MULTILINE | re.DOTALL)
 _RESOURCE = re.compile(r'(\w{1,256}): "0x([0-9A-Fa-f]*+)"')
 _USE = re.compile(r"\bdense_resource<(\w{1,256})>")
 _ALIGNMENT = 8  # digits before the numbers of a resource: their alignment in memory
@@ -68,11 +67,13 @@ def prepared(text: str) -> str:
 
 def _written_out(text: str) -> str:
     """The text with the bytes of every resource where it is used."""
-    behind = _BEHIND.search(text)
-    if behind is None:
+    start = text.find("\n{-#")
+    end = text.find("\n#-}", max(start, 0))
+    if start < 0 or end < 0:
         return text
-    numbers = {name: digits[_ALIGNMENT:] for name, digits in _RESOURCE.findall(behind[1])}
-    bare = text[: behind.start()] + text[behind.end() :]
+    found = _RESOURCE.findall(text[start:end])
+    numbers = {name: digits[_ALIGNMENT:] for name, digits in found}
+    bare = text[:start] + text[end + len("\n#-}") :]
     size_bytes = sum(len(numbers.get(name, "")) for name in _USE.findall(bare))
     if len(bare) + size_bytes > MAX_BYTES:
         raise IRError(f"a module with its resources must be at most {MAX_BYTES} bytes")

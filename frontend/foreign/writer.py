@@ -14,6 +14,7 @@ from tetrapla.ir.mlir import MLIRError, parse_foreign
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import Tensor
 from tetrapla.ir.text import MAX_BYTES
+from tetrapla.ir.unfuse import unfused
 
 
 @dataclass(frozen=True)

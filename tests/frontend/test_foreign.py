@@ -79,12 +79,13 @@ CHANGED: dict[tuple[str, str], dict[str, Attribute]] = {  # examples that the di
 }
 COMPOSED = {  # written as several operations, so that roundings differ
     "stablehlo": (
+        *("nn.conv2d", "nn.matmul"),  # the bias is an addition of its own
         *("nn.gelu", "nn.global_average_pool", "nn.hard_sigmoid", "nn.hard_swish"),
         *("nn.layer_norm", "nn.log_softmax", "nn.reduce_l2", "nn.reduce_sum_square"),
         *("nn.rms_norm", "nn.silu", "nn.softmax", "nn.softplus"),
     ),
     "tosa": (
-        "nn.global_average_pool",
+        *("nn.global_average_pool", "nn.matmul"),
         *("nn.batch_norm", "nn.div", "nn.elu", "nn.gelu", "nn.hard_sigmoid", "nn.hard_swish"),
         *("nn.layer_norm", "nn.log_softmax", "nn.reduce_l2", "nn.reduce_sum_square"),
         *("nn.reduce_mean", "nn.reduce_prod", "nn.reduce_sum", "nn.rms_norm", "nn.silu"),

@@ -20,7 +20,7 @@ TEXT = """\
   ^bb0(%arg0: tensor<1x2xf32>):
     %0 = "nn.weight"() {symbol = @w} : () -> tensor<2x3xf32>
     %1 = "nn.matmul"(%arg0, %0) {activation = "relu", layer = "fc", \
-operandSegmentSizes = array<i32: 1, 1, 0>} : (tensor<1x2xf32>, tensor<2x3xf32>) \
+operandSegmentSizes = array<i32: 1, 1, 0, 0>} : (tensor<1x2xf32>, tensor<2x3xf32>) \
 -> tensor<1x3xf32>
     "func.return"(%1) : (tensor<1x3xf32>) -> ()
   }) {tetrapla.inputs = ["x"], tetrapla.outputs = ["y"]} : () -> ()

@@ -178,14 +178,15 @@ CASES: list[tuple[str, tuple[Tensor, ...], dict[str, Any], str]] = [
     (
         "nn.conv2d",
         (IMAGE, FILTERS),
-        _conv(activation="gelu"),
-        "nn.conv2d C7: the activation must be one of none, relu, not 'gelu'",
+        _conv(activation="elu"),
+        "nn.conv2d C7: the activation must be one of none, relu, relu6, gelu, gelu_tanh, "
+        "hard_swish, sigmoid, silu, tanh, not 'elu'",
     ),
     (
         "nn.conv2d",
         (IMAGE,),
         _conv(),
-        "nn.conv2d takes 2 to 3 operands, not 1",
+        "nn.conv2d takes 2 to 4 operands, not 1",
     ),
     (
         "nn.reshape",

@@ -23,6 +23,7 @@ from tests.passes.exporter_forms import (
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Array, Attribute, Value
 from tetrapla.ir.module import Module
+from tetrapla.ir.nn.epilogue import ACTIVATIONS
 
 PLAIN: dict[str, Attribute] = {"activation": "none"}
 
@@ -171,6 +172,28 @@ def _pooled_convolution(draft: Draft, x: Value) -> Value:
     return draft.op("average_pool2d", x, **window, count_include_pad=0)
 
 
+def _epilogue(draft: Draft, x: Value) -> Value:
+    """A layer that holds all that a layer may."""
+    activation = draft.pick(ACTIVATIONS)
+    if len(x.shape) == 3:
+        operands = [x, draft.scaled("w", 8, 8), draft.normal("b", 8), draft.other(x)]
+        return draft.layer("epilogue", "matmul", *operands, activation=activation)
+    operands = [
+        x,
+        draft.scaled("w", x.shape[1], x.shape[1], 1, 1),
+        draft.normal("b", x.shape[1]),
+    ]
+    window: dict[str, Attribute] = {"strides": (1, 1), "pads": (0, 0, 0, 0)}
+    window |= {"dilations": (1, 1), "groups": 1, "activation": activation}
+    return draft.layer("epilogue", "conv2d", *operands, draft.other(x), **window)
+
+
+def _residual_convolution(draft: Draft, x: Value) -> Value:
+    """As in a ResNet, with or without the bias."""
+    y = draft.op("add", *[_convolution(draft, x), x][:: draft.draw.choice([1, -1])])
+    return draft.op("relu", y)
+
+
 def _sibling_convolutions(draft: Draft, x: Value) -> Value:
     both = [_convolution(draft, x, name=f"branch{i}") for i in range(2)]
     return draft.op("add", *both)
@@ -278,6 +301,8 @@ CONVOLUTIONAL: dict[str, Step] = {
     "conv": _convolution,
     "grouped_conv": lambda draft, x: _convolution(draft, x, 2, "grouped_conv"),
     "pooled_conv": _pooled_convolution,
+    "residual_conv": _residual_convolution,
+    "epilogue": _epilogue,
     "sibling_convs": _sibling_convolutions,
     "channel_bias": _channel_bias,
     "batch_norm": _batch_norm,
@@ -311,6 +336,7 @@ TRANSFORMER: dict[str, Step] = {
     "gelu": gelu,
     "silu": silu,
     "linear": _linear,
+    "epilogue": _epilogue,
     "scaled_linear": _scaled_linear,
     "flat": _flat,
     "turned": _turned,

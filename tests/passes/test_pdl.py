@@ -33,7 +33,7 @@ pdl.pattern @bias : benefit(1) {
   %between = pdl.result 0 of %product
   %root = pdl.operation "nn.add"(%between, %b : !pdl.value, !pdl.value) -> (%type : !pdl.type)
   pdl.rewrite %root {
-    %segments = pdl.attribute = array<i32: 1, 1, 1>
+    %segments = pdl.attribute = array<i32: 1, 1, 1, 0>
     %made = pdl.operation "nn.matmul"(%x, %w, %b : !pdl.value, !pdl.value, !pdl.value)
         {"activation" = %none, "layer" = %layer, "operandSegmentSizes" = %segments}
         -> (%type : !pdl.type)
