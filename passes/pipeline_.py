@@ -52,7 +52,8 @@ CANONICAL: tuple[Pass, ...] = (
 )
 # what machines with such units start from: what exporters take apart is put together again, and
 # what stands between it goes. Constants must be known first, normalisations named before scales
-# and biases move, and products biased before siblings are joined
+# and biases move, and products biased before siblings are joined; residuals and activations are
+# taken in last, since a product that has one is no sibling and no part of an attention
 FUSED: tuple[Pass, ...] = (
     *(FoldConstants(), EliminateDeadCode(), Canonicalize(), EliminateCommon()),
     *(RecognizeLayerNorm(), RecognizeRmsNorm(), RecognizeGroupNorm(), RecognizeLrn()),
@@ -60,7 +61,7 @@ FUSED: tuple[Pass, ...] = (
     *(SliceGathers(), RecognizeAttention()),
     *(FoldScales(), EliminateTransposes(), EliminateReshapes()),
     *(FuseEpilogue(), FoldBatchNorm(), FuseEpilogue(), FusePool()),
-    *(FuseSiblings(), Canonicalize(), *CLEANING),
+    *(FuseSiblings(), FuseEpilogue("all", residual=True), Canonicalize(), *CLEANING),
 )
 INT8: tuple[Pass, ...] = (*CANONICAL, Quantize(), *CLEANING)
 # 4-bit weights need the care: rounded to the nearest, a depthwise network loses its accuracy

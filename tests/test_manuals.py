@@ -38,7 +38,7 @@ def test_every_operator_and_pass_has_a_text_of_its_own() -> None:
 
 
 def test_a_signature_shows_what_may_be_absent_and_bodies() -> None:
-    assert manual.signature("nn.matmul") == "(a, b, [bias]) {activation} -> y"
+    assert manual.signature("nn.layer_norm") == "(x, scale, [bias]) {axis, epsilon} -> y"
     assert manual.signature("nn.while") == (
         "([x0], ..., [x31]) {carried, most} bodies condition, step -> [y0], ..., [y31]"
     )

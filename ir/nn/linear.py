@@ -108,7 +108,7 @@ class MatMul(Op, dialect=Nn, name="matmul", traits=[Pure]):
     macs = staticmethod(matmul_macs)
     example = (
         (*(Tensor(shape, "f32") for shape in ((4, 8), (8, 3), (3,), (4, 3))),),
-        {"activation": "gelu"},
+        {"activation": "relu"},
     )
 
 

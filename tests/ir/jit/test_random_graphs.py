@@ -161,9 +161,11 @@ def norm(g: Grower) -> None:
 def product(g: Grower) -> None:
     if (x := g.value(least=2)) is None:
         return
-    n, activation = g.number(1, 6), g.one(("none", "relu"))
+    n, activation = g.number(1, 6), g.one(ACTIVATIONS)
     lead = x.shape[:-2] if g.rng.random() < 0.5 else ()
-    g.add("nn.matmul", x, g.weight(*lead, x.shape[-1], n), g.weight(n), activation=activation)
+    operands = [g.weight(*lead, x.shape[-1], n), g.weight(n)]
+    operands += [g.weight(*x.shape[:-1], n)] if g.rng.random() < 0.5 else []
+    g.add("nn.matmul", x, *operands, activation=activation)
 
 
 def convolution(g: Grower) -> None:
@@ -180,7 +182,7 @@ def convolution(g: Grower) -> None:
         pads=tuple(g.number(0, 1) for _ in range(4)),
         dilations=(1, 1),
         groups=groups,
-        activation=g.one(("none", "relu")),
+        activation=g.one(ACTIVATIONS),
     )
 
 
