@@ -13,7 +13,8 @@ from tetrapla.ir.module import Module
 from tetrapla.passes.choose_precision_ import Choice, choose
 from tetrapla.passes.pipeline_ import canonical
 from tetrapla.passes.quantize import Quantize
-from tetrapla.run import as_invocations, compile_for
+from tetrapla.run import compile_for
+from tetrapla.samples import as_invocations
 
 # a machine's time and energy hardly depend on the values; one invocation prices a module
 PRICED = 1

@@ -24,6 +24,7 @@ from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Graph, Node
 from tetrapla.ir.module import Module
 from tetrapla.ir.unfuse import unfused
+from tetrapla.ir.widen import widened
 
 
 def export(module: Module) -> bytes:
@@ -37,7 +38,8 @@ def export(module: Module) -> bytes:
         raise ModelError(
             f"model '{module.name}' must have weights to be exported, not only shapes"
         )
-    module = unfused(module)  # ONNX's products have a bias at most
+    # ONNX's products have a bias at most, and integers of 8 bits
+    module = widened(unfused(module))
     unknown = [node for node in _every_node(module.graph) if node.kind not in WRITERS]
     if unknown:
         kinds = sorted({node.kind for node in unknown})

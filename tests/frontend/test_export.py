@@ -24,7 +24,9 @@ from tetrapla.ir.graph import DTYPES, Array, Attribute, Value
 from tetrapla.ir.interpret import evaluate
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS, Example, Tensor
-from tetrapla.passes.pipeline_ import int8
+from tetrapla.passes.context_ import Context
+from tetrapla.passes.pass_ import Pass, run
+from tetrapla.passes.pipeline_ import INT4, INT8
 
 Runtime = Callable[[bytes], Callable[[Mapping[str, Array]], list[Array]]]
 
@@ -225,13 +227,15 @@ def test_integer_layers_are_exact_in_every_form(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits_mlp", "digits_cnn"])
-def test_the_int8_network_equals_onnx_runtime_on_the_whole_test_split(
-    name: str, tmp_path: Path, runtime: Runtime
+@pytest.mark.parametrize("pipeline", [INT8, INT4], ids=["int8", "int4"])
+def test_the_quantised_network_equals_onnx_runtime_on_the_whole_test_split(
+    name: str, pipeline: tuple[Pass, ...], tmp_path: Path, runtime: Runtime
 ) -> None:
     data = load_data("digits")
     calibration = data.reshaped((1, 1, 8, 8), data.train[:256])
-    module = int8(load(EXAMPLES / f"{name}.onnx"), {"image": calibration})
-    path = tmp_path / "int8.onnx"
+    context = Context({"image": calibration})
+    module = run(load(EXAMPLES / f"{name}.onnx"), pipeline, context)
+    path = tmp_path / "quantised.onnx"
     path.write_bytes(export(module))
     computed = runtime(path.read_bytes())
     again = load(path)

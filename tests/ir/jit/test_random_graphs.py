@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import DTYPES, Array, Attribute, Value
 from tetrapla.ir.module import Module
+from tetrapla.ir.nn.epilogue import ACTIVATIONS
 
 GRAPHS = 12  # compiled together
 BATCHES = 26  # 12 * 26 = 312 graphs
