@@ -143,8 +143,8 @@ class Edit:
         return result
 
     def weight(self, symbol: str, array: Array) -> Value:
-        """Declare a constant; a taken symbol gets a number."""
-        array = np.asarray(array, order="C")
+        """Declare a constant, a view of another one or not; a taken symbol gets a number."""
+        array = np.asarray(array)
         dtype = next(name for name, held in DTYPES.items() if held == array.dtype)
         value = self.unknown(symbol, array.shape, dtype)
         self._weights[value.index] = array

@@ -54,6 +54,9 @@ def _folded(edit: Edit, node: Node, limit: int) -> Value | None:
     arrays = [edit.constant(value) for value in node.operands]
     known = [array for array in arrays if array is not None]
     if len(known) == len(arrays):
+        if node.kind == "nn.transpose" and node.result.elements > limit:
+            # a view: a large weight in a file is not copied into memory
+            return edit.weight(node.name, known[0].transpose(node.ints("perm")))
         return edit.weight(node.name, _value(node, known))
     # of arrays that are not all known the result is not, either
     return edit.unknown(node.name, node.result.shape, node.result.dtype)
@@ -62,4 +65,4 @@ def _folded(edit: Edit, node: Node, limit: int) -> Value | None:
 def _value(node: Node, operands: list[Array]) -> Array:
     # overflow and NaN are values here, as in the interpreter
     with np.errstate(all="ignore"):
-        return np.asarray(OPS[node.kind].evaluate(*operands, **node.attributes))
+        return np.asarray(OPS[node.kind].evaluate(*operands, **node.attributes), order="C")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from tetrapla.frontend.onnx.node import (
@@ -15,6 +17,8 @@ from tetrapla.frontend.onnx.node import (
 from tetrapla.frontend.onnx.table import translates
 from tetrapla.frontend.onnx.window import convolution, image, transposed_convolution
 from tetrapla.ir.errors import ModelError
+
+LARGE_ELEMENTS = 2**20  # assumed: 4 MiB of float32 may be copied
 
 
 @translates("Conv")
@@ -67,7 +71,9 @@ def _gemm(node: OnnxNode, scope: Scope) -> Operand:
 def transposed_matrix(x: Operand, scope: Scope, name: str) -> Operand:
     """The matrix with rows and columns exchanged."""
     if isinstance(x, Constant):
-        return x.made(lambda array: np.ascontiguousarray(array.T) if x.known else array.T)
+        # a large one is a view, so that its file is not copied into memory
+        copied = x.known and prod(x.shape) <= LARGE_ELEMENTS
+        return x.made(lambda array: np.ascontiguousarray(array.T) if copied else array.T)
     return scope.op("nn.transpose", [x], {"perm": (1, 0)}, name)
 
 

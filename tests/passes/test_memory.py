@@ -92,3 +92,15 @@ def test_parts_make_the_same_integers(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scales_, "PART_ELEMENTS", 6)
         assert np.array_equal(integer_weights(weights, scales, axis), whole)
+
+
+def test_a_folded_transpose_of_a_large_weight_is_a_view(mapped: Array) -> None:
+    build = ModuleBuilder("turned")
+    turned = build.op("nn.transpose", [build.weight("w", mapped)], {"perm": (1, 0)})
+    operands = [build.input("x", (1, COLUMNS)), turned]
+    build.output("y", build.op("nn.matmul", operands, {"activation": "none"}, name="product"))
+    module = build.finish()
+    assert traced_bytes(lambda: run(module, PIPELINES["fused"])) < PART_ELEMENTS * 4
+    (weight,) = run(module, PIPELINES["canonical"]).weights.values()
+    assert weight.base is not None
+    assert np.array_equal(weight, mapped.T)
