@@ -165,7 +165,8 @@ def _inferred(
     made = op.infer(*operands, **attributes, **given)
     results = (made,) if isinstance(made, Tensor) else made
     for result in results:
-        if prod(result.shape) > MAX_ELEMENTS:
+        # an axis of size 0 must not hide the others, which NumPy multiplies all the same
+        if prod(max(size, 1) for size in result.shape) > MAX_ELEMENTS:
             raise IRError(f"{kind} makes {result}, which is over {MAX_ELEMENTS} elements")
     return results
 

@@ -41,7 +41,12 @@ def is_narrow(
     if node.kind not in PRODUCTS:
         return True
     known = node.str("activation") in ("none", *activations)
-    return known and (residual or len(node.operands) < 4)
+    return known and (residual or not has_residual(node))
+
+
+def has_residual(node: Node) -> bool:
+    """Whether a product or convolution adds one."""
+    return node.kind in PRODUCTS and len(node.operands) == 4
 
 
 def unfused(
@@ -92,7 +97,7 @@ class _Parts:
             yield node
             return
         activation, last = node.str("activation"), node.result
-        keeps = len(node.operands) < 4 or self._residual
+        keeps = self._residual or not has_residual(node)
         inside = activation if keeps and activation in self._activations else "none"
         own = node.operands if keeps else node.operands[:3]
         tails: list[tuple[str, str, tuple[Value, ...]]] = []

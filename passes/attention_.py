@@ -134,9 +134,12 @@ def _masked(edit: Edit, value: Value) -> tuple[Value, Value] | None:
 
 def _leads(edit: Edit, value: Value) -> bool:
     """Whether a product is behind the value, through masks and scales."""
-    pending = [value]
+    pending, seen = [value], set[int]()
     while pending:
         inner, _ = unscaled(edit, _regrouped(edit, pending.pop()))
+        if inner.index in seen:  # sums of sums lead to one value in many ways
+            continue
+        seen.add(inner.index)
         node = edit.maker(_regrouped(edit, inner), "nn.matmul", "nn.add", "nn.where")
         if node is not None and node.kind == "nn.matmul":
             return True

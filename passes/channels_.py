@@ -5,7 +5,7 @@
              p = nn.conv2d(z, @v)                         p = nn.conv2d(z, @v * s)
 
 Between the two may stand what keeps a positive factor per channel: ReLU, leaky ReLU, pooling
-and flattening. A clip (ReLU6) does not: its bound would need a factor of each channel's own.
+of channels-first values and flattening. A clip (ReLU6) does not: its bound would need a factor of each channel's own.
 Factors are powers of two, so that every bit of the results stays (short of subnormals).
 """
 
@@ -25,9 +25,9 @@ from tetrapla.passes.rebuild_ import Rebuild
 Factors = NDArray[np.float64]
 
 NORMS = frozenset({"nn.layer_norm", "nn.rms_norm"})
-KEEPING = frozenset(
-    "nn.relu nn.leaky_relu nn.max_pool2d nn.average_pool2d nn.global_average_pool".split()
-)
+KEEPING = frozenset({"nn.relu", "nn.leaky_relu"})
+# these mix the last two axes, and so keep a factor along the second one alone
+POOLS = frozenset({"nn.max_pool2d", "nn.average_pool2d", "nn.global_average_pool"})
 LIMIT = 2.0**20  # assumed: a channel further off than this is dead, not unequal
 
 
@@ -157,7 +157,7 @@ def _site(
         if user.kind == "nn.reshape" and _flattens(user, axis):
             repeats = user.result.shape[-1] // channels
             axis = len(user.result.shape) - 1
-        elif user.kind not in KEEPING:
+        elif user.kind not in KEEPING and not (user.kind in POOLS and axis == 1):
             return None
         value = user.result
     return None
@@ -184,8 +184,12 @@ def _divisible(graph: Graph, node: Node) -> bool:
 
 
 def _reads(graph: Graph, node: Node, value: Value, axis: int) -> bool:
-    """Whether the node multiplies each channel of the value with constant weights."""
-    if len(node.operands) < 2 or node.operands[0].index != value.index:
+    """Whether the node multiplies each channel of the value with constant weights.
+
+    As its residual, too, the value would be added without them.
+    """
+    places = [i for i, operand in enumerate(node.operands) if operand.index == value.index]
+    if len(node.operands) < 2 or places != [0]:
         return False
     if not graph.is_weight(node.operands[1]):
         return False

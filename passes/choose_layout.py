@@ -19,6 +19,7 @@ from typing import ClassVar
 from tetrapla.ir.errors import SpecError
 from tetrapla.ir.graph import Array, Attribute, Node, Value
 from tetrapla.ir.module import Module
+from tetrapla.ir.unfuse import has_residual
 from tetrapla.passes.edit_ import Edit, rewrite
 from tetrapla.passes.match_ import REAL
 from tetrapla.passes.pass_ import Pass
@@ -63,7 +64,7 @@ class ChooseLayout(Pass):
 
 def _convolution(edit: Edit, node: Node) -> Value | None:
     """A product of channels-last values as a convolution of channels-first ones."""
-    if node.kind != "nn.matmul" or node.result.dtype not in REAL or len(node.operands) > 3:
+    if node.kind != "nn.matmul" or node.result.dtype not in REAL or has_residual(node):
         return None
     x, w, *bias = node.operands
     found = turned(edit, x)
@@ -81,7 +82,7 @@ def _convolution(edit: Edit, node: Node) -> Value | None:
 
 def _product(edit: Edit, node: Node) -> Value | None:
     """A convolution of single pixels of channels-first values as a product of channels-last."""
-    if node.kind != "nn.conv2d" or node.result.dtype not in REAL or len(node.operands) > 3:
+    if node.kind != "nn.conv2d" or node.result.dtype not in REAL or has_residual(node):
         return None
     x, w, *bias = node.operands
     found = turned(edit, x)

@@ -199,7 +199,8 @@ class Edit:
         while pending:
             value = pending.pop()
             self._readers[value.index] = self.readers(value) - 1
-            if self.readers(value) == 0 and (maker := self.maker(value)):
+            maker = self.maker(value)
+            if maker is not None and not any(map(self.readers, maker.results)):
                 pending.extend(maker.operands)
 
     def _keep(self, node: Node) -> None:

@@ -19,7 +19,9 @@ import numpy as np
 
 from tetrapla.ir.graph import Node
 from tetrapla.ir.module import Module
+from tetrapla.ir.unfuse import has_residual
 from tetrapla.passes.bodies_ import within
+from tetrapla.passes.match_ import REAL
 from tetrapla.passes.pass_ import Pass
 from tetrapla.passes.rebuild_ import Rebuild
 
@@ -61,7 +63,8 @@ def _norms(new: Rebuild, node: Node) -> list[Node]:
     product = node.kind == "nn.matmul" and len(node.result.shape) == 2
     if not (product or node.kind == "nn.conv2d") or node.str("activation") != "none":
         return found
-    if len(node.operands) > 3 or not _known(new, node):
+    # the bound is derived for float32
+    if node.result.dtype not in REAL or has_residual(node) or not _known(new, node):
         return found
     value = node.result
     while norm := new.only_user(value, "nn.batch_norm"):

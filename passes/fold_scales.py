@@ -19,6 +19,7 @@ import numpy as np
 
 from tetrapla.ir.graph import DTYPES, Array, Node, Value
 from tetrapla.ir.module import Module
+from tetrapla.ir.unfuse import has_residual
 from tetrapla.passes.edit_ import Edit, rewrite
 from tetrapla.passes.match_ import REAL, either, number
 from tetrapla.passes.pass_ import Pass
@@ -97,7 +98,7 @@ def _behind(edit: Edit, node: Node) -> Value | None:
     product = None if found is None else edit.maker(found[0], *CHANNELS)
     if found is None or product is None or edit.readers(found[0]) != 1:
         return None
-    plain = product.str("activation") == "none" and len(product.operands) < 4
+    plain = product.str("activation") == "none" and not has_residual(product)
     if not plain or found[0].shape != node.result.shape:
         return None
     outputs = found[0].shape[-CHANNELS[product.kind]]

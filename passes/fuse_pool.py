@@ -23,6 +23,7 @@ import numpy as np
 
 from tetrapla.ir.graph import Array, Attribute, Node, Value
 from tetrapla.ir.module import Module
+from tetrapla.ir.unfuse import has_residual
 from tetrapla.passes.edit_ import Edit, rewrite
 from tetrapla.passes.match_ import REAL
 from tetrapla.passes.pass_ import Pass
@@ -65,7 +66,7 @@ def _average(edit: Edit, pool: Node) -> Value | None:
         return None
     w = conv.operands[1]
     plain = conv.str("activation") == "none" and set(conv.ints("dilations")) == {1}
-    if not plain or len(conv.operands) > 3 or not edit.is_constant(w):
+    if not plain or has_residual(conv) or not edit.is_constant(w):
         return None
     kernel, strides, places = pool.ints("kernel"), pool.ints("strides"), conv.ints("strides")
     wide = tuple(k + s * (p - 1) for k, s, p in zip(w.shape[2:], places, kernel, strict=True))

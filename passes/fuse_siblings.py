@@ -20,6 +20,7 @@ import numpy as np
 
 from tetrapla.ir.graph import DTYPES, Array, Graph, Node, Value
 from tetrapla.ir.module import Module
+from tetrapla.ir.unfuse import has_residual
 from tetrapla.passes.edit_ import Edit, rewrite
 from tetrapla.passes.pass_ import Pass
 
@@ -65,7 +66,8 @@ def _groups(graph: Graph) -> dict[int, list[Node]]:
     """The siblings of each product that has some, itself included, by its result."""
     found: dict[Hashable, list[Node]] = {}
     for node in graph.nodes:
-        plain = node.kind in AXES and len(node.operands) < 4  # a residual is not joined
+        # a residual is not joined
+        plain = node.kind in AXES and not has_residual(node)
         if plain and all(graph.is_weight(value) for value in node.operands[1:]):
             found.setdefault(_key(node), []).append(node)
     return {

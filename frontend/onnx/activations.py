@@ -12,6 +12,7 @@ from tetrapla.frontend.onnx.node import (
     Operand,
     Refusal,
     Scope,
+    is_float,
     normal_axis,
     number_of,
     scalar,
@@ -24,7 +25,10 @@ def _clip(node: OnnxNode, scope: Scope) -> Operand:
     x = node.operand(0)
     given = [node.optional(1), node.optional(2)]
     known = all(bound is None or isinstance(bound, Constant) for bound in given)
-    if known:
+    if known and not is_float(x):  # exactly as they are: no float holds all integers
+        label = f"{node.label}_bound"
+        given = [None if bound is None else scope.reshape(bound, (), label) for bound in given]
+    elif known:
         low = number_of(given[0], node.float("min", -inf), "a bound of Clip")
         high = number_of(given[1], node.float("max", inf), "a bound of Clip")
         if (low, high) == (-inf, inf):

@@ -96,19 +96,23 @@ def _range(node: OnnxNode, scope: Scope) -> Operand:
     dtype = numbers[0].dtype
     if dtype.kind == "b" or any(array.dtype != dtype for array in numbers):
         raise ModelError("Range takes three numbers of one type")
+    if dtype.kind in "iu" and delta:
+        whole = range(int(start), int(limit), int(delta))  # exact, as no float is
+        if len(whole[: MAX_FOLDED + 1]) <= MAX_FOLDED:
+            return Constant(np.array(whole, dtype), node.label)
     steps = (float(limit) - float(start)) / float(delta) if delta else float("nan")
     if not isfinite(steps) or steps > MAX_FOLDED:
         raise ModelError(f"Range must make at most {MAX_FOLDED} numbers, not {steps:g}")
     count = np.arange(max(ceil(steps), 0))
-    if dtype.kind in "iu":
-        return Constant((start + count * delta).astype(dtype), node.label)
     made = float(start) + count.astype(np.float64) * float(delta)
     return Constant(made.astype(dtype), node.label)
 
 
 @translates("NonZero")
 def _non_zero(node: OnnxNode, scope: Scope) -> Operand:
-    found = np.nonzero(array_of(node.operand(0), "value"))
+    array = array_of(node.operand(0), "value")
+    # a single number that is not zero has one place, without coordinates
+    found = np.nonzero(array) if array.ndim else np.zeros((0, int(bool(array))))
     return Constant(np.array(found, np.int64), node.label)
 
 

@@ -176,6 +176,8 @@ def _loop(site: Site) -> tuple[Operand | None, ...]:
     if isinstance(start, Constant) and start.known and not start.array.any():
         trips = 0
     if trips == 0:
+        if any(site.node.wanted[len(initial) :]):
+            raise Refusal("only with a round or more where it stacks values")
         return tuple(initial)
     region = _Region(site, [body])
     count = Constant(np.array(0, np.int64), f"{site.node.label}_count")

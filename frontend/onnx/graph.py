@@ -296,6 +296,8 @@ class Importer:
 
         found = control.translated(control.Site(node, place.env, scope, walk))
         check_read(node, schema)
+        if found and any(node.wanted[len(found) :]):
+            raise ModelError(f"{node.op} must have at most {len(found)} outputs, as its body")
         return found
 
     def _subgraph(

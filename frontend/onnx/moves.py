@@ -66,7 +66,9 @@ def _slice(node: OnnxNode, scope: Scope) -> Operand:
         place = normal_axis(axis, len(x.shape))
         size = x.shape[place]
         stop = None if step < 0 and end < -size else end
-        numbers = range(*slice(start, stop, step).indices(size))
+        # ONNX holds the start inside the axis, from where Python counts it as empty
+        first_one = max(start, -size) if step < 0 else start
+        numbers = range(*slice(first_one, stop, step).indices(size))
         first[place], sizes[place], stride[place] = numbers.start, len(numbers), step
     return cut(x, first, sizes, scope, node.label, stride)
 

@@ -29,10 +29,10 @@ _KINDS: Mapping[str, str] = {
 
 def _plain(kind: str) -> Translate:
     def translate(node: OnnxNode, scope: Scope) -> Operand:
-        axes = reduced_axes(node)
-        if axes is None:
-            return node.operand(0)
-        x = node.operand(0)
+        x, axes = node.operand(0), reduced_axes(node)
+        if axes is None:  # nothing is summed, but a sum of squares still squares
+            square = kind == "nn.reduce_sum_square"
+            return scope.op("nn.mul", [x, x], {}, node.label) if square else x
         if x.dtype != "i1":
             return _reduced(kind, x, axes, node, scope)
         narrow = cast(x, "ui8", scope, f"{node.label}_number")

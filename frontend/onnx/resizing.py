@@ -170,7 +170,9 @@ def _pad(node: OnnxNode, scope: Scope) -> Operand:
     if not any(pads):
         return x
     dtype = DTYPES[x.dtype]
-    if dtype.kind in "iu" and float(np.float32(value)) != value:
+    fill = node.optional(2)
+    exact = value if fill is None else array_of(fill, "the value of Pad").item()
+    if dtype.kind in "iu" and float(np.float32(value)) != exact:
         raise Refusal("only with a value that float32 holds")
     attributes: dict[str, Attribute] = {
         "pads": tuple(pads),

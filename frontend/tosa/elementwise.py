@@ -54,8 +54,18 @@ _TRUTHS: Mapping[str, str] = {"reduce_all": "nn.reduce_min", "reduce_any": "nn.r
 _SATURATED = ("i8", "i16")  # integer types whose ends are float32 numbers
 
 
+def keeps_nan(op: ForeignOp) -> None:
+    """Refuse an operator that passes NaN over: those of `nn` keep it."""
+    if op.word("nan_mode", "PROPAGATE") != "PROPAGATE":
+        raise Refusal("only with NaN kept")
+
+
 def _same(kind: str) -> Translate:
-    return lambda op, scope: scope.elementwise(kind, op.operands, {}, op.label)
+    def translate(op: ForeignOp, scope: Scope) -> Operand:
+        keeps_nan(op)
+        return scope.elementwise(kind, op.operands, {}, op.label)
+
+    return translate
 
 
 def zero_point(op: ForeignOp, index: int) -> int:
@@ -96,6 +106,7 @@ def _rsqrt(op: ForeignOp, scope: Scope) -> Operand:
 
 
 def _clamp(op: ForeignOp, scope: Scope) -> Operand:
+    keeps_nan(op)
     (x,) = op.operands
     low, high = (op.attribute(key).value for key in ("min_val", "max_val"))
     if x.dtype[0] in "fb":
@@ -133,6 +144,7 @@ def _shift_right(op: ForeignOp, scope: Scope) -> Operand:
 
 def _reduction(kind: str) -> Translate:
     def translate(op: ForeignOp, scope: Scope) -> Operand:
+        keeps_nan(op)
         attributes: dict[str, Attribute] = {"axes": (op.integer("axis"),), "keepdims": 1}
         return scope.op(kind, op.operands, attributes, op.label)
 
@@ -149,6 +161,7 @@ def _truths(kind: str) -> Translate:
 
 
 def _argmax(op: ForeignOp, scope: Scope) -> Operand:
+    keeps_nan(op)
     attributes: dict[str, Attribute] = {"axis": op.integer("axis"), "keepdims": 0}
     place = scope.op("nn.arg_max", op.operands, attributes, op.label)
     return scope.cast(place, op.result.dtype, op.label)

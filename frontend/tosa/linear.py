@@ -9,7 +9,7 @@ import numpy as np
 from tetrapla.frontend.foreign.operation import ForeignOp
 from tetrapla.frontend.foreign.scope import Constant, Operand, Refusal, Scope, Settled
 from tetrapla.frontend.foreign.walk import Translate
-from tetrapla.frontend.tosa.elementwise import only_zero, zero_point
+from tetrapla.frontend.tosa.elementwise import keeps_nan, only_zero, zero_point
 from tetrapla.ir.graph import DTYPES, Attribute
 
 TO_IMAGE, FROM_IMAGE = (0, 3, 1, 2), (0, 2, 3, 1)
@@ -81,8 +81,7 @@ def _transpose_conv2d(op: ForeignOp, scope: Scope) -> Operand:
 
 
 def _max_pool(op: ForeignOp, scope: Scope) -> Operand:
-    if op.word("nan_mode", "PROPAGATE") != "PROPAGATE":
-        raise Refusal("only with NaN kept")
+    keeps_nan(op)
     attributes = {**_window(op), "dilations": (1, 1)}
     return _pooled(op, scope, "nn.max_pool2d", attributes)
 

@@ -76,7 +76,7 @@ class Relu(Op, dialect=Nn, name="relu", traits=[Pure]):
 
     @staticmethod
     def evaluate(x: Array) -> Array:
-        return np.maximum(x, np.zeros((), x.dtype))
+        return np.asarray(np.maximum(x, np.zeros((), x.dtype)))
 
     example = (Tensor((2, 3), "f32"),), {}
 
@@ -119,7 +119,7 @@ class BatchNorm(PerElement, dialect=Nn, name="batch_norm", traits=[Pure]):
         C1: x has rank 2 or more.
         C2: the four parameters have shape (C,).
         C3: epsilon is not negative.
-        C4: the element types are equal.
+        C4: the element types are equal, and a float.
     """
 
     per_element = 3  # difference, product, sum
@@ -152,6 +152,7 @@ class BatchNorm(PerElement, dialect=Nn, name="batch_norm", traits=[Pure]):
                 parameter.dtype == x.dtype,
                 f"nn.batch_norm C4: element types must be equal, not {parameter} and {x}",
             )
+        element_types("nn.batch_norm C4", FLOATS, x)
         require(epsilon >= 0, f"nn.batch_norm C3: epsilon must not be negative, not {epsilon}")
         return x
 

@@ -50,7 +50,7 @@ class GatherNd(Moves, dialect=Nn, name="gather_nd", traits=[Pure]):
     Constraints:
         C1: the indices are i32 or i64 and have rank 1 or more.
         C2: batch_dims is not negative and below both ranks; those axes are equal.
-        C3: ``batch_dims + indices.shape[-1]`` is at most x's rank.
+        C3: ``indices.shape[-1]`` is at least 1, and with batch_dims at most x's rank.
     """
 
     x: Operand[RankedTensorType]
@@ -70,8 +70,9 @@ class GatherNd(Moves, dialect=Nn, name="gather_nd", traits=[Pure]):
         )
         named = batch_dims + indices.shape[-1]
         require(
-            named <= x.rank,
-            f"{kind} C3: the indices must name at most the axes of {x}, not {named}",
+            batch_dims < named <= x.rank,
+            f"{kind} C3: the indices must name 1 to {x.rank - batch_dims} axes of {x}, "
+            f"not {named - batch_dims}",
         )
         return Tensor((*indices.shape[:-1], *x.shape[named:]), x.dtype)
 

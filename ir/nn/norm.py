@@ -221,6 +221,7 @@ class LocalResponseNorm(Op, dialect=Nn, name="lrn", traits=[Pure]):
         C1: x has rank 2 or more.
         C2: size is at least 1.
         C3: the element type is a float.
+        C4: there is a channel.
     """
 
     x: Operand[RankedTensorType]
@@ -235,6 +236,7 @@ class LocalResponseNorm(Op, dialect=Nn, name="lrn", traits=[Pure]):
         require(x.rank >= 2, f"nn.lrn C1: the operand needs rank 2, not {x}")
         require(size >= 1, f"nn.lrn C2: size must be at least 1, not {size}")
         element_types("nn.lrn C3", FLOATS, x)
+        require(x.shape[1] > 0, f"nn.lrn C4: axis 1 of {x} must not be empty, not 0")
         return x
 
     @staticmethod

@@ -22,6 +22,7 @@ class MaxPool2d(PerTap, dialect=Nn, name="max_pool2d", traits=[Pure]):
         C2: kernel has two positive numbers.
         C4, C5: as nn.conv2d.
         C6: no pad is as large as the dilated kernel (a window would be empty).
+        C7: the elements are numbers.
     """
 
     x: Operand[RankedTensorType]
@@ -40,7 +41,9 @@ class MaxPool2d(PerTap, dialect=Nn, name="max_pool2d", traits=[Pure]):
         pads: tuple[int, ...],
         dilations: tuple[int, ...],
     ) -> Tensor:
-        return Tensor(pool_shape("nn.max_pool2d", x, kernel, strides, pads, dilations), x.dtype)
+        kind = "nn.max_pool2d"
+        element_types(f"{kind} C7", NUMBERS, x)
+        return Tensor(pool_shape(kind, x, kernel, strides, pads, dilations), x.dtype)
 
     @staticmethod
     def evaluate(

@@ -31,7 +31,7 @@ def rounded(x: Array, dtype: np.dtype[Any]) -> Array:
         if x.dtype == np.float64 and dtype not in _WIDE and dtype.kind not in "iub":
             # ml_dtypes rounds to float32 and then again
             return np.asarray(_to_odd(x)).astype(dtype)
-        return x.astype(dtype, copy=False)
+        return np.asarray(x.astype(dtype, copy=False))
 
 
 def _to_odd(x: Array) -> Array:

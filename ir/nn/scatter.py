@@ -95,7 +95,7 @@ class ScatterNd(Scatter, dialect=Nn, name="scatter_nd", traits=[Pure]):
 
     Constraints:
         C1: the indices are i32 or i64 and have rank 1 or more.
-        C3: ``indices.shape[-1]`` is at most x's rank.
+        C3: ``indices.shape[-1]`` is at least 1 and at most x's rank.
         C4: the updates have shape ``indices.shape[:-1]`` and then x's remaining axes, and x's
             element type.
         C5: reduction is none, add, mul, max or min; all but none take numbers.
@@ -114,8 +114,8 @@ class ScatterNd(Scatter, dialect=Nn, name="scatter_nd", traits=[Pure]):
         require(indices.rank >= 1, f"{kind} C1: the indices need rank 1, not {indices}")
         named = indices.shape[-1]
         require(
-            named <= x.rank,
-            f"{kind} C3: the indices must name at most the axes of {x}, not {named}",
+            1 <= named <= x.rank,
+            f"{kind} C3: the indices must name 1 to {x.rank} axes of {x}, not {named}",
         )
         shape = (*indices.shape[:-1], *x.shape[named:])
         _check_updates(kind, x, updates, shape, reduction)

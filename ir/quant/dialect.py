@@ -32,7 +32,7 @@ def saturate(rounded: Array, dtype: str) -> Array:
     """Clip to an integer type. NaN becomes the type's minimum."""
     low, high = RANGES[dtype]
     known = np.where(np.isnan(rounded), low, rounded)
-    return np.clip(known, low, high).astype(DTYPES[dtype])
+    return np.asarray(np.clip(known, low, high).astype(DTYPES[dtype]))
 
 
 def stored(steps: Array, zero_point: Array | int, dtype: str) -> Array:
@@ -127,9 +127,3 @@ def f32(value: Any) -> Any:
 
 def _either(names: tuple[str, ...]) -> str:
     return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def check_quantised(kind: str, *values: Tensor) -> None:  # until every caller names its types
-    """Every value has a quantised element type."""
-    for value in values:
-        require(value.dtype in BYTES, f"{kind} C3: values must be i8 or ui8, not {value}")

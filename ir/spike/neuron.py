@@ -143,7 +143,7 @@ class MaxPool2d(Op, dialect=Spike, name="max_pool2d", traits=[Pure]):
         dilations: tuple[int, ...],
     ) -> Array:
         counts = np.cumsum(x, axis=0, dtype=np.int32)
-        frames = counts.reshape(-1, *x.shape[2:])
+        frames = counts.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
         most = windows(frames, kernel, strides, pads, dilations).max(axis=(4, 5))
         most = most.reshape(*x.shape[:2], *most.shape[1:])
         return np.asarray(np.diff(most, axis=0, prepend=0).astype(np.int8))

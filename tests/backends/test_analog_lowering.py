@@ -349,7 +349,7 @@ def test_what_cannot_be_compiled_is_refused_in_one_sentence(rng: np.random.Gener
     with pytest.raises(UnsupportedError) as format_:
         TARGET.lower(module, isaac(), None, Options(quant="none"))
     assert str(format_.value) == (
-        "analog: the number format must be int8, not none; leave --quant out"
+        "analog: the number format must be int8 or int4, not none; leave --quant out"
     )
     few = ("array.arrays_per_unit=1", "array.units_per_tile=1", "array.tiles=1")
     with pytest.raises(UnsupportedError) as many:

@@ -87,6 +87,13 @@ def test_only_products_have_any_and_spikes_have_no_count() -> None:
         ("nn.layer_norm", {"axis": 1, "epsilon": 0.1}, [(3, 4), (4,), (4,)], 84),
         # 3 * 5 * 4 products with sums, and 3 * 5 results to which an activation may come
         ("nn.matmul", {"activation": "none"}, [(3, 4), (4, 5)], 2 * 60 + 15),
+        # and a residual
+        (
+            "nn.matmul",
+            {"activation": "silu"},
+            [(3, 4), (4, 5), (5,), (3, 5)],
+            2 * 60 + 2 * 15,
+        ),
         # 4 windows of 2 * 2 taps in each of 3 channels
         (
             "nn.max_pool2d",

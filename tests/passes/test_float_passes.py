@@ -9,7 +9,7 @@ import pytest
 
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import ModelError
-from tetrapla.ir.graph import Array, Attribute, Value
+from tetrapla.ir.graph import DTYPES, Array, Attribute, Value
 from tetrapla.ir.interpret import evaluate
 from tetrapla.ir.module import Module
 from tetrapla.passes.eliminate_common import EliminateCommon
@@ -110,6 +110,17 @@ def test_batch_norms_in_a_row_are_folded_at_once() -> None:
     # gain = 4 twice: w' = 16; b' = (-11 - 3) 4 + 1 = -55
     assert module.graph.weight(node.operands[1]).tolist() == [[[[16.0]], [[16.0]]]] * 4
     assert module.graph.weight(node.operands[2]).tolist() == [-55.0] * 4
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_a_batch_norm_of_narrow_floats_stays(dtype: str) -> None:
+    build, held = ModuleBuilder("m"), DTYPES[dtype]
+    x = build.input("x", (2, 3), dtype)
+    x = build.op("nn.matmul", [x, build.weight("w", np.ones((3, 4), held))], PLAIN)
+    parameters = [build.weight(f"p{i}", np.ones(4, held)) for i in range(4)]
+    build.output("y", build.op("nn.batch_norm", [x, *parameters], {"epsilon": 0.0}))
+    module = build.finish()
+    assert FoldBatchNorm()(module) is module
 
 
 @pytest.mark.parametrize("how", ["rank 3", "activation", "output"])

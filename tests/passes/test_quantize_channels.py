@@ -143,6 +143,27 @@ def test_what_does_not_keep_a_factor_ends_a_site(
     assert sites(build.finish().graph) == []
 
 
+def test_a_residual_of_the_same_value_ends_a_site(rng: np.random.Generator) -> None:
+    draft = _Draft(rng)
+    build = draft.build
+    operands = [build.input("x", (4, 8)), draft.weight("w", (8, 8), UNEQUAL)]
+    x = build.op("nn.relu", [build.op("nn.matmul", operands, NONE)])
+    operands = [x, draft.weight("v", (8, 8)), draft.weight("b", (8,)), x]
+    build.output("y", build.op("nn.matmul", operands, NONE))
+    assert sites(build.finish().graph) == []
+
+
+def test_a_pool_that_mixes_the_channels_ends_a_site(rng: np.random.Generator) -> None:
+    draft = _Draft(rng)
+    build = draft.build
+    operands = [build.input("x", (1, 4, 4, 8)), draft.weight("w", (8, 8), UNEQUAL)]
+    x = build.op("nn.matmul", operands, NONE)  # its channels are the last axis
+    window: dict[str, Attribute] = {"kernel": (1, 3), "strides": (1, 1), "pads": (0, 1, 0, 1)}
+    x = build.op("nn.max_pool2d", [x], {**window, "dilations": (1, 1)})
+    build.output("y", build.op("nn.matmul", [x, draft.weight("v", (8, 5))], NONE))
+    assert sites(build.finish().graph) == []
+
+
 def test_factors_are_powers_of_two_and_dead_channels_have_none() -> None:
     given = np.array([1.4, 1.5, 0.3, 0.0, np.inf, np.nan, 1e30])
     assert power_of_two(given).tolist() == [1, 2, 0.25, 1, 1, 1, 1]

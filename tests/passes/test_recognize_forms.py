@@ -221,6 +221,17 @@ def test_what_only_looks_like_attention_stays(form: Form) -> None:
     assert RecognizeAttention()(module) is module
 
 
+def test_a_softmax_of_sums_of_sums_is_read_once_for_each() -> None:
+    build = ModuleBuilder("sums")
+    x, v = build.input("x", (2, 4, 4)), build.input("v", (2, 4, 4))
+    for _ in range(64):  # to follow every way to x would take 2^64 steps
+        x = build.op("nn.add", [x, x])
+    p = build.op("nn.softmax", [x], {"axis": -1})
+    build.output("y", build.op("nn.matmul", [p, v], {"activation": "none"}))
+    module = build.finish()
+    assert RecognizeAttention()(module) is module
+
+
 def _centred(draft: Draft, x: Value, axes: tuple[int, ...]) -> Value:
     return draft.op("sub", x, draft.op("reduce_mean", x, axes=axes, keepdims=1))
 

@@ -97,3 +97,15 @@ def test_an_image_that_is_not_there_is_refused() -> None:
     with pytest.raises(ModelError) as caught:
         op.evaluate(*operands, **attributes)
     assert str(caught.value) == "nn.roi_align images must lie in 0..1, not 2"
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+@pytest.mark.parametrize("ratio", [0, 2])
+def test_a_region_without_bounds_is_refused(odd: float, ratio: int) -> None:
+    op = OPS["nn.roi_align"]
+    _, attributes = op.example or ((), {})
+    regions = np.array([[0, 0, odd, 1]], np.float32)
+    operands = [np.ones((2, 1, 3, 3), np.float32), regions, np.array([1])]
+    with pytest.raises(ModelError) as caught:
+        op.evaluate(*operands, **{**attributes, "sampling_ratio": ratio})
+    assert str(caught.value) == "nn.roi_align regions must be finite, not NaN or infinite"
