@@ -18,6 +18,7 @@ import numpy as np
 from bert import bert
 
 from tetrapla.ir.graph import Array
+from tetrapla.ir.unfuse import unfused
 from tetrapla.passes.calibrate_ import Ranges
 from tetrapla.passes.context_ import Context
 from tetrapla.passes.pass_ import run
@@ -76,7 +77,7 @@ def _measure(folder: Path, first: str) -> None:
     before = PIPELINES[first]
     parameters = _Parameters(folder / "weights.bin")
     module = bert(parameters, LAYERS)
-    fused = run(module, before)
+    fused = unfused(run(module, before))  # as quantisation sees it
     inputs = {name: (-4.0, 4.0) for name, _ in fused.graph.inputs}
     found = Ranges(inputs, {node.name: (-4.0, 4.0) for node in fused.graph.nodes})
     del fused

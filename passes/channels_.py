@@ -5,8 +5,9 @@
              p = nn.conv2d(z, @v)                         p = nn.conv2d(z, @v * s)
 
 Between the two may stand what keeps a positive factor per channel: ReLU, leaky ReLU, pooling
-of channels-first values and flattening. A clip (ReLU6) does not: its bound would need a factor of each channel's own.
-Factors are powers of two, so that every bit of the results stays (short of subnormals).
+of channels-first values and flattening. A clip (ReLU6) does not: its bound would need a factor
+of each channel's own. Factors are powers of two, so that every bit of the results stays (short
+of subnormals).
 """
 
 from __future__ import annotations

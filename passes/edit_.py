@@ -89,8 +89,10 @@ class Edit:
         else:
             self.changed = True
             self._stands[node.result.index] = found
-            self._read([found], self.readers(node.result))
-            self._drop(node)
+            times = self.readers(node.result)
+            self._read([found], times)
+            if times:  # else it is dead, and was not counted as a reader
+                self._drop(node)
 
     def of(self, value: Value) -> Value:
         """The value that stands for an old one."""

@@ -99,7 +99,8 @@ def _range(node: OnnxNode, scope: Scope) -> Operand:
     if dtype.kind in "iu" and delta:
         whole = range(int(start), int(limit), int(delta))  # exact, as no float is
         if len(whole[: MAX_FOLDED + 1]) <= MAX_FOLDED:
-            return Constant(np.array(whole, dtype), node.label)
+            places = np.arange(len(whole)).astype(dtype)
+            return Constant((start + places * delta).astype(dtype), node.label)
     steps = (float(limit) - float(start)) / float(delta) if delta else float("nan")
     if not isfinite(steps) or steps > MAX_FOLDED:
         raise ModelError(f"Range must make at most {MAX_FOLDED} numbers, not {steps:g}")

@@ -37,7 +37,16 @@ class Body:
 
 
 def called(function: FunctionProto, node: NodeProto) -> Body:
-    """The function's body with the attributes of the node that calls it."""
+    """The function's body with the attributes of the node that calls it.
+
+    Raises:
+        ModelError: the node has more outputs than the function.
+    """
+    if len(node.output) > len(function.output):
+        raise ModelError(
+            f"{shown(node.op_type)} has at most {len(function.output)} outputs, "
+            f"not {len(node.output)}"
+        )
     given = {attribute.name: attribute for attribute in function.attribute_proto}
     given.update({attribute.name: attribute for attribute in node.attribute})
     opsets = {

@@ -33,6 +33,8 @@ Ints: TypeAlias = tuple[int, ...]
 
 # numbers of a constant that is computed at import: shapes, masks, positions (assumed)
 MAX_FOLDED = 65_536
+# bytes of all constants that one import computes (assumed: the largest weights are loaded)
+MAX_FOLDED_BYTES = 2**30
 
 
 class Refusal(Exception):  # noqa: N818  a refusal is collected, not an error of its own
@@ -179,8 +181,12 @@ class OnnxNode:
 class Scope:
     """The module being built; constants become weights here."""
 
-    def __init__(self, builder: ModuleBuilder, *, shape_only: bool) -> None:
+    def __init__(
+        self, builder: ModuleBuilder, *, shape_only: bool, room: list[int] | None = None
+    ) -> None:
         self.builder = builder
+        # bytes that may still be computed, in one place for all bodies
+        self._room = [MAX_FOLDED_BYTES] if room is None else room
         self.names = Names()
         self._symbols = Names()
         self.shape_only = shape_only
@@ -226,12 +232,13 @@ class Scope:
         """Append an operator; an absent last operand is left out.
 
         What follows from small constants alone is computed here, and no operator is made;
-        with `any_size` from large ones too.
+        with `any_size` from large ones too, as long as all that is computed stays in bounds.
         """
         held = [operand for operand in operands if operand is not None]
         most = MAX_TENSOR_BYTES if any_size else MAX_FOLDED
-        folded = _computed(kind, held, dict(attributes or {}), name, most)
+        folded = _computed(kind, held, dict(attributes or {}), name, most, self._room[0])
         if folded is not None:
+            self._room[0] -= sum(result.array.nbytes for result in folded)
             return folded
         present = [self.value(operand) for operand in held]
         results = self.builder.ops(kind, present, attributes or {}, name=name)
@@ -241,7 +248,7 @@ class Scope:
 
     def inner(self) -> Scope:
         """The scope of a body."""
-        return Scope(self.builder.body(), shape_only=self.shape_only)
+        return Scope(self.builder.body(), shape_only=self.shape_only, room=self._room)
 
     def reduce(
         self, kind: str, x: Operand, axes: Ints, name: str, *, keepdims: int = 1
@@ -264,8 +271,9 @@ def _computed(
     attributes: dict[str, Attribute],
     name: str,
     most: int,
+    room: int,
 ) -> tuple[Constant, ...] | None:
-    """The operator's results where they follow from small constants; None otherwise."""
+    """The results where they follow from constants of `most` numbers and fit in `room` bytes."""
     arrays = [
         operand.array for operand in operands if isinstance(operand, Constant) and operand.known
     ]
@@ -275,6 +283,8 @@ def _computed(
     if len(arrays) < len(operands) or sum(array.size for array in arrays) > most:
         return None
     if sum(prod(type_.shape) for type_ in types) > most:
+        return None
+    if sum(prod(type_.shape) * DTYPES[type_.dtype].itemsize for type_ in types) > room:
         return None
     with np.errstate(all="ignore"):
         made = OPS[kind].evaluate(*arrays, **attributes)
