@@ -51,7 +51,6 @@ OpView = _ext.Operation
 Pure = _ext.Pure
 Region = _ir.Region
 IsIsolatedFromAbove = _ir.IsIsolatedFromAboveTrait
-IsTerminator = _ir.IsTerminatorTrait
 RankedTensorType = _ir.RankedTensorType
 Result = _ext.Result
 ReturnOp = _func.ReturnOp
@@ -78,7 +77,6 @@ __all__ = [
     "IntegerAttr",
     "IntegerType",
     "IsIsolatedFromAbove",
-    "IsTerminator",
     "Location",
     "MLIRError",
     "Module",
@@ -110,7 +108,7 @@ def context() -> Context:
     """The one context of the process, with every dialect loaded (loading twice raises)."""
     from tetrapla.ir.dialects import DIALECTS
 
-    made = Context(load_on_create_dialects=["func", "irdl"])
+    made = Context(load_on_create_dialects=["func", "irdl", "tosa"])
     with made, Location.unknown():
         for dialect in DIALECTS:
             dialect.load()

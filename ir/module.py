@@ -58,7 +58,7 @@ class Module:
             with context(), Location.unknown():
                 mlir = MlirModule.parse(text)
         except MLIRError as error:
-            raise IRError(_first_line(error)) from None
+            raise IRError(first_line(error)) from None
         module = cls(mlir, _as_declared(mlir, weights), name)
         module.verify()
         return module
@@ -92,7 +92,7 @@ class Module:
             with context(), Location.unknown():
                 self.mlir.operation.verify()
         except MLIRError as error:
-            raise IRError(_first_line(error)) from None
+            raise IRError(first_line(error)) from None
         _, named = self._read
         for symbol, value in named if self.weights else ():
             if symbol not in self.weights:
@@ -166,7 +166,7 @@ _IN_TEXT = re.compile(r'loc\(".*":(\d+:\d+)\)')
 _AT_NAME = re.compile(r'loc\("(.*)"\)')
 
 
-def _first_line(error: MLIRError) -> str:
+def first_line(error: MLIRError) -> str:
     """The first diagnostic behind its place: ``4:10: nn.softmax C1: ...``."""
     diagnostics = getattr(error, "error_diagnostics", [])
     if not diagnostics:

@@ -154,8 +154,11 @@ def _inferred(
         raise IRError(f"{kind} takes {minimum} to {maximum} operands, not {len(operands)}")
     names = set(attribute_names(op))
     if names != set(attributes):
-        odd = sorted(names ^ set(attributes))
-        raise IRError(f"{kind} takes the attributes {sorted(names)}; differing: {odd}")
+        missing, unknown = sorted(names - set(attributes)), sorted(set(attributes) - names)
+        raise IRError(
+            f"{kind} must have the attributes {sorted(names)}; missing: {missing}, "
+            f"unknown: {unknown}"
+        )
     for field in fields_of(op):
         if type(field).__name__ == "AttributeDef":
             _check_kind(kind, field, attributes[field.name])

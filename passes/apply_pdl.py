@@ -40,4 +40,5 @@ class ApplyPdl(Pass):
         try:
             return rewritten(module, rules(text))
         except IRError as error:
-            raise IRError(f"{self.file}: {error}") from None
+            gap = "" if str(error)[:1].isdigit() else " "  # a line and column follow at once
+            raise IRError(f"{self.file}:{gap}{error}") from None

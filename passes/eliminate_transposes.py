@@ -30,9 +30,13 @@ class EliminateTransposes(Pass):
     """Elements are computed as before and stand elsewhere in between: bit exact."""
 
     def __call__(self, module: Module) -> Module:
-        sunk = rewrite(module, transposes, *EXACT, _extreme)
-        # only now, so that a transpose of one axis still meets its inverse
-        return rewrite(sunk, _reshaped, shapes)
+        while True:
+            found = rewrite(module, transposes, *EXACT, _extreme)
+            # only now, so that a transpose of one axis still meets its inverse
+            found = rewrite(found, _reshaped, shapes)
+            if found is module:
+                return module
+            module = found  # where a shape that said nothing went, transposes sink on
 
 
 def _reshaped(edit: Edit, node: Node) -> Value | None:

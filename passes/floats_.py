@@ -20,6 +20,7 @@ from tetrapla.passes.lowering_ import Lowering
 from tetrapla.passes.scheme_ import FORMATS, INTEGERS, PLAIN, Format
 from tetrapla.passes.weights_ import (
     Stored,
+    channel_axis,
     grouped,
     integers,
     mean_loss,
@@ -101,7 +102,7 @@ def _stored(state: Lowering, node: Node, array: Array, name: str) -> Stored:
         return microscaled(node, array, form)
     if name not in INTEGERS:
         return small_floats(node, array, form, scheme.per_channel)
-    if scheme.group and len(array.shape) in (2, 4):
+    if scheme.group and channel_axis(node) is not None:
         return grouped(node, array, INTEGERS[name], scheme.rounding, scheme.group, moments)
     return integers(
         node, array, INTEGERS[name], scheme.rounding, scheme.per_channel, np.zeros(1), moments

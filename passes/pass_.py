@@ -131,7 +131,7 @@ def steps(
     """
     current, verified = module, b""
     for pass_ in passes:
-        ready = pass_.bound(current, context)
+        ready = _bound(pass_, current, context)
         start_s = clock_s()
         current, verified = _checked(ready, current, verified)
         yield Step(ready, current, clock_s() - start_s)
@@ -163,6 +163,13 @@ def find(name: str, known: Mapping[str, type[Pass]] | None = None) -> type[Pass]
         there = ", ".join(known)
         raise RegistryError(f"no pass '{name}'{nearest(name, known)}; there are: {there}")
     return known[name]
+
+
+def _bound(pass_: Pass, module: Module, context: Context) -> Pass:
+    try:
+        return pass_.bound(module, context)
+    except TetraplaError as error:
+        raise type(error)(f"{pass_.name}: {error}") from error
 
 
 def _checked(pass_: Pass, module: Module, verified: bytes) -> tuple[Module, bytes]:

@@ -38,7 +38,7 @@ from tetrapla.ir.mlir import (
     context,
 )
 from tetrapla.ir.mlir import Module as MlirModule
-from tetrapla.ir.module import Module
+from tetrapla.ir.module import Module, first_line
 from tetrapla.ir.op import OPS
 from tetrapla.ir.text import check_text
 from tetrapla.passes.same_ import fingerprint
@@ -150,8 +150,7 @@ def _parsed(text: str) -> MlirModule:
     try:
         return MlirModule.parse(text)
     except MLIRError as error:
-        diagnostics = [f"{d.location}: {d.message}" for d in error.error_diagnostics]
-        raise IRError(f"PDL text must be MLIR, not {[*diagnostics, error][0]}") from None
+        raise IRError(f"{first_line(error)}; PDL text must be MLIR") from None
 
 
 def _copied(mlir: MlirModule) -> MlirModule:

@@ -123,7 +123,7 @@ def quantised(module: Module, calibration: Mapping[str, Array], quant: str) -> M
     Args:
         module: float32.
         calibration: arrays of shape (invocations, *static shape) by input name.
-        quant: a number format that `quantises`.
+        quant: a number format that `quantises`; a pipeline's text follows the canonical one.
 
     Raises:
         RegistryError: the text names no pass or option that there is.
@@ -131,5 +131,5 @@ def quantised(module: Module, calibration: Mapping[str, Array], quant: str) -> M
     """
     from tetrapla.passes.text_ import parse
 
-    passes = PIPELINES[quant] if quant in SCHEMES else parse(quant)
+    passes = PIPELINES[quant] if quant in SCHEMES else (*CANONICAL, *parse(quant))
     return run(module, (*passes, WidenWeights()), Context(calibration))

@@ -71,7 +71,8 @@ class Rebuild:
         """A weight made from the array of another; its shape alone in a shape-only module."""
         if self.shape_only:
             return self.builder.shape_of_weight(symbol, shape, of.dtype)
-        return self.builder.weight(symbol, np.ascontiguousarray(make(self.graph.weight(of))))
+        array = np.asarray(make(self.graph.weight(of)), order="C")
+        return self.builder.weight(symbol, array)
 
     def only_user(self, value: Value, kind: str) -> Node | None:
         """The one node that reads the value, if it is of that kind and nothing else sees it."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tetrapla.backends.target_ import Options
 from tetrapla.designs import Design, design
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
@@ -27,7 +28,7 @@ def choose_precision(
     *,
     latency_s: float | None = None,
     energy_pj: float | None = None,
-    formats: Sequence[str] = ("f32", "i8"),
+    formats: Sequence[str] = ("i8", "i4"),
     scheme: Quantize | None = None,
 ) -> Choice:
     """Quantise the layers that lose least by it, until the target meets the budget.
@@ -41,8 +42,8 @@ def choose_precision(
         calibration: arrays (samples, *shape) by input name.
         latency_s: the budget of one invocation's time; or
         energy_pj: of its energy. One of the two must be given.
-        formats: of weights, from the most precise to the cheapest; f32 leaves a layer in the
-            target's own float format.
+        formats: of weights, from the most precise to the cheapest. The target must run every
+            one of them, and price them differently for a budget to bite.
         scheme: all other choices of the quantisation.
 
     Raises:
@@ -65,7 +66,10 @@ def choose_precision(
 
 
 def _cost(module: Module, chosen: Design, inputs: Mapping[str, Array], energy: bool) -> float:
-    report = compile_for(module, chosen, inputs).run(inputs)
+    # a module that stayed float must be run so, not quantised by the target after all
+    integers = any(node.kind.startswith("qnn.") for node in module.graph.nodes)
+    options = Options() if integers else Options(quant="none")
+    report = compile_for(module, chosen, inputs, options).run(inputs)
     found = report.energy.total_pj if energy else report.time_s
     if found is None or not np.isfinite(found):
         raise ModelError(

@@ -61,6 +61,11 @@ class Settings:
                 "--calib must not be given with --calib-fraction; drop one of them"
             )
         text = self.quant or ""
+        if "," in text and all(part in _QUANT for part in text.split(",")):
+            raise ModelError(
+                f"--quant must be one format or a pipeline, not the list '{text}'; sweep with "
+                "--set quant=int8,int4"
+            )
         if self.quant not in (None, *_QUANT) and "{" not in text and "," not in text:
             raise ModelError(
                 "--quant must be int8, int4, none or a pipeline like "

@@ -115,7 +115,7 @@ def refuse_unsupported(graph: Graph) -> None:
     if counts:
         listed = ", ".join(f"{kind} ({count})" for kind, count in sorted(counts.items()))
         raise UnsupportedError(
-            f"gpu has no kernel for {listed}; it can do {', '.join(sorted(known))}"
+            f"gpu has no kernel for {listed}; it can do {', '.join(sorted(set(known)))}"
         )
 
 

@@ -21,6 +21,7 @@ from tetrapla.frontend.onnx.node import (
     Refusal,
     Scope,
     normal_axis,
+    whole_number_of,
 )
 from tetrapla.frontend.onnx.shapes import transposed
 from tetrapla.ir.errors import ModelError
@@ -205,9 +206,7 @@ def _trips(limit: Operand | None) -> int | None:
     """The number of rounds where it is known."""
     if limit is None or not isinstance(limit, Constant) or not limit.known:
         return None
-    if limit.array.size != 1:
-        raise ModelError("the trip count of Loop must be one number")
-    trips = max(int(limit.array.reshape(-1)[0]), 0)
+    trips = max(whole_number_of(limit, 0, "the trip count of Loop"), 0)
     return trips if trips <= MOST_TRIPS else None
 
 

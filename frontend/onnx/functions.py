@@ -40,13 +40,17 @@ def called(function: FunctionProto, node: NodeProto) -> Body:
     """The function's body with the attributes of the node that calls it.
 
     Raises:
-        ModelError: the node has more outputs than the function.
+        ModelError: the node has more inputs or outputs than the function.
     """
-    if len(node.output) > len(function.output):
-        raise ModelError(
-            f"{shown(node.op_type)} has at most {len(function.output)} outputs, "
-            f"not {len(node.output)}"
-        )
+    for what, given_names, names in (
+        ("inputs", node.input, function.input),
+        ("outputs", node.output, function.output),
+    ):
+        if len(given_names) > len(names):
+            raise ModelError(
+                f"{shown(node.op_type)} takes at most {len(names)} {what}, "
+                f"not {len(given_names)}"
+            )
     given = {attribute.name: attribute for attribute in function.attribute_proto}
     given.update({attribute.name: attribute for attribute in node.attribute})
     opsets = {

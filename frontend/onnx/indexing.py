@@ -8,7 +8,7 @@ from tetrapla.frontend.onnx.node import (
     Operand,
     Scope,
     normal_axis,
-    number_of,
+    whole_number_of,
 )
 from tetrapla.frontend.onnx.table import translates
 from tetrapla.frontend.onnx.tensors import MAX_TENSOR_BYTES
@@ -52,7 +52,7 @@ def _top_k(node: OnnxNode, scope: Scope) -> tuple[Operand, ...]:
     if node.version < 10:
         k = node.int("k", 0)
     else:
-        k = int(number_of(node.operand(1), 0, "k"))
+        k = whole_number_of(node.operand(1), 0, "k")
     axis = normal_axis(node.int("axis", -1), len(x.shape))
     if not 1 <= k <= x.shape[axis]:
         raise ModelError(f"k must lie in 1..{x.shape[axis]}, not {k}")
@@ -63,7 +63,7 @@ def _top_k(node: OnnxNode, scope: Scope) -> tuple[Operand, ...]:
 @translates("OneHot")
 def _one_hot(node: OnnxNode, scope: Scope) -> Operand:
     indices, values = node.operand(0), node.operand(2)
-    depth = int(number_of(node.operand(1), 0, "depth"))
+    depth = whole_number_of(node.operand(1), 0, "depth")
     if not 1 <= depth <= MAX_TENSOR_BYTES:
         raise ModelError(f"depth must lie in 1..{MAX_TENSOR_BYTES}, not {depth}")
     axis = normal_axis(node.int("axis", -1), len(indices.shape) + 1)

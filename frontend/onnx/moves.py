@@ -19,8 +19,8 @@ from tetrapla.frontend.onnx.node import (
     array_of,
     ints_of,
     normal_axis,
-    number_of,
     scalar,
+    whole_number_of,
 )
 from tetrapla.frontend.onnx.table import translates
 from tetrapla.ir.errors import ModelError
@@ -210,7 +210,7 @@ def _trilu(node: OnnxNode, scope: Scope) -> Operand:
     x = node.operand(0)
     if len(x.shape) < 2:
         raise ModelError(f"Trilu needs rank 2 or more, not shape {list(x.shape)}")
-    k = int(number_of(node.optional(1), 0, "the diagonal of Trilu"))
+    k = whole_number_of(node.optional(1), 0, "the diagonal of Trilu")
     k = max(-(2**40), min(k, 2**40))
     attributes = {"k": k, "upper": node.int("upper", 1)}
     return scope.op("nn.trilu", [x], attributes, node.label)
@@ -219,7 +219,7 @@ def _trilu(node: OnnxNode, scope: Scope) -> Operand:
 @translates("CumSum")
 def _cum_sum(node: OnnxNode, scope: Scope) -> Operand:
     x = node.operand(0)
-    axis = normal_axis(int(number_of(node.optional(1), 0, "axis")), len(x.shape))
+    axis = normal_axis(whole_number_of(node.optional(1), 0, "axis"), len(x.shape))
     back, label = node.int("reverse", 0), node.label
     if back:
         x = reversed_along(x, axis, scope, f"{label}_reversed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
+from math import isfinite, prod
 from typing import TypeAlias
 
 import numpy as np
@@ -273,7 +273,7 @@ def _computed(
     most: int,
     room: int,
 ) -> tuple[Constant, ...] | None:
-    """The results where they follow from constants of `most` numbers and fit in `room` bytes."""
+    """What follows from constants of `most` numbers and fits in `room` bytes, else None."""
     arrays = [
         operand.array for operand in operands if isinstance(operand, Constant) and operand.known
     ]
@@ -371,6 +371,18 @@ def number_of(operand: Operand | None, default: float, what: str) -> float:
     if array.size != 1:
         raise ModelError(f"{what} must be one number, not {array.size}")
     return float(array.reshape(-1)[0])
+
+
+def whole_number_of(operand: Operand | None, default: int, what: str) -> int:
+    """As `number_of`, exact; a fraction is cut off.
+
+    Raises:
+        ModelError: it is infinite or NaN, too.
+    """
+    number = number_of(operand, default, what)
+    if not isfinite(number):
+        raise ModelError(f"{what} must be finite, not {number}")
+    return default if operand is None else int(array_of(operand, what).item())
 
 
 def is_float(operand: Operand) -> bool:

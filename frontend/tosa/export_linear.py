@@ -37,17 +37,20 @@ def _matmul(node: Node, writer: Writer) -> Held:
         b = reshaped(writer, repeated(writer, b, (*batch, k, n)), (count, k, n))
     integer = node.kind == "qnn.matmul"
     points = [node.int(key) if integer else 0 for key in ("x_zero_point", "w_zero_point")]
-    if integer:
-        _only_i8(node)
+    _check_types(node)
     operands = [a, b, zero(writer, a.dtype, points[0]), zero(writer, b.dtype, points[1])]
     made = Tensor((count, m, n), node.result.dtype)
     y = reshaped(writer, writer.op("tosa.matmul", operands, made), node.result.shape)
     return _epilogue(node, writer, same(writer, "add", y, bias[0]) if bias else y)
 
 
-def _only_i8(node: Node) -> None:
-    if any(value.dtype != "i8" for value in node.operands[:2]):
+def _check_types(node: Node) -> None:
+    """TOSA multiplies floats, and i8 into i32."""
+    types = {value.dtype for value in node.operands[:2]}
+    if node.kind.startswith("qnn.") and types != {"i8"}:
         raise Unwritten("only of i8")
+    if node.kind.startswith("nn.") and not types <= {"f16", "bf16", "f32"}:
+        raise Unwritten("only of f16, bf16 and f32")
 
 
 def _epilogue(node: Node, writer: Writer, y: Held) -> Held:
@@ -62,8 +65,7 @@ def _conv2d(node: Node, writer: Writer) -> Held:
     first, w, *_ = node.operands
     x = writer.operand(first)
     groups, integer = node.int("groups"), node.kind == "qnn.conv2d"
-    if integer:
-        _only_i8(node)
+    _check_types(node)
     if groups != 1 and w.shape[1] != 1:
         raise Unwritten("only with one group, or one per channel")
     kernel, strides, dilations = w.shape[2:], node.ints("strides"), node.ints("dilations")

@@ -94,23 +94,31 @@ class ReduceMean(Reduction, dialect=Nn, name="reduce_mean"):
 
 
 class ReduceMax(Reduction, dialect=Nn, name="reduce_max"):
-    """The largest, NaN if there is one; of nothing the smallest there is; or of truths."""
+    """The largest, NaN if there is one; of nothing the smallest there is; or of truths.
+
+    0 is larger than -0, so that the order of the numbers does not show.
+    """
 
     accepted = (*NUMBERS, "i1")
 
     @staticmethod
     def function(x: Array, axes: tuple[int, ...]) -> Any:
-        return x.max(axis=axes, keepdims=True, initial=extremes(x.dtype)[0])
+        y = x.max(axis=axes, keepdims=True, initial=extremes(x.dtype)[0])
+        return _with_zeros(y, x, axes, 0.0)
 
 
 class ReduceMin(Reduction, dialect=Nn, name="reduce_min"):
-    """The smallest, NaN if there is one; of nothing the largest there is; and of truths."""
+    """The smallest, NaN if there is one; of nothing the largest there is; and of truths.
+
+    -0 is smaller than 0, so that the order of the numbers does not show.
+    """
 
     accepted = (*NUMBERS, "i1")
 
     @staticmethod
     def function(x: Array, axes: tuple[int, ...]) -> Any:
-        return x.min(axis=axes, keepdims=True, initial=extremes(x.dtype)[1])
+        y = x.min(axis=axes, keepdims=True, initial=extremes(x.dtype)[1])
+        return _with_zeros(y, x, axes, -0.0)
 
 
 class ReduceProd(Reduction, dialect=Nn, name="reduce_prod"):
@@ -246,6 +254,15 @@ class CumulativeSum(Op, dialect=Nn, name="cumulative_sum", traits=[Pure]):
         return rounded(np.asarray(wide.cumsum(axis=axis, dtype=wide.dtype)), x.dtype)
 
     example = (Tensor((2, 3, 4), "f32"),), {"axis": -2}
+
+
+def _with_zeros(y: Array, x: Array, axes: tuple[int, ...], winner: float) -> Array:
+    """Extremes in which a zero is the winner's wherever one is among the numbers."""
+    if x.dtype != np.float64 or not (y == 0).any():
+        return y
+    there = (x == 0) & (np.signbit(x) == np.signbit(winner))
+    found = there.any(axis=axes, keepdims=True)
+    return np.where(y == 0, np.where(found, winner, -winner), y)
 
 
 def extremes(dtype: np.dtype[Any]) -> tuple[Any, Any]:

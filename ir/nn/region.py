@@ -2,7 +2,8 @@
 
 A body sees nothing from outside but its arguments and the weights that it names, so what it
 captures comes in as operands behind those that the operator itself means. IRDL binds a
-variadic field to one type, so operands and results are numbered optional fields.
+variadic field to one type, so operands and results are numbered optional fields. A body ends
+with upstream's ``tosa.yield`` (`emit.YIELD`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,6 @@ from tetrapla.ir.graph import Array, Attribute, Value
 from tetrapla.ir.mlir import (
     IntegerAttr,
     IsIsolatedFromAbove,
-    IsTerminator,
     Operand,
     Pure,
     RankedTensorType,
@@ -36,21 +36,6 @@ Body = Callable[..., tuple[Array, ...]]
 _OPERANDS = {f"x{i}": Operand[RankedTensorType] | None for i in range(MOST)}
 _RESULTS = {f"y{i}": Result[RankedTensorType] | None for i in range(MOST)}
 _FIELDS = {**_OPERANDS, **_RESULTS}
-
-
-class Yield(Op, dialect=Nn, name="yield", traits=[IsTerminator]):
-    """The end of a body: what it gives."""
-
-    if not TYPE_CHECKING:  # annotations that are computed are for the bindings alone
-        __annotations__ = dict(_OPERANDS)
-        vars().update(dict.fromkeys(_OPERANDS))
-
-    @staticmethod
-    def infer(*values: Tensor) -> tuple[Tensor, ...]:
-        del values
-        return ()
-
-    example = None
 
 
 class Scan(Op, dialect=Nn, name="scan", traits=[IsIsolatedFromAbove, Pure]):

@@ -9,7 +9,7 @@ from tetrapla.backends.gpu import norms
 from tetrapla.backends.gpu.norms import matrix_norm, operator_norms
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Array, Attribute, Graph
-from tetrapla.ir.op import OPS
+from tetrapla.ir.op import evaluated
 
 GEOMETRIES: list[dict[str, Attribute]] = [
     {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "groups": 1},
@@ -32,7 +32,7 @@ def convolution(
     build.output("y", build.op("nn.conv2d", [x, filters], everything, "conv"))
     one_hot = np.eye(4 * 6 * 5).reshape(-1, 4, 6, 5)
     held = w.astype(np.float32).astype(np.float64)
-    images = OPS["nn.conv2d"].evaluate(one_hot, held, **everything)
+    images = evaluated("nn.conv2d", [one_hot, held], everything)
     return build.finish().graph, images.reshape(len(images), -1)
 
 

@@ -148,7 +148,7 @@ def drawn(module: Module, rng: np.random.Generator) -> dict[str, Array]:
     """The first operand of both signs, the others positive, indices from both ends."""
     found: dict[str, Array] = {}
     for i, (name, value) in enumerate(module.inputs.items()):
-        array = 2 * rng.standard_normal(value.shape)
+        array: Array = 2 * rng.standard_normal(value.shape)
         array = array if i == 0 else np.abs(array) + 0.5
         if i == 1 and module.graph.nodes[0].kind.startswith("nn.gather"):
             array = rng.integers(-2, 2, value.shape)

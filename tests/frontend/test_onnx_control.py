@@ -216,6 +216,34 @@ def test_a_loop_that_never_ends_is_refused(limit: int, saved: Callable[..., Path
     )
 
 
+@pytest.mark.parametrize("limit", [0, -1])
+def test_stacks_of_no_round_are_refused(limit: int, saved: Callable[..., Path]) -> None:
+    inner = body(
+        [node("Identity", "c", "d"), node("Add", "s s", "t"), node("Identity", "t", "u")],
+        [info("i", INT64, []), info("c", BOOL, []), info("s", FLOAT, [2, 3])],
+        [info("d", BOOL, []), info("t", FLOAT, [2, 3]), info("u", FLOAT, [2, 3])],
+    )
+    loop = helper.make_node("Loop", ["n", "", "x"], ["y", "z"], body=inner)
+    n = np.array(limit, np.int64)
+    with pytest.raises(UnsupportedError, match="with a round or more where it stacks values"):
+        load(saved([loop], X, ["y", "z"], n=n))
+    assert load(saved([loop], X, ["y"], n=n)).graph.nodes == ()
+
+
+@pytest.mark.parametrize("condition", [True, None])
+def test_a_branch_has_no_more_outputs_than_its_bodies(
+    condition: bool | None, saved: Callable[..., Path]
+) -> None:
+    known = {} if condition is None else {"c": np.array(condition)}
+    inputs = X if known else [*X, info("c", BOOL, [])]
+    path = saved([node("If", "c", "y z", **BRANCHES)], inputs, ["y", "z"], **known)
+    with pytest.raises(ModelError) as caught:
+        load(path)
+    assert str(caught.value) == (
+        f"{path}: node 'y': If must have at most 1 outputs, as its body"
+    )
+
+
 def test_a_body_that_changes_its_states_type_is_refused(saved: Callable[..., Path]) -> None:
     inner = body(
         [node("Identity", "go", "on"), node("Concat", "s x", "t", axis=0)],

@@ -214,6 +214,28 @@ def test_a_computed_zero_point_is_refused() -> None:
 WINDOW: dict[str, Attribute] = {"pads": (1, 0, 1, 1), "dilations": (1, 2)}
 
 
+@pytest.mark.parametrize("name", ["maximum", "minimum"])
+def test_an_operator_that_passes_nan_over_is_refused(name: str) -> None:
+    types = "(tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>"
+    text = (
+        "func.func @main(%a: tensor<2xf32>, %b: tensor<2xf32>) -> tensor<2xf32> {\n"
+        f"%y = tosa.{name} %a, %b {{nan_mode = MODE}} : {types}\n"
+        "return %y : tensor<2xf32>\n}"
+    )
+    with pytest.raises(UnsupportedError, match="only with NaN kept"):
+        load(text.replace("MODE", "IGNORE"), "m")
+    assert len(load(text.replace("MODE", "PROPAGATE"), "m").graph.nodes) == 1
+
+
+@pytest.mark.parametrize("dtype", ["i8", "i32", "f64"])
+def test_a_product_that_tosa_has_not_is_not_written(dtype: str) -> None:
+    b = ModuleBuilder("m")
+    x, w = b.input("x", (2, 3), dtype), b.input("w", (3, 4), dtype)
+    b.output("y", b.op("nn.matmul", [x, w], {"activation": "none"}))
+    with pytest.raises(UnsupportedError, match="only of f16, bf16 and f32"):
+        export(b.finish())
+
+
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2), (3, 2)])
 @pytest.mark.parametrize("groups", [1, 4])
 @pytest.mark.parametrize("kind", ["nn.conv2d", "qnn.conv2d"])

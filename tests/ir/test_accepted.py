@@ -55,6 +55,8 @@ def changed(draw: np.random.Generator, value: Attribute) -> Attribute:
         return REALS[int(draw.integers(len(REALS)))]
     if isinstance(value, str) or not value:
         return value
+    if draw.random() < 0.5:
+        return value[:-1] if draw.random() < 0.5 else ()
     at = int(draw.integers(len(value)))
     return (*value[:at], INTEGERS[int(draw.integers(len(INTEGERS)))], *value[at + 1 :])
 
@@ -102,3 +104,8 @@ def fault(draw: np.random.Generator, kind: str) -> str | None:
 def test_what_is_accepted_is_computed(kind: str) -> None:
     draw = np.random.default_rng(sum(map(ord, kind)))
     assert [found for _ in range(TRIALS) if (found := fault(draw, kind))] == []
+
+
+def test_a_transposed_number_has_no_axes() -> None:
+    made = OPS["nn.transpose"].evaluate(np.ones((), np.float32), perm=())
+    assert np.shape(made) == ()  # NumPy's contiguous arrays have one at least

@@ -10,7 +10,7 @@ import pytest
 
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import IRError
-from tetrapla.ir.graph import Graph, Value
+from tetrapla.ir.graph import Array, Graph, Value
 from tetrapla.ir.interpret import evaluate
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import flops, macs
@@ -65,7 +65,7 @@ def test_a_scan_carries_states_and_stacks_results() -> None:
     module = recurrent()
     x = np.arange(15, dtype=np.float32).reshape(5, 1, 3)
     found = evaluate(module, {"x": x, "h": np.ones((1, 3), np.float32)})
-    h, rows = np.ones((1, 3), np.float32), list[object]()
+    h, rows = np.ones((1, 3), np.float32), list[Array]()
     for t in range(5):
         h = (h + x[t]) * np.array([0.5, 2.0, -1.0], np.float32)
         rows.append(h)

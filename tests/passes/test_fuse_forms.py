@@ -117,6 +117,16 @@ def test_a_transpose_sinks_through_a_concatenation_of_two() -> None:
     assert found.graph.nodes[1].int("axis") == 1
 
 
+def test_a_transpose_sinks_on_where_a_shape_that_said_nothing_stood() -> None:
+    def form(draft: Draft, x: Value) -> Value:
+        y = draft.op("transpose", x, perm=LAST)
+        y = draft.op("tanh", draft.op("reshape", y, shape=y.shape))
+        return draft.op("transpose", y, perm=FIRST)
+
+    found = rewritten(EliminateTransposes(), made(form, (2, 3, 4, 5)))
+    assert kinds(found) == ["tanh"]
+
+
 def test_a_transpose_of_axes_of_one_is_a_reshape() -> None:
     module = made(lambda draft, x: draft.op("transpose", x, perm=(1, 0, 3, 2)), (1, 3, 4, 1))
     assert kinds(rewritten(EliminateTransposes(), module)) == ["reshape"]

@@ -116,7 +116,7 @@ def to_exp(edit: Edit, node: Node) -> Value | None:
             "pattern to-another-type: exp must stay tensor<2x3xf32>, "
             "not become tensor<2x3xf16>",
         ),
-        ([no_such_operand], "pattern no-such-operand: nn.matmul takes 2 to 3 operands, not 1"),
+        ([no_such_operand], "pattern no-such-operand: nn.matmul takes 2 to 4 operands, not 1"),
         (
             [for_ever],
             "pattern for-ever: must come to an end, not match exp again and again; let it not "

@@ -88,8 +88,8 @@ TWICE = """pdl.pattern @twice : benefit(1) {
     [
         (
             "garbage",
-            "PDL text must be MLIR, not loc(\"-\":1:1): custom op 'garbage' is unknown (tried "
-            "'builtin.garbage' as well)",
+            "1:1: custom op 'garbage' is unknown (tried 'builtin.garbage' as well); "
+            "PDL text must be MLIR",
         ),
         ("func.func private @f()", "PDL text must hold patterns alone, not func.func"),
         (
@@ -110,7 +110,7 @@ TWICE = """pdl.pattern @twice : benefit(1) {
         (TWICE, "PDL patterns must come to an end; let none undo what another does"),
         (
             TWICE.replace('made = pdl.operation "nn.exp"', 'made = pdl.operation "nn.softmax"'),
-            "exp: nn.softmax takes the attributes ['axis']; differing: ['axis']",
+            "exp: nn.softmax must have the attributes ['axis']; missing: ['axis'], unknown: []",
         ),
     ],
 )
@@ -119,7 +119,8 @@ def test_wrong_pdl_text_is_refused(text: str, message: str, tmp_path: Path) -> N
     path.write_text(text, "utf-8")
     with pytest.raises(IRError) as caught:
         run(module(chain(("nn.exp", {}))), [ApplyPdl(str(path))])
-    assert str(caught.value) == f"apply-pdl: {path}: {message}"
+    gap = "" if message[0].isdigit() else " "
+    assert str(caught.value) == f"apply-pdl: {path}:{gap}{message}"
 
 
 def test_a_missing_pdl_file_is_refused(tmp_path: Path) -> None:

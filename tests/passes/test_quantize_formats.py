@@ -180,6 +180,20 @@ def test_groups_have_a_scale_each(rng: np.random.Generator) -> None:
     assert node.ints("blocks") == (8, 1)
 
 
+@pytest.mark.parametrize("lead", [(2,), (3, 2)])
+def test_a_stack_of_matrices_has_no_groups(
+    lead: tuple[int, ...], rng: np.random.Generator
+) -> None:
+    build = ModuleBuilder("stack")
+    w = build.weight("w", rng.standard_normal((*lead, 4, 5)).astype(np.float32))
+    build.output("y", build.op("nn.matmul", [build.input("x", (*lead, 3, 4)), w], NONE))
+    data = {"x": rng.standard_normal((2, *lead, 3, 4)).astype(np.float32)}
+    text = "quantize{weights=i4,activations=f32,group=2}"
+    made = _quantised(build.finish(), text, data)
+    assert _kinds(made) == ["qnn.dequantize", "nn.matmul"]
+    assert made.weights["w.scale"].shape == (1,)
+
+
 def test_groups_of_a_convolution_hold_whole_kernels(rng: np.random.Generator) -> None:
     build = ModuleBuilder("conv")
     w = build.weight("w", rng.standard_normal((6, 5, 3, 3)).astype(np.float32))

@@ -48,7 +48,8 @@ def test_a_module_that_no_longer_verifies_names_the_pass_and_the_place(
     with pytest.raises(IRError) as caught:
         run(network, [FuseEpilogue(), LoseAxis(in_place), EliminateCommon()])
     assert str(caught.value) == (
-        f"test-run: {place}: nn.softmax takes the attributes ['axis']; differing: ['axis']"
+        f"test-run: {place}: nn.softmax must have the attributes ['axis']; "
+        "missing: ['axis'], unknown: []"
     )
 
 
@@ -141,7 +142,7 @@ def test_a_pass_without_its_data_is_refused(network: Module) -> None:
     with pytest.raises(ModelError) as caught:
         run(network, parse("quantize"))
     assert str(caught.value) == (
-        "model 'network' must have calibration data to be quantised, not none; "
+        "quantize: model 'network' must have calibration data to be quantised, not none; "
         "give samples of its inputs"
     )
 

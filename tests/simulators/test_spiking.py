@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tetrapla.ir.errors import ModelError
-from tetrapla.ir.op import OPS
+from tetrapla.ir.op import evaluated
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import price, summed
 from tetrapla.simulators.spec_ import load_spec
@@ -90,7 +90,7 @@ def test_a_membrane_saturates_and_says_so() -> None:
     done = integrate(current, np.zeros(1, bool), None, **(RULE | NARROW))
     assert done.train.ravel().tolist() == [7]
     assert done.saturated == 2
-    judged = OPS["spike.decode"].evaluate(current, scale=1.0, state_bits=4)
+    judged = evaluated("spike.decode", [current], {"scale": 1.0, "state_bits": 4})
     assert judged.ravel().tolist() == [7.0]
 
 
@@ -313,7 +313,7 @@ def test_synapse_lists_are_the_operator(
         "dilations": dilations,
         "groups": groups,
     }
-    expected = OPS["spike.conv2d"].evaluate(spikes, weight, exponent=0, **geometry)
+    expected = evaluated("spike.conv2d", [spikes, weight], {"exponent": 0, **geometry})
     shape = expected.shape[2:]
     synapses = Synapses("conv2d", "s", source, None, weight, **geometry)
     listed = connections(synapses, shape, np.arange(int(np.prod(shape))))

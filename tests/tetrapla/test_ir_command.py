@@ -192,7 +192,7 @@ def test_a_failing_pass_is_reduced(cli: Cli, cnn: str, tmp_path: Path) -> None:
         f"note: {path} holds 1 of 7 operators, on which apply-pdl fails alike "
         f"(--pipeline '{last}')"
     )
-    wrong = "nn.softmax takes the attributes ['axis']; differing: ['axis']"
+    wrong = "nn.softmax must have the attributes ['axis']; missing: ['axis'], unknown: []"
     assert error == f"error: apply-pdl: {pdl}: pool1: {wrong}"
     (node,) = load(path).graph.nodes
     assert node.kind == "nn.max_pool2d"

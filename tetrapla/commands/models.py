@@ -187,7 +187,8 @@ def ir(
     from tetrapla.models import load_for
     from tetrapla.samples import samples_for
 
-    wanted = options.settings(data, calib, dims=dim, batch=batch)
+    # nothing is judged here, so calibration data is all the data there needs to be
+    wanted = options.settings(data or calib, calib, dims=dim, batch=batch)
     rewriting.check_file("--output", output, rewriting.SUFFIXES, model)
     rewriting.check_file("--reduce", reduce, rewriting.SUFFIXES[:1], model)
     passes = rewriting.chosen(after, pipeline)

@@ -106,10 +106,11 @@ def data_for(
     # a pass that takes data says how to bind it
     if all(type(pass_).bound is Pass.bound for pass_ in passes) or module.shape_only:
         return NOTHING
-    calibration = samples(module).calibration
-    if calibration is None:
+    found = samples(module)
+    if found.calibration is None:
         raise ModelError(f"{what} must have calibration data, not none; give --calib")
-    return Context(calibration)
+    options.note(*found.warnings)
+    return Context(found.calibration)
 
 
 def rewritten(module: Module, passes: Sequence[Pass], context: Context, watch: Watch) -> Module:
@@ -139,7 +140,7 @@ def rewritten(module: Module, passes: Sequence[Pass], context: Context, watch: W
                 typer.echo(printed(current, watch.generic), err=True)
     except Exception as error:
         if watch.reduce is not None:
-            _reduce(current, passes[len(done)].bound(current, context), error, watch.reduce)
+            _reduce(current, passes[len(done)], context, error, watch.reduce)
         raise
     if watch.reduce is not None:
         raise ModelError("--reduce must have a pass that fails, and none did; drop it")
@@ -183,11 +184,23 @@ def _files(path: Path) -> list[Path]:
     return [path] if alone else [path, path.with_suffix(".npz")]
 
 
-def _reduce(module: Module, pass_: Pass, error: Exception, path: Path) -> None:
+def _reduce(
+    module: Module, unbound: Pass, context: Context, error: Exception, path: Path
+) -> None:
+    from tetrapla.ir.errors import TetraplaError
     from tetrapla.passes.reduce_ import fails_like, reduce
     from tetrapla.passes.text_ import text
 
+    try:
+        pass_ = unbound.bound(module, context)
+    except TetraplaError:
+        # a part of the model has other inputs than the data
+        options.note(f"{unbound.name} fails on its data already; nothing is reduced")
+        return
     found = reduce(module, fails_like(pass_, error))
+    if not found.module.graph.nodes:
+        options.note(f"{pass_.name} fails on a model without operators, too; see its options")
+        return
     write(found.module, path)
     small, large = (len(each.graph.nodes) for each in (found.module, module))
     options.note(

@@ -213,6 +213,17 @@ def test_reductions_of_nothing(ours: Run) -> None:
     assert ours("nn.reduce_log_sum_exp", [x], **own)[0].tolist() == [-np.inf, -np.inf]
 
 
+@pytest.mark.parametrize("dtype", ["f64", "f32", "f16", "bf16"])
+def test_the_sign_of_a_zero_does_not_depend_on_the_order(dtype: str, ours: Run) -> None:
+    rows = [[0.0, -0.0, -1.0], [-0.0, 0.0, -1.0], [-0.0, -0.0, -1.0]]
+    own: dict[str, Any] = {"axes": (1,), "keepdims": 0}
+    (most,) = ours("nn.reduce_max", [np.array(rows, DTYPES[dtype])], **own)
+    assert np.signbit(most.astype(np.float64)).tolist() == [False, False, True]
+    rows = [[0.0, -0.0, 1.0], [-0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]
+    (least,) = ours("nn.reduce_min", [np.array(rows, DTYPES[dtype])], **own)
+    assert np.signbit(least.astype(np.float64)).tolist() == [True, True, False]
+
+
 def test_extremes_of_truths_are_or_and_and(ours: Run) -> None:
     x = np.array([[True, False], [True, True], [False, False]])
     own: dict[str, Any] = {"axes": (1,), "keepdims": 0}
