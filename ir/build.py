@@ -104,7 +104,8 @@ class ModuleBuilder:
         except IRError as error:
             raise IRError(f"{stem}: {error}") from None
         label = self._names.take(stem)
-        values = tuple(self._value(each.shape, each.dtype) for each in made)
+        values = tuple(Value(self._count + i, *each) for i, each in enumerate(made))
+        self._count += len(made)
         self._nodes.append(Node(kind, label, tuple(operands), values, held, tuple(bodies)))
         return values
 

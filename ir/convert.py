@@ -79,6 +79,7 @@ def attribute(value: Attribute) -> Any:
             return ArrayAttr.get([attribute(item) for item in value])
 
 
+@lru_cache(4096)  # MLIR's attributes are unique as well
 def plain(value: Any) -> Attribute:
     """The plain form of an attribute.
 

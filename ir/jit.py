@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from tetrapla.ir.errors import ModelError
-from tetrapla.ir.graph import DTYPES, Array, Graph, Value
+from tetrapla.ir.graph import DTYPES, Array, Value
 from tetrapla.ir.interpret import invocations
 from tetrapla.ir.linalg.lower import Function, Library, lowered, weights
 from tetrapla.ir.mlir import compiled
@@ -70,7 +70,7 @@ def jit_all(modules: Sequence[Module], level: int = 2) -> list[Call]:
     functions = [lowered(m.graph, library, f"main{i}") for i, m in enumerate(modules)]
     invoke = compiled("".join([library.text, *(f.text for f in functions)]), PIPELINE, level)
     return [
-        _caller(invoke, f"main{i}", module.graph, function)
+        _caller(invoke, f"main{i}", module, function)
         for i, (module, function) in enumerate(zip(modules, functions, strict=True))
     ]
 
@@ -92,9 +92,10 @@ def evaluate_many(
 
 
 def _caller(
-    invoke: Callable[[str, Sequence[int]], None], name: str, graph: Graph, function: Function
+    invoke: Callable[[str, Sequence[int]], None], name: str, module: Module, function: Function
 ) -> Call:
-    held = [np.require(graph.weight(value), requirements="C") for value in weights(graph)]
+    graph = module.graph
+    held = [np.require(module.weights[s], requirements="C") for s in weights(graph)]
 
     def call(inputs: Mapping[str, Array]) -> dict[str, Array]:
         wanted = [name for name, _ in graph.inputs]

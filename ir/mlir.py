@@ -8,6 +8,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
+from io import BytesIO
 from types import ModuleType
 from typing import Any
 
@@ -95,6 +96,7 @@ __all__ = [
     "apply_patterns_and_fold_greedily",
     "compiled",
     "context",
+    "fingerprint",
     "irdl_of",
     "linalg_of",
     "parse_foreign",
@@ -117,6 +119,17 @@ def context() -> Context:
             place = f"{ROOT}.dialects.{dialect.DIALECT_NAMESPACE}"
             sys.modules.setdefault(place, ModuleType(place))
     return made
+
+
+def fingerprint(module: Module) -> bytes:
+    """MLIR's bytecode: equal for a module and a copy of it, another after any change.
+
+    Several times as fast as its text, and as comparing it with another's.
+    """
+    stream = BytesIO()
+    with context():
+        module.operation.write_bytecode(stream)
+    return stream.getvalue()
 
 
 def irdl_of(dialect: type[Dialect]) -> str:

@@ -18,7 +18,7 @@ import tetrapla.ir.dialects  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from tetrapla.ir.emit import emit, read
 from tetrapla.ir.errors import IRError
 from tetrapla.ir.graph import DTYPES, Array, Graph, Value
-from tetrapla.ir.mlir import Location, MLIRError, context
+from tetrapla.ir.mlir import Location, MLIRError, context, fingerprint
 from tetrapla.ir.mlir import Module as MlirModule
 from tetrapla.ir.op import Tensor
 from tetrapla.ir.text import check_text
@@ -38,6 +38,7 @@ class Module:
         self.mlir = mlir
         self.weights: Mapping[str, Array] = MappingProxyType(dict(weights))
         self.name = name
+        self._verified = b""
 
     @classmethod
     def parse(cls, text: str, weights: Mapping[str, Array], name: str = "model") -> Module:
@@ -85,9 +86,14 @@ class Module:
     def verify(self) -> None:
         """Check every operator's constraints, and the weights' shapes and types.
 
+        A module that is as it was when it was last found to be valid is not checked again.
+
         Raises:
             IRError: with the first diagnostic.
         """
+        found = fingerprint(self.mlir)
+        if found == self._verified:
+            return
         try:
             with context(), Location.unknown():
                 self.mlir.operation.verify()
@@ -103,6 +109,7 @@ class Module:
                     f"weight @{symbol} must be {Tensor(value.shape, value.dtype)}, "
                     f"not {array.dtype} of shape {array.shape}"
                 )
+        self._verified = found
 
     def text(self) -> str:
         """Generic MLIR, the form that every MLIR tool reads."""

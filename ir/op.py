@@ -166,8 +166,11 @@ def _inferred(
     require(len(bodies) == regions, f"{kind} takes {regions} bodies, not {len(bodies)}")
     given: dict[str, Any] = {"bodies": bodies} if regions else {}
     made = op.infer(*operands, **attributes, **given)
-    results = (made,) if isinstance(made, Tensor) else made
+    made = (made,) if isinstance(made, Tensor) else made
+    results = tuple(Tensor(tuple(map(int, each.shape)), each.dtype) for each in made)
     for result in results:
+        if min(result.shape, default=0) < 0:
+            raise IRError(f"a dimension must not be negative, not {result}")
         # an axis of size 0 must not hide the others, which NumPy multiplies all the same
         if prod(max(size, 1) for size in result.shape) > MAX_ELEMENTS:
             raise IRError(f"{kind} makes {result}, which is over {MAX_ELEMENTS} elements")

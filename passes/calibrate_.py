@@ -1,4 +1,8 @@
-"""The range of every value over real data, read from the reference interpreter."""
+"""The range of every value over real data, read from the reference interpreter.
+
+A value that holds infinities (scores under a mask of -inf) has a range with an infinite end,
+which is refused where the range is asked for.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,10 @@ Progress: TypeAlias = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Ranges:
-    """The interval of each float32 value, by input's name and by node's name."""
+    """The interval of each float32 value, by input's name and by node's name.
+
+    An end is infinite where the value holds infinities.
+    """
 
     inputs: Mapping[str, Interval] = field(default_factory=dict)
     nodes: Mapping[str, Interval] = field(default_factory=dict)
@@ -32,7 +39,7 @@ class Ranges:
         """The interval of an input.
 
         Raises:
-            ModelError: it was not calibrated.
+            ModelError: it was not calibrated, or is infinite.
         """
         return _known(self.inputs, "input", name)
 
@@ -40,7 +47,7 @@ class Ranges:
         """The interval of a node's result.
 
         Raises:
-            ModelError: it was not calibrated.
+            ModelError: it was not calibrated, or is infinite.
         """
         return _known(self.nodes, "layer", name)
 
@@ -62,14 +69,14 @@ def ranges(
         method: "minmax", or by a histogram of 2048 bins (`cuts_`): "percentile", the interval
             that holds `percentile_pct` of the values, half of the rest cut off on either
             side; "entropy", the least Kullback-Leibler divergence; "mse", the least
-            mean-squared error.
+            mean-squared error. What holds infinities is never cut.
         percentile_pct: in (0, 100]; used by "percentile" alone.
         progress: called with 1 after each invocation of each sweep (all but minmax take two).
         levels: the steps of the integers, 2^bits - 1; used by "mse" alone.
 
     Raises:
         ModelError: the data is not finite, or of another shape, type or name than the inputs,
-            or makes a layer's result infinite or NaN.
+            or makes a layer's result NaN.
         RegistryError: there is no such method.
     """
     check_method(method, percentile_pct)
@@ -80,6 +87,8 @@ def ranges(
         counts = _histograms(module, inputs, found, progress)
         found = {
             i: _cut(method, counts[i], interval, percentile_pct, levels)
+            if i in counts
+            else interval
             for i, interval in found.items()
         }
     return _named(module, found)
@@ -141,7 +150,23 @@ def _known(table: Mapping[str, Interval], what: str, name: str) -> Interval:
             f"{what} '{name}' must have a calibrated range and has none; "
             "calibrate on the module that is quantised"
         )
-    return table[name]
+    interval = table[name]
+    if not finite(interval):
+        raise _unusable(name if what == "layer" else f"{what} '{name}'", interval)
+    return interval
+
+
+def finite(interval: Interval) -> bool:
+    """Whether both ends are numbers that are not infinite."""
+    return bool(np.isfinite(interval).all())
+
+
+def _unusable(what: str, interval: Interval) -> ModelError:
+    low, high = interval
+    return ModelError(
+        f"{what}: calibrated values must be finite, not {low}..{high}; "
+        "mend the model's weights or the data"
+    )
 
 
 def _values(
@@ -175,11 +200,8 @@ def _extremes(
             found.setdefault(index, (0.0, 0.0))
             continue
         low, high = float(array.min()), float(array.max())
-        if not np.isfinite(low) or not np.isfinite(high):
-            raise ModelError(
-                f"{names.get(index, 'an input')}: calibrated values must be finite, "
-                f"not {low}..{high}; mend the model's weights or the data"
-            )
+        if np.isnan(low):  # as is the maximum, where one element is
+            raise _unusable(names.get(index, "an input"), (low, high))
         past = found.get(index, (low, high))
         found[index] = min(low, past[0]), max(high, past[1])
     return found
@@ -191,11 +213,12 @@ def _histograms(
     extremes: Mapping[int, Interval],
     progress: Progress | None,
 ) -> dict[int, Array]:
-    counts = {index: np.zeros(BINS, np.int64) for index in extremes}
+    counts = {i: np.zeros(BINS, np.int64) for i, ends in extremes.items() if finite(ends)}
     for index, array in _values(module, inputs, progress):
-        counts[index] += np.histogram(
-            array.astype(np.float64), bins=BINS, range=extremes[index]
-        )[0]
+        if index in counts:
+            counts[index] += np.histogram(
+                array.astype(np.float64), bins=BINS, range=extremes[index]
+            )[0]
     return counts
 
 

@@ -13,7 +13,7 @@ from tetrapla.ir.quant.table import lookup_table
 from tetrapla.passes.dynamic_ import dynamic_product
 from tetrapla.passes.floats_ import product
 from tetrapla.passes.lowering_ import Lowering
-from tetrapla.passes.plan_ import ELEMENTWISE, MOVING
+from tetrapla.passes.plan_ import ELEMENTWISE, LINEAR, MOVING
 from tetrapla.passes.scales_ import (
     Affine,
     Scales,
@@ -43,9 +43,21 @@ def lower(state: Lowering, node: Node) -> None:
     elif plan.rounds(node):
         (dynamic_product if plan.dynamic(node) else product)(state, node)
     else:
-        for value in node.operands:
-            state.real(value)
-        state.new.copy(node)
+        _float(state, node)
+
+
+def _float(state: Lowering, node: Node) -> None:
+    """The node as it was.
+
+    Raises:
+        ModelError: it is a product that makes infinities out of infinite weights.
+    """
+    weights = (value for value in node.operands if state.graph.is_weight(value))
+    for value in weights if node.kind in LINEAR and state.plan.unbounded(node) else ():
+        state.constant(value)
+    for value in node.operands:
+        state.real(value)
+    state.new.copy(node)
 
 
 def _saturated(state: Lowering, node: Node) -> bool:

@@ -51,7 +51,7 @@ class Lowering:
         self.scheme = scheme
         self.moments = moments
         self.ranges = found
-        self.plan = Plan(self.graph, scheme)
+        self.plan = Plan(self.graph, scheme, found)
         self._rounded: dict[tuple[int, str], Value] = {}
         self._dynamic: dict[int, tuple[Value, Value, Value]] = {}
         self._integers: dict[int, tuple[Value, Affine]] = {}

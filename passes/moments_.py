@@ -37,6 +37,8 @@ def moments(
 ) -> dict[str, Moments]:
     """The moments of every convolution and product with constant weights, by the node's name.
 
+    Layers that read infinities have none.
+
     Args:
         module: with its weights.
         inputs: arrays of shape (invocations, *static shape) by input name.
@@ -52,6 +54,7 @@ def moments(
     layers = _seen(module.graph)
     means: dict[str, NDArray[np.float64]] = {}
     seconds: dict[str, NDArray[np.float64]] = {}
+    infinite: set[str] = set()
     count = invocations(module, inputs)
     for i in range(count):
         sample = {name: array[i] for name, array in inputs.items()}
@@ -59,7 +62,11 @@ def moments(
         values = {value.index: sample[name] for name, value in module.graph.inputs}
         for node in layers:
             index = node.operands[0].index
-            rows = taps(node, values[index] if index in values else found[named[index]])
+            x = values[index] if index in values else found[named[index]]
+            if np.isinf(x).any():
+                infinite.add(node.name)
+                continue
+            rows = taps(node, x)
             # every invocation has as many rows
             share = 1 / (count * max(rows.shape[1], 1))
             means[node.name] = means.get(node.name, 0) + rows.sum(axis=1) * share
@@ -68,7 +75,11 @@ def moments(
                 seconds[node.name] = seconds.get(node.name, 0) + powers
         if progress is not None:
             progress(1)
-    return {name: Moments(mean, seconds.get(name)) for name, mean in means.items()}
+    return {
+        name: Moments(mean, seconds.get(name))
+        for name, mean in means.items()
+        if name not in infinite
+    }
 
 
 def weighs(graph: Graph, node: Node) -> bool:

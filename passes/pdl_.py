@@ -36,12 +36,12 @@ from tetrapla.ir.mlir import (
     PDLModule,
     apply_patterns_and_fold_greedily,
     context,
+    fingerprint,
 )
 from tetrapla.ir.mlir import Module as MlirModule
 from tetrapla.ir.module import Module, first_line
 from tetrapla.ir.op import OPS
 from tetrapla.ir.text import check_text
-from tetrapla.passes.same_ import fingerprint
 from tetrapla.passes.scales_ import parts
 
 WEIGHT = "nn.weight"

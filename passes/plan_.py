@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
+import numpy as np
+
 from tetrapla.ir.graph import Graph, Node, Value
+from tetrapla.passes.calibrate_ import Ranges, finite
 from tetrapla.passes.scheme_ import INTEGERS, Scheme
 
 LINEAR = frozenset({"nn.matmul", "nn.conv2d"})
@@ -27,12 +30,14 @@ FIRST_PARAMETER: Mapping[str, int] = MappingProxyType({"nn.conv2d": 1, "nn.matmu
 class Plan:
     """The nodes that compute on integers, and the values that they read.
 
+    What reads or makes infinities (the sum of scores and a mask of -inf) stays float.
+
     Attributes:
         wanted: indices of the values that some integer operator reads, through what only
             moves values too.
     """
 
-    def __init__(self, graph: Graph, scheme: Scheme) -> None:
+    def __init__(self, graph: Graph, scheme: Scheme, found: Ranges) -> None:
         self._graph = graph
         self._scheme = scheme
         # a calibration sees the first result of a node alone
@@ -40,9 +45,10 @@ class Plan:
         # rounded already: nothing is quantised twice
         made = (node for node in graph.nodes if node.kind in READING)
         self._rounded = {node.results[0].index for node in made}
+        self._infinite = {value.index: True for value in _infinite(graph, found)}
         self.wanted: set[int] = set()
         for node in reversed(graph.nodes):
-            moves = node.kind in MOVING and node.results[0].index in self.wanted
+            moves = node.kind in MOVING and self.moves(node, held=False)
             if moves or self.integer(node):
                 self.wanted.update(value.index for value in node.operands)
 
@@ -51,6 +57,8 @@ class Plan:
         if self._scheme.activations != "integer" or not self._has_kernel(node):
             return False
         if any(value.index in self._unknown for value in node.operands):
+            return False
+        if self.unbounded(node):
             return False
         if node.kind in LINEAR and not self._weights_fit(node.operands[1], node.name):
             return False
@@ -64,7 +72,23 @@ class Plan:
             node: of the kinds `MOVING`.
             held: whether its operand is an integer already.
         """
-        return node.result.dtype == "f32" and (held or node.result.index in self.wanted)
+        if node.result.dtype != "f32" or self.unbounded(node):
+            return False
+        return held or node.result.index in self.wanted
+
+    def unbounded(self, node: Node) -> bool:
+        """Whether the node makes or reads infinities; the constants of products aside."""
+        values = [*node.operands, *node.results]
+        if node.kind in LINEAR:
+            values = [value for value in values if not self._graph.is_weight(value)]
+        return any(map(self._holds_infinity, values))
+
+    def _holds_infinity(self, value: Value) -> bool:
+        if self._graph.is_weight(value) and value.index not in self._infinite:
+            array = self._graph.weight(value)
+            ends = (array.min(initial=0), array.max(initial=0))
+            self._infinite[value.index] = bool(np.isinf(ends).any())
+        return self._infinite.get(value.index, False)
 
     def rounds(self, node: Node) -> bool:
         """Whether the node is a product whose operands are to be rounded, but stays float."""
@@ -72,6 +96,8 @@ class Plan:
             return False
         pair = node.operands[:2]
         if any(v.index in self._unknown or v.index in self._rounded for v in pair):
+            return False
+        if self.unbounded(node):
             return False
         scheme, weights = self._scheme, self._graph.is_weight(node.operands[1])
         if not weights:
@@ -107,3 +133,12 @@ class Plan:
             return value.index not in self._rounded
         # a group's scale changes along the sum, which one accumulator cannot follow
         return self._scheme.format(layer) in INTEGERS and not self._scheme.group
+
+
+def _infinite(graph: Graph, found: Ranges) -> Iterator[Value]:
+    """The inputs and first results of nodes in which a calibration saw infinities."""
+    inputs = ((value, found.inputs.get(name)) for name, value in graph.inputs)
+    made = ((node.results[0], found.nodes.get(node.name)) for node in graph.nodes)
+    for value, interval in (*inputs, *made):
+        if interval is not None and not finite(interval):
+            yield value

@@ -52,7 +52,8 @@ class RecognizeGelu(Pass):
 def _gelu(edit: Edit, node: Node) -> Value | None:
     if node.kind not in ("nn.mul", "nn.div", "nn.add") or node.result.dtype not in REAL:
         return None
-    for t in _below(edit, node, DEPTH, ("nn.erf", "nn.tanh")):
+    # once each: sums of sums lead to one value in many ways
+    for t in dict.fromkeys(_below(edit, node, DEPTH, ("nn.erf", "nn.tanh"))):
         function = edit.maker(t)
         assert function is not None
         if function.kind == "nn.erf":

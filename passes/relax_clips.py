@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from typing import ClassVar, Self
 
 from tetrapla.ir.errors import ModelError
@@ -34,7 +35,7 @@ class RelaxClips(Pass):
     def __call__(self, module: Module) -> Module:
         new = Rebuild(module)
         for node in new.graph.nodes:
-            if _is_relu_like(node) and self._reached(node) < node.float("high"):
+            if _is_relu_like(node) and self._unreached(node):
                 operands = [new.of(value) for value in node.operands]
                 made = new.builder.op("nn.relu", operands, name=node.name)
                 new.set(node.result, made)
@@ -51,13 +52,15 @@ class RelaxClips(Pass):
     def example(cls, module: Module, inputs: Mapping[str, Array]) -> Self:
         return cls(ranges(module, inputs))
 
-    def _reached(self, node: Node) -> float:
+    def _unreached(self, node: Node) -> bool:
+        """Whether no value comes up to the bound, which may be infinite."""
         if self.ranges is None:
             raise ModelError(
                 f"{node.name}: a clip must have a calibrated range to be relaxed, not none; "
                 "run the pass in a context"
             )
-        return self.ranges.node(node.name)[1]
+        high = node.float("high")
+        return high == inf or self.ranges.node(node.name)[1] < high
 
 
 def _is_relu_like(node: Node) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tetrapla.frontend.foreign.region import Site
 from tetrapla.frontend.foreign.scope import Constant, Operand, Refusal
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.ir.op import Tensor
@@ -25,6 +26,7 @@ class ForeignOp:
         label: what a layer made of it is called.
         results: the declared types.
         handle: the operation of the bindings.
+        site: where it stands, for an operation with bodies.
     """
 
     kind: str
@@ -32,6 +34,7 @@ class ForeignOp:
     operands: tuple[Operand, ...]
     results: tuple[Tensor, ...]
     handle: Any
+    site: Site
 
     @property
     def result(self) -> Tensor:

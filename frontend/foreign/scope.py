@@ -81,6 +81,10 @@ class Scope:
     _made: dict[int, tuple[Later, Operand]] = field(default_factory=dict)  # pyright: ignore
     _producers: dict[int, Producer] = field(default_factory=dict)  # pyright: ignore
 
+    def inner(self) -> Scope:
+        """A scope for a body of an operator of this one."""
+        return Scope(self.builder.body())
+
     def value(self, operand: Operand, name: str = "constant") -> Value:
         """The operand as a whole value of the module."""
         settled = self.settled(operand)

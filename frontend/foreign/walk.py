@@ -13,6 +13,7 @@ from math import prod
 from typing import Any, TypeAlias
 
 from tetrapla.frontend.foreign.operation import ForeignOp
+from tetrapla.frontend.foreign.region import Env, Site, Within
 from tetrapla.frontend.foreign.scope import Operand, Refusal, Scope
 from tetrapla.frontend.foreign.text import prepared
 from tetrapla.frontend.names import Names, shown
@@ -28,6 +29,7 @@ from tetrapla.ir.text import check_text
 MAX_OPERATIONS = 50_000  # with calls inlined; beyond this a file is not a network (assumed)
 MAX_CALLS = 64  # calls within calls
 MAX_LISTED = 50  # kinds of refused operations that a message names
+_ENDS = ("func.return", "stablehlo.return", "tosa.yield")
 _LONGEST = 500  # characters of a diagnostic, assumed: MLIR repeats the text that it refuses
 
 Made: TypeAlias = "Operand | tuple[Operand, ...]"
@@ -80,7 +82,7 @@ class _Walk:
             if isinstance(tensor, str):
                 raise ModelError(f"input {index} of the model cannot be imported: {tensor}")
             operands.append(self._builder.input(names.fresh(wanted), *tensor))
-        results = self._run(main, operands, 0)
+        results = self._run(main, operands, self._scope, 0)
         if self._refused:
             raise UnsupportedError(self._report())
         outputs = Names()
@@ -106,40 +108,52 @@ class _Walk:
         return public[0]
 
     def _run(
-        self, function: Any, operands: Sequence[Operand | None], depth: int
+        self, function: Any, operands: Sequence[Operand | None], scope: Scope, depth: int
     ) -> list[Operand | None]:
-        """The results of a function; its operations are appended to the module."""
-        if depth > MAX_CALLS:
-            raise ModelError(f"functions must nest at most {MAX_CALLS} calls deep, not more")
+        """The results of a function; its operations are appended to the scope."""
         if len(function.regions[0].blocks) != 1:
             raise ModelError(f"function @{_symbol(function)} must be one block")
         block = function.regions[0].blocks[0]
         env: _Env = dict(zip(block.arguments, operands, strict=True))
+        return self._block(block, env, scope, depth)
+
+    def _block(self, block: Any, env: _Env, scope: Scope, depth: int) -> list[Operand | None]:
+        """What a block ends with; `env` gets what stands for its values."""
+        if depth > MAX_CALLS:
+            raise ModelError(f"functions must nest at most {MAX_CALLS} calls deep, not more")
         for op in block.operations:
             handle = op.operation
-            if handle.name == "func.return":
+            if handle.name in _ENDS:
                 return [env[operand] for operand in handle.operands]
             self._count += 1
             if self._count > MAX_OPERATIONS:
                 raise ModelError(
                     f"a model must have at most {MAX_OPERATIONS} operations, not more"
                 )
-            given = [env[operand] for operand in handle.operands]
-            made = self._made(handle, given, depth)
+            made = self._made(handle, env, scope, depth)
             env.update(zip(handle.results, made, strict=True))
-        raise ModelError(f"function @{_symbol(function)} must end with a return")
+        raise ModelError("a function or body must end with a return")
+
+    def _inside(self, block: Any, env: Env, scope: Scope, depth: int) -> list[Operand] | None:
+        """What a body ends with; None where something in it is refused."""
+        before = sum(map(len, self._refused.values()))
+        found = self._block(block, dict(env), scope, depth + 1)
+        present = [operand for operand in found if operand is not None]
+        if sum(map(len, self._refused.values())) > before or len(present) < len(found):
+            return None
+        return present
 
     def _made(
-        self, handle: Any, operands: list[Operand | None], depth: int
+        self, handle: Any, env: _Env, scope: Scope, depth: int
     ) -> Sequence[Operand | None]:
         kind = _kind(handle)
         called = _called(handle)
+        operands = [env[operand] for operand in handle.operands]
         if called is not None and kind not in self._operators:
             if called not in self._functions:
                 raise ModelError(f"a call must name a function of the module, not @{called}")
-            return self._run(self._functions[called], operands, depth + 1)
+            return self._run(self._functions[called], operands, scope, depth + 1)
         types = [_static(result.type) for result in handle.results]
-        title = _title(handle)
         label = self._labels.fresh(kind.rpartition(".")[2])
         try:
             translate = self._operators.get(kind)
@@ -148,7 +162,7 @@ class _Walk:
             if any(operand is None for operand in operands):
                 if not self._refused:
                     raise Refusal("only on tensors")
-                return self._stand_ins(types)
+                return self._stand_ins(types, scope)
             present = tuple(operand for operand in operands if operand is not None)
             known = tuple(found for found in types if isinstance(found, Tensor))
             wrong = [found for found in types if isinstance(found, str)]
@@ -156,19 +170,26 @@ class _Walk:
                 return [None]  # a size, which matters only to an operation that reads it
             if wrong:
                 raise Refusal(wrong[0])
-            op = ForeignOp(kind, label, present, known, handle)
-            found = translate(op, self._scope)
+            site = Site(env, lambda b, e, s: self._inside(b, e, s, depth))
+            op = ForeignOp(kind, label, present, known, handle, site)
+            found = translate(op, scope)
             made = found if isinstance(found, tuple) else (found,)
             _check_types(made, known)
             return made
+        except Within:
+            return self._stand_ins(types, scope)
         except Refusal as refusal:
-            title = f"{title} ({refusal})" if str(refusal) else title
-            self._refused.setdefault(title, []).append(label)
-            return self._stand_ins(types)
+            self._refuse(handle, str(refusal), label)
+            return self._stand_ins(types, scope)
 
-    def _stand_ins(self, types: Sequence[Tensor | str]) -> list[Operand | None]:
+    def _refuse(self, handle: Any, why: str, label: str) -> None:
+        title = _title(handle)
+        title = f"{title} ({why})" if why else title
+        self._refused.setdefault(title, []).append(label)
+
+    def _stand_ins(self, types: Sequence[Tensor | str], scope: Scope) -> list[Operand | None]:
         def one(type_: Tensor) -> Operand:
-            return self._builder.input(self._labels.fresh("refused"), *type_)
+            return scope.builder.input(self._labels.fresh("refused"), *type_)
 
         return [None if isinstance(found, str) else one(found) for found in types]
 

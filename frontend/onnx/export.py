@@ -1,7 +1,8 @@
-"""A module as an ONNX file: float operators as themselves, integer ones as QLinear operators.
+"""A module as an ONNX file: float operators as themselves, integer ones in one of two forms.
 
-ONNX Runtime computes from the file what the reference interpreter computes from the module:
-bit for bit for integers, within float32 rounding otherwise.
+``qlinear`` writes QLinear operators, ``qdq`` float operators between DequantizeLinear and
+QuantizeLinear. ONNX Runtime computes from the file what the reference interpreter computes from
+the module: bit for bit for integers of 8 bits, within float32 rounding otherwise.
 """
 
 from __future__ import annotations
@@ -16,24 +17,37 @@ from tetrapla.frontend.onnx import (
     export_integer,
     export_linear,
     export_moves,
+    export_qdq,
     export_quant,
     export_recurrent,
 )
 from tetrapla.frontend.onnx.writer import Writer
-from tetrapla.ir.errors import ModelError, UnsupportedError
+from tetrapla.ir.errors import ModelError, UnsupportedError, nearest
 from tetrapla.ir.graph import Graph, Node
 from tetrapla.ir.module import Module
 from tetrapla.ir.unfuse import unfused
 from tetrapla.ir.widen import widened
 
 
-def export(module: Module) -> bytes:
-    """The module as the bytes of an ONNX model (opset 21, or 23 where an operator needs it).
+FORMS = ("qlinear", "qdq")
+
+
+def export(module: Module, form: str = "qlinear") -> bytes:
+    """The module as the bytes of an ONNX model (opset 21, or later where an operator needs it).
+
+    Args:
+        module: with its weights.
+        form: one of `FORMS`, for the integer operators.
 
     Raises:
-        ModelError: the module is shape-only, or a name cannot be written.
+        ModelError: there is no such form, the module is shape-only, or a name cannot be written.
         UnsupportedError: listing the operators that ONNX cannot express.
     """
+    if form not in FORMS:
+        raise ModelError(
+            f"the form of integers must be {' or '.join(FORMS)}, not '{form}'"
+            f"{nearest(form, FORMS)}"
+        )
     if module.shape_only:
         raise ModelError(
             f"model '{module.name}' must have weights to be exported, not only shapes"
@@ -48,7 +62,7 @@ def export(module: Module) -> bytes:
             f"compile for a target whose lowered module has none of them"
         )
     writer = Writer(module.graph)
-    writer.write(_emit)
+    writer.write(_emit if form == "qlinear" else _emit_pairs)
     return writer.finish(safe(module.name))
 
 
@@ -57,6 +71,15 @@ def _emit(writer: Writer) -> None:
     fused = export_quant.fused_requantizations(writer)
     for node in writer.graph.nodes:
         if node.name not in fused:
+            WRITERS[node.kind](node, writer)
+
+
+def _emit_pairs(writer: Writer) -> None:
+    """As `_emit`, with QDQ pairs where there is such a form."""
+    fused = export_quant.fused_requantizations(writer)
+    pairs = export_qdq.Pairs(writer)
+    for node in writer.graph.nodes:
+        if node.name not in fused and not pairs.write(node):
             WRITERS[node.kind](node, writer)
 
 

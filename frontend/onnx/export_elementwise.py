@@ -75,7 +75,8 @@ def _shift(direction: str) -> Write:
     return write
 
 
-def _window(node: Node) -> dict[str, object]:
+def pool_window(node: Node) -> dict[str, object]:
+    """Attributes that every pooling operator has."""
     return {
         "kernel_shape": node.ints("kernel"),
         "strides": node.ints("strides"),
@@ -84,24 +85,24 @@ def _window(node: Node) -> dict[str, object]:
 
 
 def _max_pool(node: Node, writer: Writer) -> None:
-    attributes = {**_window(node), "dilations": node.ints("dilations")}
+    attributes = {**pool_window(node), "dilations": node.ints("dilations")}
     writer.add("MaxPool", writer.names(node.operands), writer.result(node), attributes)
 
 
 def _lp_pool(node: Node, writer: Writer) -> None:
-    held = {**_window(node), "dilations": node.ints("dilations"), "p": node.int("p")}
+    held = {**pool_window(node), "dilations": node.ints("dilations"), "p": node.int("p")}
     writer.add("LpPool", writer.names(node.operands), writer.result(node), held)
 
 
 def _average_pool(node: Node, writer: Writer) -> None:
-    held = {**_window(node), "count_include_pad": node.int("count_include_pad")}
+    held = {**pool_window(node), "count_include_pad": node.int("count_include_pad")}
     writer.add("AveragePool", writer.names(node.operands), writer.result(node), held)
 
 
 def _average_pool3d(node: Node, writer: Writer) -> None:
     overhang, include = node.ints("overhang"), node.int("count_include_pad")
     held = {
-        **_window(node),
+        **pool_window(node),
         "dilations": node.ints("dilations"),
         "count_include_pad": include,
     }

@@ -26,13 +26,13 @@ def fused_requantizations(writer: Writer) -> frozenset[str]:
     """The names of the requantisations that a QLinear operator includes."""
     found: set[str] = set()
     for node in writer.graph.nodes:
-        follower = _requantization(node, writer)
+        follower = requantization(node, writer)
         if follower is not None:
             found.add(follower.name)
     return frozenset(found)
 
 
-def _requantization(node: Node, writer: Writer) -> Node | None:
+def requantization(node: Node, writer: Writer) -> Node | None:
     """The requantisation that alone reads an integer product, on its channel axis."""
     if node.kind not in ("qnn.conv2d", "qnn.matmul"):
         return None
@@ -86,7 +86,7 @@ def _linear(op: str, node: Node, writer: Writer, dtype: str) -> None:
 
 def _conv2d(node: Node, writer: Writer) -> None:
     check_bytes(node, node.operands[0].dtype, node.operands[1].dtype)
-    follower = _requantization(node, writer)
+    follower = requantization(node, writer)
     if follower is None:
         _accumulate(node, writer, "ConvInteger", window(node))
         return
@@ -97,7 +97,7 @@ def _conv2d(node: Node, writer: Writer) -> None:
 
 def _matmul(node: Node, writer: Writer) -> None:
     check_bytes(node, node.operands[0].dtype, node.operands[1].dtype)
-    follower = _requantization(node, writer)
+    follower = requantization(node, writer)
     if follower is None:
         _accumulate(node, writer, "MatMulInteger", {})
         return

@@ -8,7 +8,7 @@ import numpy as np
 
 from tetrapla.frontend.foreign.writer import Held, Unwritten, Write, Writer, ints
 from tetrapla.frontend.stablehlo.export_move import reshaped
-from tetrapla.frontend.stablehlo.export_values import number, same
+from tetrapla.frontend.stablehlo.export_values import converted, number, same, wide_operands
 from tetrapla.frontend.stablehlo.reduce import FIRST
 from tetrapla.ir.graph import Node
 from tetrapla.ir.op import Tensor
@@ -69,7 +69,7 @@ def _erf(node: Node, writer: Writer) -> Held:
 
 
 def _gelu(node: Node, writer: Writer) -> Held:
-    (x,) = writer.operands(node)
+    (x,) = wide_operands(node, writer)
     if node.str("approximate") == "tanh":
         cube = same(writer, "multiply", x, same(writer, "multiply", x, x))
         scaled = same(writer, "multiply", number(writer, 0.044715, x), cube)
@@ -79,7 +79,8 @@ def _gelu(node: Node, writer: Writer) -> Held:
     else:
         odd = erf(writer, same(writer, "multiply", number(writer, 0.5**0.5, x), x))
     half = same(writer, "multiply", number(writer, 0.5, x), x)
-    return same(writer, "multiply", half, same(writer, "add", number(writer, 1, x), odd))
+    y = same(writer, "multiply", half, same(writer, "add", number(writer, 1, x), odd))
+    return converted(writer, y, node.result.dtype)
 
 
 def _place(way: str) -> Write:

@@ -34,6 +34,20 @@ def number(writer: Writer, value: float, like: Held) -> Held:
     return writer.splat(value, Tensor((), like.dtype))
 
 
+def wide_operands(node: Node, writer: Writer) -> list[Held]:
+    """The operands as the IR computes with them: f16 cannot hold the squares of its numbers."""
+    narrow = ("f16", "bf16")
+    held = writer.operands(node)
+    return [converted(writer, x, "f32") if x.dtype in narrow else x for x in held]
+
+
+def converted(writer: Writer, x: Held, dtype: str) -> Held:
+    """A float in another type."""
+    return (
+        x if x.dtype == dtype else writer.op("stablehlo.convert", [x], Tensor(x.shape, dtype))
+    )
+
+
 def reduced(writer: Writer, name: str, start: float, x: Held, axes: Sequence[int]) -> Held:
     """A reduction that drops its axes."""
     kept = [size for axis, size in enumerate(x.shape) if axis not in axes]
@@ -163,10 +177,11 @@ def _is_nan(node: Node, writer: Writer) -> Held:
 
 def _squares(root: bool) -> Write:
     def write(node: Node, writer: Writer) -> Held:
-        (x,) = writer.operands(node)
+        (x,) = wide_operands(node, writer)
         axes = _axes(node, x)
         made = reduced(writer, "add", 0.0, same(writer, "multiply", x, x), axes)
         made = same(writer, "sqrt", made) if root else made
+        made = converted(writer, made, node.result.dtype)
         return kept(writer, made, axes, x) if node.int("keepdims") else made
 
     return write
@@ -219,11 +234,12 @@ def _softmax(node: Node, writer: Writer) -> Held:
 
 
 def _log_softmax(node: Node, writer: Writer) -> Held:
-    (x,) = writer.operands(node)
+    (x,) = wide_operands(node, writer)
     axes = [node.int("axis") % len(x.shape)]
     low = _below_largest(writer, x, axes)
     total = reduced(writer, "add", 0.0, same(writer, "exponential", low), axes)
-    return same(writer, "subtract", low, kept(writer, same(writer, "log", total), axes, x))
+    y = same(writer, "subtract", low, kept(writer, same(writer, "log", total), axes, x))
+    return converted(writer, y, node.result.dtype)
 
 
 def _below_largest(writer: Writer, x: Held, axes: Sequence[int]) -> Held:
@@ -232,17 +248,19 @@ def _below_largest(writer: Writer, x: Held, axes: Sequence[int]) -> Held:
 
 
 def _layer_norm(node: Node, writer: Writer) -> Held:
-    x, scale, *bias = writer.operands(node)
+    x, scale, *bias = wide_operands(node, writer)
     axes = [*range(node.int("axis") % len(x.shape), len(x.shape))]
     centred = same(writer, "subtract", x, kept(writer, mean(writer, x, axes), axes, x))
     y = same(writer, "multiply", _scaled(node, writer, centred, axes), scale)
-    return same(writer, "add", y, bias[0]) if bias else y
+    y = same(writer, "add", y, bias[0]) if bias else y
+    return converted(writer, y, node.result.dtype)
 
 
 def _rms_norm(node: Node, writer: Writer) -> Held:
-    x, scale = writer.operands(node)
+    x, scale = wide_operands(node, writer)
     axes = [*range(node.int("axis") % len(x.shape), len(x.shape))]
-    return same(writer, "multiply", _scaled(node, writer, x, axes), scale)
+    y = same(writer, "multiply", _scaled(node, writer, x, axes), scale)
+    return converted(writer, y, node.result.dtype)
 
 
 def _scaled(node: Node, writer: Writer, x: Held, axes: Sequence[int]) -> Held:

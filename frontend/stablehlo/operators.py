@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tetrapla.frontend.foreign.walk import Translate, imported
-from tetrapla.frontend.stablehlo import elementwise, linear, move, reduce
+from tetrapla.frontend.stablehlo import control, elementwise, linear, move, reduce
 from tetrapla.ir.module import Module
 
 OPERATORS: Mapping[str, Translate] = {
+    **control.OPERATORS,
     **elementwise.OPERATORS,
     **linear.OPERATORS,
     **move.OPERATORS,

@@ -121,7 +121,10 @@ def _clamp(op: ForeignOp, scope: Scope) -> Operand:
 
 
 def _cast(op: ForeignOp, scope: Scope) -> Operand:
-    """Floats go to the nearest integer, ties to even, and stay within the type's ends."""
+    """Floats go to the nearest integer, ties to even, and stay within the ends of i8 and i16.
+
+    What lies beyond the ends of wider integers is left to nn.cast.
+    """
     (x,), dtype = op.operands, op.result.dtype
     if x.dtype[0] in "fb" and dtype == "i1":
         zero = Constant(np.broadcast_to(np.zeros((), DTYPES[x.dtype]), x.shape))

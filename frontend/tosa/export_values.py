@@ -35,6 +35,18 @@ def number(writer: Writer, value: float, like: Held) -> Held:
     return writer.splat(value, Tensor((), like.dtype))
 
 
+def wide_operands(node: Node, writer: Writer) -> list[Held]:
+    """The operands as the IR computes with them: f16 cannot hold the squares of its numbers."""
+    narrow = ("f16", "bf16")
+    held = writer.operands(node)
+    return [converted(writer, x, "f32") if x.dtype in narrow else x for x in held]
+
+
+def converted(writer: Writer, x: Held, dtype: str) -> Held:
+    """A float in another type."""
+    return x if x.dtype == dtype else writer.op("tosa.cast", [x], Tensor(x.shape, dtype))
+
+
 def _same(name: str) -> Write:
     return lambda node, writer: same(writer, name, *writer.operands(node))
 
@@ -100,7 +112,7 @@ def _silu(node: Node, writer: Writer) -> Held:
 
 
 def _gelu(node: Node, writer: Writer) -> Held:
-    (x,) = writer.operands(node)
+    (x,) = wide_operands(node, writer)
     if node.str("approximate") == "none":
         odd = same(writer, "erf", same(writer, "mul", number(writer, 1 / sqrt(2), x), x))
     else:
@@ -109,7 +121,8 @@ def _gelu(node: Node, writer: Writer) -> Held:
         inner = same(writer, "add", x, scaled)
         odd = same(writer, "tanh", same(writer, "mul", number(writer, sqrt(2 / pi), x), inner))
     half = same(writer, "mul", number(writer, 0.5, x), x)
-    return same(writer, "mul", half, same(writer, "add", number(writer, 1, x), odd))
+    y = same(writer, "mul", half, same(writer, "add", number(writer, 1, x), odd))
+    return converted(writer, y, node.result.dtype)
 
 
 def _leaky_relu(node: Node, writer: Writer) -> Held:
@@ -156,11 +169,12 @@ def _is_nan(node: Node, writer: Writer) -> Held:
 
 def _squares(root: bool) -> Write:
     def write(node: Node, writer: Writer) -> Held:
-        (x,) = writer.operands(node)
+        (x,) = wide_operands(node, writer)
         axes = [axis % len(x.shape) for axis in node.ints("axes")]
         total = reduced(writer, "reduce_sum", same(writer, "mul", x, x), axes)
         if root:
             total = same(writer, "reciprocal", same(writer, "rsqrt", total))
+        total = converted(writer, total, node.result.dtype)
         return reshaped(writer, total, node.result.shape)
 
     return write
@@ -229,11 +243,12 @@ def _softmax(node: Node, writer: Writer) -> Held:
 
 
 def _log_softmax(node: Node, writer: Writer) -> Held:
-    (x,) = writer.operands(node)
+    (x,) = wide_operands(node, writer)
     axes = [node.int("axis") % len(x.shape)]
     low = _below_largest(writer, x, axes)
     total = reduced(writer, "reduce_sum", same(writer, "exp", low), axes)
-    return same(writer, "sub", low, same(writer, "log", total))
+    y = same(writer, "sub", low, same(writer, "log", total))
+    return converted(writer, y, node.result.dtype)
 
 
 def _below_largest(writer: Writer, x: Held, axes: Sequence[int]) -> Held:
@@ -241,17 +256,19 @@ def _below_largest(writer: Writer, x: Held, axes: Sequence[int]) -> Held:
 
 
 def _layer_norm(node: Node, writer: Writer) -> Held:
-    x, scale, *bias = writer.operands(node)
+    x, scale, *bias = wide_operands(node, writer)
     axes = [*range(node.int("axis") % len(x.shape), len(x.shape))]
     centred = same(writer, "sub", x, mean(writer, x, axes))
     y = same(writer, "mul", _scaled(node, writer, centred, axes), scale)
-    return same(writer, "add", y, bias[0]) if bias else y
+    y = same(writer, "add", y, bias[0]) if bias else y
+    return converted(writer, y, node.result.dtype)
 
 
 def _rms_norm(node: Node, writer: Writer) -> Held:
-    x, scale = writer.operands(node)
+    x, scale = wide_operands(node, writer)
     axes = [*range(node.int("axis") % len(x.shape), len(x.shape))]
-    return same(writer, "mul", _scaled(node, writer, x, axes), scale)
+    y = same(writer, "mul", _scaled(node, writer, x, axes), scale)
+    return converted(writer, y, node.result.dtype)
 
 
 def _scaled(node: Node, writer: Writer, x: Held, axes: Sequence[int]) -> Held:

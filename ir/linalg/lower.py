@@ -11,13 +11,14 @@ After::
       %s2 = arith.maximumf %a0, %s1 : f32  linalg.yield %s2 : f32
     }
 
-Inputs come first among the arguments, then weights in the order of `graph.constants`: no
-number of a model stands in the text. `LOWERINGS` is the one list of what can be said.
+Inputs come first among the arguments, then weights in the order of `weights`: no
+number of a model stands in the text. `LOWERINGS`, `VIEWS` and `REGIONS` list what can be
+said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
@@ -36,6 +37,7 @@ from tetrapla.ir.linalg import (
     quant_scale,
     recurrent,
     reduce,
+    region,
     rescale,
 )
 from tetrapla.ir.linalg.scalar import Held
@@ -85,29 +87,47 @@ def lowered(graph: Graph, library: Library, name: str = "main") -> Function:
         UnsupportedError: an operator has no lowering, or a type of float nothing rounds to.
     """
     graph = unfused_graph(graph)
-    _check(graph)
-    writer = Writer()
-    arguments = [*(value for _, value in graph.inputs), *weights(graph)]
-    held = {v.index: Held(f"%arg{v.index}", tensor_of(v)) for v in arguments}
-    for node in graph.nodes:
-        results = _called(writer, library, node, [held[v.index] for v in node.operands])
-        held.update(zip((v.index for v in node.results), results, strict=True))
-    taken = [held[v.index] for v in arguments]
-    given = [held[v.index] for _, v in graph.outputs]
-    return _finished(writer, f"func.func @{name}", taken, given)
+    for each in graph.nested():
+        _check(each)
+    given = [value for _, value in graph.inputs]
+    named = weights(graph)
+    taken = [
+        Held(f"%arg{i}", tensor_of(value)) for i, value in enumerate([*given, *named.values()])
+    ]
+    scope = _Scope(Writer(), library, dict(zip(named, taken[len(given) :], strict=True)))
+    results = scope.run(graph, taken[: len(given)])
+    return _finished(scope.writer, f"func.func @{name}", taken, results)
 
 
-def _called(
-    writer: Writer, library: Library, node: Node, operands: list[Held]
-) -> tuple[Held, ...]:
-    if node.kind in VIEWS:
-        return (VIEWS[node.kind](writer, node, operands),)
-    name, function = library.function(node)
-    types = [tensor_of(v) for v in node.results] + [Tensor((), "i1")] * len(function.faults)
-    results = writer.call(name, operands, types)
-    count = len(node.results)
-    writer.faults += zip(results[count:], function.faults, strict=True)
-    return results[:count]
+class _Scope(NamedTuple):
+    """What a graph is written with, and the bodies inside of it."""
+
+    writer: Writer
+    library: Library
+    weights: Mapping[str, Held]  # by symbol
+
+    def run(self, graph: Graph, inputs: Sequence[Held]) -> list[Held]:
+        """The outputs of a graph for its inputs, node by node."""
+        constants = graph.constants.items()
+        held = {i: self.weights[symbol] for i, symbol in constants if symbol in self.weights}
+        held.update(zip((v.index for _, v in graph.inputs), inputs, strict=True))
+        for node in graph.nodes:
+            results = self._made(node, [held[v.index] for v in node.operands])
+            held.update(zip((v.index for v in node.results), results, strict=True))
+        return [held[v.index] for _, v in graph.outputs]
+
+    def _made(self, node: Node, operands: list[Held]) -> Sequence[Held]:
+        if node.kind in VIEWS:
+            return [VIEWS[node.kind](self.writer, node, operands)]
+        if node.kind in REGIONS:
+            return REGIONS[node.kind](self.writer, node, operands, self.run)
+        name, function = self.library.function(node)
+        truths = [Tensor((), "i1")] * len(function.faults)
+        types = [*map(tensor_of, node.results), *truths]
+        results = self.writer.call(name, operands, types)
+        count = len(node.results)
+        self.writer.faults += zip(results[count:], function.faults, strict=True)
+        return results[:count]
 
 
 def _function_of(node: Node, name: str) -> Function:
@@ -134,11 +154,17 @@ def _finished(
     return Function(text, tuple(message for _, message in writer.faults))
 
 
-def weights(graph: Graph) -> list[Value]:
-    """The constants that are read, in the order in which the function takes them."""
-    read = {v.index: v for node in graph.nodes for v in node.operands}
-    read.update({value.index: value for _, value in graph.outputs})
-    return [read[index] for index in graph.constants if index in read]
+def weights(graph: Graph) -> dict[str, Value]:
+    """The constants that are read, by symbol, in the order in which the function takes them.
+
+    Those that bodies name come behind; a symbol is one array wherever it is named.
+    """
+    found: dict[str, Value] = {}
+    for each in graph.nested():
+        read = {v.index: v for node in each.nodes for v in node.operands}
+        read.update({value.index: value for _, value in each.outputs})
+        found.update({s: read[index] for index, s in each.constants.items() if index in read})
+    return found
 
 
 def _check(graph: Graph) -> None:
@@ -149,7 +175,7 @@ def _check(graph: Graph) -> None:
                 f"values must have elements to be lowered to linalg, not {tensor_of(value)}; "
                 "compute this model with the interpreter"
             )
-    odd = sorted({node.kind for node in graph.nodes} - {*LOWERINGS, *VIEWS})
+    odd = sorted({node.kind for node in graph.nodes} - {*LOWERINGS, *VIEWS, *REGIONS})
     if odd:
         raise UnsupportedError(
             f"operators must have a lowering to linalg, not {', '.join(odd)}; "
@@ -160,6 +186,16 @@ def _check(graph: Graph) -> None:
 # what only looks at memory in another way stands in the caller: a function would copy
 VIEWS: Mapping[str, Callable[[Writer, Node, list[Held]], Held]] = MappingProxyType(
     {"nn.reshape": move.lower_reshape}
+)
+# bodies stand in the caller, too: they name its weights
+REGIONS: Mapping[str, Callable[[Writer, Node, list[Held], region.Run], list[Held]]] = (
+    MappingProxyType(
+        {
+            "nn.if": region.lower_if,
+            "nn.scan": region.lower_scan,
+            "nn.while": region.lower_while,
+        }
+    )
 )
 LOWERINGS: Mapping[str, Lowering] = MappingProxyType(
     {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from itertools import count
 from math import prod
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from tetrapla.ir.graph import Value
 from tetrapla.ir.linalg.element import held_as, literal
@@ -27,6 +27,14 @@ Function: TypeAlias = (
 Placed: TypeAlias = tuple[Held, Sequence[str]]  # a tensor and where each axis of it stands
 
 
+class Block(NamedTuple):
+    """The lines of a loop or branch, what they make, and the truth that each fault is."""
+
+    lines: list[str]
+    results: list[Held]
+    truths: dict[str, str]  # by what they report
+
+
 class Writer:
     """The lines of one function so far."""
 
@@ -40,6 +48,32 @@ class Writer:
         name = f"%v{next(self._count)}"
         self.lines.append(f"{name} = {text}")
         return Held(name, type_)
+
+    def scalar(self, text: str) -> str:
+        """One line whose result is no tensor; its name."""
+        name = f"%v{next(self._count)}"
+        self.lines.append(f"{name} = {text}")
+        return name
+
+    def block(self, make: Callable[[], list[Held]]) -> Block:
+        """The lines that `make` writes, which are not added here."""
+        lines, faults = self.lines, self.faults
+        self.lines, self.faults = [], []
+        results, truths = make(), dict[str, str]()
+        for fault, message in self.faults:
+            truth = self.scalar(f"tensor.extract {fault.name}[] : {fault.spelled}")
+            if message in truths:
+                truth = self.scalar(f"arith.ori {truths[message]}, {truth} : i1")
+            truths[message] = truth
+        made = Block(self.lines, results, truths)
+        self.lines, self.faults = lines, faults
+        return made
+
+    def note(self, truth: str, message: str) -> None:
+        """A fault that stands as a scalar."""
+        type_ = Tensor((), "i1")
+        fault = self.line(f"tensor.from_elements {truth} : {spelled(type_)}", type_)
+        self.faults.append((fault, message))
 
     def call(
         self, name: str, operands: Sequence[Held], types: Sequence[Tensor]
@@ -195,18 +229,32 @@ class Writer:
         """The tensors that `step` hands on from number to number, after the last one."""
         stem = f"%v{next(self._count)}"
         held = [Held(f"{stem}_{i}", state.type) for i, state in enumerate(states)]
-        given = ", ".join(f"{h.name} = {s.name}" for h, s in zip(held, states, strict=True))
-        types = ", ".join(state.spelled for state in states)
+        block = self.block(lambda: step(Scalar(f"{stem}_at", "index"), held))
+        found = {message: f"{stem}_f{i}" for i, message in enumerate(block.truths)}
+        firsts = [*(state.name for state in states), *[f"{stem}_no"] * len(found)]
+        names = [*(each.name for each in held), *found.values()]
+        given = ", ".join(
+            f"{name} = {first}" for name, first in zip(names, firsts, strict=True)
+        )
+        types = ", ".join([*(state.spelled for state in states), *["i1"] * len(found)])
+        after = [each.name for each in block.results]
+        after += (f"{name}_or" for name in found.values())
         self.lines += [
+            f"{stem}_no = arith.constant false",
             f"{stem}_a = arith.constant 0 : index",
             f"{stem}_b = arith.constant {count} : index",
             f"{stem}_c = arith.constant 1 : index",
-            f"{stem}:{len(states)} = scf.for {stem}_at = {stem}_a to {stem}_b step {stem}_c "
+            f"{stem}:{len(names)} = scf.for {stem}_at = {stem}_a to {stem}_b step {stem}_c "
             f"iter_args({given}) -> ({types}) {{",
+            *block.lines,
+            *(
+                f"{name}_or = arith.ori {name}, {block.truths[message]} : i1"
+                for message, name in found.items()
+            ),
+            f"scf.yield {', '.join(after)} : {types} }}",
         ]
-        after = step(Scalar(f"{stem}_at", "index"), held)
-        names = ", ".join(each.name for each in after)
-        self.lines.append(f"scf.yield {names} : {types} }}")
+        for i, message in enumerate(found):
+            self.note(f"{stem}#{len(states) + i}", message)
         return [Held(f"{stem}#{i}", state.type) for i, state in enumerate(states)]
 
     def must_lie(self, x: Held, low: int, high: int, what: str) -> None:

@@ -130,6 +130,27 @@ def test_one_row_or_column_is_taken_by_one_number(
     assert np.array_equal(evaluate(back, inputs)["out0"], evaluate(module, inputs)["out0"])
 
 
+@pytest.mark.parametrize("kind", ["nn.layer_norm", "nn.rms_norm", "nn.reduce_l2"])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_squares_that_f16_does_not_hold_are_written_wide(dialect: str, kind: str) -> None:
+    example_ = OPS[kind].example
+    assert example_ is not None
+    types, attributes = example_
+    build = ModuleBuilder("m")
+    values = [build.input(f"in{i}", t.shape, "f16") for i, t in enumerate(types)]
+    build.output("out0", build.op(kind, values, attributes))
+    module = build.finish()
+    # 4096 squared is 2^24, f16 ends at 65504
+    ramp = np.arange(np.prod(types[0].shape)).reshape(types[0].shape) - 3
+    arrays = [(4096 * (ramp % 7 - 3)), *(np.ones(t.shape) for t in types[1:])]
+    inputs = {f"in{i}": array.astype(np.float16) for i, array in enumerate(arrays)}
+    found = evaluate(load(dialect, export(dialect, module)), inputs)["out0"]
+    expected = evaluate(module, inputs)["out0"]
+    # both round once from float32 or wider: neighbours at most, 2^-10 of the number apart
+    assert np.all(np.isfinite(expected))
+    assert np.all(np.abs(found - expected) <= 2.0**-10 * np.abs(expected))
+
+
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_both_forms_of_gelu_are_written(

@@ -57,7 +57,7 @@ def example(kind: str) -> tuple[tuple[Tensor, ...], dict[str, Attribute]]:
 
 
 def drawn(value: Tensor, rng: np.random.Generator, positive: bool) -> Array:
-    """Numbers of every kind that a type has: small and large, ties, both signs, NaN."""
+    """Small and large numbers of a type, ties, both signs; no infinity and no NaN."""
     dtype = DTYPES[value.dtype]
     if value.dtype == "i1":
         return rng.random(value.shape) < 0.5
