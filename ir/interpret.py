@@ -91,8 +91,8 @@ def _run(graph: Graph, inputs: Mapping[int, Array], keep: Collection[int]) -> di
         values.update(
             zip((v.index for v in node.results), _results(node, operands), strict=True)
         )
-        for value in node.operands:
-            if last[value.index] == i and value.index not in kept:
+        for value in (*node.operands, *node.results):
+            if last.get(value.index, i) == i and value.index not in kept:
                 values.pop(value.index, None)
     return values
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tetrapla.ir.graph import Node, Value
+from tetrapla.ir.graph import DTYPES, Node, Value
 from tetrapla.passes.edit_ import Edit
 
 # the element types that the bounds of the recognisers are derived for
@@ -100,13 +100,18 @@ def square(edit: Edit, value: Value) -> Value | None:
 
 
 def mean(edit: Edit, value: Value) -> Mean | None:
-    """What the value is the mean of."""
-    node = edit.maker(value, "nn.reduce_mean")
-    if node is None or node.int("keepdims") != 1:
+    """What the value is the mean of; the axes may be dropped and put back."""
+    node = edit.maker(value, "nn.reduce_mean", "nn.reshape")
+    if node is not None and node.kind == "nn.reshape":
+        node = edit.maker(node.operands[0], "nn.reduce_mean")
+    if node is None:
         return None
     x = node.operands[0]
     rank = len(x.shape)
-    return Mean(x, tuple(sorted(axis % rank for axis in node.ints("axes"))))
+    axes = tuple(sorted(axis % rank for axis in node.ints("axes")))
+    # of the same order as the mean, so that the shape alone tells
+    kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
+    return Mean(x, axes) if value.shape == kept else None
 
 
 def trailing(found: Mean) -> int | None:
@@ -117,14 +122,40 @@ def trailing(found: Mean) -> int | None:
     return first if whole else None
 
 
+def factored(edit: Edit, value: Value) -> Iterator[tuple[Value, Value | None]]:
+    """The value without a factor, and if it is a product with a constant, both of its parts."""
+    yield value, None
+    node = edit.maker(value, "nn.mul")
+    for inner, factor in () if node is None else either(node):
+        if edit.is_constant(factor) and inner.shape == value.shape:
+            yield inner, factor
+
+
+def scale(edit: Edit, x: Value, axis: int, factor: Value | None) -> Value | None:
+    """A constant factor as the scale of a normalisation of x from an axis on; ones if None."""
+    if factor is not None:
+        return _trailing_constant(edit, factor, x.shape, axis)
+    name = "norm" if edit.node is None else edit.node.name
+    return edit.weight(f"{name}.scale", np.ones(x.shape[axis:], DTYPES[x.dtype]))
+
+
 def parameter(edit: Edit, norm: Node, other: Value) -> Value | None:
     """A constant as a parameter of a normalisation of the last axes that nothing else reads."""
-    rank = len(norm.result.shape)
-    shape = norm.result.shape[norm.int("axis") % rank :]
-    lead = len(other.shape) - len(shape)
-    if not 0 <= lead <= rank - len(shape) or other.shape != (*(1,) * lead, *shape):
+    if edit.readers(norm.result) != 1:
         return None
-    if not edit.is_constant(other) or edit.readers(norm.result) != 1:
+    whole = norm.result.shape
+    return _trailing_constant(edit, other, whole, norm.int("axis") % len(whole))
+
+
+def _trailing_constant(
+    edit: Edit, other: Value, whole: tuple[int, ...], axis: int
+) -> Value | None:
+    """A constant that varies along the axes from `axis` on, of just their shape."""
+    shape = whole[axis:]
+    lead = len(other.shape) - len(shape)
+    if not 0 <= lead <= axis or other.shape != (*(1,) * lead, *shape):
+        return None
+    if not edit.is_constant(other):
         return None
     if not lead:
         return other

@@ -7,9 +7,10 @@
              y = n * @scale + @bias
 
 The axes must be the last ones. Also as exporters write it: ``pow(d, 2)``, the difference
-computed twice, ``x + (-m)``, the root's reciprocal or power -1/2 times d; without scale or
-bias. A product or sum with a constant of the shape of the normalised axes joins a normalisation
-that nothing else reads.
+computed twice, ``x + (-m)``, the root's reciprocal or power -1/2 times d; the scale before the
+quotient, ``(@scale * d) / root``; means whose axes a reshape puts back; without scale or bias.
+A product or sum with a constant of the shape of the normalised axes joins a normalisation that
+nothing else reads.
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from tetrapla.ir.graph import DTYPES, Attribute, Node, Value
+from tetrapla.ir.graph import Attribute, Node, Value
 from tetrapla.ir.module import Module
 from tetrapla.passes.edit_ import Edit, rewrite
 from tetrapla.passes.match_ import (
@@ -27,9 +26,11 @@ from tetrapla.passes.match_ import (
     REAL,
     Mean,
     either,
+    factored,
     mean,
     number,
     parameter,
+    scale,
     square,
     standardised,
     trailing,
@@ -45,8 +46,9 @@ class RecognizeLayerNorm(Pass):
     With u = 2^-24 and k = |mean| / deviation: rounding the mean moves x - mean by k u, the
     difference by u, both relative to the deviation, once in the numerator and once under the
     root (twice the variance, halved). Squares, their mean, epsilon, the sum and the root, each
-    of them halved or once, quotient, scale and bias add u: 2 (k + 1) u + 8 u. A mean of up to
-    2^5 deviations is assumed, and that the layers behind amplify at most by `match_.BEHIND`.
+    of them halved or once, quotient, scale (before it or after) and bias add u: 2 (k + 1) u +
+    8 u. A mean of up to 2^5 deviations is assumed, and that the layers behind amplify at most
+    by `match_.BEHIND`.
     """
 
     max_rel_error: ClassVar[float] = BEHIND * (2 * (2**5 + 1) + 8) * 2.0**-24
@@ -57,20 +59,21 @@ class RecognizeLayerNorm(Pass):
 
 def _core(edit: Edit, node: Node) -> Value | None:
     found = standardised(edit, node) if node.result.dtype in REAL else None
-    centred = None if found is None else _centred(edit, found.x)
     power = None if found is None else mean(edit, found.power)
-    if found is None or centred is None or power is None:
+    deviation = None if power is None else square(edit, power.x)
+    if found is None or power is None or deviation is None:
         return None
-    x, axis = centred.x, trailing(centred)
-    deviation = square(edit, power.x)
-    if axis is None or deviation is None or power.axes != centred.axes:
+    centred, axis = _centred(edit, deviation), trailing(power)
+    if centred is None or axis is None or power.axes != centred.axes:
         return None
-    # the difference may be one value or be computed twice
-    if _centred(edit, deviation) != centred:
-        return None
-    ones = edit.weight(f"{node.name}.scale", np.ones(x.shape[axis:], DTYPES[x.dtype]))
-    attributes: dict[str, Attribute] = {"axis": axis, "epsilon": found.epsilon}
-    return edit.op("nn.layer_norm", [x, ones], attributes)
+    for difference, factor in factored(edit, found.x):
+        # the difference may be one value or be computed twice
+        same = _centred(edit, difference) == centred
+        held = scale(edit, centred.x, axis, factor) if same else None
+        if held is not None:
+            attributes: dict[str, Attribute] = {"axis": axis, "epsilon": found.epsilon}
+            return edit.op("nn.layer_norm", [centred.x, held], attributes)
+    return None
 
 
 def _centred(edit: Edit, value: Value) -> Mean | None:
@@ -91,9 +94,9 @@ def _centred(edit: Edit, value: Value) -> Mean | None:
 def _scaled(edit: Edit, node: Node) -> Value | None:
     if node.kind != "nn.mul" or node.result.dtype not in REAL:
         return None
-    for value, scale in either(node):
+    for value, factor in either(node):
         norm = edit.maker(value, "nn.layer_norm")
-        held = None if norm is None else parameter(edit, norm, scale)
+        held = None if norm is None else parameter(edit, norm, factor)
         if norm is None or held is None:
             continue
         x, ones, *bias = norm.operands

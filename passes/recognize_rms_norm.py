@@ -4,7 +4,8 @@
              y = x * nn.reciprocal(nn.sqrt(p + epsilon)) * @scale
 
 The axes must be the last ones. Also as exporters write it: ``pow(x, 2)``, the quotient by the
-root, the power -1/2; without a scale. A product with a constant of the shape of the normalised
+root, the power -1/2; the scale before the quotient, ``(@scale * x) / root``; a mean whose axes
+a reshape puts back; without a scale. A product with a constant of the shape of the normalised
 axes joins a normalisation that nothing else reads.
 """
 
@@ -13,18 +14,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from tetrapla.ir.graph import DTYPES, Attribute, Node, Value
+from tetrapla.ir.graph import Attribute, Node, Value
 from tetrapla.ir.module import Module
 from tetrapla.passes.edit_ import Edit, rewrite
 from tetrapla.passes.match_ import (
     BEHIND,
     REAL,
     either,
+    factored,
     mean,
     number,
     parameter,
+    scale,
     square,
     standardised,
     trailing,
@@ -54,21 +55,24 @@ def _core(edit: Edit, node: Node) -> Value | None:
     if found is None or power is None:
         return None
     base, axis = square(edit, power.x), trailing(power)
-    if base is None or base.index != found.x.index or axis is None:
+    if base is None or axis is None:
         return None
-    ones = edit.weight(f"{node.name}.scale", np.ones(base.shape[axis:], DTYPES[base.dtype]))
-    attributes: dict[str, Attribute] = {"axis": axis, "epsilon": found.epsilon}
-    return edit.op("nn.rms_norm", [base, ones], attributes)
+    for x, factor in factored(edit, found.x):
+        held = scale(edit, base, axis, factor) if x.index == base.index else None
+        if held is not None:
+            attributes: dict[str, Attribute] = {"axis": axis, "epsilon": found.epsilon}
+            return edit.op("nn.rms_norm", [base, held], attributes)
+    return None
 
 
 def _scaled(edit: Edit, node: Node) -> Value | None:
     if node.kind != "nn.mul" or node.result.dtype not in REAL:
         return None
-    for value, scale in either(node):
+    for value, factor in either(node):
         norm = edit.maker(value, "nn.rms_norm")
         if norm is None or number(edit, norm.operands[1]) != 1.0:
             continue
-        held = parameter(edit, norm, scale)
+        held = parameter(edit, norm, factor)
         if held is not None:
             return edit.op("nn.rms_norm", [norm.operands[0], held], norm.attributes)
     return None

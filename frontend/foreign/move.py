@@ -29,6 +29,13 @@ def sliced(
     return scope.op("nn.slice", [x], attributes, name)
 
 
+def reversed_axes(scope: Scope, x: Operand, axes: Sequence[int], name: str) -> Operand:
+    """Every axis named in reverse order."""
+    starts = [size - 1 if axis in axes else 0 for axis, size in enumerate(x.shape)]
+    steps = [-1 if axis in axes else 1 for axis in range(len(x.shape))]
+    return sliced(scope, x, starts, x.shape, steps, name)
+
+
 def padded(
     scope: Scope,
     x: Operand,

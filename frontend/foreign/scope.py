@@ -126,6 +126,17 @@ class Scope:
         attributes: Mapping[str, Attribute] | None = None,
         name: str = "",
     ) -> Settled:
+        """Append an operator of one result over whole values; see `ops`."""
+        (made,) = self.ops(kind, operands, attributes, name)
+        return made
+
+    def ops(
+        self,
+        kind: str,
+        operands: Sequence[Operand],
+        attributes: Mapping[str, Attribute] | None = None,
+        name: str = "",
+    ) -> tuple[Settled, ...]:
         """Append an operator over whole values; what follows from constants is computed.
 
         Raises:
@@ -142,11 +153,11 @@ class Scope:
                 self.value(operand, f"{label}_{_ROLES.get((kind, i), i)}")
                 for i, operand in enumerate(settled)
             ]
-            made = self.builder.op(kind, values, held, label)
+            made = self.builder.ops(kind, values, held, label)
         except IRError as error:
             raise Refusal(str(error)) from None
-        if len(values) == 1:
-            self._producers[made.index] = kind, values[0], held
+        if len(values) == 1 and len(made) == 1:
+            self._producers[made[0].index] = kind, values[0], held
         return made
 
     def elementwise(
@@ -289,14 +300,16 @@ def _whole(constant: Constant) -> bool:
 
 def _computed(
     kind: str, operands: Sequence[Operand], attributes: dict[str, Attribute]
-) -> Constant | None:
-    """The operator's result where it follows from small constants; None otherwise."""
+) -> tuple[Constant, ...] | None:
+    """The operator's results where they follow from small constants; None otherwise."""
     arrays = [operand.array for operand in operands if isinstance(operand, Constant)]
     if len(arrays) < len(operands) or sum(array.size for array in arrays) > MAX_FOLDED:
         return None
     types = [Tensor(operand.shape, operand.dtype) for operand in operands]
-    (made,) = inferred(kind, types, attributes)
-    if prod(made.shape) > MAX_FOLDED:
+    made = inferred(kind, types, attributes)
+    if sum(prod(each.shape) for each in made) > MAX_FOLDED:
         return None
     with np.errstate(all="ignore"):
-        return Constant(np.asarray(OPS[kind].evaluate(*arrays, **attributes)))
+        found = OPS[kind].evaluate(*arrays, **attributes)
+    several = found if isinstance(found, tuple) else (found,)
+    return tuple(Constant(np.asarray(array)) for array in several)

@@ -15,9 +15,10 @@ from tetrapla.ir.text import MAX_BYTES
 
 DIALECTS = ("stablehlo", "chlo", "tosa")
 
-# an operation stands at the beginning of a line, behind its results; our own stand in quotes
+# an operation stands at the beginning of a line, behind its results; our own stand in quotes,
+# and bodies of ours end with tosa.yield
 _RESULTS = r"(?:%[\w#]{1,64}(?::\d{1,4})?(?:, %[\w#]{1,64}(?::\d{1,4})?){0,64} = )?"
-_FOREIGN = re.compile(rf'^[ \t]*{_RESULTS}"?({"|".join(DIALECTS)})\.', re.MULTILINE)
+_FOREIGN = re.compile(rf'^[ \t]*{_RESULTS}"?({"|".join(DIALECTS)})\.(?!yield\b)', re.MULTILINE)
 
 # brackets of a location, six deep; possessive, so that no text takes more than linear time
 _PIECE = r'[^()"\n]|"(?:[^"\\\n]|\\.)*+"'

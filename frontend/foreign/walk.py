@@ -7,7 +7,7 @@ its place, so that one message lists them all.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any, TypeAlias
@@ -19,7 +19,7 @@ from tetrapla.frontend.foreign.text import prepared
 from tetrapla.frontend.names import Names, shown
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.convert import tensor_of
-from tetrapla.ir.errors import IRError, ModelError, UnsupportedError
+from tetrapla.ir.errors import IRError, ModelError, UnsupportedError, nearest
 from tetrapla.ir.graph import DTYPES, Graph, Node
 from tetrapla.ir.mlir import MLIRError, StringAttr, parse_foreign
 from tetrapla.ir.module import Module
@@ -30,6 +30,7 @@ MAX_OPERATIONS = 50_000  # with calls inlined; beyond this a file is not a netwo
 MAX_CALLS = 64  # calls within calls
 MAX_LISTED = 50  # kinds of refused operations that a message names
 _ENDS = ("func.return", "stablehlo.return", "tosa.yield")
+_UNKNOWN = re.compile(r"(?:custom op|unregistered operation) '([\w.]{1,200})' (?:is unknown|found)")
 _LONGEST = 500  # characters of a diagnostic, assumed: MLIR repeats the text that it refuses
 
 Made: TypeAlias = "Operand | tuple[Operand, ...]"
@@ -54,7 +55,7 @@ def imported(text: str, operators: Mapping[str, Translate], name: str) -> Module
         check_text(bare)
         module = parse_foreign(bare)
     except MLIRError as error:
-        raise ModelError(_first_line(error)) from None
+        raise ModelError(_first_line(error, operators)) from None
     except IRError as error:
         raise ModelError(str(error)) from None
     return _Walk(module, operators, name).module()
@@ -67,7 +68,7 @@ class _Walk:
         self._operators = operators
         self._builder = ModuleBuilder(name)
         self._scope = Scope(self._builder)
-        self._refused: dict[str, list[str]] = {}
+        self._refused: dict[str, list[int]] = {}  # the lines of each kind
         self._labels = Names()
         self._count = 0
 
@@ -179,13 +180,13 @@ class _Walk:
         except Within:
             return self._stand_ins(types, scope)
         except Refusal as refusal:
-            self._refuse(handle, str(refusal), label)
+            self._refuse(handle, str(refusal))
             return self._stand_ins(types, scope)
 
-    def _refuse(self, handle: Any, why: str, label: str) -> None:
+    def _refuse(self, handle: Any, why: str) -> None:
         title = _title(handle)
         title = f"{title} ({why})" if why else title
-        self._refused.setdefault(title, []).append(label)
+        self._refused.setdefault(title, []).append(_line(handle))
 
     def _stand_ins(self, types: Sequence[Tensor | str], scope: Scope) -> list[Operand | None]:
         def one(type_: Tensor) -> Operand:
@@ -196,7 +197,8 @@ class _Walk:
     def _report(self) -> str:
         total = sum(map(len, self._refused.values()))
         listed = [
-            f"{title} x{len(nodes)}" for title, nodes in [*self._refused.items()][:MAX_LISTED]
+            f"{title} x{len(lines)} at line {min(lines)}"
+            for title, lines in [*self._refused.items()][:MAX_LISTED]
         ]
         more = len(self._refused) - len(listed)
         rest = f", and {more} more kinds" if more > 0 else ""
@@ -293,7 +295,20 @@ def _check_types(made: Sequence[Operand], types: Sequence[Tensor]) -> None:
             raise Refusal(f"not to make {declared}, where the IR makes {found}")
 
 
-def _first_line(error: MLIRError) -> str:
-    diagnostics = [d.message for d in getattr(error, "error_diagnostics", [])]
-    found = diagnostics[0] if diagnostics else str(error).strip().splitlines()[-1]
-    return found if len(found) <= _LONGEST else f"{found[:_LONGEST]}..."
+def _first_line(error: MLIRError, operators: Iterable[str]) -> str:
+    """MLIR's first diagnostic with its line, or which operation an unknown one resembles."""
+    diagnostics = list(getattr(error, "error_diagnostics", []))
+    said = diagnostics[0].message if diagnostics else str(error).strip().splitlines()[-1]
+    line = f"line {_line(diagnostics[0])}: " if diagnostics else ""
+    unknown = _UNKNOWN.match(said)
+    if unknown is not None:
+        name = unknown[1]
+        said = f"there is no operation {shown(name)}{nearest(name, operators)}"
+    said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
+    return f"{line}{said}"
+
+
+def _line(held: Any) -> int:
+    """The line of the text where an operation or diagnostic stands; 0 if it does not say."""
+    found = re.search(r":(\d+):\d+", str(held.location))
+    return int(found[1]) if found else 0

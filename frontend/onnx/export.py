@@ -67,20 +67,23 @@ def export(module: Module, form: str = "qlinear") -> bytes:
 
 
 def _emit(writer: Writer) -> None:
-    """Write the nodes of the writer's graph."""
-    fused = export_quant.fused_requantizations(writer)
-    for node in writer.graph.nodes:
-        if node.name not in fused:
-            WRITERS[node.kind](node, writer)
+    """Write the nodes of the writer's graph, integers as QLinear operators."""
+    _emit_nodes(writer, lambda node: False)
 
 
 def _emit_pairs(writer: Writer) -> None:
     """As `_emit`, with QDQ pairs where there is such a form."""
+    _emit_nodes(writer, export_qdq.Pairs(writer).write)
+
+
+def _emit_nodes(writer: Writer, special: Callable[[Node], bool]) -> None:
+    """Write every node that `special` does not."""
     fused = export_quant.fused_requantizations(writer)
-    pairs = export_qdq.Pairs(writer)
     for node in writer.graph.nodes:
-        if node.name not in fused and not pairs.write(node):
+        before = writer.count
+        if node.name not in fused and not special(node):
             WRITERS[node.kind](node, writer)
+        writer.check_bf16(node, before)
 
 
 def _every_node(graph: Graph) -> Iterator[Node]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from tetrapla.frontend.onnx.export_linear import window
 from tetrapla.frontend.onnx.table import RUNTIME
 from tetrapla.frontend.onnx.writer import TYPES, Writer
 from tetrapla.ir.errors import UnsupportedError
-from tetrapla.ir.graph import DTYPES, Node
+from tetrapla.ir.graph import DTYPES, Node, Value
 from tetrapla.ir.quant.dialect import BYTES, RANGES
 
 Write = Callable[[Node, Writer], None]
@@ -37,7 +38,7 @@ def check_bytes(node: Node, *dtypes: str) -> None:
         if dtype not in BYTES:
             raise UnsupportedError(
                 f"ONNX multiplies integers of 8 bits, not {dtype} (node '{node.name}'); "
-                f"quantise to 8 bits before exporting"
+                f"write it with QDQ pairs (to a .qdq.onnx), or quantise with bits=8"
             )
 
 
@@ -100,25 +101,51 @@ def _conv_integer(node: Node, writer: Writer) -> None:
 
 
 def _blocks(op: str) -> Write:
-    """ONNX blocks one axis; every other axis has a scale per index."""
+    """ONNX blocks one axis; every other axis has a scale per index.
+
+    Axes behind it that lie in one block each (a convolution's window) are joined with it, for
+    their elements stand one behind the other.
+    """
 
     def write(node: Node, writer: Writer) -> None:
-        blocks, shape = node.ints("blocks"), node.operands[0].shape
+        blocks, x = node.ints("blocks"), node.operands[0]
         wide = [axis for axis, size in enumerate(blocks) if size > 1]
+        axis = wide[0] if wide else len(x.shape) - 1
+        joined = len(wide) > 1
+        behind = range(axis + 1, len(x.shape))
         scale = node.operands[1].dtype
-        if len(wide) > 1 or scale == "f8E8M0FNU" or scale != "f32":
+        if scale != "f32" or (joined and any(blocks[i] < x.shape[i] for i in behind)):
             raise UnsupportedError(
                 f"ONNX has blocks of float32 scales along one axis, not {blocks} of {scale} "
-                f"(node '{node.name}')"
+                f"(node '{node.name}'); choose such a group, or weights without one"
             )
-        axis = wide[0] if wide else len(shape) - 1
-        held = {"axis": axis, "block_size": blocks[axis]}
-        names = writer.names(node.operands)
+        size = prod(blocks[axis] if i == axis else x.shape[i] for i in (axis, *behind))
+        held = {"axis": axis, "block_size": size if joined else blocks[axis]}
+        names = [
+            _flat(writer, value, axis, node.name) if joined else writer.name(value)
+            for value in node.operands
+        ]
         if op == "QuantizeLinear" and len(names) == 2:
             held["output_dtype"] = TYPES[node.str("dtype")]
-        writer.add(op, names, writer.result(node), held)
+        if not joined:
+            writer.add(op, names, writer.result(node), held)
+            return
+        flat = writer.add(op, names, writer.fresh(f"{node.name}_flat"), held)
+        shape = writer.constant(np.array(x.shape, np.int64), f"{node.name}_shape")
+        writer.add("Reshape", [flat, shape], writer.result(node))
 
     return write
+
+
+def _flat(writer: Writer, value: Value, axis: int, layer: str) -> str:
+    """A value with the axis and those behind it joined."""
+    shape = (*value.shape[:axis], prod(value.shape[axis:]))
+    if writer.graph.is_weight(value):
+        array = writer.graph.weight(value).reshape(shape)
+        return writer.constant(array, writer.graph.constants[value.index])
+    name = writer.constant(np.array(shape, np.int64), f"{layer}_shape")
+    made = writer.fresh(f"{layer}_joined")
+    return writer.add("Reshape", [writer.name(value), name], made)
 
 
 WRITERS: Mapping[str, Write] = {

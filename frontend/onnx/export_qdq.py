@@ -9,27 +9,39 @@
 ONNX Runtime joins each such group of 8-bit types into the integer operator that it stands for,
 and then computes the module's integers; so does this package's reader. It has no kernels of 16
 bits: those groups it computes in float32, whose rounding may move a result to the next step.
-Accumulators that nothing requantises keep the operators of `export_quant`, and so do tables.
+
+Some operators stay those of `export_quant`: accumulators that nothing requantises, tables, and
+8-bit layers whose multiplier is no product of scales. Weights of 4 bits are written in 8: ONNX
+Runtime joins no group of 4 bits, and would round where the module does not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 
+from tetrapla.frontend.onnx import export_elementwise, export_moves
 from tetrapla.frontend.onnx.export_elementwise import pool_window
 from tetrapla.frontend.onnx.export_linear import window
 from tetrapla.frontend.onnx.export_quant import requantization
-from tetrapla.frontend.onnx.export_scales import Scales
+from tetrapla.frontend.onnx.export_scales import MOVES, LayerScales, Scales
 from tetrapla.frontend.onnx.writer import TYPES, Writer
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import DTYPES, Array, Node
 from tetrapla.ir.quant.dialect import BYTES, RANGES
 
 Write = Callable[[Node, Writer], None]
+_TYPES = (*BYTES, "i16", "ui16")  # those of pairs
 _INT32 = np.iinfo(np.int32)
+_MOVERS = {
+    kind: write
+    for writers in (export_elementwise.WRITERS, export_moves.WRITERS)
+    for kind, write in writers.items()
+    if kind in MOVES
+}
 
 
 class Pairs:
@@ -45,10 +57,13 @@ class Pairs:
             follower = requantization(node, self._writer)
             if follower is None:
                 return False
-            self._product(node, follower)
+            scales = self._scales.layer(node, follower)
+            if scales is None and follower.str("dtype") in BYTES:
+                return False  # as a QLinear operator
+            self._product(node, follower, scales or self._scales.unit(follower))
             return True
-        if node.kind == "nn.max_pool2d" and node.operands[0].dtype in RANGES:
-            self._max_pool(node)
+        if node.kind in MOVES and node.operands[0].dtype in _TYPES:
+            self._moved(node)
             return True
         form = _FORMS.get(node.kind)
         if form is not None:
@@ -56,9 +71,9 @@ class Pairs:
             self._between(op, node, attributes(node))
         return form is not None
 
-    def _product(self, node: Node, follower: Node) -> None:
+    def _product(self, node: Node, follower: Node, scales: LayerScales) -> None:
         """A convolution or matrix product and the requantisation behind it."""
-        writer, scales = self._writer, self._scales.layer(node, follower)
+        writer = self._writer
         conv = node.kind == "qnn.conv2d"
         x, w = node.operands[:2]
         name, shape = writer.name(x), follower.result.shape
@@ -137,15 +152,20 @@ class Pairs:
         ) if value.dtype != "i32" else writer.name(value)  # fmt: skip
         return self._dequantized(held, scale, 0, "i32", f"{node.name}_bias", 0)
 
-    def _max_pool(self, node: Node) -> None:
-        """The largest integer is the largest number."""
-        x, scale = node.operands[0], self._scales.moved(node)
-        real = self._dequantized(self._writer.name(x), scale, 0, x.dtype, f"{node.name}_x")
-        held = {**pool_window(node), "dilations": node.ints("dilations")}
-        made = self._writer.add(
-            "MaxPool", [real], self._writer.fresh(f"{node.name}_real"), held
+    def _moved(self, node: Node) -> None:
+        """The numbers move as their integers do."""
+        x, writer = node.operands[0], self._writer
+        held, name = self._scales.reading(x), f"{node.name}_x"
+        real = self._dequantized(writer.name(x), held.scale, held.zero_point, x.dtype, name)
+        made = writer.fresh(f"{node.name}_real")
+        twin = replace(
+            node,
+            operands=(writer.named(real, x.shape, "f32"), *node.operands[1:]),
+            results=(writer.named(made, node.result.shape, "f32"),),
         )
-        self._quantized(made, scale, 0, x.dtype, node.name, self._writer.result(node))
+        _MOVERS[node.kind](twin, writer)
+        point, dtype = held.zero_point, node.result.dtype
+        self._quantized(made, held.scale, point, dtype, node.name, writer.result(node))
 
     def _between(self, op: str, node: Node, attributes: Mapping[str, object]) -> None:
         """A float operator whose operands and result hold their scales as attributes."""

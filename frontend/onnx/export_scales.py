@@ -17,13 +17,12 @@ import numpy as np
 from tetrapla.ir.graph import Array, Graph, Node, Value
 
 # these keep each value, or pick one
-_MOVES = frozenset(
+MOVES = frozenset(
     f"nn.{kind}"
-    for kind in "max_pool2d reshape transpose slice expand gather depth_to_space "
-    "space_to_depth".split()
+    for kind in "max_pool2d reshape transpose slice expand depth_to_space space_to_depth".split()
 )
-# the scale of an operand or of the result, as an attribute
-_OPERANDS = {"x_scale": 0, "a_scale": 0, "b_scale": 1}
+# what the names of an operand's scale and zero point begin with
+_OPERANDS = {"x": 0, "a": 0, "b": 1}
 _NEAR = np.arange(-4, 5)  # float32 steps around the quotient: three roundings of half a step
 _UNITS = 4096  # units that are tried, spread over one octave
 
@@ -43,35 +42,45 @@ class LayerScales:
     y: np.float32
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How an integer tensor is read: ``(q - zero_point) * scale``."""
+
+    scale: np.float32
+    zero_point: int
+
+
 class Scales:
-    """The scales of a graph's integer values, as far as they are told or chosen."""
+    """How a graph's integer values are read, as far as that is told or chosen."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._known: dict[int, np.float32] = {}
+        self._points: dict[int, int] = {}
         for node in graph.nodes:
             self._read(node)
-        moves = [node for node in graph.nodes if node.kind in _MOVES]
-        for node in moves:
-            self._learn(node.result, self._known.get(node.operands[0].index))
-        for node in reversed(moves):
-            self._learn(node.operands[0], self._known.get(node.result.index))
+        for node in reversed(graph.nodes):
+            if node.kind in MOVES:
+                self._learn(node.operands[0], self._known.get(node.result.index))
+        self._forward()
 
     def of(self, value: Value) -> np.float32:
         """The scale of an integer value; 1 where nothing tells it."""
         return self._known.get(value.index, np.float32(1))
 
-    def moved(self, node: Node) -> np.float32:
-        """The scale of a node that keeps its operand's values."""
-        self._learn(node.result, self.of(node.operands[0]))
-        return self.of(node.operands[0])
+    def reading(self, value: Value) -> Reading:
+        """The scale, 1 where nothing tells it, and the zero point, 0 where nothing does."""
+        return Reading(self.of(value), self._points.get(value.index, 0))
 
-    def layer(self, node: Node, follower: Node) -> LayerScales:
+    def layer(self, node: Node, follower: Node) -> LayerScales | None:
         """The scales of a product and its requantisation; chooses the result's if it is open.
 
         Args:
             node: a product of integers.
             follower: the requantisation that reads it, by a constant.
+
+        Returns:
+            None where no weights' scale gives the multiplier.
         """
         multiplier = self._graph.weight(follower.operands[1]).reshape(-1)
         x = self.of(node.operands[0])
@@ -79,35 +88,53 @@ class Scales:
         for y in _units() if known is None else np.array([known]):
             w = weight_scale(multiplier, x, y)
             if w is not None:
-                self._known[follower.result.index] = y
+                self._learn(follower.result, y)
                 self._forward()
                 return LayerScales(x, w, y)
+        return None
+
+    def unit(self, follower: Node) -> LayerScales:
+        """The scales of a layer of integers that stand for themselves."""
         one = np.float32(1)
-        self._learn(follower.result, one)
+        multiplier = self._graph.weight(follower.operands[1]).reshape(-1)
         return LayerScales(one, multiplier, one)
 
     def _forward(self) -> None:
         for node in self._graph.nodes:
-            if node.kind in _MOVES:
-                self._learn(node.result, self._known.get(node.operands[0].index))
+            if node.kind in MOVES:
+                x = node.operands[0].index
+                self._learn(node.result, self._known.get(x), self._points.get(x))
 
     def _read(self, node: Node) -> None:
         """What a node tells of its operands and its result."""
-        if node.kind == "qnn.quantize":
-            self._learn(node.result, self._constant(node.operands[1]))
+        if node.kind in ("qnn.quantize", "qnn.requantize"):
+            scale = self._constant(node.operands[1]) if node.kind == "qnn.quantize" else None
+            self._learn(node.result, scale, node.int("zero_point"))
         if node.kind == "qnn.dequantize":
-            self._learn(node.operands[0], self._constant(node.operands[1]))
+            scale = self._constant(node.operands[1])
+            self._learn(node.operands[0], scale, node.int("zero_point"))
         if not node.kind.startswith("qnn."):
             return
         for key, place in _OPERANDS.items():
-            if key in node.attributes:
-                self._learn(node.operands[place], np.float32(node.float(key)))
+            if f"{key}_scale" in node.attributes:
+                scale = np.float32(node.float(f"{key}_scale"))
+                self._learn(node.operands[place], scale)
+            if f"{key}_zero_point" in node.attributes:
+                self._learn(node.operands[place], None, node.int(f"{key}_zero_point"))
         if "y_scale" in node.attributes:
-            self._learn(node.result, np.float32(node.float("y_scale")))
+            scale, point = np.float32(node.float("y_scale")), node.int("y_zero_point")
+            self._learn(node.result, scale, point)
 
-    def _learn(self, value: Value, scale: np.float32 | None) -> None:
-        if scale is not None and value.index not in self._graph.constants:
+    def _learn(
+        self, value: Value, scale: np.float32 | None, point: int | None = None
+    ) -> None:
+        """Keep what is told of a value first."""
+        if value.index in self._graph.constants:
+            return
+        if scale is not None:
             self._known.setdefault(value.index, scale)
+        if point is not None:
+            self._points.setdefault(value.index, point)
 
     def _constant(self, scale: Value) -> np.float32 | None:
         """One constant scale; None for one per channel, or a computed one."""

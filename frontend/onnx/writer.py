@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from onnx import (
     NodeProto,
     TensorProto,
     ValueInfoProto,
+    defs,
     helper,
     numpy_helper,
 )
@@ -21,10 +23,11 @@ from tetrapla.frontend.onnx.table import RUNTIME
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import DTYPES, Array, Graph, Node, Value
 
-# ONNX Runtime 1.20 reads these, and they have every operator that is written but those of
-# `Writer.needs`, which ONNX Runtime 1.23 reads
-OPSET, NEWER_OPSET = 21, 23
-IR_VERSIONS: Mapping[int, int] = {OPSET: 10, NEWER_OPSET: 11}
+# ONNX Runtime 1.20 reads the first two. The first has every operator that is written but those
+# of `Writer.needs_newer`, which ONNX Runtime 1.23 reads; convolutions, pools and most functions
+# take bfloat16 since the second
+OPSET, BF16_OPSET, NEWER_OPSET = 21, 22, 23
+IR_VERSIONS: Mapping[int, int] = {OPSET: 10, BF16_OPSET: 10, NEWER_OPSET: 11}
 
 TYPES: Mapping[str, int] = {
     "f64": TensorProto.DOUBLE,
@@ -90,6 +93,12 @@ class Writer:
         """The ONNX names of operands."""
         return [self.name(value) for value in values]
 
+    def named(self, name: str, shape: tuple[int, ...], dtype: str) -> Value:
+        """A value that the module does not have, under a name that is written already."""
+        value = Value(min(self._values, default=0) - 1, shape, dtype)
+        self._values[value.index] = name
+        return value
+
     def result(self, node: Node, place: int = 0) -> str:
         """The name of a node's result: the output's if it is one, else the layer's."""
         index = node.results[place].index
@@ -147,6 +156,33 @@ class Writer:
     def needs_newer(self) -> None:
         """An operator of `NEWER_OPSET` is written."""
         self._opsets.add(NEWER_OPSET)
+
+    def check_bf16(self, node: Node, since: int) -> None:
+        """What was written for a node of bfloat16 takes it, at a later opset if need be.
+
+        Args:
+            node: of the graph.
+            since: how many ONNX nodes stood before it.
+
+        Raises:
+            UnsupportedError: an operator takes no bfloat16 at any opset that is written.
+        """
+        if "bf16" not in {value.dtype for value in (*node.operands, *node.results)}:
+            return
+        for made in self._nodes[since:]:
+            if made.domain or _takes_bf16(made.op_type, OPSET):
+                continue
+            if not _takes_bf16(made.op_type, BF16_OPSET):
+                raise UnsupportedError(
+                    f"ONNX's {made.op_type} must have another element type than bf16 "
+                    f"(node '{node.name}'); cast to f32 around it"
+                )
+            self._opsets.add(BF16_OPSET)
+
+    @property
+    def count(self) -> int:
+        """How many nodes are written."""
+        return len(self._nodes)
 
     def fresh(self, name: str) -> str:
         """A new name of an intermediate value."""
@@ -215,6 +251,16 @@ class Writer:
         if model.ByteSize() >= 2**31:
             raise ModelError("an ONNX file must be below 2 GiB; the model is larger")
         return bytes(model.SerializeToString(deterministic=True))
+
+
+@cache
+def _takes_bf16(op: str, opset: int) -> bool:
+    """Whether an operator of ONNX has bfloat16 among its types, or is of a later opset."""
+    try:
+        schema = defs.get_schema(op, opset)
+    except defs.SchemaError:
+        return True
+    return any("tensor(bfloat16)" in c.allowed_type_strs for c in schema.type_constraints)
 
 
 _WRITTEN = frozenset(DTYPES[name] for name in TYPES)

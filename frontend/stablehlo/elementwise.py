@@ -9,7 +9,7 @@ import numpy as np
 from tetrapla.frontend.foreign.operation import ForeignOp
 from tetrapla.frontend.foreign.scope import Constant, Later, Operand, Refusal, Scope
 from tetrapla.frontend.foreign.walk import Translate
-from tetrapla.ir.graph import DTYPES
+from tetrapla.ir.graph import DTYPES, Attribute
 
 SAME: Mapping[str, str] = {  # operations that `nn` has under another name
     "abs": "nn.abs",
@@ -30,7 +30,14 @@ SAME: Mapping[str, str] = {  # operations that `nn` has under another name
     "sine": "nn.sin",
     "sqrt": "nn.sqrt",
     "subtract": "nn.sub",
+    "tan": "nn.tan",
     "tanh": "nn.tanh",
+}
+CHLO = ("acos", "acosh", "asin", "asinh", "atan", "atanh", "cosh", "erf", "sinh", "tan")
+_SIGNS: Mapping[str, Mapping[str, Attribute]] = {  # which infinities count
+    "chlo.is_inf": {"detect_positive": 1, "detect_negative": 1},
+    "chlo.is_neg_inf": {"detect_positive": 0, "detect_negative": 1},
+    "chlo.is_pos_inf": {"detect_positive": 1, "detect_negative": 0},
 }
 LOGICAL: Mapping[str, str] = {  # of i1; integers have nn.bitwise_and and so on
     "and": "nn.and",
@@ -96,7 +103,7 @@ def _rsqrt(op: ForeignOp, scope: Scope) -> Operand:
 def _exponential_minus_one(op: ForeignOp, scope: Scope) -> Operand:
     # below zero this is ELU; above it exp(x) - 1 = -exp(x) (exp(-x) - 1), which cancels nothing
     (x,) = op.operands
-    zero = Constant(np.broadcast_to(np.zeros((), DTYPES[x.dtype]), x.shape))
+    zero = _repeated(0, x)
     below = scope.elementwise("nn.elu", [x], {"alpha": 1.0}, op.label)
     negative = scope.elementwise("nn.neg", [x], {}, f"{op.label}_negated")
     mirrored = scope.elementwise("nn.elu", [negative], {"alpha": 1.0}, f"{op.label}_mirrored")
@@ -108,15 +115,59 @@ def _exponential_minus_one(op: ForeignOp, scope: Scope) -> Operand:
 
 
 def _log_plus_one(op: ForeignOp, scope: Scope) -> Operand:
-    source = scope.operand_of("nn.exp", op.operands[0])
-    if source is None:
-        raise Refusal("only of an exponential, which is a softplus")
-    return scope.elementwise("nn.softplus", [source], {}, op.label)
+    """Of an exponential a softplus; else the logarithm of the rounded 1 + x, corrected.
+
+    With u = 1 + x rounded, log(u) x / (u - 1) loses nothing to the rounding of u (W. Kahan, in
+    D. Goldberg, "What every computer scientist should know about floating-point arithmetic",
+    ACM Computing Surveys 23(1), 1991, theorem 4).
+    """
+    (x,) = op.operands
+    source = scope.operand_of("nn.exp", x)
+    if source is not None:
+        return scope.elementwise("nn.softplus", [source], {}, op.label)
+
+    def step(kind: str, *operands: Operand) -> Operand:
+        return scope.elementwise(kind, operands, {}, f"{op.label}_{kind[3:]}")
+
+    one, last = (_repeated(number, x) for number in (1, np.inf))
+    u = step("nn.add", one, x)
+    ratio = step("nn.div", x, step("nn.sub", u, one))
+    corrected = step("nn.mul", step("nn.log", u), ratio)
+    plain = step("nn.or", step("nn.equal", u, one), step("nn.equal", u, last))
+    return step("nn.where", plain, x, corrected)
+
+
+def _repeated(number: float, like: Operand) -> Constant:
+    return Constant(np.broadcast_to(np.array(number, DTYPES[like.dtype]), like.shape))
+
+
+def _cbrt(op: ForeignOp, scope: Scope) -> Operand:
+    (x,) = op.operands
+    size = scope.elementwise("nn.abs", [x], {}, f"{op.label}_abs")
+    root = scope.elementwise("nn.pow", [size, _repeated(1 / 3, x)], {}, f"{op.label}_pow")
+    sign = scope.elementwise("nn.sign", [x], {}, f"{op.label}_sign")
+    return scope.elementwise("nn.mul", [sign, root], {}, op.label)
+
+
+def _atan2(op: ForeignOp, scope: Scope) -> Operand:
+    """As JAX writes arctan: over a constant one."""
+    y, x = op.operands
+    if not isinstance(x, Constant) or np.any(x.array != 1):
+        raise Refusal("only over a constant 1, which is an arctangent")
+    return scope.elementwise("nn.atan", [y], {}, op.label)
+
+
+def _square(op: ForeignOp, scope: Scope) -> Operand:
+    return scope.elementwise("nn.mul", [op.operands[0]] * 2, {}, op.label)
+
+
+def _infinite(op: ForeignOp, scope: Scope) -> Operand:
+    return scope.elementwise("nn.is_inf", op.operands, _SIGNS[op.kind], op.label)
 
 
 def _is_finite(op: ForeignOp, scope: Scope) -> Operand:
     (x,) = op.operands
-    zero = Constant(np.broadcast_to(np.zeros((), DTYPES[x.dtype]), x.shape))
+    zero = _repeated(0, x)
     difference = scope.elementwise("nn.sub", [x, x], {}, f"{op.label}_sub")  # NaN or 0
     return scope.elementwise("nn.equal", [difference, zero], {}, op.label)
 
@@ -153,14 +204,14 @@ def _convert(op: ForeignOp, scope: Scope) -> Operand:
     return scope.cast(op.operands[0], op.result.dtype, op.label)
 
 
-def _erf(op: ForeignOp, scope: Scope) -> Operand:
-    return scope.elementwise("nn.erf", op.operands, {}, op.label)
-
-
 OPERATORS: Mapping[str, Translate] = {
     **{f"stablehlo.{name}": _same(kind) for name, kind in {**SAME, **INTEGER}.items()},
     **{f"stablehlo.{name}": _logical(kind) for name, kind in LOGICAL.items()},
-    "chlo.erf": _erf,
+    **{f"chlo.{name}": _same(f"nn.{name}") for name in CHLO},
+    "chlo.square": _square,
+    **dict.fromkeys(_SIGNS, _infinite),
+    "stablehlo.atan2": _atan2,
+    "stablehlo.cbrt": _cbrt,
     "stablehlo.clamp": _clamp,
     "stablehlo.compare": _compare,
     "stablehlo.convert": _convert,

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tetrapla.frontend.foreign.walk import Translate, imported
-from tetrapla.frontend.stablehlo import control, elementwise, linear, move, reduce
+from tetrapla.frontend.stablehlo import control, elementwise, index, linear, move, order, reduce
 from tetrapla.ir.module import Module
 
 OPERATORS: Mapping[str, Translate] = {
     **control.OPERATORS,
     **elementwise.OPERATORS,
+    **index.OPERATORS,
     **linear.OPERATORS,
     **move.OPERATORS,
+    **order.OPERATORS,
     **reduce.OPERATORS,
 }
 

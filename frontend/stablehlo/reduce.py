@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tetrapla.frontend.foreign.move import reversed_axes
 from tetrapla.frontend.foreign.operation import ForeignOp
 from tetrapla.frontend.foreign.scope import Constant, Later, Operand, Refusal, Scope, Settled
 from tetrapla.frontend.foreign.walk import Translate
@@ -35,8 +36,8 @@ FIRST = (
     "select v2 v3 v4; return v1 v5",
 )
 _WAYS: Mapping[str, str] = {
-    **{said.format(over="GT", over_or_equal="GE"): "max" for said in FIRST},
-    **{said.format(over="LT", over_or_equal="LE"): "min" for said in FIRST},
+    **{form.format(over="GT", over_or_equal="GE"): "max" for form in FIRST},
+    **{form.format(over="LT", over_or_equal="LE"): "min" for form in FIRST},
 }
 
 
@@ -73,8 +74,8 @@ def _truths(
 def _place(op: ForeignOp, scope: Scope, axes: tuple[int, ...]) -> tuple[Operand, Operand]:
     """The largest (smallest) number and where it stands, as JAX writes argmax (argmin)."""
     x, places = op.operands[:2]
-    said = _said(op.handle.regions[0].blocks[0])
-    if said not in _WAYS or len(axes) != 1 or not isinstance(places, Constant):
+    way = _WAYS.get(said(op.handle.regions[0].blocks[0]))
+    if way is None or len(axes) != 1 or not isinstance(places, Constant):
         raise Refusal("of two values only as argmax or argmin over one axis")
     (axis,) = axes
     counted = np.arange(x.shape[axis]).reshape(
@@ -82,7 +83,6 @@ def _place(op: ForeignOp, scope: Scope, axes: tuple[int, ...]) -> tuple[Operand,
     )
     if not np.array_equal(places.array, np.broadcast_to(counted, x.shape)):
         raise Refusal("of two values only with the places along the axis")
-    way = _WAYS[said]
     held: dict[str, Attribute] = {"axis": axis, "keepdims": 0}
     index = scope.op(f"nn.arg_{way}", [x], held, op.label)
     attributes: dict[str, Attribute] = {"axes": axes, "keepdims": 0}
@@ -95,6 +95,11 @@ def _reduce_window(op: ForeignOp, scope: Scope) -> Operand:
         raise Refusal("only of one value")
     x, start = op.operands
     kind, _, neutral = _body(op, _BODIES)
+    summed = (
+        _running_sum(op, scope) if kind == "nn.reduce_sum" and _is(start, neutral) else None
+    )
+    if summed is not None:
+        return summed
     if kind not in ("nn.reduce_max", "nn.reduce_sum") or not _is(start, neutral):
         raise Refusal("only as a maximum or a sum from a start that changes nothing")
     if set(op.ints("base_dilations", (1,))) != {1}:
@@ -106,6 +111,27 @@ def _reduce_window(op: ForeignOp, scope: Scope) -> Operand:
         y = scope.op("nn.max_pool2d", [image], attributes, op.label)
         return scope.transpose(y, back, f"{op.label}_result")
     return _window_sum(op, scope, image, attributes, back)
+
+
+def _running_sum(op: ForeignOp, scope: Scope) -> Operand | None:
+    """A sum over all that stands before each number, or behind it, as JAX writes cumsum."""
+    x = op.operands[0]
+    rank = len(x.shape)
+    sizes, pads = op.ints("window_dimensions"), op.ints("padding", (0,) * 2 * rank)
+    axes = [axis for axis, size in enumerate(sizes) if size > 1]
+    plain = {*op.ints("window_strides"), *op.ints("window_dilations")} <= {1}
+    if len(axes) != 1 or not plain or op.result.shape != x.shape:
+        return None
+    (axis,) = axes
+    sides = pads[2 * axis], pads[2 * axis + 1]
+    rest = (*pads[: 2 * axis], *pads[2 * axis + 2 :])
+    whole = x.shape[axis] - 1
+    if sizes[axis] != x.shape[axis] or any(rest) or sides not in ((whole, 0), (0, whole)):
+        return None
+    back = sides[0] == 0
+    turned = reversed_axes(scope, x, (axis,), op.label) if back else x
+    y = scope.op("nn.cumulative_sum", [turned], {"axis": axis}, op.label)
+    return reversed_axes(scope, y, (axis,), op.label) if back else y
 
 
 def _image_order(op: ForeignOp, rank: int) -> tuple[list[int], dict[str, Attribute]]:
@@ -204,10 +230,10 @@ def _is(start: Operand, neutral: float | None) -> bool:
     return float(value) == neutral
 
 
-def _said(block: Any) -> str:
+def said(block: Any) -> str:
     """A body in one line: arguments by number, values by the order they are made in."""
     names = {argument: str(i) for i, argument in enumerate(block.arguments)}
-    said: list[str] = []
+    lines: list[str] = []
     for inner in block.operations:
         handle = inner.operation
         words = [handle.name.partition(".")[2]]
@@ -215,9 +241,9 @@ def _said(block: Any) -> str:
             words.append(str(handle.attributes["comparison_direction"])[:-1].split()[-1])
         words += [names.get(operand, "?") for operand in handle.operands]
         for result in handle.results:
-            names[result] = f"v{len(said)}"
-        said.append(" ".join(words))
-    return "; ".join(said)
+            names[result] = f"v{len(lines)}"
+        lines.append(" ".join(words))
+    return "; ".join(lines)
 
 
 OPERATORS: Mapping[str, Translate] = {

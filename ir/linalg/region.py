@@ -7,7 +7,9 @@ Before::
 After::
 
     %v:2 = scf.for %i = 0 to 5 iter_args(%h, %rows) {
-      %x_i = tensor.extract_slice %x[%i, 0] ..   step   %h_next = materialize_in_destination .. in %h
+      %x_i = tensor.extract_slice %x[%i, 0] ..
+      .. the step's nodes ..
+      %h_next = bufferization.materialize_in_destination %y in %h
       %rows_next = tensor.insert_slice %y into %rows[%i, 0] ..
       scf.yield %h_next, %rows_next }
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tetrapla.ir.graph import Array, Attribute, Value
-from tetrapla.ir.nn.check import FLOATS, equal_types
+from tetrapla.ir.nn.check import FLOATS, NUMBERS, element_types, equal_types
 from tetrapla.ir.nn.precision import rounded
 from tetrapla.ir.op import Tensor, evaluated, require
 
@@ -35,8 +35,10 @@ EXACT = ("none", "relu")
 
 
 def check_types(rule: str, *operands: Tensor | None) -> None:
-    """All operands that are there have one element type."""
-    equal_types(rule, *(operand for operand in operands if operand is not None))
+    """All operands that are there have one element type, of numbers that are computed with."""
+    there = [operand for operand in operands if operand is not None]
+    equal_types(rule, *there)
+    element_types(rule, NUMBERS, there[0])
 
 
 def check_activation(rule: str, activation: str, y: Tensor) -> None:

@@ -55,7 +55,7 @@ class MatMul(Op, dialect=Nn, name="matmul", traits=[Pure]):
         C3: leading axes broadcast.
         C4: the bias has shape (n,).
         C5: the activation is one of the above or none; of integers, none or relu.
-        C6: all element types are equal.
+        C6: all element types are equal, and floats or integers of 8 bits or more.
         C7: the residual has the result's shape.
     """
 
@@ -125,7 +125,7 @@ class Conv2d(Op, dialect=Nn, name="conv2d", traits=[Pure]):
             the padded image is no larger than a value may be.
         C5: the dilated kernel fits the padded input.
         C6: the bias has shape (O,).
-        C7: the activation is one of nn.matmul's, and all element types are equal.
+        C7: the activation is one of nn.matmul's, and the element types are as there.
         C8: the residual has the result's shape.
     """
 

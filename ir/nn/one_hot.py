@@ -42,8 +42,13 @@ class OneHot(Op, dialect=Nn, name="one_hot", traits=[Pure]):
     def evaluate(indices: Array, values: Array, *, depth: int, axis: int) -> Array:
         wide = np.expand_dims(indices.astype(np.int64), axis)
         wide = np.where(wide < 0, wide + depth, wide)
-        column = np.arange(depth).reshape(-1, *(1,) * (indices.ndim - axis % wide.ndim))
-        return np.asarray(values[(wide == column).astype(np.int64)])
+        known = (wide >= 0) & (wide < depth)
+        place = axis % wide.ndim
+        shape = (*indices.shape[:place], depth, *indices.shape[place:])
+        y = np.full(shape, values[0], values.dtype)
+        # an index out of range leaves its whole column at the first value
+        np.put_along_axis(y, np.where(known, wide, 0), values[known.astype(np.int64)], place)
+        return y
 
     example = (Tensor((2, 3), "i64"), Tensor((2,), "f32")), {"depth": 9, "axis": -1}
 

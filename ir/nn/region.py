@@ -50,7 +50,7 @@ class Scan(Op, dialect=Nn, name="scan", traits=[IsIsolatedFromAbove, Pure]):
         C2: trips lies in 1..2^31 and is the first size of every sequence.
         C3: the body takes the states, one slice of each sequence, and the captured values.
         C4: the body gives the states, in their types, before what is stacked.
-        C5: at most 32 results.
+        C5: at most 32 results, and the body gives no empty value.
     """
 
     carried: IntegerAttr
@@ -118,7 +118,7 @@ class While(Op, dialect=Nn, name="while", traits=[IsIsolatedFromAbove, Pure]):
         C2: most lies in 0..2^31.
         C3: both bodies take the operands.
         C4: the condition gives one i1 of shape ().
-        C5: the step gives the states, in their types.
+        C5: the step gives the states, in their types, none of them empty.
     """
 
     carried: IntegerAttr
@@ -146,6 +146,7 @@ class While(Op, dialect=Nn, name="while", traits=[IsIsolatedFromAbove, Pure]):
             _takes(f"{kind} C3", body, values)
         _gives(f"{kind} C4", condition.outputs, (Tensor((), "i1"),))
         _gives(f"{kind} C5", step.outputs, values[:carried])
+        _few(f"{kind} C5", step.outputs)
         return values[:carried]
 
     @staticmethod
@@ -172,7 +173,7 @@ class If(Op, dialect=Nn, name="if", traits=[IsIsolatedFromAbove, Pure]):
     Constraints:
         C1: the first operand is an i1 of shape ().
         C2: both bodies take the other operands.
-        C3: both bodies give the same types, 1 to 32 of them.
+        C3: both bodies give the same types, 1 to 32 of them, none of them empty.
     """
 
     then: Region
@@ -220,7 +221,9 @@ def _gives(rule: str, found: Sequence[Tensor], wanted: Sequence[Tensor]) -> None
     )
 
 
-def _few(rule: str, values: Sequence[Any]) -> None:
+def _few(rule: str, values: Sequence[Tensor]) -> None:
+    for value in values:
+        require(0 not in value.shape, f"{rule}: a body must give no empty value, not {value}")
     require(
         1 <= len(values) <= MOST,
         f"{rule}: a body must give 1 to {MOST} values, not {len(values)}",

@@ -119,7 +119,7 @@ class Conv2d(Op, dialect=Spike, name="conv2d", traits=[Pure]):
         groups: int,
         exponent: int,
     ) -> Array:
-        frames = s.reshape(-1, *s.shape[2:])
+        frames = s.reshape(s.shape[0] * s.shape[1], *s.shape[2:])
         y = correlate(frames, w, strides, pads, dilations, groups, _product)
         current = y.reshape(*s.shape[:2], *y.shape[1:]) << exponent
         if bias is None:
@@ -188,7 +188,7 @@ class SumPool2d(Op, dialect=Spike, name="sum_pool2d", traits=[Pure]):
         weight: int,
         exponent: int,
     ) -> Array:
-        frames = s.reshape(-1, *s.shape[2:])
+        frames = s.reshape(s.shape[0] * s.shape[1], *s.shape[2:])
         count = windows(frames, kernel, strides, pads, (1, 1)).sum((4, 5), dtype=np.int32)
         return np.asarray((count * weight << exponent).reshape(*s.shape[:2], *count.shape[1:]))
 

@@ -38,20 +38,35 @@ def _divided(draft: Draft, x: Value, power: Value) -> Value:
             return draft.op("mul", x, draft.op("sqrt", draft.op("reciprocal", sum_)))
 
 
+def _mean(draft: Draft, x: Value) -> Value:
+    """Over the last axis of three, which stays or is put back by a reshape."""
+    if draft.draw.integers(2):
+        return draft.op("reduce_mean", x, axes=(-1,), keepdims=1)
+    dropped = draft.op("reduce_mean", x, axes=(2,), keepdims=0)
+    return draft.op("reshape", dropped, shape=(*x.shape[:2], 1))
+
+
+def _scaled_first(draft: Draft, x: Value) -> Value:
+    """``scale * x``, where the scale stands before the quotient."""
+    shape = (8,) if draft.draw.integers(2) else (1, 1, 8)
+    return draft.op("mul", *[draft.normal("scale", *shape), x][:: draft.draw.choice([1, -1])])
+
+
 def layer_norm(draft: Draft, x: Value) -> Value:
     """A layer normalisation over the last axis, with or without parameters."""
 
     def centred() -> Value:
-        mean = draft.op("reduce_mean", x, axes=(-1,), keepdims=1)
+        mean = _mean(draft, x)
         if draft.draw.integers(2):
             return draft.op("sub", x, mean)
         return draft.op("add", x, draft.op("mul", mean, draft.number(-1.0)))
 
     d = centred()
     other = centred() if draft.draw.integers(2) else d
-    power = draft.op("reduce_mean", _square(draft, other), axes=(2,), keepdims=1)
-    y = _divided(draft, d, power)
-    if draft.draw.integers(2):
+    power = _mean(draft, _square(draft, other))
+    place = draft.pick(("none", "first", "last"))
+    y = _divided(draft, _scaled_first(draft, d) if place == "first" else d, power)
+    if place == "last":
         y = draft.op("mul", y, draft.normal("scale", 8))
     if draft.draw.integers(2):
         y = draft.op("add", draft.normal("bias", 1, 1, 8), y)
@@ -60,9 +75,10 @@ def layer_norm(draft: Draft, x: Value) -> Value:
 
 def rms_norm(draft: Draft, x: Value) -> Value:
     """A root-mean-square normalisation over the last axis."""
-    power = draft.op("reduce_mean", _square(draft, x), axes=(-1,), keepdims=1)
-    y = _divided(draft, x, power)
-    return draft.op("mul", draft.normal("scale", 8), y) if draft.draw.integers(2) else y
+    power = _mean(draft, _square(draft, x))
+    place = draft.pick(("none", "first", "last"))
+    y = _divided(draft, _scaled_first(draft, x) if place == "first" else x, power)
+    return draft.op("mul", draft.normal("scale", 8), y) if place == "last" else y
 
 
 def group_norm(draft: Draft, x: Value) -> Value:

@@ -265,7 +265,51 @@ def _negative_epsilon(draft: Draft, x: Value) -> Value:
     return draft.op("div", d, _deviation(draft, d, (2,), -1e-5))
 
 
-NEITHER = (_over_rows, _of_another, _uncentred, _negative_epsilon)
+def _unbiased(draft: Draft, x: Value) -> Value:
+    d = _centred(draft, x, (2,))
+    power = draft.op("reduce_mean", draft.op("mul", d, d), axes=(2,), keepdims=1)
+    power = draft.op("mul", power, draft.number(8 / 7))
+    root = draft.op("sqrt", draft.op("add", power, draft.number(1e-5)))
+    return draft.op("div", d, root)
+
+
+def _put_elsewhere(draft: Draft, x: Value) -> Value:
+    d = _centred(draft, x, (2,))
+    power = draft.op("reduce_mean", draft.op("mul", d, d), axes=(2,), keepdims=0)
+    power = draft.op("reshape", power, shape=(5, 2, 1))  # rows of another value
+    power = draft.op("transpose", power, perm=(1, 0, 2))
+    root = draft.op("sqrt", draft.op("add", power, draft.number(1e-5)))
+    return draft.op("div", d, root)
+
+
+def _scaled_by_rows(draft: Draft, x: Value) -> Value:
+    d = _centred(draft, x, (2,))
+    scaled = draft.op("mul", draft.normal("scale", 5, 1), d)
+    return draft.op("div", scaled, _deviation(draft, d, (2,)))
+
+
+def _scaled_by_a_value(draft: Draft, x: Value) -> Value:
+    d = _centred(draft, x, (2,))
+    return draft.op("div", draft.op("mul", draft.op("exp", x), d), _deviation(draft, d, (2,)))
+
+
+def _scaled_under_the_root(draft: Draft, x: Value) -> Value:
+    d = _centred(draft, x, (2,))
+    scaled = draft.op("mul", draft.normal("scale", 8), d)
+    return draft.op("div", d, _deviation(draft, scaled, (2,)))
+
+
+NEITHER = (
+    _over_rows,
+    _of_another,
+    _uncentred,
+    _negative_epsilon,
+    _unbiased,
+    _put_elsewhere,
+    _scaled_by_rows,
+    _scaled_by_a_value,
+    _scaled_under_the_root,
+)
 
 
 @pytest.mark.parametrize(
@@ -278,6 +322,41 @@ NEITHER = (_over_rows, _of_another, _uncentred, _negative_epsilon)
 def test_what_only_looks_like_a_normalisation_stays(pass_: Pass, form: Form) -> None:
     module = module_of(form, (2, 5, 8))
     assert pass_(module) is module
+
+
+def test_means_that_are_put_back_along_another_axis_are_no_normalisation() -> None:
+    def form(draft: Draft, x: Value) -> Value:
+        d = _centred(draft, x, (2,))
+        power = draft.op("reduce_mean", draft.op("mul", d, d), axes=(2,), keepdims=0)
+        power = draft.op("reshape", power, shape=(1, 1, 8))
+        root = draft.op("sqrt", draft.op("add", power, draft.number(1e-5)))
+        return draft.op("div", d, root)
+
+    module = module_of(form, (1, 8, 8))
+    assert RecognizeLayerNorm()(module) is module
+    assert RecognizeRmsNorm()(module) is module
+
+
+@pytest.mark.parametrize("shape", [(8,), (1, 8), (1, 1, 8)])
+@pytest.mark.parametrize(
+    ("pass_", "kind"), [(RecognizeLayerNorm(), "layer_norm"), (RecognizeRmsNorm(), "rms_norm")]
+)
+def test_a_scale_before_the_quotient_is_the_parameter(
+    pass_: Pass, kind: str, shape: tuple[int, ...]
+) -> None:
+    def form(draft: Draft, x: Value) -> Value:
+        d = _centred(draft, x, (2,)) if kind == "layer_norm" else x
+        scaled = draft.op("mul", draft.normal("scale", *shape), d)
+        draft.build.output("scaled", scaled)  # that others read it is no hindrance
+        return draft.op("div", scaled, _deviation(draft, d, (2,)))
+
+    module = module_of(form, (2, 5, 8))
+    found = pass_(module)
+    (node,) = (n for n in found.graph.nodes if n.kind == f"nn.{kind}")
+    scale = found.graph.weight(node.operands[1])
+    assert scale.shape == (8,)
+    assert np.array_equal(scale, module.weights["scale"].reshape(-1))
+    assert moved(module, found) <= pass_.max_rel_error
 
 
 def test_a_normalisation_over_two_last_axes_has_its_first_axis() -> None:

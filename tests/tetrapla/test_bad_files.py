@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tetrapla.frontend.mlir_text import save
+from tetrapla.ir.build import ModuleBuilder
+
 Cli = Callable[..., Any]
 Refused = Callable[..., None]
 NOT_FINITE = "holds NaN or infinity; drop or mend that sample"
@@ -223,3 +226,27 @@ def test_a_symbolic_dimension_must_be_given(
         *words,
     )
     assert cli(*words, "--dim", "height=8").status == 0
+
+
+def test_a_loop_is_refused_before_any_data_is_run(refused: Refused, tmp_path: Path) -> None:
+    build = ModuleBuilder("endless")
+    x = build.input("x", (1, 2))
+    bodies = []
+    for _ in range(2):
+        body = build.body()
+        state = body.input("state", (1, 2))
+        bodies.append((body, state))
+    (condition, _), (step, state) = bodies
+    condition.output("go", condition.weight("true", np.array(True)))
+    step.output("next", state)
+    graphs = [condition.graph(), step.graph()]
+    (y,) = build.ops("nn.while", [x], {"carried": 1, "most": 2**31}, "loop", graphs)
+    build.output("y", y)
+    path = tmp_path / "endless.mlir"
+    save(build.finish(), path)
+    for target in ("tpu-v1", "h100", "loihi", "isaac"):
+        refused(
+            "no machine runs loops or branches yet, as nn.while 'loop'; unroll them, or export "
+            "the model without control flow",
+            *("simulate", path, "-t", target),
+        )
