@@ -23,7 +23,7 @@ from tetrapla.ir.module import Module
 BUFFERS = (
     "canonicalize,empty-tensor-to-alloc-tensor,"
     "one-shot-bufferize{bufferize-function-boundaries "
-    "function-boundary-type-conversion=identity-layout-map},"
+    "function-boundary-type-conversion=identity-layout-map},canonicalize,"
     "buffer-results-to-out-params{modify-public-functions=true hoist-static-allocs=true},"
     "buffer-deallocation-pipeline,convert-bufferization-to-memref,"
     "func.func(optimize-allocation-liveness)"

@@ -8,7 +8,7 @@ from tetrapla.archive import npz
 from tetrapla.ir.errors import ModelError, nearest
 from tetrapla.simulators.report import to_json
 
-FORMS = ("onnx",)
+FORMS = ("onnx", "qdq.onnx")
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,8 @@ def emitted(executable: Executable, extra: str | None = None) -> dict[str, str |
 
     Args:
         executable: the compiled model.
-        extra: "onnx" adds the lowered module in ONNX's own (quantised) operators.
+        extra: "onnx" adds the lowered module in ONNX's own (quantised) operators, "qdq.onnx"
+            with float operators between QDQ pairs instead.
 
     Raises:
         UnsupportedError: the lowered module has operators that ONNX cannot express.
@@ -47,10 +48,11 @@ def emitted(executable: Executable, extra: str | None = None) -> dict[str, str |
         "weights.npz": npz(lowered.module.weights),
     }
     contents.update(executable.sources())
-    if extra == "onnx":
+    if extra is not None:
         from tetrapla.frontend.onnx.export import export
 
-        contents["model.onnx"] = export(lowered.module)
+        form = "qdq" if extra == "qdq.onnx" else "qlinear"
+        contents[f"model.{extra}"] = export(lowered.module, form)
     return contents
 
 

@@ -30,7 +30,9 @@ MAX_OPERATIONS = 50_000  # with calls inlined; beyond this a file is not a netwo
 MAX_CALLS = 64  # calls within calls
 MAX_LISTED = 50  # kinds of refused operations that a message names
 _ENDS = ("func.return", "stablehlo.return", "tosa.yield")
-_UNKNOWN = re.compile(r"(?:custom op|unregistered operation) '([\w.]{1,200})' (?:is unknown|found)")
+_UNKNOWN = re.compile(
+    r"(?:custom op|unregistered operation) '([\w.]{1,200})' (?:is unknown|found)"
+)
 _LONGEST = 500  # characters of a diagnostic, assumed: MLIR repeats the text that it refuses
 
 Made: TypeAlias = "Operand | tuple[Operand, ...]"

@@ -3,6 +3,11 @@
 ``qlinear`` writes QLinear operators, ``qdq`` float operators between DequantizeLinear and
 QuantizeLinear. ONNX Runtime computes from the file what the reference interpreter computes from
 the module: bit for bit for integers of 8 bits, within float32 rounding otherwise.
+
+Valid files that ONNX Runtime 1.31.1 does not run: it has no kernels of bfloat16 for
+convolutions and Gemm, and where 8-bit floats stand in QDQ pairs its default optimisation joins
+them into QGemm and QLinearConv, which take integers only ("INVALID_GRAPH ... Type 'tensor(
+float8e4m3fn)' ... is invalid"). With ORT_ENABLE_BASIC it runs these.
 """
 
 from __future__ import annotations
@@ -28,7 +33,6 @@ from tetrapla.ir.module import Module
 from tetrapla.ir.unfuse import unfused
 from tetrapla.ir.widen import widened
 
-
 FORMS = ("qlinear", "qdq")
 
 
@@ -40,7 +44,8 @@ def export(module: Module, form: str = "qlinear") -> bytes:
         form: one of `FORMS`, for the integer operators.
 
     Raises:
-        ModelError: there is no such form, the module is shape-only, or a name cannot be written.
+        ModelError: there is no such form, the module is shape-only, or a name cannot be
+            written.
         UnsupportedError: listing the operators that ONNX cannot express.
     """
     if form not in FORMS:

@@ -19,7 +19,10 @@ from tetrapla.ir.graph import Array, Graph, Node, Value
 # these keep each value, or pick one
 MOVES = frozenset(
     f"nn.{kind}"
-    for kind in "max_pool2d reshape transpose slice expand depth_to_space space_to_depth".split()
+    for kind in (
+        *("max_pool2d", "reshape", "transpose", "slice", "expand"),
+        *("depth_to_space", "space_to_depth"),
+    )
 )
 # what the names of an operand's scale and zero point begin with
 _OPERANDS = {"x": 0, "a": 0, "b": 1}
@@ -125,9 +128,7 @@ class Scales:
             scale, point = np.float32(node.float("y_scale")), node.int("y_zero_point")
             self._learn(node.result, scale, point)
 
-    def _learn(
-        self, value: Value, scale: np.float32 | None, point: int | None = None
-    ) -> None:
+    def _learn(self, value: Value, scale: np.float32 | None, point: int | None = None) -> None:
         """Keep what is told of a value first."""
         if value.index in self._graph.constants:
             return

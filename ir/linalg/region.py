@@ -9,12 +9,12 @@ After::
     %v:2 = scf.for %i = 0 to 5 iter_args(%h, %rows) {
       %x_i = tensor.extract_slice %x[%i, 0] ..
       .. the step's nodes ..
-      %h_next = bufferization.materialize_in_destination %y in %h
       %rows_next = tensor.insert_slice %y into %rows[%i, 0] ..
+      %h_next = bufferization.materialize_in_destination %y in %h
       scf.yield %h_next, %rows_next }
 
-A loop hands each state on in one buffer: what a round gives is written over what it took, and
-bufferization copies first what is still to be read.
+A loop hands each state on in one buffer, and both bodies of a branch write into one: where a
+buffer might be one of several, only a run-time library could free it.
 """
 
 from __future__ import annotations
@@ -159,7 +159,12 @@ def _joined(held: dict[str, str], block: Block) -> tuple[list[str], list[str]]:
 def lower_if(writer: Writer, node: Node, operands: list[Held], run: Run) -> list[Held]:
     """The truth is read, and one of the bodies runs."""
     truth, *captured = operands
-    blocks = [writer.block(partial(run, body, captured)) for body in node.bodies]
+    rooms = [writer.empty(tensor_of(value)) for value in node.results]
+
+    def branch(body: Graph) -> list[Held]:
+        return _written(writer, run(body, captured), rooms)
+
+    blocks = [writer.block(partial(branch, body)) for body in node.bodies]
     messages = list(blocks[0].truths | blocks[1].truths)
     no = writer.scalar("arith.constant false")
     on = writer.scalar(f"tensor.extract {truth.name}[] : {truth.spelled}")
@@ -179,9 +184,13 @@ def lower_if(writer: Writer, node: Node, operands: list[Held], run: Run) -> list
 
 
 def _handed(writer: Writer, new: Sequence[Held], old: Sequence[Held]) -> list[Held]:
-    """What a round gives, in the place of what it took."""
+    """What a round gives, written over what it took once nobody reads that any more."""
+    return _written(writer, [_copied(writer, each) for each in new], old)
+
+
+def _written(writer: Writer, sources: Sequence[Held], rooms: Sequence[Held]) -> list[Held]:
     found: list[Held] = []
-    for source, into in zip(new, old, strict=True):
+    for source, into in zip(sources, rooms, strict=True):
         pair = f"{source.name} in {into.name}"
         types = f"({source.spelled}, {into.spelled}) -> {into.spelled}"
         text = f"bufferization.materialize_in_destination {pair} : {types}"
@@ -189,15 +198,17 @@ def _handed(writer: Writer, new: Sequence[Held], old: Sequence[Held]) -> list[He
     return found
 
 
+def _copied(writer: Writer, x: Held) -> Held:
+    """In memory of its own."""
+    return writer.line(f"bufferization.alloc_tensor() copy({x.name}) : {x.spelled}", x.type)
+
+
 def _row(writer: Writer, x: Held, at: Scalar) -> Held:
     """One slice of a sequence, in memory of its own: a function takes no view of a part."""
     type_ = Tensor(x.type.shape[1:], x.type.dtype)
     places = _places(x.type, at)
-    view = writer.line(
-        f"tensor.extract_slice {x.name}{places} : {x.spelled} to {spelled(type_)}", type_
-    )
-    text = f"bufferization.alloc_tensor() copy({view.name}) : {view.spelled}"
-    return writer.line(text, type_)
+    text = f"tensor.extract_slice {x.name}{places} : {x.spelled} to {spelled(type_)}"
+    return _copied(writer, writer.line(text, type_))
 
 
 def _stacked(writer: Writer, row: Held, into: Held, at: Scalar) -> Held:

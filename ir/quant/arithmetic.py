@@ -28,8 +28,90 @@ from tetrapla.ir.quant.dialect import (
 )
 from tetrapla.ir.quant.scale import centred, fused_multiply_add
 
+_SCALES = {
+    "a_scale": 0.5,
+    "a_zero_point": 1,
+    "b_scale": 0.25,
+    "b_zero_point": -2,
+    "y_scale": 0.75,
+    "y_zero_point": 4,
+}
 
-class Add(Op, dialect=Quant, name="add", traits=[Pure]):
+
+class Pair(Op, traits=[Pure]):
+    """Two quantised tensors become one under a third scale; `shape` and `computed` say how.
+
+    Constraints:
+        C1: the shapes broadcast.
+        C2: the scales are positive and finite.
+        C3: the operands have one type, i8 or ui8.
+        C4: the zero points are values of that type.
+    """
+
+    a: Operand[RankedTensorType]
+    b: Operand[RankedTensorType]
+    y: Result[RankedTensorType]
+    a_scale: FloatAttr
+    a_zero_point: IntegerAttr
+    b_scale: FloatAttr
+    b_zero_point: IntegerAttr
+    y_scale: FloatAttr
+    y_zero_point: IntegerAttr
+
+    @staticmethod
+    def shape(kind: str, a: Tensor, b: Tensor, **own: int) -> tuple[int, ...]:
+        """The result's shape, by the operator's own attributes; checks C1."""
+        del own
+        return broadcast(kind, a, b)
+
+    @staticmethod
+    def computed(
+        a: Array, b: Array, scales: list[float], zero_points: list[int], **own: int
+    ) -> Array:
+        """The result's value; each list is that of a, b and y."""
+        raise NotImplementedError
+
+    @classmethod
+    def infer(
+        cls,
+        a: Tensor,
+        b: Tensor,
+        *,
+        a_scale: float,
+        a_zero_point: int,
+        b_scale: float,
+        b_zero_point: int,
+        y_scale: float,
+        y_zero_point: int,
+        **own: int,
+    ) -> Tensor:
+        kind = cls.OPERATION_NAME
+        check_types(f"{kind} C3", BYTES, a, b)
+        require(a.dtype == b.dtype, f"{kind} C3: element types must be equal, not {a} and {b}")
+        for zero_point in (a_zero_point, b_zero_point, y_zero_point):
+            check_zero_point(kind, zero_point, a.dtype)
+        check_scales(f"{kind} C2", a_scale=a_scale, b_scale=b_scale, y_scale=y_scale)
+        return Tensor(cls.shape(kind, a, b, **own), a.dtype)
+
+    @classmethod
+    def evaluate(
+        cls,
+        a: Array,
+        b: Array,
+        *,
+        a_scale: float,
+        a_zero_point: int,
+        b_scale: float,
+        b_zero_point: int,
+        y_scale: float,
+        y_zero_point: int,
+        **own: int,
+    ) -> Array:
+        scales = [a_scale, b_scale, y_scale]
+        return cls.computed(a, b, scales, [a_zero_point, b_zero_point, y_zero_point], **own)
+
+
+class Add(Pair, dialect=Quant, name="add"):
     """Sum of two quantised tensors under a third scale, as ONNX Runtime's QLinearAdd.
 
     With rA = a_scale / y_scale, rB = b_scale / y_scale and
@@ -38,146 +120,46 @@ class Add(Op, dialect=Quant, name="add", traits=[Pure]):
     that the result has, a and b change roles. This is the arithmetic of the AVX2 kernel
     (qladd_avx2.cpp) as its compiler contracts it; a plain sum in c differs in about one of a
     million results. The runtime's kernel for ARM sums in fixed point.
-
-    Constraints:
-        C1: the shapes broadcast.
-        C2: the scales are positive and finite.
-        C3: the operands have one type, i8 or ui8.
-        C4: the zero points are values of that type.
     """
 
-    a: Operand[RankedTensorType]
-    b: Operand[RankedTensorType]
-    y: Result[RankedTensorType]
-    a_scale: FloatAttr
-    a_zero_point: IntegerAttr
-    b_scale: FloatAttr
-    b_zero_point: IntegerAttr
-    y_scale: FloatAttr
-    y_zero_point: IntegerAttr
-
     @staticmethod
-    def infer(
-        a: Tensor,
-        b: Tensor,
-        *,
-        a_scale: float,
-        a_zero_point: int,
-        b_scale: float,
-        b_zero_point: int,
-        y_scale: float,
-        y_zero_point: int,
-    ) -> Tensor:
-        kind = "qnn.add"
-        _check_operands(kind, a, b, (a_zero_point, b_zero_point, y_zero_point))
-        check_scales(f"{kind} C2", a_scale=a_scale, b_scale=b_scale, y_scale=y_scale)
-        return Tensor(broadcast(kind, a, b), a.dtype)
-
-    @staticmethod
-    def evaluate(
-        a: Array,
-        b: Array,
-        *,
-        a_scale: float,
-        a_zero_point: int,
-        b_scale: float,
-        b_zero_point: int,
-        y_scale: float,
-        y_zero_point: int,
+    def computed(
+        a: Array, b: Array, scales: list[float], zero_points: list[int], **own: int
     ) -> Array:
-        scales = [a_scale, b_scale, y_scale]
-        zeros = [a_zero_point, b_zero_point, y_zero_point]
+        del own
         if is_single_inside(a.shape, b.shape):
             a, b = b, a
-            scales[:2], zeros[:2] = scales[1::-1], zeros[1::-1]
-        ra, rb, offset = sum_terms(scales, zeros)
+            scales = [*scales[1::-1], scales[2]]
+            zero_points = [*zero_points[1::-1], zero_points[2]]
+        ra, rb, offset = sum_terms(scales, zero_points)
         inner = fused_multiply_add(b, rb, offset)
         return saturate(np.rint(fused_multiply_add(a, ra, inner)), NAMES[a.dtype])
 
-    example = (
-        (Tensor((2, 3), "i8"), Tensor((2, 3), "i8")),
-        {
-            "a_scale": 0.5,
-            "a_zero_point": 1,
-            "b_scale": 0.25,
-            "b_zero_point": -2,
-            "y_scale": 0.75,
-            "y_zero_point": 4,
-        },
-    )
+    example = (Tensor((2, 3), "i8"), Tensor((2, 3), "i8")), dict(_SCALES)
 
 
-class Mul(Op, dialect=Quant, name="mul", traits=[Pure]):
+class Mul(Pair, dialect=Quant, name="mul"):
     """Product of two quantised tensors under a third scale, as ONNX Runtime's QLinearMul.
 
     With m = (a_scale * b_scale) / y_scale in float32:
     ``sat(rint(f32((a - a_zero_point) (b - b_zero_point)) * m + y_zero_point))``, where the
     float32 product is rounded before the zero point is added, and that before rounding.
-
-    Constraints:
-        C1: the shapes broadcast.
-        C2: the scales are positive and finite.
-        C3: the operands have one type, i8 or ui8.
-        C4: the zero points are values of that type.
     """
 
-    a: Operand[RankedTensorType]
-    b: Operand[RankedTensorType]
-    y: Result[RankedTensorType]
-    a_scale: FloatAttr
-    a_zero_point: IntegerAttr
-    b_scale: FloatAttr
-    b_zero_point: IntegerAttr
-    y_scale: FloatAttr
-    y_zero_point: IntegerAttr
-
     @staticmethod
-    def infer(
-        a: Tensor,
-        b: Tensor,
-        *,
-        a_scale: float,
-        a_zero_point: int,
-        b_scale: float,
-        b_zero_point: int,
-        y_scale: float,
-        y_zero_point: int,
-    ) -> Tensor:
-        kind = "qnn.mul"
-        _check_operands(kind, a, b, (a_zero_point, b_zero_point, y_zero_point))
-        check_scales(f"{kind} C2", a_scale=a_scale, b_scale=b_scale, y_scale=y_scale)
-        return Tensor(broadcast(kind, a, b), a.dtype)
-
-    @staticmethod
-    def evaluate(
-        a: Array,
-        b: Array,
-        *,
-        a_scale: float,
-        a_zero_point: int,
-        b_scale: float,
-        b_zero_point: int,
-        y_scale: float,
-        y_zero_point: int,
+    def computed(
+        a: Array, b: Array, scales: list[float], zero_points: list[int], **own: int
     ) -> Array:
-        ratio = f32(a_scale) * f32(b_scale) / f32(y_scale)
-        product = centred(a, a_zero_point) * centred(b, b_zero_point)  # below 2^24: exact
-        return saturate(np.rint(product * ratio + f32(y_zero_point)), NAMES[a.dtype])
+        del own
+        a_scale, b_scale, y_scale = (f32(scale) for scale in scales)
+        product = centred(a, zero_points[0]) * centred(b, zero_points[1])  # under 2^24: exact
+        steps = np.rint(product * (a_scale * b_scale / y_scale) + f32(zero_points[2]))
+        return saturate(steps, NAMES[a.dtype])
 
-    example = (
-        (Tensor((2, 3), "i8"), Tensor((3,), "i8")),
-        {
-            "a_scale": 0.5,
-            "a_zero_point": 1,
-            "b_scale": 0.25,
-            "b_zero_point": -2,
-            "y_scale": 0.75,
-            "y_zero_point": 4,
-        },
-    )
+    example = (Tensor((2, 3), "i8"), Tensor((3,), "i8")), dict(_SCALES)
 
 
-class Concat(Op, dialect=Quant, name="concat", traits=[Pure]):
+class Concat(Pair, dialect=Quant, name="concat"):
     """Two quantised tensors joined under a third scale, as ONNX Runtime's QLinearConcat.
 
     Each is requantised on its way: ``sat(rint(f32(x - x_zero_point) * x_scale / y_scale) +
@@ -191,72 +173,31 @@ class Concat(Op, dialect=Quant, name="concat", traits=[Pure]):
         C4: the zero points are values of that type.
     """
 
-    a: Operand[RankedTensorType]
-    b: Operand[RankedTensorType]
-    y: Result[RankedTensorType]
     axis: IntegerAttr
-    a_scale: FloatAttr
-    a_zero_point: IntegerAttr
-    b_scale: FloatAttr
-    b_zero_point: IntegerAttr
-    y_scale: FloatAttr
-    y_zero_point: IntegerAttr
 
     @staticmethod
-    def infer(
-        a: Tensor,
-        b: Tensor,
-        *,
-        axis: int,
-        a_scale: float,
-        a_zero_point: int,
-        b_scale: float,
-        b_zero_point: int,
-        y_scale: float,
-        y_zero_point: int,
-    ) -> Tensor:
-        kind = "qnn.concat"
-        _check_operands(kind, a, b, (a_zero_point, b_zero_point, y_zero_point))
-        check_scales(f"{kind} C2", a_scale=a_scale, b_scale=b_scale, y_scale=y_scale)
+    def shape(kind: str, a: Tensor, b: Tensor, **own: int) -> tuple[int, ...]:
+        axis = own["axis"]
         require(-a.rank <= axis < a.rank, f"{kind} C1: {a} has no axis {axis}")
         at = axis % a.rank
         require(
             b.rank == a.rank and _without(a.shape, at) == _without(b.shape, at),
             f"{kind} C1: sizes but that of axis {axis} must be equal, not {a} and {b}",
         )
-        joined = a.shape[at] + b.shape[at]
-        return Tensor((*a.shape[:at], joined, *a.shape[at + 1 :]), a.dtype)
+        return (*a.shape[:at], a.shape[at] + b.shape[at], *a.shape[at + 1 :])
 
     @staticmethod
-    def evaluate(
-        a: Array,
-        b: Array,
-        *,
-        axis: int,
-        a_scale: float,
-        a_zero_point: int,
-        b_scale: float,
-        b_zero_point: int,
-        y_scale: float,
-        y_zero_point: int,
+    def computed(
+        a: Array, b: Array, scales: list[float], zero_points: list[int], **own: int
     ) -> Array:
-        own = ((a, a_scale, a_zero_point), (b, b_scale, b_zero_point))
-        reals = [centred(x, zero_point) * f32(scale) for x, scale, zero_point in own]
-        joined = np.concatenate(reals, axis)
-        return stored(joined / f32(y_scale), y_zero_point, NAMES[a.dtype])
+        reals = [
+            centred(x, zero_point) * f32(scale)
+            for x, scale, zero_point in zip((a, b), scales[:2], zero_points[:2], strict=True)
+        ]
+        joined = np.concatenate(reals, own["axis"])
+        return stored(joined / f32(scales[2]), zero_points[2], NAMES[a.dtype])
 
-    example = (
-        (Tensor((2, 3), "i8"), Tensor((2, 4), "i8")),
-        {
-            "axis": -1,
-            "a_scale": 0.5,
-            "a_zero_point": 1,
-            "b_scale": 0.25,
-            "b_zero_point": -2,
-            "y_scale": 0.75,
-            "y_zero_point": 4,
-        },
-    )
+    example = (Tensor((2, 3), "i8"), Tensor((2, 4), "i8")), {**_SCALES, "axis": -1}
 
 
 def sum_terms(
@@ -277,13 +218,6 @@ def is_single_inside(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
         if max(sizes) > 1:
             return sizes[0] == 1
     return True
-
-
-def _check_operands(kind: str, a: Tensor, b: Tensor, zero_points: tuple[int, ...]) -> None:
-    check_types(f"{kind} C3", BYTES, a, b)
-    require(a.dtype == b.dtype, f"{kind} C3: element types must be equal, not {a} and {b}")
-    for zero_point in zero_points:
-        check_zero_point(kind, zero_point, a.dtype)
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:

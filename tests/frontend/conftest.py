@@ -8,7 +8,7 @@ as exp counts as eight, what vendors' libraries state for float32 (up to 4 ulp).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from math import prod
 from typing import Any
@@ -21,6 +21,7 @@ from tetrapla.ir.interpret import intermediates
 from tetrapla.ir.module import Module
 
 U = 2.0**-24
+ROUNDS = 8  # of a loop that data end: none of the networks here runs longer
 FUNCTION = 8  # roundings of an operator that is no sum: 4 ulp
 
 
@@ -55,8 +56,21 @@ def _check_near(
     assert np.all(close | same), np.abs(found - expected).max()
 
 
+def _path(nodes: Sequence[Node]) -> int:
+    """How many roundings stand one behind the other in any value that nodes make."""
+    longest: dict[int, int] = {}
+    for node in nodes:
+        before = max((longest.get(value.index, 0) for value in node.operands), default=0)
+        longest.update({value.index: before + _terms(node) for value in node.results})
+    return max(longest.values(), default=0)
+
+
 def _terms(node: Node) -> int:
     """How many roundings stand in one element of a node's result."""
+    if node.bodies:  # a round is as long as its longest body
+        rounds = {"nn.scan": node.attributes.get("trips"), "nn.if": 1}.get(node.kind, ROUNDS)
+        assert isinstance(rounds, int)
+        return rounds * max(_path(body.nodes) for body in node.bodies)
     x = node.operands[0]
     match node.kind:
         case "nn.matmul":
@@ -77,11 +91,7 @@ def _terms(node: Node) -> int:
 
 def _allowed(module: Module, inputs: dict[str, Array]) -> float:
     """How far two float32 evaluations may lie apart."""
-    longest: dict[int, int] = {}
-    for node in module.graph.nodes:
-        before = max((longest.get(value.index, 0) for value in node.operands), default=0)
-        longest[node.result.index] = before + _terms(node)
     values = [*inputs.values(), *intermediates(module, inputs).values()]
     finite = [array[np.isfinite(array)] for array in values if array.dtype.kind == "f"]
     largest = max(float(np.abs(array).max()) for array in finite if array.size)
-    return 2 * max(longest.values()) * U * largest
+    return 2 * _path(module.graph.nodes) * U * largest

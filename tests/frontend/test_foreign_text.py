@@ -105,20 +105,20 @@ def test_the_name_of_a_written_file_asks_for_a_dialect(dialect: str, tmp_path: P
 def test_a_refused_file_is_named_with_everything_it_lacks(tmp_path: Path) -> None:
     path = tmp_path / "net.mlir"
     body = (
-        "%a = stablehlo.cbrt %x : tensor<2xf32>\n"
+        "%a = stablehlo.reduce_precision %x, format = e5m10 : tensor<2xf32>\n"
         '%b = "stablehlo.custom_call"(%a) {call_target_name = "foo"} : '
         "(tensor<2xf32>) -> tensor<2xf32>\n"
-        "%c = stablehlo.cbrt %b : tensor<2xf32>\n"
-        "%d = stablehlo.log_plus_one %c : tensor<2xf32>\n"
+        "%c = stablehlo.reduce_precision %b, format = e5m10 : tensor<2xf32>\n"
+        "%d = stablehlo.atan2 %c, %c : tensor<2xf32>\n"
         "return %d : tensor<2xf32>"
     )
     path.write_text(function(body), "utf-8")
     with pytest.raises(UnsupportedError) as caught:
         mlir_text.load(path)
     assert str(caught.value) == (
-        f"{path}: 4 operations cannot be imported: stablehlo.cbrt x2, "
-        "stablehlo.custom_call @foo x1, stablehlo.log_plus_one (only of an exponential, which "
-        "is a softplus) x1; replace them before exporting the model"
+        f"{path}: 4 operations cannot be imported: stablehlo.reduce_precision x2 at line 2, "
+        "stablehlo.custom_call @foo x1 at line 3, stablehlo.atan2 (only over a constant 1, "
+        "which is an arctangent) x1 at line 5; replace them before exporting the model"
     )
 
 
@@ -232,7 +232,23 @@ def test_numbers_in_resources_are_read() -> None:
         load("stablehlo", text.replace("w: ", "other: "))
     assert str(caught.value) == (
         "1 operation cannot be imported: stablehlo.constant (only with its numbers written out "
-        "(dense<...>)) x1; replace them before exporting the model"
+        "(dense<...>)) x1 at line 2; replace them before exporting the model"
+    )
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "stablehlo.tanhh %x : tensor<2xf32>",
+        '"stablehlo.tanhh"(%x) : (tensor<2xf32>) -> tensor<2xf32>',
+    ],
+    ids=["short form", "generic form"],
+)
+def test_a_misspelt_operation_is_named_with_its_line_and_the_nearest_one(use: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        load("stablehlo", function(f"%y = {use}\nreturn %y : tensor<2xf32>"))
+    assert str(caught.value) == (
+        "line 2: there is no operation 'stablehlo.tanhh'; did you mean 'stablehlo.tanh'?"
     )
 
 

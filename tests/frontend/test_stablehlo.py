@@ -233,7 +233,7 @@ def test_normalising_by_statistics_is_on_any_axis_but_the_first() -> None:
         load(text.replace("2x3x4", "4x3x2").replace("index = 2", "index = 0"), "m")
     assert str(caught.value) == (
         "1 operation cannot be imported: stablehlo.batch_norm_inference (only with a batch "
-        "before the features) x1; replace them before exporting the model"
+        "before the features) x1 at line 3; replace them before exporting the model"
     )
 
 
@@ -291,7 +291,7 @@ def test_argmax_prefers_nan_and_the_first_of_equals() -> None:
         load(text.replace("LT, %i, %j", "GT, %i, %j"), "m")
     assert str(caught.value) == (
         "1 operation cannot be imported: stablehlo.reduce (of two values only as argmax or "
-        "argmin over one axis) x1; replace them before exporting the model"
+        "argmin over one axis) x1 at line 5; replace them before exporting the model"
     )
 
 
@@ -374,11 +374,13 @@ REFUSED: dict[str, tuple[str, str]] = {
         .replace("4x4xf32>", "6x4xf32>"),
         "stablehlo.pad (only around the values, not between them)",
     ),
-    "a computed place": (
-        "(%x: tensor<3x4xf32>, %i: tensor<i32>) -> tensor<2x3xf32>\n"
-        "%y = stablehlo.dynamic_slice %x, %i, %i, sizes = [2, 3] : "
-        "(tensor<3x4xf32>, tensor<i32>, tensor<i32>) -> tensor<2x3xf32>",
-        "stablehlo.dynamic_slice (only with a constant start)",
+    "other numbers than the key in the comparison": (
+        "(%x: tensor<3x4xf32>) -> tensor<3x4xf32>\n"
+        '%y = "stablehlo.sort"(%x) <{dimension = 1 : i64}> ({\n'
+        "^bb0(%a: tensor<f32>, %b: tensor<f32>):\n"
+        "%c = stablehlo.compare LT, %a, %a : (tensor<f32>, tensor<f32>) -> tensor<i1>\n"
+        "stablehlo.return %c : tensor<i1>\n}) : (tensor<3x4xf32>) -> tensor<3x4xf32>",
+        "stablehlo.sort (only by one comparison, LT or GT, of the first operand)",
     ),
 }
 
@@ -388,8 +390,10 @@ def test_a_use_without_a_form_is_refused_with_its_reason(name: str) -> None:
     case, title = REFUSED[name]
     with pytest.raises(UnsupportedError) as caught:
         load(function(case), "m")
+    line = function(case).partition(title.partition(" ")[0])[0].count("\n") + 1
     assert str(caught.value) == (
-        f"1 operation cannot be imported: {title} x1; replace them before exporting the model"
+        f"1 operation cannot be imported: {title} x1 at line {line}; "
+        "replace them before exporting the model"
     )
 
 

@@ -185,8 +185,8 @@ def test_rescaling_rounds_as_it_is_told(mode: str, expected: list[int]) -> None:
     with pytest.raises(UnsupportedError) as caught:
         value(case.replace("input_unsigned = false", "input_unsigned = true"))
     assert str(caught.value) == (
-        "1 operation cannot be imported: tosa.rescale (only of signed integers) x1; replace "
-        "them before exporting the model"
+        "1 operation cannot be imported: tosa.rescale (only of signed integers) x1 at line 6; "
+        "replace them before exporting the model"
     )
 
 
@@ -206,8 +206,8 @@ def test_a_computed_zero_point_is_refused() -> None:
     with pytest.raises(UnsupportedError) as caught:
         load(function(case), "m")
     assert str(caught.value) == (
-        "1 operation cannot be imported: tosa.matmul (only with a constant zero point) x1; "
-        "replace them before exporting the model"
+        "1 operation cannot be imported: tosa.matmul (only with a constant zero point) x1 "
+        "at line 2; replace them before exporting the model"
     )
 
 

@@ -140,7 +140,7 @@ def test_a_layer_that_overflows_is_named() -> None:
     x = build.input("x", (2,))
     build.output("y", build.op("nn.add", [x, x], name="double"))
     with pytest.raises(ModelError) as caught:
-        ranges(build.finish(), _data((3e38, 0)))
+        ranges(build.finish(), _data((3e38, 0))).node("double")
     assert str(caught.value) == (
         "double: calibrated values must be finite, not 0.0..inf; "
         "mend the model's weights or the data"

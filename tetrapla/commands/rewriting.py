@@ -152,7 +152,8 @@ def rewritten(module: Module, passes: Sequence[Pass], context: Context, watch: W
 def write(module: Module, path: Path) -> None:
     """Write a module; MLIR text has its weights beside it, in an .npz of the same name.
 
-    A name that ends with .stablehlo.mlir or .tosa.mlir asks for that dialect, weights inside.
+    A name that ends with .stablehlo.mlir or .tosa.mlir asks for that dialect, weights inside,
+    one that ends with .qdq.onnx for integers as float operators between QDQ pairs.
 
     Raises:
         UnsupportedError: it holds operators that ONNX, or the dialect, cannot express.
@@ -165,7 +166,8 @@ def write(module: Module, path: Path) -> None:
     if path.suffix == ".onnx":
         from tetrapla.frontend.onnx.export import export
 
-        write_all({path: export(module)})
+        form = "qdq" if path.name.endswith(".qdq.onnx") else "qlinear"
+        write_all({path: export(module, form)})
         return
     dialect = dialect_of_name(path)
     if dialect is not None:

@@ -107,12 +107,10 @@ class Grower:
 
     def scan(self) -> None:
         states = [self.any() for _ in range(self.below(4))]
-        trips = 1 + self.below(2)
-        kinds = [((2, 3), "f32"), ((2, 3), "i32")] if trips == 2 else []
-        if trips == 1:
-            trips = 3
-            kinds = [((3,), "f32")]
-        sequences = [self.value(*kinds[self.below(len(kinds))]) for _ in range(self.below(3))]
+        trips = (1, 2, 3)[self.below(3)]
+        kinds = [type_ for type_ in TYPES if type_[0][:1] == (trips,)] or TYPES[:1]
+        count = 0 if trips == 1 else self.below(3)  # no type has rows of one
+        sequences = [self.value(*kinds[self.below(len(kinds))]) for _ in range(count)]
         captured = [self.any() for _ in range(self.below(3))]
         slices = [(v.shape[1:], v.dtype) for v in sequences]
         inner = self.body([*typed(states), *slices, *typed(captured)])
