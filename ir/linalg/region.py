@@ -14,7 +14,8 @@ After::
       scf.yield %h_next, %rows_next }
 
 A loop hands each state on in one buffer, and both bodies of a branch write into one: where a
-buffer might be one of several, only a run-time library could free it.
+buffer might be one of several, only a run-time library could free it. First states are copied:
+canonicalisation may take the loop away from around what writes over them.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def lower_scan(writer: Writer, node: Node, operands: list[Held], run: Run) -> li
         ]
         return [*_handed(writer, given[:carried], held[:carried]), *stacked]
 
-    return writer.repeated(node.int("trips"), [*operands[:carried], *rooms], step)
+    states = [_copied(writer, state) for state in operands[:carried]]
+    return writer.repeated(node.int("trips"), [*states, *rooms], step)
 
 
 class _Loop(NamedTuple):
@@ -78,7 +80,8 @@ class _Loop(NamedTuple):
 def lower_while(writer: Writer, node: Node, operands: list[Held], run: Run) -> list[Held]:
     """A loop that ends at its condition, its bound, or a fault."""
     (condition, body), carried = node.bodies, node.int("carried")
-    states, captured = operands[:carried], operands[carried:]
+    captured = operands[carried:]
+    states = [_copied(writer, state) for state in operands[:carried]]
     stem = writer.scalar("arith.constant false")
     loop = _Loop(stem, [state.type for state in states], [])
     asked = writer.block(lambda: run(condition, [*loop.states("b"), *captured]))

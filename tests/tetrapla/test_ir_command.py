@@ -168,6 +168,16 @@ def test_a_module_is_written_as_onnx_that_computes_the_same(
     assert all(np.array_equal(found[name], array) for name, array in wanted.items())
 
 
+def test_a_quantised_module_is_written_with_qdq_pairs(
+    cli: Cli, mlp: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "small.qdq.onnx"
+    found = cli("ir", mlp, "--pipeline", "int8", "--data", "digits", "-o", path)
+    assert found.status == 0, found
+    kinds = {node.op_type for node in onnx.load(path).graph.node}
+    assert kinds == {"QuantizeLinear", "DequantizeLinear", "Gemm", "Reshape"}
+
+
 # a pattern that leaves out the axis, so that its result does not verify
 BROKEN = """pdl.pattern @broken : benefit(1) {
   %type = pdl.type

@@ -177,7 +177,7 @@ def see(command: str) -> str:
         ),
         # compile and ir
         (
-            "--emit must be onnx, not 'cuda-c'",
+            "--emit must be onnx or qdq.onnx, not 'cuda-c'",
             ["compile", MLP, "-t", "h100", "-o", "o", "--emit", "cuda-c"],
         ),
         (

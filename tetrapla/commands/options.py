@@ -76,7 +76,11 @@ Overrides = Annotated[
 ]
 Emit = Annotated[
     str | None,
-    typer.Option("--emit", metavar="FORM", help="onnx: also write the lowered model as ONNX."),
+    typer.Option(
+        "--emit",
+        metavar="FORM",
+        help="onnx or qdq.onnx: also write the lowered model as ONNX, or with QDQ pairs.",
+    ),
 ]
 Json = Annotated[
     Path | None,

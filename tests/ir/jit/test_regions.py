@@ -208,11 +208,14 @@ def picked(kind: str) -> Module:
     def truth(inner: ModuleBuilder, given: list[Value]) -> list[Value]:
         return [inner.weight("yes", np.array(True))]
 
+    def zero(inner: ModuleBuilder, given: list[Value]) -> list[Value]:
+        del given
+        return [inner.weight("zero", np.array(0, np.float32))]
+
     first = build.weight("first", np.array(-9, np.float32))
     state = [first, x, i]
     match kind:
         case "if":
-            zero = lambda inner, _: [inner.weight("zero", np.array(0, np.float32))]  # noqa: E731
             bodies = [body(build, [x, i], make) for make in (pick, zero)]
             (y,) = build.ops("nn.if", [c, x, i], {}, "if", bodies)
         case "scan":
@@ -270,4 +273,4 @@ def test_models_with_bodies_share_functions_and_keep_their_weights() -> None:
     library = Library()
     for module in modules:
         lowered(module.graph, library)
-    assert library.text.count("func.func private") == 2  # a product and a sum by type
+    assert library.text.count("func.func private") == 4  # a product and a sum, of two types
