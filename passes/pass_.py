@@ -29,9 +29,9 @@ class Pass(ABC):
         idempotent: whether a second run on its own result changes nothing.
         max_rel_error: how far an output may move, relative to the largest magnitude of that
             output: 0.0 says that every bit stays, infinity that the pass chooses new values
-            on purpose. A subclass that admits an error says why. It is said of outputs of floats
-            that no discrete operator (a rounding, a comparison, a cast to integers) lies before:
-            such a one may turn the least difference into a step.
+            on purpose. A subclass that admits an error says why. It is said of outputs of
+            floats that no discrete operator (a rounding, a comparison, a cast to integers)
+            lies before: such a one may turn the least difference into a step.
     """
 
     idempotent: ClassVar[bool] = True

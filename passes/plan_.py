@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-import numpy as np
-
 from tetrapla.ir.graph import Graph, Node, Value
-from tetrapla.passes.calibrate_ import Ranges, finite
+from tetrapla.passes.calibrate_ import Ranges
 from tetrapla.passes.scheme_ import INTEGERS, Scheme
+
+# infinite, or the least float32 (-3.4e38), by which exporters hide as well: no scale holds that
+# and a score
+BOUNDLESS = 2.0**127
 
 LINEAR = frozenset({"nn.matmul", "nn.conv2d"})
 # what every backend that takes int8 modules knows
@@ -87,7 +89,7 @@ class Plan:
         if self._graph.is_weight(value) and value.index not in self._infinite:
             array = self._graph.weight(value)
             ends = (array.min(initial=0), array.max(initial=0))
-            self._infinite[value.index] = bool(np.isinf(ends).any())
+            self._infinite[value.index] = max(-ends[0], ends[1]) >= BOUNDLESS
         return self._infinite.get(value.index, False)
 
     def rounds(self, node: Node) -> bool:
@@ -136,9 +138,9 @@ class Plan:
 
 
 def _infinite(graph: Graph, found: Ranges) -> Iterator[Value]:
-    """The inputs and first results of nodes in which a calibration saw infinities."""
+    """The inputs and first results of nodes in which a calibration saw no bound."""
     inputs = ((value, found.inputs.get(name)) for name, value in graph.inputs)
     made = ((node.results[0], found.nodes.get(node.name)) for node in graph.nodes)
     for value, interval in (*inputs, *made):
-        if interval is not None and not finite(interval):
+        if interval is not None and max(-interval[0], interval[1]) >= BOUNDLESS:
             yield value

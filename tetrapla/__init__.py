@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tetrapla.models import load
     from tetrapla.precision import choose_precision
     from tetrapla.run import Executable
+    from tetrapla.saving import save
     from tetrapla.simulators.report import Report
 
 __version__ = "0.1.0"
@@ -36,6 +37,7 @@ __all__ = [
     "compile",
     "evaluate",
     "load",
+    "save",
     "simulate",
     "sweep",
 ]
@@ -51,6 +53,7 @@ _PLACES = {
     "compile": "api",
     "evaluate": "api",
     "load": "models",
+    "save": "saving",
     "simulate": "api",
     "sweep": "api",
 }

@@ -131,9 +131,9 @@ def _log_plus_one(op: ForeignOp, scope: Scope) -> Operand:
 
     one, last = (_repeated(number, x) for number in (1, np.inf))
     u = step("nn.add", one, x)
-    ratio = step("nn.div", x, step("nn.sub", u, one))
-    corrected = step("nn.mul", step("nn.log", u), ratio)
     plain = step("nn.or", step("nn.equal", u, one), step("nn.equal", u, last))
+    added = step("nn.where", plain, one, step("nn.sub", u, one))  # never a zero to divide by
+    corrected = step("nn.mul", step("nn.log", u), step("nn.div", x, added))
     return step("nn.where", plain, x, corrected)
 
 

@@ -7,7 +7,7 @@ with upstream's ``tosa.yield`` (`emit.YIELD`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tetrapla.commands.rewriting import write
 from tetrapla.frontend import mlir_text
 from tetrapla.frontend.foreign.text import dialect_of
 from tetrapla.ir.build import ModuleBuilder
@@ -16,6 +15,7 @@ from tetrapla.ir.errors import ModelError, TetraplaError, UnsupportedError
 from tetrapla.ir.graph import Attribute
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS
+from tetrapla.saving import save
 
 DIALECTS = ("stablehlo", "tosa")
 
@@ -92,12 +92,12 @@ def test_the_dialect_of_a_file_is_told_by_its_operations(tmp_path: Path) -> None
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_the_name_of_a_written_file_asks_for_a_dialect(dialect: str, tmp_path: Path) -> None:
     path = tmp_path / f"net.{dialect}.mlir"
-    write(image(), path)
+    save(image(), path)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]  # weights inside
     assert dialect_of(path.read_text("utf-8")) == dialect
     assert "nn.conv2d" in [node.kind for node in mlir_text.load(path).graph.nodes]
     own = tmp_path / "net.v2.mlir"
-    write(image(), own)
+    save(image(), own)
     assert dialect_of(own.read_text("utf-8")) is None
     assert own.with_suffix(".npz").is_file()
 

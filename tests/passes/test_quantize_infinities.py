@@ -305,3 +305,19 @@ def test_layers_that_read_infinities_have_no_moments(rng: np.random.Generator) -
     data: dict[str, Array] = {"x": rng.standard_normal((4, 2, 3)).astype(np.float32)}
     with np.errstate(all="raise"):
         assert set(moments(build.finish(), data)) == {"finite"}
+
+
+@pytest.mark.parametrize(
+    ("hidden", "integer"), [(np.finfo(np.float32).min, False), (-9.0, True)]
+)
+def test_a_sum_with_the_least_float_stays_float(hidden: float, integer: bool) -> None:
+    build = ModuleBuilder("hidden")
+    scores = build.input("scores", (WORDS, WORDS))
+    mask = build.weight("mask", np.where(np.tri(WORDS), 0, hidden).astype(np.float32))
+    build.output("y", build.op("nn.add", [scores, mask], name="masked"))
+    data = np.random.default_rng(0).standard_normal((3, WORDS, WORDS)).astype(np.float32)
+    made = run(build.finish(), parse("quantize"), Context({"scores": data}))
+    assert ("qnn.add" in kinds(made)) == integer
+    y = evaluate(made, {"scores": data[0]})["y"]
+    # the sum of integers moves by at most half a step of each of the three tensors, of 20 / 255
+    assert np.abs(y - data[0])[np.tri(WORDS, dtype=bool)].max() < 1.5 * 20 / 255

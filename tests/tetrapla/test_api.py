@@ -177,3 +177,23 @@ def test_inputs_that_are_not_numbers_are_refused(
     with pytest.raises(ModelError) as caught:
         executable.run({"image": np.full((1, 1, 8, 8), np.nan, np.float32)})
     assert str(caught.value) == "input 'image' must be finite, not NaN or infinite; mend it"
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "m.mlir", "m.stablehlo.mlir", "m.tosa.mlir"])
+def test_a_saved_module_computes_the_same(name: str, mlp: str, tmp_path: Path) -> None:
+    module = tetrapla.load(mlp)
+    tetrapla.save(module, tmp_path / name)
+    again = tetrapla.load(tmp_path / name)
+    image = np.random.default_rng(0).random((1, 1, 8, 8), np.float32)
+    (before,) = tetrapla.evaluate(module, {"image": image}).values()
+    (after,) = tetrapla.evaluate(again, {next(iter(again.inputs)): image}).values()
+    assert np.array_equal(before, after)
+
+
+def test_a_name_that_asks_for_no_form_is_refused(mlp: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        tetrapla.save(tetrapla.load(mlp), tmp_path / "m.txt")
+    assert str(caught.value) == (
+        f"a model must be saved as .mlir or .onnx, not '{tmp_path / 'm.txt'}'"
+    )
+    assert not list(tmp_path.iterdir())

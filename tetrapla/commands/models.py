@@ -186,11 +186,12 @@ def ir(
     from tetrapla.commands import rewriting
     from tetrapla.models import load_for
     from tetrapla.samples import samples_for
+    from tetrapla.saving import SUFFIXES, save
 
     # nothing is judged here, so calibration data is all the data there needs to be
     wanted = options.settings(data or calib, calib, dims=dim, batch=batch)
-    rewriting.check_file("--output", output, rewriting.SUFFIXES, model)
-    rewriting.check_file("--reduce", reduce, rewriting.SUFFIXES[:1], model)
+    rewriting.check_file("--output", output, SUFFIXES, model)
+    rewriting.check_file("--reduce", reduce, SUFFIXES[:1], model)
     passes = rewriting.chosen(after, pipeline)
     module = load_for(model, wanted)
     what = "--pipeline" if pipeline else f"--after {after}"
@@ -200,5 +201,5 @@ def ir(
     if output is None:
         typer.echo(rewriting.printed(module, generic))
     else:
-        rewriting.write(module, output)
+        save(module, output)
     return 0

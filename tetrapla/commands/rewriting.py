@@ -12,14 +12,13 @@ import typer
 from tetrapla.commands import options
 from tetrapla.commands.readable import readable
 from tetrapla.ir.errors import ModelError, nearest
+from tetrapla.saving import files_of, save
 
 if TYPE_CHECKING:
     from tetrapla.ir.module import Module
     from tetrapla.passes.context_ import Context
     from tetrapla.passes.pass_ import Pass, Step
     from tetrapla.samples import Samples
-
-SUFFIXES = (".mlir", ".onnx")
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def check_file(option: str, path: Path | None, suffixes: Sequence[str], read: st
         return
     if path.suffix not in suffixes:
         raise ModelError(f"{option} must be a file in {' or '.join(suffixes)}, not '{path}'")
-    check_outputs(_files(path), [read])
+    check_outputs(files_of(path), [read])
 
 
 def chosen(after: str | None, pipeline: str | None) -> tuple[Pass, ...]:
@@ -149,43 +148,6 @@ def rewritten(module: Module, passes: Sequence[Pass], context: Context, watch: W
     return current
 
 
-def write(module: Module, path: Path) -> None:
-    """Write a module; MLIR text has its weights beside it, in an .npz of the same name.
-
-    A name that ends with .stablehlo.mlir or .tosa.mlir asks for that dialect, weights inside,
-    one that ends with .qdq.onnx for integers as float operators between QDQ pairs.
-
-    Raises:
-        UnsupportedError: it holds operators that ONNX, or the dialect, cannot express.
-        ModelError: the system refuses the file.
-    """
-    from tetrapla.archive import npz
-    from tetrapla.files import write_all
-    from tetrapla.frontend.mlir_text import dialect_of_name, foreign_text
-
-    if path.suffix == ".onnx":
-        from tetrapla.frontend.onnx.export import export
-
-        form = "qdq" if path.name.endswith(".qdq.onnx") else "qlinear"
-        write_all({path: export(module, form)})
-        return
-    dialect = dialect_of_name(path)
-    if dialect is not None:
-        write_all({path: foreign_text(module, dialect)})
-        return
-    text, weights = _files(path)
-    held: dict[Path, str | bytes] = {weights: npz(module.weights)} if module.weights else {}
-    write_all({**held, text: module.text()})
-
-
-def _files(path: Path) -> list[Path]:
-    """What `write` fills."""
-    from tetrapla.frontend.mlir_text import dialect_of_name
-
-    alone = path.suffix == ".onnx" or dialect_of_name(path) is not None
-    return [path] if alone else [path, path.with_suffix(".npz")]
-
-
 def _reduce(
     module: Module, unbound: Pass, context: Context, error: Exception, path: Path
 ) -> None:
@@ -203,7 +165,7 @@ def _reduce(
     if not found.module.graph.nodes:
         options.note(f"{pass_.name} fails on a model without operators, too; see its options")
         return
-    write(found.module, path)
+    save(found.module, path)
     small, large = (len(each.graph.nodes) for each in (found.module, module))
     options.note(
         f"{path} holds {small} of {large} operators, on which {pass_.name} fails alike "
