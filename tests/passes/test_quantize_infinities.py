@@ -312,12 +312,13 @@ def test_layers_that_read_infinities_have_no_moments(rng: np.random.Generator) -
 )
 def test_a_sum_with_the_least_float_stays_float(hidden: float, integer: bool) -> None:
     build = ModuleBuilder("hidden")
-    scores = build.input("scores", (WORDS, WORDS))
-    mask = build.weight("mask", np.where(np.tri(WORDS), 0, hidden).astype(np.float32))
+    scores, mask = (build.input(name, (WORDS, WORDS)) for name in ("scores", "mask"))
     build.output("y", build.op("nn.add", [scores, mask], name="masked"))
-    data = np.random.default_rng(0).standard_normal((3, WORDS, WORDS)).astype(np.float32)
-    made = run(build.finish(), parse("quantize"), Context({"scores": data}))
+    drawn = np.random.default_rng(0).standard_normal((3, WORDS, WORDS)).astype(np.float32)
+    masks = np.broadcast_to(np.where(np.tri(WORDS), 0, hidden).astype(np.float32), drawn.shape)
+    data = {"scores": drawn, "mask": masks}
+    made = run(build.finish(), parse("quantize"), Context(data))
     assert ("qnn.add" in kinds(made)) == integer
-    y = evaluate(made, {"scores": data[0]})["y"]
+    y = evaluate(made, {name: array[0] for name, array in data.items()})["y"]
     # the sum of integers moves by at most half a step of each of the three tensors, of 20 / 255
-    assert np.abs(y - data[0])[np.tri(WORDS, dtype=bool)].max() < 1.5 * 20 / 255
+    assert np.abs(y - drawn[0])[np.tri(WORDS, dtype=bool)].max() < 1.5 * 20 / 255
