@@ -216,6 +216,6 @@ def test_nan_in_the_data_of_second_order_rounding_is_refused(rng: np.random.Gene
     with pytest.raises(ModelError) as caught:
         run(module, [scheme], Context(data))
     assert str(caught.value) == (
-        "calibration data of input 'x' must be finite, not nan in sample 1; "
+        "quantize: calibration data of input 'x' must be finite, not nan in sample 1; "
         "drop or mend that sample"
     )
