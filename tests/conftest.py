@@ -92,4 +92,4 @@ def _every_module_is_read_by_a_foreign_tool(  # pyright: ignore[reportUnusedFunc
         yield
     rejections = reader.rejections()
     if rejections:
-        pytest.fail(f"{TOOL} rejects modules of this session:\n{rejections[:4000]}", False)
+        pytest.fail(f"{TOOL} rejects modules of this run:\n{rejections[:4000]}", False)

@@ -279,5 +279,5 @@ def test_a_session_whose_modules_are_rejected_fails(
         check=False,
     )
     assert done.returncode == outcome, done.stdout
-    said = f"{TOOL} rejects modules of this session:\n{TOOL} ended with {status}"
+    said = f"{TOOL} rejects modules of this run:\n{TOOL} ended with {status}"
     assert (said in done.stdout) == bool(status)
