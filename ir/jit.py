@@ -14,7 +14,7 @@ import numpy as np
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import DTYPES, Array, Value
 from tetrapla.ir.interpret import check_weights, gathered, invocations
-from tetrapla.ir.linalg.lower import Function, Library, lowered, weights
+from tetrapla.ir.linalg.lower import Function, NodeFunctions, lowered, weights
 from tetrapla.ir.mlir import compiled
 from tetrapla.ir.module import Module
 
@@ -63,9 +63,9 @@ def jit_all(modules: Sequence[Module], level: int = 2) -> list[Call]:
     """
     for module in modules:
         check_weights(module)
-    library = Library()
-    functions = [lowered(m.graph, library, f"main{i}") for i, m in enumerate(modules)]
-    invoke = compiled("".join([library.text, *(f.text for f in functions)]), PIPELINE, level)
+    shared = NodeFunctions()
+    functions = [lowered(m.graph, shared, f"main{i}") for i, m in enumerate(modules)]
+    invoke = compiled("".join([shared.text, *(f.text for f in functions)]), PIPELINE, level)
     return [
         _caller(invoke, f"main{i}", module, function)
         for i, (module, function) in enumerate(zip(modules, functions, strict=True))

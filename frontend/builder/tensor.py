@@ -140,6 +140,8 @@ class Tensor:
     def __xor__(self, other: Operand) -> Tensor:
         return f.xor(self, other) if self.dtype == "i1" else f.bitwise_xor(self, other)
 
+    # mypy: comparisons give a tensor as NumPy's do, where `object` promises a bool, and NumPy's
+    # own arrays claim the same pairs of operands
     def __lt__(self, other: Operand) -> Tensor:  # type: ignore[misc]
         return f.less(self, other)
 

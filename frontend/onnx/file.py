@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from tetrapla.frontend.names import safe, shown
 from tetrapla.frontend.onnx.border import Fixed
@@ -97,7 +98,7 @@ def _parsed(path: Path) -> tuple[onnx.ModelProto, Store]:
         model.ParseFromString(message.data)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
-    except Exception:  # protobuf's own error type differs between its implementations
+    except DecodeError:
         raise ModelError(
             f"{path}: must be an ONNX model, but its {len(data)} bytes are not a complete "
             f"protobuf message; export or download it again"

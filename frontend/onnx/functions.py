@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from onnx import AttributeProto, FunctionProto, NodeProto, TensorProto, TypeProto, helper
+from onnx.checker import ValidationError
+from onnx.defs import SchemaError
+from onnx.shape_inference import InferenceError
 
 from tetrapla.frontend.names import shown
 from tetrapla.frontend.onnx.control import names_read
@@ -19,6 +22,9 @@ from tetrapla.ir.graph import DTYPES
 
 # functions that call functions; exporters nest a handful (assumed)
 MAX_DEPTH = 16
+
+# what ONNX's own code raises for a node that it cannot expand
+_REFUSALS = (ValidationError, SchemaError, InferenceError)
 
 
 @dataclass(frozen=True)
@@ -133,8 +139,8 @@ def _serialised(
         made = schema.get_context_dependent_function_with_opset_version(
             max(versions), node.SerializeToString(), types
         )
-    except Exception:  # what a broken node does to ONNX is open
-        return b""
+    except (RuntimeError, ValueError, IndexError, TypeError, *_REFUSALS):
+        return b""  # a broken node: the importer says what is wrong with it
     return bytes(made)
 
 

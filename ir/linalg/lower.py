@@ -55,11 +55,11 @@ class Function(NamedTuple):
     faults: tuple[str, ...]
 
 
-class Library:
+class NodeFunctions:
     """One private function per distinct node: kind, types and attributes.
 
-    What a model repeats is written, and compiled, once; the functions of several models share
-    a library. A function that is not inlined keeps the time of compilation linear in the nodes.
+    What a model repeats is written, and compiled, once; several models share what they have in
+    common. A function that is not inlined keeps the time of compilation linear in the nodes.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Library:
         """All functions."""
         return "".join(function.text for _, function in self._functions.values())
 
-    def function(self, node: Node) -> tuple[str, Function]:
+    def of(self, node: Node) -> tuple[str, Function]:
         """The name and the function of a node."""
         types = [(v.shape, v.dtype) for v in (*node.operands, *node.results)]
         key = (node.kind, len(node.operands), *types, *sorted(node.attributes.items()))
@@ -80,8 +80,8 @@ class Library:
         return self._functions[key]
 
 
-def lowered(graph: Graph, library: Library, name: str = "main") -> Function:
-    """A function that computes the graph's outputs, then its faults; nodes are in `library`.
+def lowered(graph: Graph, functions: NodeFunctions, name: str = "main") -> Function:
+    """A function that computes the graph's outputs, then its faults, of `functions` for its nodes.
 
     Raises:
         UnsupportedError: an operator has no lowering, or a type of float nothing rounds to.
@@ -94,7 +94,7 @@ def lowered(graph: Graph, library: Library, name: str = "main") -> Function:
     taken = [
         Held(f"%arg{i}", tensor_of(value)) for i, value in enumerate([*given, *named.values()])
     ]
-    scope = _Scope(Writer(), library, dict(zip(named, taken[len(given) :], strict=True)))
+    scope = _Scope(Writer(), functions, dict(zip(named, taken[len(given) :], strict=True)))
     results = scope.run(graph, taken[: len(given)])
     return _finished(scope.writer, f"func.func @{name}", taken, results)
 
@@ -103,7 +103,7 @@ class _Scope(NamedTuple):
     """What a graph is written with, and the bodies inside of it."""
 
     writer: Writer
-    library: Library
+    functions: NodeFunctions
     weights: Mapping[str, Held]  # by symbol
 
     def run(self, graph: Graph, inputs: Sequence[Held]) -> list[Held]:
@@ -121,7 +121,7 @@ class _Scope(NamedTuple):
             return [VIEWS[node.kind](self.writer, node, operands)]
         if node.kind in REGIONS:
             return REGIONS[node.kind](self.writer, node, operands, self.run)
-        name, function = self.library.function(node)
+        name, function = self.functions.of(node)
         truths = [Tensor((), "i1")] * len(function.faults)
         types = [*map(tensor_of, node.results), *truths]
         results = self.writer.call(name, operands, types)

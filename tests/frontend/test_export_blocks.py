@@ -14,7 +14,7 @@ from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array
 
-ort = pytest.importorskip("onnxruntime")
+ort = pytest.importorskip("onnxruntime", reason="the exported files are run by ONNX Runtime")
 SHAPE = (2, 3, 4)
 
 

@@ -15,10 +15,13 @@ from tetrapla.ir.errors import ModelError, UnsupportedError
 
 BOUND = 1e-4  # of the largest output, as for the stored programs
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="needs PyTorch (tetrapla[torch])")
+needs_torch = pytest.mark.skipif(
+    not HAS_TORCH,
+    reason="needs PyTorch (tetrapla[torch]); stored exports are tested without it",
+)
 
 
-@pytest.mark.skipif(HAS_TORCH, reason="PyTorch is installed")
+@pytest.mark.skipif(HAS_TORCH, reason="PyTorch is installed, so nothing is missing to refuse")
 def test_without_pytorch_it_says_what_to_install() -> None:
     with pytest.raises(ModelError) as error:
         tetrapla.from_torch(object())

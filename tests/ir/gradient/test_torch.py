@@ -8,7 +8,7 @@ import pytest
 from tests.ir.gradient.every import CASES
 from tests.ir.gradient.test_rules import GOLDEN, computed
 
-pytest.importorskip("torch", reason="needs PyTorch (tetrapla[torch])")
+pytest.importorskip("torch", reason="needs PyTorch; its stored gradients are tested without it")
 
 
 def test_pytorch_still_gives_what_was_kept() -> None:
