@@ -17,7 +17,7 @@ from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import DTYPES, Array, Attribute
 from tetrapla.ir.interpret import evaluate
 from tetrapla.ir.jit import BUFFERS, jit, jit_all
-from tetrapla.ir.linalg.lower import Library, lowered
+from tetrapla.ir.linalg.lower import NodeFunctions, lowered
 from tetrapla.ir.mlir import passed
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS, Tensor
@@ -232,17 +232,17 @@ def stack(layers: int, width: int) -> Module:
 
 
 def test_equal_nodes_are_one_function() -> None:
-    library = Library()
-    texts = [lowered(stack(n, 8).graph, library).text for n in (2, 5)]
-    assert re.findall(r"func\.func private @(\w+)\(", library.text) == [
+    shared = NodeFunctions()
+    texts = [lowered(stack(n, 8).graph, shared).text for n in (2, 5)]
+    assert re.findall(r"func\.func private @(\w+)\(", shared.text) == [
         *("nn_matmul_0", "nn_gelu_1", "nn_add_2")
     ]
     assert [text.count("func.call") for text in texts] == [6, 15]
 
 
 def test_weights_stay_out_of_the_text_and_are_not_copied() -> None:
-    library, module = Library(), stack(6, 50)
-    text = lowered(module.graph, library).text + library.text
+    shared, module = NodeFunctions(), stack(6, 50)
+    text = lowered(module.graph, shared).text + shared.text
     assert len(text) < 12_000  # six weights of 2500 numbers would be more than 30,000
     buffers = passed(text, f"builtin.module({BUFFERS})")
     assert "memref.alloc" in buffers
@@ -254,8 +254,8 @@ def test_weights_stay_out_of_the_text_and_are_not_copied() -> None:
 
 def test_what_is_allocated_is_freed() -> None:
     # the pass frees each buffer behind its last use; two layers more, no buffer more at a time
-    library = Library()
-    text = lowered(stack(4, 8).graph, library).text + library.text
+    shared = NodeFunctions()
+    text = lowered(stack(4, 8).graph, shared).text + shared.text
     buffers = passed(text, f"builtin.module({BUFFERS})")
     alive = most = 0
     for step in re.findall(r"memref\.(alloc|dealloc)\b", buffers.partition("@main")[2]):

@@ -14,7 +14,7 @@ from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array, Graph, Node, Value
 from tetrapla.ir.interpret import evaluate
 from tetrapla.ir.jit import BUFFERS, jit, jit_all
-from tetrapla.ir.linalg.lower import Library, lowered
+from tetrapla.ir.linalg.lower import NodeFunctions, lowered
 from tetrapla.ir.mlir import passed
 from tetrapla.ir.module import Module
 
@@ -244,9 +244,9 @@ def test_a_place_outside_is_reported_from_within_a_body(kind: str) -> None:
 
 
 def test_what_a_body_allocates_is_freed_where_it_stands() -> None:
-    library = Library()
-    texts = [lowered(m.graph, library, m.name) for m in (cell(), doubled(9), branch())]
-    text = "".join([*(each.text for each in texts), library.text])
+    shared = NodeFunctions()
+    texts = [lowered(m.graph, shared, m.name) for m in (cell(), doubled(9), branch())]
+    text = "".join([*(each.text for each in texts), shared.text])
     buffers = passed(text, f"builtin.module({BUFFERS})")
     depth, alive = 0, dict[str, int]()
     for line in buffers.splitlines():
@@ -270,7 +270,7 @@ def test_models_with_bodies_share_functions_and_keep_their_weights() -> None:
     for module, call in zip(modules, jit_all(modules), strict=True):
         expected, found = evaluate(module, given), call(given)
         assert all(np.array_equal(found[name], array) for name, array in expected.items())
-    library = Library()
+    shared = NodeFunctions()
     for module in modules:
-        lowered(module.graph, library)
-    assert library.text.count("func.func private") == 4  # a product and a sum, of two types
+        lowered(module.graph, shared)
+    assert shared.text.count("func.func private") == 4  # a product and a sum, of two types
