@@ -19,7 +19,7 @@ from tetrapla.frontend.onnx.border import Fixed
 from tetrapla.frontend.onnx.external import Store, mapped
 from tetrapla.frontend.onnx.graph import Importer
 from tetrapla.frontend.onnx.structure import check_text
-from tetrapla.frontend.onnx.wire import stripped
+from tetrapla.frontend.onnx.wire import Broken, stripped
 from tetrapla.ir.errors import IRError, ModelError, TetraplaError
 from tetrapla.ir.module import Module
 
@@ -98,7 +98,7 @@ def _parsed(path: Path) -> tuple[onnx.ModelProto, Store]:
         model.ParseFromString(message.data)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
-    except DecodeError:
+    except (DecodeError, Broken):
         raise ModelError(
             f"{path}: must be an ONNX model, but its {len(data)} bytes are not a complete "
             f"protobuf message; export or download it again"
