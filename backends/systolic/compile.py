@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tetrapla.backends.systolic.emit import Emitter, Machine, Tables
+from tetrapla.backends.systolic.emit import Emitter, Tables
 from tetrapla.backends.systolic.image import (
     Image,
     Table,
@@ -14,8 +14,10 @@ from tetrapla.backends.systolic.image import (
     place_product,
 )
 from tetrapla.backends.systolic.layout import Placed, allocate, constant
+from tetrapla.backends.systolic.multiply import Machine
 from tetrapla.backends.systolic.partition import Partition, partition
-from tetrapla.backends.systolic.stages import Pass, Product, Stages
+from tetrapla.backends.systolic.products import Product
+from tetrapla.backends.systolic.stages import Pass, Stages
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node, Value
 from tetrapla.simulators.systolic.program import HostStep, Layer, Port, Program
@@ -48,8 +50,8 @@ def compile_graph(graph: Graph, spec: SystolicSpec, name: str) -> Program:
         name=name,
         rows=spec.array.rows,
         cols=spec.array.cols,
-        weight_slots=emitter.weight_slots,
-        accumulator_rows=emitter.accumulator_rows,
+        weight_slots=emitter.array.weight_slots,
+        accumulator_rows=emitter.array.accumulator_rows,
         unified_buffer_bytes=used,
         dram_bytes=dram.end,
         instructions=tuple(emitter.dispatcher.instructions),
@@ -122,7 +124,7 @@ def _emit(machine: Machine, stages: Stages, dram: _Dram) -> Emitter:
         emitter.load(port, target, host=False)
     for port in dram.arriving:
         emitter.load(port, stages.values[port.value])
-    emitter.prefetch()
+    emitter.array.prefetch()
     for number, stage in enumerate(stages.found):
         emitter.mark(number + 1)
         last = number + 1 == len(stages.found)

@@ -20,6 +20,11 @@ def part(name: str, number: int) -> Resource:
     return (name, number, number + 1)
 
 
+def stretch(address: int, size_bytes: int) -> Resource:
+    """A stretch of the unified buffer."""
+    return ("ub", address, address + size_bytes)
+
+
 @dataclass
 class _Record:
     """Number of the latest instruction of each engine that wrote, and that read."""

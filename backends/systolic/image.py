@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tetrapla.backends.systolic.layout import Placed
-from tetrapla.backends.systolic.stages import Epilogue, Pass, Product
+from tetrapla.backends.systolic.products import Epilogue, Product
+from tetrapla.backends.systolic.stages import Pass
 from tetrapla.backends.systolic.tiling import Tile, tiles
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.systolic.tables import Descriptor

@@ -8,34 +8,12 @@ import numpy as np
 
 from tetrapla.backends.systolic.layout import Buffer, Placed, constant, flat, image, placed
 from tetrapla.backends.systolic.partition import Refusal, refuse
-from tetrapla.backends.systolic.tiling import Block, bias, conv_blocks, matmul_blocks
+from tetrapla.backends.systolic.products import Product, product, requantizers
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node, Value
 from tetrapla.ir.quant.arithmetic import is_single_inside, sum_terms
 from tetrapla.simulators.systolic import vector
-from tetrapla.simulators.systolic.tables import COUNT_PAD, Descriptor, RequantizeRow
-
-
-@dataclass(frozen=True)
-class Epilogue:
-    """What RQ does with the accumulators: to `target`, `table` for all channels at once."""
-
-    target: Placed
-    table: RequantizeRow
-    raw: bool
-
-
-@dataclass(frozen=True)
-class Product:
-    """A convolution or matrix product with its epilogues."""
-
-    name: str
-    op: str
-    macs: int
-    rows: int
-    source: Placed
-    blocks: list[Block]
-    epilogues: list[Epilogue]
+from tetrapla.simulators.systolic.tables import COUNT_PAD, Descriptor
 
 
 @dataclass(frozen=True)
@@ -61,8 +39,8 @@ class Stages:
         self.values: dict[int, Placed] = {}
         self.buffers: list[Buffer] = []
         self.constants: list[tuple[Placed, Array]] = []
-        self._uses = graph.uses()
-        self._kept = {value.index for _, value in graph.outputs}
+        self.uses = graph.uses()
+        self.kept = {value.index for _, value in graph.outputs}
 
     def add_all(self, nodes: tuple[Node, ...]) -> None:
         """Make the stages of the accelerator's nodes.
@@ -98,16 +76,12 @@ class Stages:
     def _results(self, node: Node) -> list[Value]:
         if node.kind not in ("qnn.conv2d", "qnn.matmul"):
             return [node.result]
-        return [node.result, *(n.result for n in self._requantizers(node))]
-
-    def _requantizers(self, node: Node) -> list[Node]:
-        uses = self._uses.get(node.result.index, [])
-        return [use for use in uses if use.kind == "qnn.requantize"]
+        return [node.result, *(n.result for n in requantizers(self, node))]
 
     def _add(self, node: Node) -> None:
         match node.kind:
             case "qnn.conv2d" | "qnn.matmul":
-                self.found.append(self._product(node))
+                self.found.append(product(self, node))
             case "qnn.requantize":
                 pass  # part of its product
             case "nn.reshape":
@@ -120,54 +94,6 @@ class Stages:
     def _move(self, node: Node, step: str, arguments: tuple[int, ...]) -> None:
         source = self.read(node.operands[0])
         self.values[node.result.index] = source.then(step, arguments)
-
-    def _product(self, node: Node) -> Product:
-        x = self.read(node.operands[0])
-        if node.kind == "qnn.conv2d":
-            blocks = conv_blocks(self.graph, node, x, self.array)
-        else:
-            blocks = matmul_blocks(self.graph, node, x)
-        weights = node.operands[1].shape
-        taps = int(np.prod(weights[1:])) if node.kind == "qnn.conv2d" else weights[0]
-        channels = weights[0] if node.kind == "qnn.conv2d" else weights[1]
-        rows = node.result.elements // channels
-        held = bias(self.graph, node, blocks)
-        return Product(
-            node.name,
-            node.kind,
-            rows * taps * channels,
-            rows,
-            x,
-            blocks,
-            self._epilogues(node, held),
-        )
-
-    def _epilogues(self, node: Node, held: Array) -> list[Epilogue]:
-        """One for each requantise, and the accumulators themselves where others read them."""
-        requantizers = self._requantizers(node)
-        found = []
-        for use in requantizers:
-            scale = np.broadcast_to(constant(self.graph, use.operands[1]), held.shape)
-            target = self.fresh(use.result)
-            self.values[use.result.index] = target
-            table = RequantizeRow(
-                len(held),
-                use.int("zero_point"),
-                use.int("low"),
-                use.int("high"),
-                use.str("dtype") == "ui8",
-                held,
-                scale,
-            )
-            found.append(Epilogue(target, table, raw=False))
-        uses = self._uses.get(node.result.index, [])
-        if len(uses) > len(requantizers) or node.result.index in self._kept or not uses:
-            target = self.fresh(node.result)
-            self.values[node.result.index] = target
-            one = np.ones(held.shape, np.float32)
-            table = RequantizeRow(4 * len(held), 0, 0, 0, False, held, one)
-            found.append(Epilogue(target, table, raw=True))
-        return found
 
     def _pass(self, node: Node) -> Pass:
         order = _order(node)

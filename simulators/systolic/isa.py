@@ -31,12 +31,16 @@ OPERANDS_START = _WAIT_START + WAIT_BITS * WAIT_SLOTS
 
 @dataclass(frozen=True)
 class Field:
-    """One unsigned operand of `bits` bits; values above `most` are illegal."""
+    """One unsigned operand of `bits` bits; values above `most` are illegal.
+
+    One that is `optional` is left out of the assembly where it is zero.
+    """
 
     name: str
     bits: int
     meaning: str
     highest: int | None = None
+    optional: bool = False
 
     @property
     def most(self) -> int:
@@ -90,6 +94,15 @@ _BYTES = Field("bytes", 27, "how many bytes")
 _SLOT = Field("slot", 16, "slot of the weight memory")
 _HOST = Field("host", 1, "1: over the link to the host, 0: from the accelerator's own DRAM")
 _ACC = Field("acc", 16, "first accumulator row")
+_DESCRIPTOR = Field("desc", 4, "access descriptor of the activations")
+_ROW = Field("row", 24, "first output row")
+_K = Field("k", 20, "first tap, fed to array row 0")
+_ROUTINE = Field("routine", 24, "number of the program's entry")
+
+
+def _bit(name: str, meaning: str) -> Field:
+    return Field(name, 1, meaning, optional=True)
+
 
 TABLE: tuple[Operation, ...] = (
     Operation(0, "NOP", None, "nothing, for one cycle"),
@@ -97,13 +110,15 @@ TABLE: tuple[Operation, ...] = (
         1,
         "LDW",
         "DMA",
-        "a dense tile of `rows` x `cols` int8 weights from DRAM to a weight-memory slot; the "
-        "rest of the slot becomes zero",
+        "a tile of `rows` x `cols` weights from DRAM to a weight-memory slot; the rest of the "
+        "slot becomes zero",
         (
             _DRAM,
             _SLOT,
             Field("rows", 12, "rows of the tile (reduction)"),
             Field("cols", 12, "columns of the tile (outputs)"),
+            Field("fmt", 3, "0 int8, 1 int16, 2 int4, 3 bf16, 4 fp16", 4, optional=True),
+            _bit("sparse", "1: 2:4 compressed, the values and then their positions"),
         ),
     ),
     Operation(
@@ -113,8 +128,9 @@ TABLE: tuple[Operation, ...] = (
         3,
         "LW",
         "LW",
-        "shift a slot into the array's shadow weights",
-        (_SLOT,),
+        "shift a slot into the array's shadow weights; an output-stationary array points its "
+        "stream of weights at the slot",
+        (_SLOT, _bit("spread", "1: unit u takes slot `slot + u`, 0: every unit `slot`")),
     ),
     Operation(
         4,
@@ -123,14 +139,24 @@ TABLE: tuple[Operation, ...] = (
         "output rows `row` .. `row + len - 1` of the descriptor, taps `k` .. `k + lanes - 1`, "
         "through the array into the accumulators; int32 addition wraps",
         (
-            Field("desc", 4, "access descriptor of the activations"),
+            _DESCRIPTOR,
             _ACC,
             Field("len", 16, "how many rows"),
-            Field("row", 24, "first output row"),
-            Field("k", 20, "first tap, fed to array row 0"),
+            _ROW,
+            _K,
             Field("lanes", 12, "how many array rows are fed; the others get zero"),
             Field("swap", 1, "1: the shadow weights become the weights, with the wave front"),
             Field("accumulate", 1, "1: add to the accumulators, 0: overwrite them"),
+            Field(
+                "fmt",
+                3,
+                "activations x weights: 0 int8 x int8, 1 int16 x int8, 2 int16 x int16, 3 bf16, "
+                "4 fp16",
+                4,
+                optional=True,
+            ),
+            _bit("spread", "1: every unit does all rows with its own weights, 0: rows are split"),
+            _bit("drain", "1: output-stationary sums leave the PEs for the accumulators"),
         ),
     ),
     Operation(
@@ -145,7 +171,16 @@ TABLE: tuple[Operation, ...] = (
             Field("cols", 12, "how many columns"),
             Field("table", 4, "row of the requantise table"),
             _UB,
-            Field("raw", 1, "1: write int32 accumulator plus bias, four bytes each"),
+            Field("raw", 1, "1: write accumulator plus bias as it is, four or eight bytes each"),
+            _bit("transposed", "1: accumulator row r goes to column r; bias and scale are by row"),
+            _bit("spread", "1: the columns of all units, 0: rows are split over the units"),
+            Field(
+                "fmt",
+                3,
+                "result: 0 int8 or uint8, 1 int16, 3 bf16, 4 fp16, 5 float32",
+                5,
+                optional=True,
+            ),
         ),
     ),
     Operation(
@@ -153,14 +188,20 @@ TABLE: tuple[Operation, ...] = (
         "VE",
         "VE",
         "output rows `row` .. `row + len - 1` of descriptor `a` through the vector unit, all "
-        "channels, dense to `ub`",
+        "channels, to `ub`",
         (
-            Field("func", 8, "0 max, 1 average, 2 global average, 3 add, 4 clamp", 4),
+            Field(
+                "func",
+                8,
+                "0 max, 1 average, 2 global average, 3 add, 4 clamp, 5 depthwise, 6 lookup, "
+                "7 copy",
+                7,
+            ),
             Field("a", 4, "access descriptor of the operand, with the numbers"),
-            Field("b", 4, "access descriptor of the second operand of add"),
+            Field("b", 4, "descriptor of add's second operand; depthwise's requantise row"),
             _UB,
             Field("len", 24, "how many rows"),
-            Field("row", 24, "first output row"),
+            _ROW,
         ),
     ),
     Operation(
@@ -179,6 +220,30 @@ TABLE: tuple[Operation, ...] = (
         ),
     ),
     Operation(9, "SYNC", None, "nothing but its waits"),
+    Operation(
+        10,
+        "LUW",
+        "LW",
+        "fill a weight-memory slot from the unified buffer: slot[r][c] = x(row + r, k + c), "
+        "transposed x(row + c, k + r), less zero_x; the rest of the slot becomes zero",
+        (
+            _DESCRIPTOR,
+            _SLOT,
+            _ROW,
+            Field("k", 20, "first tap"),
+            Field("rows", 12, "rows of the slot"),
+            Field("cols", 12, "columns of the slot"),
+            Field("transpose", 1, "1: the slot's columns are output rows"),
+        ),
+    ),
+    Operation(11, "VX", "VE", "a routine of the vector unit", (_ROUTINE,)),
+    Operation(
+        12,
+        "GTH",
+        "DMA",
+        "rows of a table in DRAM to the unified buffer, by indices that lie there",
+        (_ROUTINE,),
+    ),
     Operation(
         14,
         "MARK",
@@ -259,7 +324,11 @@ def decode(data: bytes) -> Instruction:
 def text(instruction: Instruction) -> str:
     """One line of assembly, every operand named."""
     parts = [instruction.op]
-    parts += [f"{f.name}={instruction[f.name]}" for f in instruction.operation.fields]
+    parts += [
+        f"{f.name}={instruction[f.name]}"
+        for f in instruction.operation.fields
+        if instruction[f.name] or not f.optional
+    ]
     if instruction.waits:
         held = [f"{e}:{instruction.waits[e]}" for e in ENGINES if e in instruction.waits]
         parts.append("wait=" + ",".join(held))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from math import prod
 from typing import Any
 
@@ -14,10 +14,10 @@ from tetrapla.ir.graph import DTYPES, Array, Attribute
 from tetrapla.simulators import arrays_
 from tetrapla.simulators.program_ import reading
 from tetrapla.simulators.systolic.isa import Instruction, encode, parse, text
+from tetrapla.simulators.systolic.routines import Routine, routine_dict, routine_of
+from tetrapla.simulators.systolic.views import View, view_list, view_of, viewed
 
 SCHEMA = "tetrapla.systolic/1"
-
-View = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Port:
     Attributes:
         value: the host's number for it.
         physical: its shape in memory, row-major.
-        view: ("reshape", shape) and ("transpose", perm) steps from there to its own shape.
+        view: the steps from there to its own shape.
     """
 
     value: int
@@ -46,13 +46,6 @@ class Port:
         return viewed(np.arange(prod(self.physical)).reshape(self.physical), self.view)
 
 
-def viewed(array: Array, view: View) -> Array:
-    """`array` after the steps."""
-    for step, arguments in view:
-        array = array.reshape(arguments) if step == "reshape" else array.transpose(arguments)
-    return array
-
-
 @dataclass(frozen=True)
 class HostStep:
     """An operator that the host computes by the reference's definition; it has no cycles."""
@@ -66,11 +59,38 @@ class HostStep:
 
 @dataclass(frozen=True)
 class Layer:
-    """What MARK `id` (its place in the tuple) begins."""
+    """What MARK `id` (its place in the tuple) begins.
+
+    Attributes:
+        macs: of the model.
+        skipped_macs: those that the compiler left out, their weights being zero.
+    """
 
     name: str
     op: str
     macs: int
+    skipped_macs: int = 0
+
+
+@dataclass(frozen=True)
+class Gather:
+    """What GTH moves: rows of a table, dense and in the order of the indices.
+
+    Attributes:
+        dram: byte address of the table, of `rows` x `row_bytes`.
+        indices_ub: byte address of the indices; one outside 0..rows - 1 takes the nearest.
+        index_dtype: i32 or i64.
+        count: how many indices.
+        ub: where the rows go.
+    """
+
+    dram: int
+    row_bytes: int
+    rows: int
+    indices_ub: int
+    index_dtype: str
+    count: int
+    ub: int
 
 
 @dataclass(frozen=True)
@@ -87,6 +107,8 @@ class Program:
         inputs, outputs: names, and the host's numbers for the values.
         before, after: the host's work before and after the accelerator's.
         has_values: the weights were known; else only cycles and actions mean something.
+        units, dataflow: of the array that it was compiled for.
+        routines, gathers: what VX and GTH name.
     """
 
     name: str
@@ -108,6 +130,10 @@ class Program:
     after: tuple[HostStep, ...] = ()
     has_values: bool = True
     host_constants: Mapping[int, Array] = field(default_factory=dict, repr=False)
+    units: int = 1
+    dataflow: str = "weight_stationary"
+    routines: tuple[Routine, ...] = ()
+    gathers: tuple[Gather, ...] = ()
 
     def binary(self) -> bytes:
         """The instruction words, as the RTL's instruction memory takes them."""
@@ -135,7 +161,7 @@ class Program:
             **plain,
             "instructions": [text(instruction) for instruction in self.instructions],
             "constants": _base64(self.constants),
-            "layers": [[layer.name, layer.op, layer.macs] for layer in self.layers],
+            "layers": [list(astuple(layer)) for layer in self.layers],
             "packed": {str(address): groups for address, groups in self.packed.items()},
             "inputs": [list(item) for item in self.inputs],
             "outputs": [list(item) for item in self.outputs],
@@ -146,6 +172,8 @@ class Program:
             "host_constants": {
                 str(k): arrays_.packed(v) for k, v in self.host_constants.items()
             },
+            "routines": [routine_dict(routine) for routine in self.routines],
+            "gathers": [asdict(gather) for gather in self.gathers],
         }
 
     @staticmethod
@@ -168,6 +196,8 @@ _PLAIN = (
     "unified_buffer_bytes",
     "dram_bytes",
     "has_values",
+    "units",
+    "dataflow",
 )
 
 
@@ -185,6 +215,8 @@ def _from_dict(data: Mapping[str, Any]) -> Program:
         before=tuple(_step(item) for item in data["before"]),
         after=tuple(_step(item) for item in data["after"]),
         host_constants={int(k): arrays_.unpacked(v) for k, v in data["host_constants"].items()},
+        routines=tuple(routine_of(item) for item in data["routines"]),
+        gathers=tuple(Gather(**item) for item in data["gathers"]),
     )
 
 
@@ -198,13 +230,13 @@ def _port_dict(port: Port) -> dict[str, Any]:
         "address": port.address,
         "dtype": port.dtype,
         "physical": list(port.physical),
-        "view": [[step, list(arguments)] for step, arguments in port.view],
+        "view": view_list(port.view),
     }
 
 
 def _port(data: Mapping[str, Any]) -> Port:
-    view = tuple((step, tuple(arguments)) for step, arguments in data["view"])
-    return Port(data["value"], data["address"], data["dtype"], tuple(data["physical"]), view)
+    physical, view = tuple(data["physical"]), view_of(data["view"])
+    return Port(data["value"], data["address"], data["dtype"], physical, view)
 
 
 def _step_dict(step: HostStep) -> dict[str, Any]:

@@ -36,6 +36,10 @@ class Descriptor:
         p0: float32 scale of a (average), ratio of a (add), total ratio (global average).
         p1: float32 scale of the result (average), ratio of b (add).
         p2: float32 offset (add).
+        weights: unified-buffer address of int8 weights, taps x channels (depthwise), or of a
+            table of 256 bytes (lookup).
+        out_stride: bytes from one row of a vector instruction's result to the next; 0 where
+            they touch.
     """
 
     base: int
@@ -64,6 +68,8 @@ class Descriptor:
     p0: float = 0.0
     p1: float = 0.0
     p2: float = 0.0
+    weights: int = 0
+    out_stride: int = 0
 
     @property
     def unsigned(self) -> bool:

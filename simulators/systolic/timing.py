@@ -22,6 +22,7 @@ from fractions import Fraction
 from functools import lru_cache
 from math import ceil
 
+from tetrapla.simulators.systolic.formats import tile_bytes
 from tetrapla.simulators.systolic.isa import ENGINES, Instruction
 from tetrapla.simulators.systolic.program import Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
@@ -127,7 +128,12 @@ def issue_and_latency(
 def transfer_bytes(instruction: Instruction) -> int:
     """What a DMA instruction moves."""
     if instruction.op == "LDW":
-        return instruction["rows"] * instruction["cols"]
+        return tile_bytes(
+            instruction["rows"],
+            instruction["cols"],
+            instruction["fmt"],
+            bool(instruction["sparse"]),
+        )
     return instruction["bytes"]
 
 

@@ -66,10 +66,13 @@ def test_a_word_by_hand() -> None:
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        (10, "opcode must be one of [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 15], not 10"),
+        (
+            13,
+            "opcode must be one of [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15], not 13",
+        ),
         (0 | 1 << 19, "NOP wait slot 5 must be zero, not 1"),
-        (3 | 1 << 44, "LW bits 127:44 must be zero, not 0x1"),
-        (6 | 5 << 28, "VE func must be 0..4, not 5"),
+        (3 | 1 << 45, "LW bits 127:45 must be zero, not 0x1"),
+        (6 | 8 << 28, "VE func must be 0..7, not 8"),
     ],
 )
 def test_an_illegal_word_is_refused(word: int, message: str) -> None:
@@ -82,7 +85,7 @@ def test_an_illegal_word_is_refused(word: int, message: str) -> None:
     ("instruction", "message"),
     [
         (Instruction("LW", {"slot": 65536}), "LW slot must be 0..65535, not 65536"),
-        (Instruction("LW", {"row": 1}), "LW has no operand 'row'; there are: slot"),
+        (Instruction("LW", {"row": 1}), "LW has no operand 'row'; there are: slot, spread"),
         (
             Instruction("NOP", {}, {"TPU": 0}),
             "NOP has no engine 'TPU'; there are: LW, MM, RQ, VE, DMA",

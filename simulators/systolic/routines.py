@@ -1,0 +1,246 @@
+"""Routines of the vector unit (VX): operators that no single instruction computes.
+
+A routine reads values from the unified buffer, computes IR operators one after the other by
+the reference's own definitions, and writes values back; what lies between the steps stays in
+vector registers. So ``dequantize -> layer_norm -> quantize`` is one routine, int8 in and out.
+
+Its time is that of its steps, ceil(elements / lanes) x the cycles of one element a lane
+(`LANE_CYCLES`), and does not depend on the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from tetrapla.ir.errors import ModelError
+from tetrapla.ir.graph import DTYPES, Array, Attribute
+from tetrapla.simulators import arrays_
+from tetrapla.simulators.systolic.lanes import FUNCTIONS, LANE_CYCLES, step_cycles
+from tetrapla.simulators.systolic.views import View, view_list, view_of, viewed
+
+
+@dataclass(frozen=True)
+class Place:
+    """A value in the unified buffer.
+
+    Attributes:
+        value: its number in the routine.
+        address: of the buffer's first byte.
+        physical: the buffer's shape, row-major.
+        view: steps from there to the value's own shape.
+    """
+
+    value: int
+    address: int
+    dtype: str
+    physical: tuple[int, ...]
+    view: View = ()
+
+    @property
+    def span_bytes(self) -> int:
+        """From the first byte of the buffer to its end."""
+        return prod(self.physical) * DTYPES[self.dtype].itemsize
+
+    @property
+    def value_bytes(self) -> int:
+        """Of the value alone, which may be a part of the buffer."""
+        return self.positions().size * DTYPES[self.dtype].itemsize
+
+    def positions(self) -> Array:
+        """For each element in the value's own order and shape, its index in the buffer."""
+        return viewed(np.arange(prod(self.physical)).reshape(self.physical), self.view)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operator.
+
+    Attributes:
+        kind: as in the IR, with its `attributes`.
+        name: the layer's.
+        operands, results: numbers of values in the routine.
+        elements: how many pass the lanes: the most of its operands and results have, times
+            the taps of a window.
+    """
+
+    kind: str
+    name: str
+    operands: tuple[int, ...]
+    results: tuple[int, ...]
+    elements: int
+    attributes: Mapping[str, Attribute] = field(default_factory=dict[str, Attribute])
+
+
+@dataclass(frozen=True)
+class Routine:
+    """What VX runs.
+
+    Attributes:
+        operands: read before the first step.
+        results: written after the last step.
+        immediates: constants of one element, by value; part of the routine's text.
+    """
+
+    name: str
+    operands: tuple[Place, ...]
+    results: tuple[Place, ...]
+    steps: tuple[Step, ...]
+    immediates: Mapping[int, Array] = field(default_factory=dict[int, Array], repr=False)
+
+
+def issue_cycles(routine: Routine, lanes: int) -> int:
+    """How long the vector unit is busy: the sum over the steps, and at least one cycle."""
+    return max(1, sum(step_cycles(s.kind, s.elements, lanes) for s in routine.steps))
+
+
+def counts(routine: Routine) -> dict[str, int]:
+    """Its actions.
+
+    ``vector.op`` counts the elements of the steps that do simple arithmetic,
+    ``vector.function`` those of the steps that compute a function (`lanes.FUNCTIONS`).
+    """
+    function = sum(s.elements for s in routine.steps if s.kind in FUNCTIONS)
+    return {
+        "vector.op": sum(s.elements for s in routine.steps) - function,
+        "vector.function": function,
+        "unified_buffer.read_byte": sum(p.value_bytes for p in routine.operands),
+        "unified_buffer.write_byte": sum(p.value_bytes for p in routine.results),
+    }
+
+
+def check(routine: Routine, unified_buffer_bytes: int) -> None:
+    """Refuse a routine that the machine cannot run.
+
+    Raises:
+        ModelError: a place reaches outside the unified buffer, a step's operator is not in the
+            table, or a value is used that nothing makes.
+    """
+    head = f"routine '{routine.name}'"
+    known = {*(p.value for p in routine.operands), *routine.immediates}
+    for step in routine.steps:
+        if step.kind not in LANE_CYCLES:
+            raise ModelError(
+                f"{head}: an operator must be one of the vector unit's, not {step.kind}; "
+                "compile it again"
+            )
+        _known(head, step.operands, known)
+        known.update(step.results)
+    _known(head, tuple(p.value for p in routine.results), known)
+    for place in (*routine.operands, *routine.results):
+        end = place.address + place.span_bytes
+        if end > unified_buffer_bytes:
+            raise ModelError(
+                f"{head}: ub end must be at most {unified_buffer_bytes}, not {end}; "
+                "compile it again"
+            )
+
+
+def _known(head: str, values: Sequence[int], known: set[int]) -> None:
+    for value in values:
+        if value not in known:
+            raise ModelError(
+                f"{head}: reads value {value}, which no step before it makes; compile it again"
+            )
+
+
+def execute(buffer: Array, routine: Routine) -> None:
+    """Run it for every invocation; `buffer`, int8 of (invocations, bytes), is written."""
+    import_module("tetrapla.ir.dialects")  # fills OPS; costs the bindings' start-up
+    operands = [(place, place.positions()) for place in routine.operands]
+    results = [(place, place.positions()) for place in routine.results]
+    for row in buffer:
+        values: dict[int, Array] = dict(routine.immediates)
+        for place, positions in operands:
+            values[place.value] = _region(row, place)[positions]
+        _run(routine.steps, values)
+        for place, positions in results:
+            _region(row, place)[positions] = values[place.value]
+
+
+def _region(row: Array, place: Place) -> Array:
+    """A place's buffer as elements of its type; writing it writes `row`."""
+    part = row[place.address : place.address + place.span_bytes]
+    return part.view(DTYPES[place.dtype])
+
+
+def _run(steps: Sequence[Step], values: dict[int, Array]) -> None:
+    from tetrapla.ir.op import OPS
+
+    with np.errstate(all="ignore"):
+        for step in steps:
+            operands = [np.ascontiguousarray(values[v]) for v in step.operands]
+            shaped = [
+                array.reshape(values[v].shape)
+                for array, v in zip(operands, step.operands, strict=True)
+            ]
+            made = OPS[step.kind].evaluate(*shaped, **step.attributes)
+            made = made if isinstance(made, tuple) else (made,)
+            values.update(zip(step.results, made, strict=True))
+
+
+def routine_dict(routine: Routine) -> dict[str, Any]:
+    """The routine as plain data for JSON."""
+    return {
+        "name": routine.name,
+        "operands": [_place_dict(place) for place in routine.operands],
+        "results": [_place_dict(place) for place in routine.results],
+        "steps": [_step_dict(step) for step in routine.steps],
+        "immediates": {str(k): arrays_.packed(v) for k, v in routine.immediates.items()},
+    }
+
+
+def routine_of(data: Mapping[str, Any]) -> Routine:
+    """The routine that `routine_dict` wrote."""
+    return Routine(
+        data["name"],
+        tuple(_place(item) for item in data["operands"]),
+        tuple(_place(item) for item in data["results"]),
+        tuple(_step(item) for item in data["steps"]),
+        {int(k): arrays_.unpacked(v) for k, v in data["immediates"].items()},
+    )
+
+
+def _place_dict(place: Place) -> dict[str, Any]:
+    return {
+        "value": place.value,
+        "address": place.address,
+        "dtype": place.dtype,
+        "physical": list(place.physical),
+        "view": view_list(place.view),
+    }
+
+
+def _place(data: Mapping[str, Any]) -> Place:
+    view = view_of(data["view"])
+    physical = tuple(data["physical"])
+    return Place(data["value"], data["address"], data["dtype"], physical, view)
+
+
+def _step_dict(step: Step) -> dict[str, Any]:
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in step.attributes.items()}
+    return {
+        "kind": step.kind,
+        "name": step.name,
+        "operands": list(step.operands),
+        "results": list(step.results),
+        "elements": step.elements,
+        "attributes": plain,
+    }
+
+
+def _step(data: Mapping[str, Any]) -> Step:
+    held = {k: tuple(v) if isinstance(v, list) else v for k, v in data["attributes"].items()}
+    return Step(
+        data["kind"],
+        data["name"],
+        tuple(data["operands"]),
+        tuple(data["results"]),
+        data["elements"],
+        held,
+    )
