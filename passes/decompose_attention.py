@@ -6,11 +6,11 @@
                                                       w = nn.softmax(m)
                                                       y = nn.matmul(w, v)
 
-For a machine that multiplies matrices and has no attention of its own. Query heads that read one
-key head are rows of one matrix (grouped queries), a causal mask is a constant, and a query that
-sees no key gives what the operator says: NaN, or 0 without a NaN on the way. The last product
-has the operator's name; the others are called ``<name>.scores``, ``.scaled``, ``.seen`` and
-``.softmax``. The tile of an online softmax is not kept.
+For a machine that multiplies matrices and has no attention of its own. Query heads that read
+one key head are rows of one matrix (grouped queries), a causal mask is a constant, and a query
+that sees no key gives what the operator says: NaN, or 0 without a NaN on the way. The last
+product has the operator's name; the others are called ``<name>.scores``, ``.scaled``, ``.seen``
+and ``.softmax``. The tile of an online softmax is not kept.
 """
 
 from __future__ import annotations
@@ -121,9 +121,10 @@ class _Attention:
     def _softmax(self, scores: Value) -> Value:
         if not self._blind or self._node.str("masked_rows") != "zero":
             return self._op("nn.softmax", scores, name="softmax", axis=-1)
-        axes = {"axes": (len(scores.shape) - 1,), "keepdims": 1}
-        top = self._edit.op("nn.reduce_max", [scores], axes, f"{self._node.name}.top")
-        none = self._op("nn.equal", top, self._weight("hidden", np.array(-np.inf, self._numbers)))
+        axis = len(scores.shape) - 1
+        top = self._op("nn.reduce_max", scores, name="top", axes=(axis,), keepdims=1)
+        hidden = self._weight("hidden", np.array(-np.inf, self._numbers))
+        none = self._op("nn.equal", top, hidden, name="none")
         zero = self._weight("zero", np.zeros((), self._numbers))
         shown = self._op("nn.where", none, zero, scores, name="some")
         weights = self._op("nn.softmax", shown, name="softmax", axis=-1)

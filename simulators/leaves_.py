@@ -22,17 +22,21 @@ from tetrapla.simulators.yaml_ import (
 ASSUMED: Final = "assumed"
 USER: Final = "user"
 GRADES: Final = ("measured", "published", "derived", ASSUMED)
-_LEAF_KEYS = ("value", "source", "grade")
+_LEAF_KEYS = ("value", "source", "grade", "range")
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """One value of a file; `source` and `grade` are empty where the file gives none."""
+    """One value of a file; `source` and `grade` are empty where the file gives none.
+
+    `range` is the two ends of a price as text; empty for what is none or has none.
+    """
 
     path: KeyPath
     tree: Scalar | Sequence
     source: str
     grade: str
+    range: tuple[str, ...] = ()
 
     @property
     def number(self) -> tuple[str, str]:
@@ -171,8 +175,28 @@ def _sourced(tree: Mapping, path: KeyPath, found: list[Leaf], errors: list[str])
     if isinstance(value, Mapping):
         errors.append(f"{tree.keys['value']}: {thing}.value must be a value, not a section")
         return None
-    found.append(Leaf(path, value, source, grade))
+    ends = _ends(tree, path, thing, errors)
+    found.append(Leaf(path, value, source, grade, ends))
     return _value(value)
+
+
+def _ends(tree: Mapping, path: KeyPath, thing: str, errors: list[str]) -> tuple[str, ...]:
+    entry = tree.entries.get("range")
+    if entry is None:
+        return ()
+    place = tree.keys["range"]
+    if path[:1] != ("cost",):
+        errors.append(f"{place}: {thing}.range can be given for a price alone; remove it")
+        return ()
+    items = entry.items if isinstance(entry, Sequence) else []
+    ends = tuple(item.text for item in items if isinstance(item, Scalar))
+    if len(ends) != 2 or len(items) != 2:
+        errors.append(
+            f"{place}: {thing}.range must be the least and the most, not {written(entry)}; "
+            "write '[1 pJ, 2 pJ]'"
+        )
+        return ()
+    return ends
 
 
 def _text(tree: Mapping, key: str, thing: str, errors: list[str]) -> str:

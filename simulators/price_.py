@@ -52,6 +52,49 @@ def price(actions: Mapping[str, int | float], cost: Mapping[str, float | None]) 
     return Energy(fsum(pj for pj in by_unit.values() if pj is not None), by_unit)
 
 
+def energy_range(
+    actions: Mapping[str, int | float],
+    cost: Mapping[str, float | None],
+    ranges: Mapping[str, tuple[float, float]],
+) -> tuple[float, float] | None:
+    """Between which picojoules the total lies if each price lies within its range.
+
+    Args:
+        actions: counts by action.
+        cost: picojoules by action.
+        ranges: ends by action; a price without them is taken as it is.
+
+    Returns:
+        The ends, or None where no action that was done has a range, or a price is unknown.
+    """
+    done = {action: float(count) for action, count in actions.items() if count}
+    if not any(action in ranges for action in done):
+        return None
+    low: list[float] = []
+    high: list[float] = []
+    for action, count in done.items():
+        known = cost.get(action)
+        if known is None:
+            return None
+        ends = ranges.get(action, (known, known))
+        low.append(count * ends[0])
+        high.append(count * ends[1])
+    return fsum(low), fsum(high)
+
+
+def power_warnings(energy: Energy, time_s: float, tdp_w: float | None) -> tuple[str, ...]:
+    """A sentence where the run's average power is over the chip's TDP."""
+    if energy.total_pj is None or not time_s or tdp_w is None:
+        return ()
+    power_w = energy.total_pj / time_s * 1e-12
+    if power_w <= tdp_w:
+        return ()
+    return (
+        f"the average power, {power_w:.3g} W, is over chip.tdp, {tdp_w:.3g} W: the prices are "
+        "too high together or the chip would lower its clock, so time is a lower bound",
+    )
+
+
 def summed(counts: Iterable[Mapping[str, int | float]]) -> dict[str, int | float]:
     """Return the counts of several parts added up, in the order of the names."""
     total: dict[str, int | float] = {}

@@ -20,6 +20,7 @@ import numpy as np
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.price_ import Energy as Energy
+from tetrapla.simulators.price_ import energy_range, power_warnings
 from tetrapla.simulators.price_ import price as price
 from tetrapla.simulators.price_ import summed as summed
 from tetrapla.simulators.spec_ import Provenance
@@ -239,8 +240,9 @@ def assemble(
     batch: int = 1,
     macs: int | None = None,
     least_cycles: Mapping[str, float] | None = None,
-    energy_range_pj: tuple[float, float] | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
     area_mm2: float | None = None,
+    tdp_w: float | None = None,
     accuracy: Accuracy | None = None,
     cross_check: CrossCheck | None = None,
     second_check: CrossCheck | None = None,
@@ -251,13 +253,15 @@ def assemble(
 
     `macs` is the lowered model's for one invocation, `None` where MACs are not the machine's
     work (spikes); `least_cycles` is, by layer name, the bound from MACs and bytes, and under
-    the name "" that of the whole run.
+    the name "" that of the whole run. `ranges` is between which picojoules a price lies, by
+    action; a run whose average power is over `tdp_w` says so in a warning.
 
     Raises:
         SpecError: an action that `cost` does not list.
         InternalError: a run that breaks an invariant.
     """
-    energy = price(summed([*(layer.actions for layer in run.layers), run.actions]), cost)
+    actions = summed([*(layer.actions for layer in run.layers), run.actions])
+    energy = price(actions, cost)
     layers = Layers(tuple(_row(layer, cost) for layer in run.layers))
     check_invariants(run, macs=macs, energy=energy, least_cycles=least_cycles)
     return Report(
@@ -271,11 +275,16 @@ def assemble(
         time_s=run.time_s,
         energy=energy,
         layers=layers,
-        energy_range_pj=energy_range_pj,
+        energy_range_pj=energy_range(actions, cost, ranges or {}),
         area_mm2=area_mm2,
         accuracy=accuracy,
         cross_check=cross_check,
-        warnings=(*warnings, *run.warnings, *energy.warnings),
+        warnings=(
+            *warnings,
+            *run.warnings,
+            *energy.warnings,
+            *power_warnings(energy, run.time_s, tdp_w),
+        ),
         provenance=tuple(provenance),
         second_check=second_check,
         outputs=run.outputs,

@@ -3,23 +3,26 @@
 A leaf is a plain value (``clock: 700 MHz``) or ``{value: 700 MHz, source: "…", grade: …}``.
 Every defect of a file is reported, one a line: ``<file>:<line>:<column>: <thing> <rule>, not
 <value>; <way out>``. Quantities are in `units_`, the reading of YAML in `yaml_`, leaves and
-overrides in `leaves_`, the wording of pydantic's findings in `messages_`.
+overrides in `leaves_`, the wording of pydantic's findings in `messages_`, prices that follow
+from cost tables in `derive_`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Generic, Self, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
 from tetrapla.ir.errors import RegistryError, SpecError, nearest
 from tetrapla.simulators import units_
+from tetrapla.simulators.derive_ import derive, is_recipe_key
 from tetrapla.simulators.leaves_ import ASSUMED, GRADES, USER, Leaf, dotted, leaves, override
 from tetrapla.simulators.messages_ import foreign_names, messages
 from tetrapla.simulators.schema_ import annotation_at, is_numeric, unit_at
+from tetrapla.simulators.section_ import Section as Section
 from tetrapla.simulators.yaml_ import Scalar, read_file, read_text
 
 Amperes = units_.Amperes
@@ -45,21 +48,6 @@ Watts = units_.Watts
 
 Action = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")]
 Cost: TypeAlias = dict[Action, Picojoules | None]  # a price is null where no source gives one
-
-
-class Section(BaseModel):
-    """A group of fields; the YAML key of a field is its alias, without the unit.
-
-    A validator that raises `ValueError` words the whole sentence: ``array.rows must be …``.
-    """
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        populate_by_name=True,
-        allow_inf_nan=False,
-        protected_namespaces=(),
-    )
 
 
 class ChipSection(Section):
@@ -100,13 +88,19 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Loaded(Generic[S]):
-    """A spec, the origin of each of its numbers, and the text that it was read from."""
+    """A spec, the origin of each of its numbers, and the text that it was read from.
+
+    `ranges` is, by action, between which picojoules the sources of a price lie.
+    """
 
     name: str
     spec: S
     provenance: tuple[Provenance, ...]
     text: str
     overrides: tuple[str, ...] = ()
+    ranges: Mapping[str, tuple[float, float]] = field(
+        default_factory=dict[str, tuple[float, float]]
+    )
 
 
 def load_spec(
@@ -128,9 +122,18 @@ def load_spec(
     tree = read_text(text, shown)
     errors: list[str] = []
     refusals: list[str] = []
+    late = [text for text in overrides if _sets_a_price(text)]
     for assignment in overrides:
+        if assignment not in late:
+            override(tree, assignment, spec_type, refusals)
+    try:
+        derive(tree, shown)
+    except SpecError as error:
+        errors.append(str(error))
+    for assignment in late:
         override(tree, assignment, spec_type, refusals)
     found = leaves(tree, errors)
+    ranges = _ranges(found.leaves, errors)
     errors += foreign_names(tree, spec_type, shown)
     spec: S | None = None
     try:
@@ -141,7 +144,7 @@ def load_spec(
     if spec is None or errors or refusals:
         raise SpecError("\n".join(dict.fromkeys([*errors, *refusals])))
     provenance = tuple(_provenance(found.leaves, spec_type, spec))
-    return Loaded(spec.name, spec, provenance, text, tuple(overrides))
+    return Loaded(spec.name, spec, provenance, text, tuple(overrides), ranges)
 
 
 def chips() -> dict[str, Path]:
@@ -196,6 +199,35 @@ def dump(loaded: Loaded[S]) -> str:
     """Return the YAML that a chip was read from, with the overrides as comments above."""
     changed = "".join(f"# --set {text}\n" for text in loaded.overrides)
     return changed + loaded.text
+
+
+def _sets_a_price(assignment: str) -> bool:
+    """Whether an override is of a price, which a table may have to give first."""
+    section, _, key = assignment.partition("=")[0].strip().partition(".")
+    return section == "cost" and not is_recipe_key(key)
+
+
+def _ranges(found: Sequence[Leaf], errors: list[str]) -> dict[str, tuple[float, float]]:
+    """Ends of the prices that have them; what is no range is added to `errors`."""
+    adapter = TypeAdapter(tuple[Picojoules, Picojoules, Picojoules])
+    ranges: dict[str, tuple[float, float]] = {}
+    for leaf in found:
+        if not leaf.range or not isinstance(leaf.tree, Scalar):
+            continue
+        written = (leaf.range[0], leaf.tree.text, leaf.range[1])
+        try:
+            low, value, high = adapter.validate_python(
+                written, context={units_.FROM_YAML: True}
+            )
+        except ValidationError:
+            low, value, high = 1.0, 0.0, 0.0
+        if not low <= value <= high:
+            errors.append(
+                f"{leaf.tree.place}: {dotted(leaf.path)}.range must be energies from below the "
+                f"value to above it, not [{', '.join(leaf.range)}]; mend it"
+            )
+        ranges[str(leaf.path[-1])] = (low, high)
+    return ranges
 
 
 def _provenance(found: Sequence[Leaf], spec_type: type[Spec], spec: Spec) -> list[Provenance]:

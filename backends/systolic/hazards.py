@@ -1,18 +1,20 @@
 """Waits: what an instruction must let finish, found from what it reads and writes.
 
-A resource is ("ub", start, end), a stretch of the unified buffer, or the name and number of
-another memory's part. An engine works in order, so it never waits for itself, except where the
-unified buffer is read that it wrote.
+A resource is a stretch of bytes of a memory that is addressed by bytes, ("ub", start, end) or
+("dram", start, end), or the name and number of another memory's part. An engine works in
+order, so it never waits for itself, except where it reads bytes that it wrote.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tetrapla.simulators.systolic.isa import ENGINES, MOST_OUTSTANDING, OPERATIONS, Instruction
 
 Resource = tuple[str, int, int]
+_BYTES = ("ub", "dram")
 
 
 def part(name: str, number: int) -> Resource:
@@ -25,12 +27,57 @@ def stretch(address: int, size_bytes: int) -> Resource:
     return ("ub", address, address + size_bytes)
 
 
+def region(address: int, size_bytes: int) -> Resource:
+    """A stretch of DRAM."""
+    return ("dram", address, address + size_bytes)
+
+
 @dataclass
 class _Record:
     """Number of the latest instruction of each engine that wrote, and that read."""
 
-    writers: dict[str, int] = field(default_factory=dict)
-    readers: dict[str, int] = field(default_factory=dict)
+    writers: dict[str, int] = field(default_factory=dict[str, int])
+    readers: dict[str, int] = field(default_factory=dict[str, int])
+
+
+class _Stretches:
+    """A memory addressed by bytes, cut where any access began or ended.
+
+    Piece i goes from ``starts[i]`` to the next start. A write leaves one piece with itself
+    alone: it waited for everybody before it, so whoever waits for it waits for them.
+    """
+
+    def __init__(self) -> None:
+        self._starts = [0]
+        self._records = [_Record()]
+
+    def over(self, start: int, end: int) -> list[_Record]:
+        """The records of the bytes."""
+        first = bisect_right(self._starts, start) - 1
+        return self._records[first : bisect_left(self._starts, end)]
+
+    def read(self, start: int, end: int, engine: str, number: int) -> None:
+        """Note a read."""
+        first = self._cut(start)
+        for record in self._records[first : self._cut(end)]:
+            record.readers[engine] = number
+
+    def write(self, start: int, end: int, engine: str, number: int) -> None:
+        """Note a write."""
+        first = self._cut(start)
+        last = self._cut(end)
+        self._starts[first:last] = [start]
+        self._records[first:last] = [_Record({engine: number})]
+
+    def _cut(self, at: int) -> int:
+        """The number of the piece that begins there."""
+        before = bisect_right(self._starts, at) - 1
+        if self._starts[before] == at:
+            return before
+        held = self._records[before]
+        self._starts.insert(before + 1, at)
+        self._records.insert(before + 1, _Record(dict(held.writers), dict(held.readers)))
+        return before + 1
 
 
 class Dispatcher:
@@ -41,7 +88,7 @@ class Dispatcher:
         self._sent = dict.fromkeys(ENGINES, 0)
         self._retired = dict.fromkeys(ENGINES, 0)  # numbers below are known to have retired
         self._records: dict[Resource, _Record] = {}
-        self._stretches: dict[Resource, _Record] = {}  # of the unified buffer
+        self._bytes = {name: _Stretches() for name in _BYTES}
 
     def send(
         self,
@@ -61,7 +108,7 @@ class Dispatcher:
         needed = {other: self._sent[other] - 1 for other in after}
         for resource in (*reads, *takes):
             for record in self._overlapping(resource):
-                own = engine if resource[0] != "ub" else None
+                own = None if resource[0] in _BYTES else engine
                 _later(needed, record.writers, own)
         for resource in writes:
             for record in self._overlapping(resource):
@@ -77,24 +124,30 @@ class Dispatcher:
         if engine is not None:
             number = self._sent[engine]
             self._sent[engine] += 1
-            for resource in reads:
-                self._record(resource).readers[engine] = number
-            for resource in writes:
-                self._record(resource).writers[engine] = number
+            self._note(engine, number, reads, writes)
+
+    def _note(
+        self, engine: str, number: int, reads: Iterable[Resource], writes: Iterable[Resource]
+    ) -> None:
+        for name, start, end in reads:
+            if name in _BYTES:
+                self._bytes[name].read(start, end, engine, number)
+            else:
+                self._record((name, start, end)).readers[engine] = number
+        for name, start, end in writes:
+            if name in _BYTES:
+                self._bytes[name].write(start, end, engine, number)
+            else:
+                self._record((name, start, end)).writers[engine] = number
 
     def _record(self, resource: Resource) -> _Record:
-        records = self._stretches if resource[0] == "ub" else self._records
-        return records.setdefault(resource, _Record())
+        return self._records.setdefault(resource, _Record())
 
     def _overlapping(self, resource: Resource) -> list[_Record]:
         name, start, end = resource
-        if name != "ub":
-            return [self._record(resource)]
-        return [
-            record
-            for (_, first, last), record in self._stretches.items()
-            if first < end and start < last
-        ]
+        if name in _BYTES:
+            return self._bytes[name].over(start, end)
+        return [self._record(resource)]
 
 
 def _later(needed: dict[str, int], found: dict[str, int], own: str | None) -> None:

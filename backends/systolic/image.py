@@ -19,10 +19,18 @@ _ALIGNMENT = 64
 
 @dataclass
 class Image:
-    """Grows by appending; `packed` as in `Program`."""
+    """Grows by appending; `packed` as in `Program`.
+
+    Attributes:
+        tiles: addresses by identity of the weights, column and tap: strips of one product
+            share them.
+        rows: requantise rows by identity of the first epilogue's table, column and count.
+    """
 
     data: bytearray = field(default_factory=bytearray)
     packed: dict[int, int] = field(default_factory=dict)
+    tiles: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    rows: dict[tuple[int, int, int], tuple[Table, ...]] = field(default_factory=dict)
 
     def add(self, part: bytes) -> int:
         """Append at the next multiple of 64 bytes; returns the address."""
@@ -63,22 +71,22 @@ def place_product(
     image: Image, number: int, product: Product, array: tuple[int, int], most_rows: int
 ) -> Iterator[Use]:
     """Put a product's tiles and tables into the image; its uses in order of execution."""
-    weights: dict[tuple[int, int, int], int] = {}
-    rows: dict[tuple[int, int], tuple[Table, ...]] = {}
+    weights, rows = image.tiles, image.rows
     descriptors = [
         place_descriptor(image, product.source, b.descriptor) for b in product.blocks
     ]
     for tile in tiles(product.blocks, product.rows, array, most_rows):
         block = product.blocks[tile.block]
-        where = (tile.block, tile.column, tile.tap)
+        where = (id(block.weights), tile.column, tile.tap)
         if where not in weights:
             part = block.weights[tile.tap :, tile.column :][: tile.taps, : tile.columns]
             weights[where] = image.add(np.ascontiguousarray(part).tobytes())
             if block.groups > 1:
                 image.packed[weights[where]] = block.groups
-        if where[:2] not in rows:
-            first = block.first + tile.column
-            rows[where[:2]] = tuple(
+        first = block.first + tile.column
+        columns = (id(product.epilogues[0].table), first, tile.columns)
+        if columns not in rows:
+            rows[columns] = tuple(
                 _row(image, epilogue, first, tile.columns) for epilogue in product.epilogues
             )
         yield Use(
@@ -86,7 +94,7 @@ def place_product(
             tile,
             weights[where],
             descriptors[tile.block],
-            rows[where[:2]],
+            rows[columns],
             tile.tap + tile.taps == len(block.weights),
         )
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import DTYPES, Array, Graph, Value
-from tetrapla.simulators.systolic.program import View, viewed
 from tetrapla.simulators.systolic.tables import UNSIGNED, Descriptor
+from tetrapla.simulators.systolic.views import View, viewed
 
 
 @dataclass(eq=False)
@@ -51,6 +51,24 @@ class Placed:
     def flags(self) -> int:
         """The descriptor's flags for its type."""
         return UNSIGNED if self.dtype == "ui8" else 0
+
+
+@dataclass(frozen=True)
+class Moving:
+    """Weights of a product that lie in the unified buffer, where a stage before writes them.
+
+    LUW fills the slots: ``slot[r][c] = x(row + r, k + c)``, transposed ``x(row + c, k + r)``,
+    with row and k those of the tile. Rows beyond the operand may be padding.
+
+    Attributes:
+        descriptor: base relative to the operand's buffer.
+        shape: taps and columns.
+    """
+
+    source: Placed
+    descriptor: Descriptor
+    transpose: bool
+    shape: tuple[int, int]
 
 
 def constant(graph: Graph, value: Value) -> Array:

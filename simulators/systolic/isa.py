@@ -150,12 +150,12 @@ TABLE: tuple[Operation, ...] = (
             Field(
                 "fmt",
                 3,
-                "activations x weights: 0 int8 x int8, 1 int16 x int8, 2 int16 x int16, 3 bf16, "
-                "4 fp16",
+                "activations x weights: 0 int8 x int8, 1 int16 x int8, 2 int16 x int16, "
+                "3 bf16, 4 fp16",
                 4,
                 optional=True,
             ),
-            _bit("spread", "1: every unit does all rows with its own weights, 0: rows are split"),
+            _bit("spread", "1: every unit does all rows, with its weights, 0: rows are split"),
             _bit("drain", "1: output-stationary sums leave the PEs for the accumulators"),
         ),
     ),
@@ -171,8 +171,8 @@ TABLE: tuple[Operation, ...] = (
             Field("cols", 12, "how many columns"),
             Field("table", 4, "row of the requantise table"),
             _UB,
-            Field("raw", 1, "1: write accumulator plus bias as it is, four or eight bytes each"),
-            _bit("transposed", "1: accumulator row r goes to column r; bias and scale are by row"),
+            Field("raw", 1, "1: write accumulator plus bias, four or eight bytes each"),
+            _bit("transposed", "1: row r of the sums goes to column r; bias, scale by row"),
             _bit("spread", "1: the columns of all units, 0: rows are split over the units"),
             Field(
                 "fmt",

@@ -8,13 +8,13 @@ too often.
 
 Every fold is charged the whole array, and loading, skew and draining are not overlapped: the
 simplest systolic array, without double-buffered weights. The machine of this package is
-another one.
+another one. `totals` gives the same cycles of many arrays at once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,20 +23,35 @@ from tetrapla.ir.errors import SpecError
 
 Dataflow: TypeAlias = Literal["os", "ws", "is"]
 Counts: TypeAlias = NDArray[np.int64]
+Shares: TypeAlias = NDArray[np.float64]
+Size = TypeVar("Size", int, Counts)
 
 DATAFLOWS: tuple[Dataflow, ...] = ("os", "ws", "is")
+_EXACT = 2.0**53
+_DENSE = 64  # places of the table a design, above which only those asked for are summed
+_BLOCK = 2**15  # products at a time: 256 KiB of float64, which a second-level cache holds
 
 
 @dataclass(frozen=True)
 class Layers:
-    """Layers as matrix products: m x k activations times k x n weights, one entry a layer."""
+    """Layers as matrix products: m x k activations times k x n weights, one entry a layer.
+
+    Attributes:
+        m, n, k: the sizes.
+        count: how many such products a layer is; SCALE-Sim makes a layer of every channel of
+            a depthwise convolution.
+        kept, of: of each `of` weights along k, the first `kept` are not zero (N:M sparsity).
+    """
 
     m: Counts
     n: Counts
     k: Counts
+    count: Counts | int = 1
+    kept: Counts | int = 1
+    of: Counts | int = 1
 
     @classmethod
-    def of_convolutions(cls, sizes: NDArray[np.int64]) -> Layers:
+    def of_convolutions(cls, sizes: Counts) -> Layers:
         """From rows of a topology: ifmap H, W, filter H, W, channels, filters, stride.
 
         The ifmap holds its padding. Where the stride does not divide, SCALE-Sim adds a row of
@@ -47,6 +62,27 @@ class Layers:
         wide = -(-(width - cols + stride) // stride)
         return cls(tall * wide, filters, rows * cols * channels)
 
+    @property
+    def is_sparse(self) -> bool:
+        """Whether a layer leaves out weights."""
+        return not (isinstance(self.of, int) and self.of == 1)
+
+    @property
+    def macs(self) -> Counts:
+        """Multiply-accumulates, those with a zero weight among them, as SCALE-Sim counts."""
+        return self.m * self.n * self.k * self.count
+
+    def compressed(self) -> Layers:
+        """The layers that the array works on: without the weights that sparsity leaves out."""
+        if not self.is_sparse:
+            return self
+        kept = self.k // self.of * self.kept + np.minimum(self.kept, self.k % self.of)
+        return replace(self, k=kept, kept=1, of=1)
+
+    def dense(self) -> Layers:
+        """The layers with all their weights: what SCALE-Sim makes of them by default."""
+        return replace(self, kept=1, of=1)
+
 
 @dataclass(frozen=True)
 class Folded:
@@ -54,21 +90,28 @@ class Folded:
 
     Attributes:
         cycles: of all folds.
-        cycles_reported: what SCALE-Sim 3.0.0 writes, one less.
-        ifmap_reads, filter_reads, ofmap_writes: of the scratchpads, in words.
+        cycles_reported: what SCALE-Sim 3.0.0 writes, one less for each of its layers.
+        ifmap_reads, filter_reads, ofmap_writes: of the scratchpads, in words. A sparse layer's
+            ifmap reads may be no whole number: SCALE-Sim takes M/N reads for a kept weight.
         ofmap_writes_reported: what SCALE-Sim 3.0.0 writes.
-        utilization_pct: multiply-accumulates by what the array could do in `cycles_reported`.
+        ofmap_reads: partial sums read back to be added to; SCALE-Sim counts none.
+        utilization_pct: multiply-accumulates by what the array could do in `cycles_reported`;
+            not finite where that is no cycle.
         mapping_pct: the mean share of the array that a fold fills.
+        compute_pct: its share of work in a fold's cycles, to which SCALE-Sim adds cols - 1
+            cycles unless the outputs are stationary.
     """
 
     cycles: Counts
     cycles_reported: Counts
-    ifmap_reads: Counts
+    ifmap_reads: Counts | Shares
     filter_reads: Counts
     ofmap_writes: Counts
     ofmap_writes_reported: Counts
-    utilization_pct: NDArray[np.float64]
-    mapping_pct: NDArray[np.float64]
+    ofmap_reads: Counts
+    utilization_pct: Shares
+    mapping_pct: Shares
+    compute_pct: Shares
 
 
 def cycles(layers: Layers, rows: int, cols: int, dataflow: Dataflow) -> Counts:
@@ -78,14 +121,9 @@ def cycles(layers: Layers, rows: int, cols: int, dataflow: Dataflow) -> Counts:
         SpecError: the array is empty, or there is no such dataflow.
     """
     _check(rows, cols, dataflow)
-    m, n, k = layers.m, layers.n, layers.k
-    match dataflow:
-        case "os":
-            return -(-m // rows) * -(-n // cols) * (rows + cols + k - 2)
-        case "ws":
-            return -(-k // rows) * -(-n // cols) * (2 * rows + cols + m - 2)
-        case "is":
-            return -(-k // rows) * -(-m // cols) * (2 * rows + cols + n - 2)
+    down, across, along = _placed(layers.compressed(), dataflow)
+    folds = -(-down // rows) * -(-across // cols)
+    return folds * (_overhead(rows, cols, dataflow) + along) * layers.count
 
 
 def folded(layers: Layers, rows: int, cols: int, dataflow: Dataflow) -> Folded:
@@ -95,32 +133,100 @@ def folded(layers: Layers, rows: int, cols: int, dataflow: Dataflow) -> Folded:
         SpecError: the array is empty, or there is no such dataflow.
     """
     total = cycles(layers, rows, cols, dataflow)
-    m, n, k = layers.m, layers.n, layers.k
+    held = layers.compressed()
+    down, across, along = _placed(held, dataflow)
+    m, n, k, count = held.m, held.n, held.k, held.count
+    folds = -(-down // rows) * -(-across // cols)
+    made, places = m * n * count, rows * cols
+    ifmap_reads: Counts | Shares = m * k * count
+    filter_reads, ofmap_writes, more, idle = k * n * count, made, made * 0, cols - 1
     match dataflow:
         case "os":
-            down, across = m, n
-            reads = m * k * -(-n // cols), k * n * -(-m // rows)
-            writes = m * n
+            ifmap_reads, filter_reads = (
+                ifmap_reads * -(-n // cols),
+                filter_reads * -(-m // rows),
+            )
+            more, idle = folds * (rows + cols) * count, 0
         case "ws":
-            down, across = k, n
-            reads = m * k * -(-n // cols), k * n
-            writes = m * n * -(-k // rows)
+            ifmap_reads = ifmap_reads * -(-n // cols)
+            if layers.is_sparse:
+                ifmap_reads = ifmap_reads * (layers.of / np.asarray(layers.kept))
+            ofmap_writes = made * -(-k // rows)
         case "is":
-            down, across = k, m
-            reads = m * k, k * n * -(-m // cols)
-            writes = m * n * -(-k // rows)
-    folds = -(-down // rows) * -(-across // cols)
-    more = folds * (rows + cols) if dataflow == "os" else 0
-    places = rows * cols
+            filter_reads = filter_reads * -(-m // cols)
+            ofmap_writes = made * -(-k // rows)
+    used = 100 * (down * across) / (folds * places)
+    with np.errstate(divide="ignore"):
+        utilization_pct = 100 * layers.macs / ((total - layers.count) * places)
     return Folded(
         total,
-        total - 1,
-        *reads,
-        writes,
-        writes + more,
-        100 * (m * n * k) / ((total - 1) * places),
-        100 * (down * across) / (folds * places),
+        total - layers.count,
+        ifmap_reads,
+        filter_reads,
+        ofmap_writes,
+        ofmap_writes + more,
+        ofmap_writes - made,
+        utilization_pct,
+        used,
+        used * along / (_overhead(rows, cols, dataflow) + along + idle),
     )
+
+
+def totals(layers: Layers, rows: Counts, cols: Counts, dataflow: Dataflow) -> Counts:
+    """The true cycles of all layers together, for each array ``rows[i]`` x ``cols[i]``.
+
+    The folds of a layer are a product of one factor that depends on the rows and one that
+    depends on the columns, so the sum over layers is a product of two tables with a line for
+    every different number of rows and of columns. Counts below 2^53 are exact in float64.
+
+    Raises:
+        SpecError: an array is empty, there is no such dataflow, or a sum may be 2^53 or more.
+    """
+    _check(int(rows.min(initial=1)), int(cols.min(initial=1)), dataflow)
+    tall, row_of = np.unique(rows, return_inverse=True)
+    wide, col_of = np.unique(cols, return_inverse=True)
+    down, across, along = _placed(layers.compressed(), dataflow)
+    folds_down = -(-down // tall[:, None]) * layers.count
+    folds_across = -(-across // wide[:, None])
+    extra = _overhead(rows, cols, dataflow)
+    _check_sum(folds_down, folds_across, along, extra)
+    a, b = folds_down.astype(np.float64), folds_across.astype(np.float64)
+    if tall.size * wide.size <= _DENSE * rows.size:
+        folds, work = ((x @ b.T)[row_of, col_of] for x in (a, a * along))
+    else:
+        folds, work = _gathered(a, b, along, row_of, col_of)
+    found: Counts = (folds * extra + work).astype(np.int64)
+    return found
+
+
+def _gathered(
+    a: Shares, b: Shares, along: Counts, row_of: NDArray[np.intp], col_of: NDArray[np.intp]
+) -> tuple[Shares, Shares]:
+    """Sums of folds, and of folds x `along`, of (row, column) pairs; blocks fit the cache."""
+    folds, work, weights = np.empty(row_of.size), np.empty(row_of.size), along.astype(float)
+    step = max(1, _BLOCK // max(along.size, 1))
+    for start in range(0, row_of.size, step):
+        part = slice(start, start + step)
+        each = a[row_of[part]] * b[col_of[part]]
+        folds[part] = each.sum(1)
+        work[part] = each @ weights
+    return folds, work
+
+
+def _placed(layers: Layers, dataflow: Dataflow) -> tuple[Counts, Counts, Counts]:
+    """The sizes along the array's rows, along its columns, and in time."""
+    match dataflow:
+        case "os":
+            return layers.m, layers.n, layers.k
+        case "ws":
+            return layers.k, layers.n, layers.m
+        case "is":
+            return layers.k, layers.m, layers.n
+
+
+def _overhead(rows: Size, cols: Size, dataflow: Dataflow) -> Size:
+    """Cycles of a fold beside its work: the skew, and rows to load what stays."""
+    return (1 if dataflow == "os" else 2) * rows + cols - 2
 
 
 def _check(rows: int, cols: int, dataflow: str) -> None:
@@ -128,3 +234,13 @@ def _check(rows: int, cols: int, dataflow: str) -> None:
         raise SpecError(f"an array must have at least one row and column, not {rows} x {cols}")
     if dataflow not in DATAFLOWS:
         raise SpecError(f"dataflow must be one of {', '.join(DATAFLOWS)}, not '{dataflow}'")
+
+
+def _check_sum(down: Counts, across: Counts, along: Counts, extra: Counts) -> None:
+    most = down.max(0, initial=0).astype(float) * across.max(0, initial=0)
+    bound = float((most * (along + float(extra.max(initial=0)))).sum())
+    if bound >= _EXACT:
+        raise SpecError(
+            f"the cycles of all layers must stay below 2^53, not reach {bound:.3g}; "
+            "sum fewer layers at a time"
+        )

@@ -163,8 +163,8 @@ class SystolicSpec(Spec):
             )
         if memories.weight_tiles < array.units:
             raise SpecError(
-                f"memories.weight_tiles must hold one tile for each of {array.units} units, not "
-                f"{memories.weight_tiles}; enlarge it or take fewer units"
+                f"memories.weight_tiles must hold a tile for each of {array.units} units, "
+                f"not {memories.weight_tiles}; enlarge it or take fewer units"
             )
         tile = array.rows * array.cols * array.element_bytes
         if self.dram.capacity_bytes < tile:

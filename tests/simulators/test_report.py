@@ -119,7 +119,7 @@ def test_the_json_has_the_fields_of_the_contract() -> None:
         area_mm2=331.0,
         accuracy=accuracy,
         cross_check=check,
-        energy_range_pj=(900.0, 1100.0),
+        ranges={"mac.int8": (0.25, 0.75)},
         provenance=[source],
     )
     expected = {
@@ -135,7 +135,7 @@ def test_the_json_has_the_fields_of_the_contract() -> None:
         "energy_pj": {
             "total": 1000.0,
             "by_unit": {"dram": 200.0, "mac": 350.0, "static": 450.0},
-            "range": [900.0, 1100.0],
+            "range": [825.0, 1175.0],  # 700 MACs at half and one and a half times their price
         },
         "area_mm2": 331.0,
         "accuracy": {

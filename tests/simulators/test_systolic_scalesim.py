@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tetrapla.ir.errors import SpecError
-from tetrapla.simulators.systolic.scalesim import DATAFLOWS, Dataflow, Layers, cycles, folded
+from tetrapla.simulators.systolic.scalesim import (
+    DATAFLOWS,
+    Dataflow,
+    Layers,
+    cycles,
+    folded,
+    totals,
+)
+
+MORE = Path(__file__).parent / "scalesim" / "scalesim3_more.csv"
 
 
 def layers(*sizes: tuple[int, int, int]) -> Layers:
@@ -56,3 +68,76 @@ def test_an_array_that_cannot_be_is_refused() -> None:
     with pytest.raises(SpecError) as caught:
         cycles(layers((1, 1, 1)), 4, 4, "rs")  # type: ignore[arg-type]
     assert str(caught.value) == "dataflow must be one of os, ws, is, not 'rs'"
+
+
+def of_row(row: dict[str, str]) -> Layers:
+    sizes = np.array([[int(size) for size in row["sizes"].split("x")]])
+    if row["kind"] == "conv" and "DP" in row["layer"]:
+        sizes[:, 4] = 1  # the table holds one channel of a depthwise layer
+    found = Layers.of_convolutions(sizes) if row["kind"] == "conv" else Layers(*sizes.T)
+    kept, of = (np.array([int(n)]) for n in row["sparsity"].split(":"))
+    return Layers(found.m, found.n, found.k, 1, kept, of)
+
+
+def test_scalesim_reported_these_numbers() -> None:
+    """Strides with a rest, depthwise rows, N:M sparsity, arrays of one row and of 12 x 14."""
+    with MORE.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 276
+    for row in rows:
+        down, across = int(row["array_rows"]), int(row["array_cols"])
+        flow: Dataflow = next(known for known in DATAFLOWS if known == row["dataflow"])
+        found = folded(of_row(row), down, across, flow)
+        assert found.cycles_reported[0] == int(row["cycles"])
+        assert found.filter_reads[0] == int(row["filter_reads"])
+        assert found.ofmap_writes_reported[0] == int(row["ofmap_writes"])
+        # SCALE-Sim adds a fold's share to the others' before it divides: a rounding a fold
+        folds = int(found.cycles[0])
+        for name, ours in (
+            ("ifmap_reads", found.ifmap_reads),
+            ("overall_util_pct", found.utilization_pct),
+            ("mapping_eff_pct", found.mapping_pct),
+            ("compute_util_pct", found.compute_pct),
+        ):
+            assert abs(float(ours[0]) / float(row[name]) - 1) <= (folds + 8) * 2.0**-53
+
+
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+def test_many_arrays_at_once_are_each_alone(dataflow: Dataflow) -> None:
+    rng = np.random.default_rng(1)
+    m, n, k, count = rng.integers(1, 300, (4, 12))
+    held = Layers(m, n, k, count, rng.integers(1, 3, 12), rng.integers(2, 5, 12))
+    grid = [(rows, cols) for rows in range(1, 12) for cols in range(1, 12)]
+    apart = [(int(rows), int(cols)) for rows, cols in rng.integers(1, 5000, (200, 2))]
+    for arrays in (grid, apart):  # a table of rows by columns, and pairs that share none
+        rows, cols = np.array(arrays, np.int64).T
+        alone = [int(cycles(held, *array, dataflow).sum()) for array in arrays]
+        assert totals(held, rows, cols, dataflow).tolist() == alone
+
+
+def test_a_depthwise_layer_is_a_layer_for_each_channel() -> None:
+    one = layers((36, 2, 9))
+    six = Layers(one.m, one.n, one.k, np.array([6]))
+    for dataflow in DATAFLOWS:
+        a, b = folded(one, 8, 16, dataflow), folded(six, 8, 16, dataflow)
+        assert b.cycles_reported[0] == 6 * a.cycles_reported[0]
+        assert b.ofmap_writes_reported[0] == 6 * a.ofmap_writes_reported[0]
+        assert b.utilization_pct[0] == a.utilization_pct[0]
+
+
+def test_sums_that_float64_cannot_hold_are_refused() -> None:
+    huge = np.array([2**40])
+    with pytest.raises(SpecError) as caught:
+        totals(Layers(huge, huge, huge), np.array([8]), np.array([8]), "os")
+    # 2^37 * 2^37 folds of 2^40 + 14 cycles each
+    assert str(caught.value) == (
+        "the cycles of all layers must stay below 2^53, not reach 2.08e+34; "
+        "sum fewer layers at a time"
+    )
+
+
+def test_a_layer_of_no_cycles_is_reported_without_one() -> None:
+    # one product on one PE takes one cycle; SCALE-Sim reports 0 and divides by it
+    found = folded(layers((1, 1, 1)), 1, 1, "os")
+    assert (found.cycles[0], found.cycles_reported[0]) == (1, 0)
+    assert not np.isfinite(found.utilization_pct[0])
