@@ -24,6 +24,9 @@ from tetrapla.simulators.spec_ import Loaded, Spec, chips, family_of, load_spec
 S = TypeVar("S", bound=Spec)
 P = TypeVar("P")
 
+# files of other tools: by suffix, the family and the module that reads them as its chips
+_READERS = {".cfg": ("systolic", "tetrapla.simulators.systolic.scalesim_chip")}
+
 Inputs: TypeAlias = dict[str, Array]
 """Arrays of shape (invocations, *static shape), by input name."""
 
@@ -84,7 +87,8 @@ class Target(Generic[S, P]):
         default_chip: name of the chip (or path of the YAML) that the family's name stands for.
         lower: (module, spec, calibration or None, options) -> Lowered.
         run: (program, spec, inputs, key) -> Run, the simulator's own function.
-        cross_check: (lowered, spec, inputs, run, reference outputs) -> CrossCheck.
+        cross_check: (lowered, spec, inputs, run, reference outputs) -> CrossCheck, or None of
+            a machine that computes no values of its own (a datasheet).
         stochastic: (spec, options) -> whether two seeds may give two results.
         least_cycles: (program, spec) -> by layer, the cycles that its MACs at the peak and its
             bytes at the full bandwidth take at least, and under "" those of the whole run; a
@@ -99,7 +103,7 @@ class Target(Generic[S, P]):
     default_chip: str
     lower: Callable[[Module, S, Inputs | None, Options], Lowered[P]]
     run: Callable[[P, S, Inputs, Key], Run]
-    cross_check: Callable[[Lowered[P], S, Inputs, Run, Mapping[str, Array]], CrossCheck]
+    cross_check: Callable[[Lowered[P], S, Inputs, Run, Mapping[str, Array]], CrossCheck | None]
     stochastic: Callable[[S, Options], bool]
     least_cycles: Callable[[P, S], Mapping[str, float]] = no_least_cycles
     sources: Callable[[P], Mapping[str, str | bytes]] = no_sources
@@ -147,8 +151,9 @@ def find(name: str, overrides: Sequence[str] = ()) -> tuple[AnyTarget, Loaded[An
     """Return the target and the design point that `name` stands for.
 
     Args:
-        name: a chip's name, a family's (its default chip), or the path of a YAML file.
-        overrides: ``FIELD=VALUE`` settings laid over the YAML.
+        name: a chip's name, a family's (its default chip), or the path of a YAML file or of
+            a SCALE-Sim .cfg.
+        overrides: ``FIELD=VALUE`` settings laid over the file.
 
     Raises:
         RegistryError: there is no such chip, family or file.
@@ -160,6 +165,9 @@ def find(name: str, overrides: Sequence[str] = ()) -> tuple[AnyTarget, Loaded[An
             raise RegistryError(f"target '{name}' must be a YAML file, not a folder")
         if not path.is_file():
             raise RegistryError(f"target file '{name}' must exist; write one or name a chip")
+        if path.suffix in _READERS:
+            family, reader = _READERS[path.suffix]
+            return target(family), import_module(reader).load(path, overrides)
         found = target(family_of(path, families()))
         return found, load_spec(path, found.spec_type, overrides)
     catalogue = chips()
@@ -183,5 +191,5 @@ def _own() -> tuple[str, ...]:
 
 
 def _is_path(name: str) -> bool:
-    """Whether `name` is meant as a file: it has a folder or YAML's suffix."""
-    return "/" in name or "\\" in name or name.endswith((".yaml", ".yml", ".cfg"))
+    """Whether `name` is meant as a file: it has a folder or a chip file's suffix."""
+    return "/" in name or "\\" in name or name.endswith((".yaml", ".yml", *_READERS))

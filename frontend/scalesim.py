@@ -12,6 +12,9 @@ and an output of its own. What SCALE-Sim 3.0 takes as said is taken so here:
   as the row says;
 * a GEMM is an (M, K) input times (K, N) weights.
 
+A row with N:M sparsity is refused, since the IR's tensors are dense, unless the caller makes
+something of the ratios itself (`Topology.sparsity`).
+
 It skips the first line whatever that is and drops what follows the last comma; here the first
 line is a header if its second field is no number, and a comma at the end may be left out.
 """
@@ -23,6 +26,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 
 from tetrapla.frontend.names import Names, safe, shown
 from tetrapla.ir.build import ModuleBuilder
@@ -50,10 +54,11 @@ class _Field:
 
 @dataclass(frozen=True)
 class _Row:
-    """A layer: its name and sizes, in the order of the columns."""
+    """A layer: its name and sizes, in the order of the columns, and its N:M sparsity."""
 
     name: _Field
     sizes: tuple[int, ...]
+    ratio: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,25 @@ class _Layer:
     attributes: dict[str, Attribute]
 
 
-def load(path: str | Path, dims: Mapping[str, int] | None = None, batch: int = 1) -> Module:
+class Topology(Module):
+    """A table's layers; `sparsity` is (N, M) of those that are not dense, by layer."""
+
+    sparsity: Mapping[str, tuple[int, int]] = MappingProxyType({})
+
+
+def load(
+    path: str | Path,
+    dims: Mapping[str, int] | None = None,
+    batch: int = 1,
+    sparse: bool = False,
+) -> Topology:
     """Read a table as a shape-only module; `dims` must be empty and `batch` 1.
+
+    Args:
+        path: the .csv file.
+        dims: none.
+        batch: 1.
+        sparse: whether rows of N:M sparsity are let in, as dense tensors and a ratio.
 
     Raises:
         ModelError: the file is missing or no such table; a bad row is named by its place.
@@ -81,12 +103,18 @@ def load(path: str | Path, dims: Mapping[str, int] | None = None, batch: int = 1
     if not rows:
         raise ModelError(f"{path}: must have at least one layer, not none")
     builder, names = ModuleBuilder(safe(path.stem)), Names()
+    ratios: dict[str, tuple[int, int]] = {}
     for row in rows:
         try:
-            _enter(builder, names, row)
+            name = _enter(builder, names, row, sparse)
         except (IRError, ModelError) as error:
             raise ModelError(f"{row.name.place}: {error}") from None
-    return builder.finish()
+        if row.ratio != (1, 1):
+            ratios[name] = row.ratio
+    built = builder.finish()
+    found = Topology(built.mlir, built.weights, built.name)
+    found.sparsity = MappingProxyType(ratios)
+    return found
 
 
 def _text(path: Path) -> str:
@@ -171,9 +199,8 @@ def _row(fields: list[_Field], columns: tuple[str, ...]) -> _Row:
             f"({', '.join(columns)}), not {len(fields)} fields"
         )
     sizes = [_size(field, column) for field, column in zip(values, columns, strict=False)]
-    for field in values[len(columns) :]:
-        _check_dense(field)
-    return _Row(name, tuple(sizes))
+    ratios = [_ratio(field) for field in values[len(columns) :]]
+    return _Row(name, tuple(sizes), ratios[0] if ratios else (1, 1))
 
 
 def _size(field: _Field, column: str) -> int:
@@ -185,17 +212,18 @@ def _size(field: _Field, column: str) -> int:
     return int(field.text)
 
 
-def _check_dense(field: _Field) -> None:
+def _ratio(field: _Field) -> tuple[int, int]:
+    """N and M of N:M, 1 and 1 where that is dense."""
     if not _SPARSITY.fullmatch(field.text):
         raise ModelError(
             f"{field.place}: a sparsity must be N:M, as 1:1, not {shown(field.text)}"
         )
     kept, of = map(int, field.text.split(":"))
-    if kept != of or not of:
+    if not 1 <= kept <= of:
         raise ModelError(
-            f"{field.place}: a sparsity must be 1:1, not {field.text}, which no machine here "
-            f"makes use of; write 1:1 to count the layer as dense"
+            f"{field.place}: a sparsity N:M must have N from 1 to M, not {field.text}"
         )
+    return (1, 1) if kept == of else (kept, of)
 
 
 def _conv(sizes: tuple[int, ...], depthwise: bool) -> _Layer:
@@ -221,12 +249,18 @@ def _gemm(sizes: tuple[int, ...]) -> _Layer:
     return _Layer("nn.matmul", (m, k), (k, n), {"activation": "none"})
 
 
-def _enter(builder: ModuleBuilder, names: Names, row: _Row) -> None:
-    """Write a row as a layer of its own.
+def _enter(builder: ModuleBuilder, names: Names, row: _Row, sparse: bool) -> str:
+    """Write a row as a layer of its own, and return its name.
 
     Raises:
         ModelError: its sizes do not go together, or are larger than any tensor.
     """
+    if row.ratio != (1, 1) and not sparse:
+        kept, of = row.ratio
+        raise ModelError(
+            f"a layer must be dense (1:1), not {kept}:{of}, since no weights say which; write "
+            "1:1, or take --compat scalesim"
+        )
     is_conv = len(row.sizes) == len(_CONV)
     layer = _conv(row.sizes, "DP" in row.name.text) if is_conv else _gemm(row.sizes)
     for shape in (layer.input, layer.weights):
@@ -239,3 +273,4 @@ def _enter(builder: ModuleBuilder, names: Names, row: _Row) -> None:
     x = builder.input(f"{name}_in", layer.input)
     w = builder.shape_of_weight(name, layer.weights, "f32")
     builder.output(f"{name}_out", builder.op(layer.kind, [x, w], layer.attributes, name))
+    return name

@@ -11,6 +11,8 @@ no scale: where both operands are of one of them, so is the product.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from tetrapla.ir.errors import ModelError
@@ -38,6 +40,9 @@ def product(state: Lowering, node: Node) -> None:
         node: nn.conv2d or nn.matmul of float32.
     """
     second, form = node.operands[1], state.scheme.format(node.name)
+    if state.scheme.whole and form in PLAIN and form == state.scheme.activations != "f32":
+        _narrow(state, node, form)
+        return
     if not state.graph.is_weight(second):
         pair = node.operands[:2]
         operands = [_activation(state, node, value, at) for at, value in enumerate(pair)]
@@ -68,6 +73,26 @@ def _narrow_product(state: Lowering, node: Node, dtype: str) -> None:
         )
     made = state.op(node.kind, operands, node.attributes, node.name)
     state.new.set(node.result, _cast(state, made, "f32", f"{node.name}.f32"))
+
+
+def _narrow(state: Lowering, node: Node, dtype: str) -> None:
+    """As `_narrow_product`, of operands of which any may be computed."""
+    operands: list[Value] = []
+    for value in node.operands:
+        if state.graph.is_weight(value):
+            symbol = state.graph.constants[value.index]
+            make = partial(_held, state, value, symbol, dtype)
+        else:
+            make = partial(
+                _cast, state, state.real(value), dtype, f"{state.name(value)}.{dtype}"
+            )
+        operands.append(state.once(value, dtype, make))
+    made = state.op(node.kind, operands, node.attributes, node.name)
+    state.new.set(node.result, _cast(state, made, "f32", f"{node.name}.f32"))
+
+
+def _held(state: Lowering, value: Value, symbol: str, dtype: str) -> Value:
+    return state.weight(f"{symbol}.{dtype}", _narrowed(symbol, state.constant(value), dtype))
 
 
 def _weights(state: Lowering, node: Node, name: str) -> list[Value]:

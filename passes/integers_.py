@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -13,8 +15,9 @@ from tetrapla.ir.quant.table import lookup_table
 from tetrapla.passes.dynamic_ import dynamic_product
 from tetrapla.passes.floats_ import product
 from tetrapla.passes.lowering_ import Lowering
-from tetrapla.passes.plan_ import ELEMENTWISE, LINEAR, MOVING
+from tetrapla.passes.plan_ import ELEMENTWISE, LINEAR, MORE_TABLES
 from tetrapla.passes.scales_ import (
+    SMALLEST_SCALE,
     Affine,
     Scales,
     integer_bias,
@@ -22,7 +25,7 @@ from tetrapla.passes.scales_ import (
     multipliers,
 )
 from tetrapla.passes.scheme_ import INTEGERS
-from tetrapla.passes.weights_ import integers, mean_loss
+from tetrapla.passes.weights_ import channel_axis, integers, mean_loss
 
 # a probability of one is 256 steps above zero, as TensorFlow Lite fixes it
 PROBABILITY = Affine(1 / 256, -128)
@@ -32,9 +35,9 @@ RECTIFYING = frozenset({"nn.relu", "nn.clip"})
 def lower(state: Lowering, node: Node) -> None:
     """Emit what stands for the node under the state's plan."""
     plan = state.plan
-    if node.kind in MOVING and plan.moves(node, state.reading(node.operands[0]) is not None):
-        x, reading = state.integer(node.operands[0])
-        state.set(node.result, state.op(node.kind, [x], node.attributes, node.name), reading)
+    held = state.reading(node.operands[0]) is not None if node.operands else False
+    if plan.passes_on(node) and plan.moves(node, held):
+        _moved(state, node)
     elif node.kind in RECTIFYING and _saturated(state, node):
         x, reading = state.integer(node.operands[0])
         state.set(node.result, x, reading)
@@ -58,6 +61,24 @@ def _float(state: Lowering, node: Node) -> None:
     for value in node.operands:
         state.real(value)
     state.new.copy(node)
+
+
+def _moved(state: Lowering, node: Node) -> None:
+    """The same on integers; a number that scales all of them changes how they are read."""
+    x, reading = state.integer(node.operands[0])
+    factor = state.plan.factor(node)
+    if factor is not None:
+        scaled = float(np.float32(reading.scale * factor))
+        if scaled >= SMALLEST_SCALE and np.isfinite(scaled):
+            state.set(node.result, x, replace(reading, scale=scaled))
+            return
+        _float(state, node)
+        return
+    attributes = dict(node.attributes)
+    if node.kind == "nn.pad":
+        attributes["value"] = float(reading.zero_point)
+    operands = [x, *(state.real(value) for value in node.operands[1:])]
+    state.set(node.result, state.op(node.kind, operands, attributes, node.name), reading)
 
 
 def _saturated(state: Lowering, node: Node) -> bool:
@@ -113,13 +134,23 @@ def _second(
     """The second operand as integers, its zero point and scales, and the bias to add."""
     value = node.operands[1]
     if not state.graph.is_weight(value):
-        computed, reading = state.integer(value)
+        centred = state.scheme.whole
+        computed, reading = state.centred(value) if centred else state.integer(value)
         return computed, reading.zero_point, np.array([reading.scale], np.float32), bias
     array, scheme = state.constant(value), state.scheme
     bits = INTEGERS[scheme.format(node.name)]
-    moments = state.moments.get(node.name)
+    # the rounds of a loop share their weights, so that no round's inputs may decide on them
+    alone = not scheme.whole or state.readers(value) == 1
+    moments = state.moments.get(node.name) if alone else None
     least = least_scales(bias, x.scale, y.scale)
-    made = integers(node, array, bits, scheme.rounding, scheme.per_channel, least, moments)
+    make = partial(integers, node, array, bits, scheme.rounding, scheme.per_channel)
+    if scheme.whole and moments is None:
+        key = value.index, bits, channel_axis(node)
+        made = state.stored(key, lambda: make(np.zeros(1), None))
+        if not (made.scales >= least).all():
+            made = make(least, None)
+    else:
+        made = make(least, moments)
     if scheme.correct_bias and moments is not None:
         lost = mean_loss(node, array, made.real, moments)
         bias = (lost if bias is None else bias + lost).astype(np.float32)
@@ -189,6 +220,6 @@ HOW: Mapping[str, Callable[[Lowering, Node], None]] = MappingProxyType(
         "nn.average_pool2d": _average,
         "nn.global_average_pool": _average,
         "nn.softmax": _softmax,
-        **dict.fromkeys(ELEMENTWISE, _table),
+        **dict.fromkeys((*ELEMENTWISE, *MORE_TABLES), _table),
     }
 )

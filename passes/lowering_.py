@@ -16,6 +16,7 @@ from tetrapla.passes.plan_ import Plan
 from tetrapla.passes.rebuild_ import Rebuild
 from tetrapla.passes.scales_ import Affine, affine
 from tetrapla.passes.scheme_ import Scheme
+from tetrapla.passes.weights_ import Stored
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,20 @@ class Lowering:
         self.ranges = found
         self.plan = Plan(self.graph, scheme, found)
         self._rounded: dict[tuple[int, str], Value] = {}
+        self._uses = self.graph.uses()
+        self._stored: dict[tuple[object, ...], Stored] = {}
+        self._finite: set[int] = set()
+        self._centred: dict[int, tuple[Value, Affine]] = {}
         self._dynamic: dict[int, tuple[Value, Value, Value]] = {}
         self._integers: dict[int, tuple[Value, Affine]] = {}
         self._inputs = {value.index: name for name, value in self.graph.inputs}
         self._makers = {v.index: node for node in self.graph.nodes for v in node.results}
         named = (each for node in self.graph.nodes for each in node.named_results())
         self._labels = {value.index: name for name, value in named}
+
+    def readers(self, value: Value) -> int:
+        """How many nodes of the old module read the value."""
+        return len(self._uses.get(value.index, ()))
 
     def settled(self, node: Node) -> bool:
         """Whether the node's result stands already (a ReLU taken in by the layer before)."""
@@ -87,16 +96,42 @@ class Lowering:
         """The value as integers, quantised if need be."""
         if value.index not in self._integers:
             reading = affine(*self.interval(value), self.scheme.bits)
-            name = f"{self.name(value)}.quantize"
-            operands = [self.real(value), self._scale(name, reading)]
-            attributes: dict[str, Attribute] = {
-                "zero_point": reading.zero_point,
-                "axis": 0,
-                "dtype": f"i{reading.bits}",
-            }
-            made = self.op("qnn.quantize", operands, attributes, name)
+            made = self.quantised(value, reading, f"{self.name(value)}.quantize")
             self._integers[value.index] = made, reading
         return self._integers[value.index]
+
+    def quantised(self, value: Value, reading: Affine, name: str) -> Value:
+        """The integers that are read as the value, from its floats."""
+        operands = [self.real(value), self._scale(name, reading)]
+        attributes: dict[str, Attribute] = {
+            "zero_point": reading.zero_point,
+            "axis": 0,
+            "dtype": f"i{reading.bits}",
+        }
+        return self.op("qnn.quantize", operands, attributes, name)
+
+    def centred(self, value: Value) -> tuple[Value, Affine]:
+        """The value as integers with a zero point of 0, quantised again if need be."""
+        held, reading = self.integer(value)
+        if reading.zero_point == 0:
+            return held, reading
+        if value.index not in self._centred:
+            most = max(map(abs, self.interval(value)))
+            reading = Affine(affine(0.0, most, self.scheme.bits - 1).scale, 0, reading.bits)
+            made = self.quantised(value, reading, f"{self.name(value)}.centred")
+            self._centred[value.index] = made, reading
+        return self._centred[value.index]
+
+    def stored(self, key: tuple[object, ...], make: Callable[[], Stored]) -> Stored:
+        """Weights in fewer bits, made once for all layers that hold them alike.
+
+        Args:
+            key: that tells those that differ.
+            make: them.
+        """
+        if key not in self._stored:
+            self._stored[key] = make()
+        return self._stored[key]
 
     def once(self, value: Value, form: str, make: Callable[[], Value]) -> Value:
         """The old value rounded to a format, made where it is first needed."""
@@ -179,6 +214,8 @@ class Lowering:
             ModelError: it holds NaN or an infinity.
         """
         array = self.graph.weight(value)
+        if value.index in self._finite:
+            return array
         # both are NaN where an element is, and no second array is made
         if not np.isfinite([array.min(initial=0), array.max(initial=0)]).all():
             wrong = array[~np.isfinite(array)].flat[0]
@@ -186,6 +223,7 @@ class Lowering:
                 f"weight @{self.graph.constants[value.index]} must be finite to be quantised, "
                 f"not {wrong}; train or export it again"
             )
+        self._finite.add(value.index)
         return array
 
     def _scale(self, name: str, reading: Affine) -> Value:

@@ -6,6 +6,7 @@ A name stands for its passes in a pipeline's text, too: ``canonical,quantize{bit
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -16,6 +17,8 @@ from tetrapla.ir.unfuse import unfused
 from tetrapla.passes.calibrate_ import Progress, Ranges
 from tetrapla.passes.canonicalize import Canonicalize
 from tetrapla.passes.context_ import Context
+from tetrapla.passes.decompose_attention import DecomposeAttention
+from tetrapla.passes.decompose_convolutions import DecomposeConvolutions
 from tetrapla.passes.eliminate_common import EliminateCommon
 from tetrapla.passes.eliminate_dead_code import EliminateDeadCode
 from tetrapla.passes.eliminate_reshapes import EliminateReshapes
@@ -38,6 +41,8 @@ from tetrapla.passes.recognize_pool import RecognizePool
 from tetrapla.passes.recognize_rms_norm import RecognizeRmsNorm
 from tetrapla.passes.recognize_silu import RecognizeSilu
 from tetrapla.passes.slice_gathers import SliceGathers
+from tetrapla.passes.unroll_loops import UnrollLoops
+from tetrapla.passes.unroll_recurrence import UnrollRecurrence
 from tetrapla.passes.widen_weights import WidenWeights
 
 CLEANING: tuple[Pass, ...] = (FoldConstants(), EliminateDeadCode(), EliminateCommon())
@@ -66,6 +71,19 @@ FUSED: tuple[Pass, ...] = (
     *(FuseEpilogue(), FoldBatchNorm(), FuseEpilogue(), FusePool()),
     *(FuseSiblings(), FuseEpilogue("all", residual=True), Canonicalize(), *CLEANING),
 )
+# what a machine starts from that has products of matrices, convolutions and functions of
+# vectors alone. Loops and recurrent layers are written out before layers are named, attention
+# is taken apart after it, and biases and batch normalisations move as in the canonical pipeline
+FLAT: tuple[Pass, ...] = (
+    *(FoldConstants(), EliminateDeadCode(), Canonicalize(), EliminateCommon()),
+    *(UnrollLoops(), UnrollRecurrence()),
+    *(FoldConstants(), EliminateDeadCode(), Canonicalize(), EliminateCommon()),
+    *(RecognizeLayerNorm(), RecognizeRmsNorm(), RecognizeGroupNorm(), RecognizeLrn()),
+    *(RecognizeGelu(), RecognizeSilu(), RecognizeHardSwish(), RecognizePool(), SliceGathers()),
+    *(DecomposeAttention(), FoldConstants(), DecomposeConvolutions()),
+    *(FoldConstants(), EliminateDeadCode(), EliminateCommon()),
+    *(FuseEpilogue(), FoldBatchNorm(), FuseEpilogue()),
+)
 INT8: tuple[Pass, ...] = (*CANONICAL, Quantize(), *CLEANING)
 # 4-bit weights need the care: rounded to the nearest, a depthwise network loses its accuracy
 INT4: tuple[Pass, ...] = (
@@ -73,14 +91,28 @@ INT4: tuple[Pass, ...] = (
     Quantize(weights="i4", rounding="gptq", correct_bias=True),
     *CLEANING,
 )
+# how an array of multipliers holds the operands of its products, by its name for the format
+ARRAY: Mapping[str, Quantize] = MappingProxyType(
+    {
+        "int8": Quantize(all_operators=True, whole=True),
+        "int4": Quantize(
+            weights="i4", rounding="gptq", correct_bias=True, all_operators=True, whole=True
+        ),
+        "int16": Quantize(bits=16, whole=True),
+        "bf16": Quantize(weights="bf16", activations="bf16", whole=True),
+        "fp16": Quantize(weights="f16", activations="f16", whole=True),
+    }
+)
 PIPELINES: Mapping[str, tuple[Pass, ...]] = MappingProxyType(
     {
         "clean": CLEANING,
         "canonical": CANONICAL,
         "fused": FUSED,
+        "flat": FLAT,
         "int8": INT8,
         "int4": INT4,
     }
+    | {f"array-{name}": (*FLAT, pass_, *CLEANING) for name, pass_ in ARRAY.items()}
 )
 SCHEMES = ("int8", "int4")  # those that turn a float model into integers
 
@@ -141,27 +173,70 @@ def quantised(module: Module, calibration: Mapping[str, Array], quant: str) -> M
     return run(module, (*passes, WidenWeights()), Context(calibration))
 
 
-def _shapes(passes: tuple[Pass, ...], module: Module) -> Module:
+def flattened(
+    module: Module,
+    calibration: Mapping[str, Array],
+    quant: str,
+    *,
+    rest: str | None = None,
+    narrow: bool = False,
+) -> Module:
+    """The module for an array of multipliers and a vector unit, and nothing beside them.
+
+    Args:
+        module: float32; of a shape-only one the result is shape-only.
+        calibration: arrays of shape (invocations, *static shape) by input name; not looked at
+            for a shape-only module, nor for a format of floats.
+        quant: a format of `ARRAY`, or a pipeline's text, which follows the flat one.
+        rest: bf16 or fp16, for the products that `quant` leaves as floats.
+        narrow: whether weights under 8 bits stay so.
+
+    Raises:
+        RegistryError: the text names no pass or option that there is.
+        TetraplaError: a pass refuses the module.
+    """
+    from tetrapla.passes.text_ import parse
+
+    own = PIPELINES[f"array-{quant}"] if quant in ARRAY else (*FLAT, *parse(quant))
+    others = () if rest is None else (ARRAY[rest], *CLEANING)
+    passes = (*own, *others, *(() if narrow else (WidenWeights(),)))
+    if module.shape_only:
+        return _shapes(passes, module, (Quantize, FoldBatchNorm))
+    return run(module, passes, Context(calibration))
+
+
+def _shapes(
+    passes: tuple[Pass, ...], module: Module, filled: tuple[type[Pass], ...] = (Quantize,)
+) -> Module:
     """A shape-only module after passes.
 
-    Only quantisation needs numbers: it is given zeros and one range for all. Scales come of
-    them that mean nothing, and which are dropped with the zeros.
+    Some need numbers: these are given zeros, quantisation one range for all. What comes of them
+    means nothing, and is dropped with the zeros.
     """
     for each in passes:
-        if not isinstance(each, Quantize):
+        if not isinstance(each, filled):
             module = run(module, (each,))
             continue
-        graph = module.graph
-        values = [v for node in graph.nodes for v in node.operands if graph.is_weight(v)]
-        zeros = {
-            graph.constants[v.index]: np.broadcast_to(np.zeros((), DTYPES[v.dtype]), v.shape)
-            for v in values
-        }
         names = [node.name for node in unfused(module).graph.nodes]
         same = Ranges(
             dict.fromkeys(module.inputs, (0.0, 1.0)), dict.fromkeys(names, (0.0, 1.0))
         )
-        filled = Module(module.mlir, zeros, module.name)
-        made = run(filled, (each,), Context(ranges=same))
+        zeros = Module(module.mlir, _zeros(module), module.name)
+        if isinstance(each, Quantize):  # other roundings need data
+            each = replace(each, rounding="nearest", correct_bias=False)
+        made = run(zeros, (each,), Context(ranges=same))
         module = Module(made.mlir, {}, made.name)
     return module
+
+
+def _zeros(module: Module) -> dict[str, Array]:
+    """Zeros without memory for the constants; a single number may be a factor, and is one."""
+    return {
+        graph.constants[value.index]: np.broadcast_to(
+            np.array(value.elements == 1).astype(DTYPES[value.dtype]), value.shape
+        )
+        for graph in module.graph.nested()
+        for node in graph.nodes
+        for value in node.operands
+        if graph.is_weight(value)
+    }

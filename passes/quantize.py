@@ -31,7 +31,9 @@ from tetrapla.passes.integers_ import lower
 from tetrapla.passes.lowering_ import Lowering
 from tetrapla.passes.moments_ import Moments
 from tetrapla.passes.pass_ import Pass
+from tetrapla.passes.plan_ import Plan
 from tetrapla.passes.scheme_ import Scheme
+from tetrapla.passes.shared_ import shared
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,10 @@ class Quantize(Pass):
             result (needs calibration data).
         all_operators: whether multiplication, concatenation, softmax and element-wise functions
             (as tables) become integer too; not every backend knows those.
+        whole: whether, for a machine that has nothing else, all that moves values moves
+            integers (slices, gathers, those of constant tables as well), values that are joined
+            share a scale (`shared_`), a product by a positive number changes the scale alone,
+            and the second matrix of a product of two activations has the zero point 0.
         layers: other formats for the weights of some layers, by name.
         moments: of layers' inputs, by layer; None takes them from the context.
     """
@@ -80,6 +86,7 @@ class Quantize(Pass):
     per_channel: bool = True
     correct_bias: bool = False
     all_operators: bool = False
+    whole: bool = False
     layers: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
     moments: Mapping[str, Moments] | None = field(default=None, compare=False)
 
@@ -102,7 +109,12 @@ class Quantize(Pass):
                 f"model '{module.name}' must have calibration data for gptq and for correcting "
                 "biases, not none; run the pass in a context"
             )
-        state = Lowering(unfused(module), self.ranges or Ranges(), scheme, self.moments or {})
+        module = unfused(module)
+        found = self.ranges or Ranges()
+        if scheme.whole:
+            passes_on = Plan(module.graph, scheme, found).passes_on
+            found = shared(module.graph, found, scheme.bits, passes_on)
+        state = Lowering(module, found, scheme, self.moments or {})
         for node in state.graph.nodes:
             if not state.settled(node):
                 lower(state, node)
@@ -136,5 +148,6 @@ class Quantize(Pass):
             self.per_channel,
             self.correct_bias,
             self.all_operators,
+            self.whole,
             self.layers,
         )

@@ -65,6 +65,7 @@ class Scheme:
     per_channel: bool
     correct_bias: bool
     all_operators: bool
+    whole: bool = False
     layers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:

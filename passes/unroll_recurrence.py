@@ -325,12 +325,15 @@ class _Layer:
             return None
         value = self.node.operands[at]
         if value.dtype in ("i32", "i64"):  # lengths
-            array = self._new.graph.weights.get(value.index)
-            steps = self.node.operands[0].shape[0]
-            if array is not None and bool((array == steps).all()):
-                return None
-            return self._new.of(value)
+            return None if self._all_steps(value) else self._new.of(value)
         return value
+
+    def _all_steps(self, lengths: Value) -> bool:
+        """Whether every sequence goes over all steps; constants of a shape-only module do."""
+        array = self._new.graph.weights.get(lengths.index)
+        if array is None:
+            return self._is_constant(lengths)
+        return bool((array == self.node.operands[0].shape[0]).all())
 
     def _is_constant(self, value: Value) -> bool:
         return self._new.graph.is_weight(value)

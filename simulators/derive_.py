@@ -25,6 +25,7 @@ from tetrapla.simulators.areas_ import Area, area
 from tetrapla.simulators.costs_ import Table, table
 from tetrapla.simulators.leaves_ import leaves
 from tetrapla.simulators.messages_ import messages
+from tetrapla.simulators.nodes_ import LARGEST_NM, SMALLEST_NM
 from tetrapla.simulators.recipes_ import ASSUMED, Bank, Book, Price, per_byte
 from tetrapla.simulators.section_ import Section
 from tetrapla.simulators.yaml_ import Mapping, Place, Scalar, Sequence, Tree
@@ -65,28 +66,33 @@ def is_recipe_key(key: str) -> bool:
     return key.partition(".")[0] in KEYS
 
 
-def derive(tree: Mapping, shown: str) -> None:
+def derive(tree: Mapping, shown: str) -> tuple[str, ...]:
     """Replace the recipe in a chip's tree by the prices that follow from it.
 
     Args:
         tree: of the whole chip; its `cost` may name a table.
         shown: the file's name in messages.
 
+    Returns:
+        What a report should say of it.
+
     Raises:
         SpecError: the recipe is wrong, at its place.
     """
     cost = tree.entries.get("cost")
     if not isinstance(cost, Mapping) or not any(key in cost.entries for key in KEYS):
-        return
+        return ()
     wanted = Mapping(cost.place, _only(cost.entries), _only(cost.keys))
-    recipe, grades = _read(wanted, cost.place, shown)
     for key in wanted.entries:
         del cost.entries[key], cost.keys[key]
+    recipe, grades = _read(wanted, cost.place, shown)
     place = wanted.keys["table"]
-    found = _prices(tree, recipe, grades, place)
+    book = _book(tree, recipe, place)
+    found = _prices(tree, book, recipe, grades, wanted.keys)
     for action, price in found.items():
         if action not in cost.entries:
             cost.entries[action], cost.keys[action] = _leaf(price, place), place
+    return _warnings(tree, book, recipe, place)
 
 
 def _only(entries: AnyMapping[str, Any]) -> dict[str, Any]:
@@ -112,38 +118,55 @@ def _read(wanted: Mapping, place: Place, shown: str) -> tuple[Recipe, dict[str, 
     return recipe, said
 
 
-def _prices(
-    tree: Mapping, recipe: Recipe, said: AnyMapping[str, Said], place: Place
-) -> dict[str, Price | None]:
+def _book(tree: Mapping, recipe: Recipe, place: Place) -> Book:
     chosen = _tables(recipe, place)
     node_nm = _quantity(tree, ("chip", "node"), units_.Nanometres)
     if node_nm is None:
         raise SpecError(
             f"{place}: cost.table needs chip.node, to scale by; add it, or give the prices"
         )
-    book = Book(chosen, node_nm)
+    if not SMALLEST_NM <= node_nm <= LARGEST_NM:
+        raise SpecError(
+            f"{place}: cost.table can be scaled to nodes of {SMALLEST_NM} to {LARGEST_NM} nm, "
+            f"not {node_nm:g} nm; give the prices themselves"
+        )
+    return Book(chosen, node_nm)
+
+
+def _prices(
+    tree: Mapping,
+    book: Book,
+    recipe: Recipe,
+    said: AnyMapping[str, Said],
+    places: AnyMapping[str, Place],
+) -> dict[str, Price | None]:
     banks = {
         name: Bank(size, _said(*said[f"banks.{name}"][:2]), said[f"banks.{name}"][2])
         for name, size in recipe.banks.items()
     }
-    try:
-        found = prices(book, banks, _text(tree, ("chip", "default_format")))
-        made = area(tree, chosen, node_nm)
-    except ValueError as error:
-        raise SpecError(
-            f"{place}: {error}, not {node_nm:g} nm; give the prices themselves"
-        ) from None
-    if made is not None:
-        _set_area(tree, made, place)
+    found = prices(book, banks, _text(tree, ("chip", "default_format")))
     for kind, name, actions in (
         ("dram_kind", "dram", ("dram.read_byte", "dram.write_byte")),
         ("link_kind", "link", ("host_link.byte",)),
     ):
-        price = _outside(getattr(recipe, kind), kind, name, place)
+        price = _outside(getattr(recipe, kind), kind, name, places)
         found.update(dict.fromkeys(actions, price))
     clock_hz = _quantity(tree, ("clock",), units_.Hertz)
     found["static.cycle"] = _static(recipe.idle_w, clock_hz, said.get("idle", ("", "", "")))
     return found
+
+
+def _warnings(tree: Mapping, book: Book, recipe: Recipe, place: Place) -> tuple[str, ...]:
+    """Set the area where it can be derived, and say what is unusual."""
+    said: list[str] = []
+    families = dict.fromkeys(table.family for table in book.tables)
+    if len(families) > 1:
+        said.append(f"prices come of several tables, {', '.join(families)}: {recipe.mixed}")
+    made = area(tree, book.tables, book.node_nm)
+    if made is not None:
+        _set_area(tree, made, place)
+        said.append(f"the area is derived, not published: {made.source}")
+    return tuple(said)
 
 
 def _tables(recipe: Recipe, place: Place) -> tuple[Table, ...]:
@@ -161,7 +184,9 @@ def _tables(recipe: Recipe, place: Place) -> tuple[Table, ...]:
     return chosen
 
 
-def _outside(kind: str | None, key: str, name: str, place: Place) -> Price | None:
+def _outside(
+    kind: str | None, key: str, name: str, places: AnyMapping[str, Place]
+) -> Price | None:
     if kind is None:
         return None
     known = table(name)
@@ -170,7 +195,7 @@ def _outside(kind: str | None, key: str, name: str, place: Place) -> Price | Non
         there = sorted({record.name for record in known.records})
         hint = nearest(kind, there) or f"; there are: {', '.join(there)}"
         raise SpecError(
-            f"{place}: cost.{key} must be one of the table '{name}', not {kind}{hint}"
+            f"{places[key]}: cost.{key} must be of the table '{name}', not {kind}{hint}"
         )
     return price
 

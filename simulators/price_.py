@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
+# of a sum of up to a million products, 2^-53 each
+_ROUNDING = 1e-10
+
+
 @dataclass(frozen=True)
 class Energy:
     """What a run costs; `None` where a price that it needs is unknown, never zero."""
@@ -87,7 +91,7 @@ def power_warnings(energy: Energy, time_s: float, tdp_w: float | None) -> tuple[
     if energy.total_pj is None or not time_s or tdp_w is None:
         return ()
     power_w = energy.total_pj / time_s * 1e-12
-    if power_w <= tdp_w:
+    if power_w <= tdp_w * (1 + _ROUNDING):
         return ()
     return (
         f"the average power, {power_w:.3g} W, is over chip.tdp, {tdp_w:.3g} W: the prices are "

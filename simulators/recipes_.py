@@ -59,7 +59,7 @@ class Book:
         for table in self.tables:
             found = [table.named(name) for name in names]
             if all(any(r.energy_pj is not None for r in records) for records in found):
-                return _sum([self._constant(table, records) for records in found])
+                return self._sum(table, found)
         return None
 
     def memory_byte(self, action: str, bank: Bank) -> Price | None:
@@ -70,20 +70,31 @@ class Book:
                 return self._of_size(table, records, bank)
         return None
 
-    def _constant(self, table: Table, records: Sequence[Record]) -> Price:
+    def _sum(self, table: Table, parts: Sequence[Sequence[Record]]) -> Price:
+        made = [self._constant(records) for records in parts]
+        texts = [
+            f"{records[0].name} {one.value:.4g} pJ" + (f" ({one.how})" if one.how else "")
+            for records, one in zip(parts, made, strict=True)
+        ]
+        sources = dict.fromkeys(table.spelled_out(records[0]) for records in parts)
+        grades = {record.grade for records in parts for record in records}
+        derived = len(made) > 1 or bool(made[0].how)
+        grade = ASSUMED if ASSUMED in grades else "derived" if derived else min(grades)
+        return Price(
+            sum(one.value for one in made),
+            sum(one.low for one in made),
+            sum(one.high for one in made),
+            f"{' + '.join(texts)}; {'; '.join(sources)}",
+            grade,
+        )
+
+    def _constant(self, records: Sequence[Record]) -> Scaled:
         known = {
             record.node_nm or self.node_nm: _as_scaled(record)
             for record in records
             if record.energy_pj is not None
         }
-        made = scaled(known, self.node_nm)
-        nearest = min(records, key=lambda r: abs((r.node_nm or self.node_nm) - self.node_nm))
-        text = f"{nearest.name} {made.value:.4g} pJ"
-        if made.how:
-            text += f" ({made.how})"
-        grade = "derived" if made.how and nearest.grade != ASSUMED else nearest.grade
-        source = f"{text}, {table.spelled_out(nearest)}"
-        return Price(made.value, made.low, made.high, source, grade)
+        return scaled(known, self.node_nm)
 
     def _of_size(self, table: Table, records: Sequence[Record], bank: Bank) -> Price:
         nodes = sorted({record.node_nm for record in records if record.node_nm is not None})
@@ -120,18 +131,6 @@ def _as_scaled(record: Record, factor: float = 1.0) -> Scaled:
     value = record.energy_pj or 0.0
     low, high = record.between_pj or (value, value)
     return Scaled(value * factor, low * factor, high * factor)
-
-
-def _sum(parts: Sequence[Price]) -> Price:
-    if len(parts) == 1:
-        return parts[0]
-    return Price(
-        sum(part.pj for part in parts),
-        sum(part.low_pj for part in parts),
-        sum(part.high_pj for part in parts),
-        " + ".join(part.source for part in parts),
-        ASSUMED if any(part.grade == ASSUMED for part in parts) else "derived",
-    )
 
 
 def _by_size(records: Sequence[Record], capacity_bytes: int) -> Scaled:

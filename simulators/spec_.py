@@ -23,6 +23,7 @@ from tetrapla.simulators.leaves_ import ASSUMED, GRADES, USER, Leaf, dotted, lea
 from tetrapla.simulators.messages_ import foreign_names, messages
 from tetrapla.simulators.schema_ import annotation_at, is_numeric, unit_at
 from tetrapla.simulators.section_ import Section as Section
+from tetrapla.simulators.yaml_ import Mapping as YamlMapping
 from tetrapla.simulators.yaml_ import Scalar, read_file, read_text
 
 Amperes = units_.Amperes
@@ -55,6 +56,7 @@ class ChipSection(Section):
 
     area_mm2: SquareMillimetres | None = Field(alias="area")
     default_format: str
+    deviation: str | None = None  # how the machine differs from the chip; a report says it
     node_nm: Nanometres | None = Field(default=None, alias="node")
     tdp_w: Watts | None = Field(default=None, alias="tdp")
 
@@ -90,7 +92,8 @@ class Provenance:
 class Loaded(Generic[S]):
     """A spec, the origin of each of its numbers, and the text that it was read from.
 
-    `ranges` is, by action, between which picojoules the sources of a price lie.
+    `ranges` is, by action, between which picojoules the sources of a price lie; `warnings` is
+    what the file leaves open.
     """
 
     name: str
@@ -101,6 +104,7 @@ class Loaded(Generic[S]):
     ranges: Mapping[str, tuple[float, float]] = field(
         default_factory=dict[str, tuple[float, float]]
     )
+    warnings: tuple[str, ...] = ()
 
 
 def load_spec(
@@ -119,15 +123,33 @@ def load_spec(
     """
     path, shown = locate(source)
     text = read_file(path, shown)
-    tree = read_text(text, shown)
+    return load_tree(read_text(text, shown), text, shown, spec_type, overrides)
+
+
+def load_tree(
+    tree: YamlMapping, text: str, shown: str, spec_type: type[S], overrides: Sequence[str] = ()
+) -> Loaded[S]:
+    """Read a chip from its tree, which may be made of another kind of file.
+
+    Args:
+        tree: the chip's keys and values, with their places; overrides are written into it.
+        text: the same as YAML.
+        shown: what messages call it.
+        spec_type: the family's model.
+        overrides: ``FIELD=VALUE`` each.
+
+    Raises:
+        SpecError: the defects of the tree and of the overrides, one a line.
+    """
     errors: list[str] = []
     refusals: list[str] = []
     late = [text for text in overrides if _sets_a_price(text)]
     for assignment in overrides:
         if assignment not in late:
             override(tree, assignment, spec_type, refusals)
+    said: tuple[str, ...] = ()
     try:
-        derive(tree, shown)
+        said = derive(tree, shown)
     except SpecError as error:
         errors.append(str(error))
     for assignment in late:
@@ -144,7 +166,9 @@ def load_spec(
     if spec is None or errors or refusals:
         raise SpecError("\n".join(dict.fromkeys([*errors, *refusals])))
     provenance = tuple(_provenance(found.leaves, spec_type, spec))
-    return Loaded(spec.name, spec, provenance, text, tuple(overrides), ranges)
+    if spec.chip.deviation:
+        said = (f"{spec.name} is not the chip in all: {spec.chip.deviation}", *said)
+    return Loaded(spec.name, spec, provenance, text, tuple(overrides), ranges, said)
 
 
 def chips() -> dict[str, Path]:

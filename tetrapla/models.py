@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
+from typing import Any
 
 from tetrapla.datasets import load_inputs
 from tetrapla.frontend.zoo.network import PREFIX, entry
@@ -32,6 +33,7 @@ def load(
     dims: Mapping[str, int] | None = None,
     batch: int | None = None,
     fixed: Mapping[str, Array] | None = None,
+    sparse: bool = False,
 ) -> Module:
     """Read a model file.
 
@@ -42,6 +44,7 @@ def load(
         batch: size of a leading symbolic dimension; 1 when it is not given.
         fixed: inputs that become constants of these values: edges of a graph, a shape, axes,
             whatever decides the shapes of the rest (of `.onnx` files).
+        sparse: whether a `.csv` may have rows of N:M sparsity, which its module says by layer.
 
     Raises:
         ModelError: the file is missing, broken or of no known kind, or its batch is fixed.
@@ -61,7 +64,9 @@ def load(
     sizes = {"dims": dict(dims or {}), "batch": batch or 1}
     if fixed and suffix != ".onnx":
         raise ModelError(f"{file}: must be an .onnx file to have inputs fixed; drop --fix")
-    more = {"fixed": fixed} if fixed else {}
+    more: dict[str, Any] = {"fixed": fixed} if fixed else {}
+    if sparse and suffix == ".csv":
+        more["sparse"] = True
     module: Module = readers[suffix].load(file, **sizes, **more)
     _check_batch(module, batch, dims or {})
     return module
@@ -85,7 +90,8 @@ def _of_the_zoo(
 def load_for(path: str | os.PathLike[str], settings: Settings) -> Module:
     """`load` with the sizes and constants that the settings give."""
     fixed = {name: _constant(name, Path(file)) for name, file in settings.fixed}
-    return load(path, dict(settings.dims), settings.batch, fixed)
+    sparse = settings.compat is not None
+    return load(path, dict(settings.dims), settings.batch, fixed, sparse)
 
 
 def _constant(name: str, file: Path) -> Array:

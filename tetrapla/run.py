@@ -28,7 +28,7 @@ from tetrapla.simulators.report import Accuracy, CrossCheck, Report, Run, assemb
 
 IDEAL = "--ideal: every non-ideality of the machine is off"
 IDEAL_ALREADY = "--ideal changes nothing: the machine has no non-ideality"
-NOT_RESCALED = "area and prices are as the chip's YAML states them: --set rescales neither"
+NOT_RESCALED = "area and prices that the chip's YAML states are not rescaled by --set"
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,9 @@ class Executable:
                 cost=self.spec.cost,
                 seed=seed,
                 batch=trial.samples.batch,
+                ranges=self.design.chip.ranges,
                 area_mm2=self.spec.chip.area_mm2,
+                tdp_w=self.spec.chip.tdp_w,
                 accuracy=accuracy,
                 cross_check=cross_check,
                 second_check=second_check,
@@ -158,12 +160,14 @@ class Executable:
             runs.append(run)
             if reference is not None:
                 held = (self.lowered, self.spec, samples.inputs, run, reference)
-                checks.append(target.cross_check(*held))
+                check = target.cross_check(*held)
+                if check is not None:
+                    checks.append(check)
             step(f"{self.module.name} on {self.design.label}", 1)
         return runs, checks
 
     def _notes(self, runs: Sequence[Run]) -> list[str]:
-        notes = list(self.lowered.warnings)
+        notes = [*self.design.chip.warnings, *self.lowered.warnings]
         if self.design.chip.overrides:
             notes.insert(0, NOT_RESCALED)
         if self.options.ideal:

@@ -10,7 +10,9 @@ from tetrapla.ir.errors import ModelError, nearest
 
 MAX_SEED = 2**32 - 8  # a generator key holds 32 bits, and noise takes the seeds behind it
 _PLAIN = ("data", "calib", "calib_fraction", "samples", "quant", "timesteps", "batch")
-_QUANT = ("int8", "int4", "none")
+_QUANT = ("int8", "int4", "int16", "bf16", "fp16", "none")
+_COMPAT = ("scalesim",)
+_VALUES = ("data", "calib", "calib_fraction", "samples", "quant", "timesteps", "ideal")
 _DIGITS = 18  # fits 64 bits; more is a typing error
 
 
@@ -25,12 +27,14 @@ class Settings:
         samples: run the first so many samples only.
         dims: sizes of symbolic dimensions, by name.
         seed: of every random number.
-        quant: "int8", "int4", "none", a pipeline's text, or None for the chip's own format.
+        quant: a number format, "none", a pipeline's text, or None for the chip's own format.
         timesteps: T of a spiking target, or None for its default.
         batch: size of a symbolic leading dimension, or None for 1.
         fixed: inputs that become constants, and the .npz files that hold their values.
         ideal: every non-ideality of the machine is off.
         overrides: ``FIELD=VALUE`` over the chip's YAML.
+        compat: "scalesim" for another simulator's numbers in place of the machine's; None for
+            ours.
     """
 
     data: str | None = None
@@ -45,6 +49,7 @@ class Settings:
     fixed: tuple[tuple[str, str], ...] = ()
     ideal: bool = False
     overrides: tuple[str, ...] = ()
+    compat: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("samples", 1), ("timesteps", 1), ("batch", 1), ("seed", 0)):
@@ -62,6 +67,7 @@ class Settings:
             raise ModelError(
                 "--calib must not be given with --calib-fraction; drop one of them"
             )
+        self._check_compat()
         text = self.quant or ""
         if "," in text and all(part in _QUANT for part in text.split(",")):
             raise ModelError(
@@ -70,10 +76,25 @@ class Settings:
             )
         if self.quant not in (None, *_QUANT) and "{" not in text and "," not in text:
             raise ModelError(
-                "--quant must be int8, int4, none or a pipeline like "
+                f"--quant must be {', '.join(_QUANT)} or a pipeline like "
                 f"'canonical,quantize{{weights=i4}}', not '{self.quant}'"
                 f"{nearest(text, _QUANT)}"
             )
+
+    def _check_compat(self) -> None:
+        if self.compat is None:
+            return
+        if self.compat not in _COMPAT:
+            raise ModelError(
+                f"--compat must be {', '.join(_COMPAT)}, not '{self.compat}'"
+                f"{nearest(self.compat, _COMPAT)}"
+            )
+        for name in _VALUES:
+            if getattr(self, name) not in (None, False):
+                raise ModelError(
+                    f"--compat {self.compat} must come without --{name.replace('_', '-')}: it "
+                    "computes no values; drop one of them"
+                )
 
     def words(self) -> list[str]:
         """The options that differ from their defaults, as command line words."""
@@ -90,6 +111,8 @@ class Settings:
             found += ["--seed", str(self.seed)]
         if self.ideal:
             found.append("--ideal")
+        if self.compat:
+            found += ["--compat", self.compat]
         for override in self.overrides:
             found += ["--set", override]
         return found

@@ -120,6 +120,10 @@ def _second(report: dict[str, Any]) -> str:
 def _layers(report: dict[str, Any]) -> Table:
     headings = ["layer", "op", "cycles", "MACs", "used", "bound by", "energy"]
     rows = [layer_cells(row) for row in report["layers"]]
+    if report.get("compat"):
+        headings.append("corrected cycles")
+        for cells, row in zip(rows, report["layers"], strict=True):
+            cells.append(quantities.count(row["cycles_corrected"]))
     return _table(headings, rows, left=2)
 
 

@@ -15,7 +15,7 @@ from tetrapla.ir.module import Module
 from tetrapla.models import load_for
 from tetrapla.progress import Step, bar, silent
 from tetrapla.run import Executable, Result, Trial, compile_for
-from tetrapla.samples import samples_for
+from tetrapla.samples import Samples, batch_of, samples_for
 from tetrapla.settings import Settings, command
 from tetrapla.simulators.report import Report
 
@@ -43,6 +43,8 @@ def trial(module: Module, settings: Settings, name: str = "") -> Trial:
         ModelError: the data cannot be read, or does not fit the model.
     """
     name = name or module.name
+    if settings.compat:
+        return Trial(module, name, Samples({}, batch_of(module)))
     samples = samples_for(module, settings)
     if samples.labels is None:
         return Trial(module, name, samples)
@@ -67,6 +69,14 @@ def results(
         step: is told of every run of a machine.
     """
     options, answers = options_of(settings), list[Result]()
+    if settings.compat:
+        from tetrapla import compat
+
+        batch = given.samples.batch
+        return [
+            Result(compat.report(given.module, given.name, each, said, batch), ())
+            for each in found
+        ]
     for design in found:
         step(f"{given.name} on {design.label}", 0)
         executable = compile_for(given.module, design, given.samples.calibration, options)

@@ -1,6 +1,7 @@
 """`validate`: published or golden numbers beside ours, error per row.
 
-A suite is a file of `tetrapla/suites/` with ``rows(golden)``; it is found by its name.
+A suite is a file of `tetrapla/suites/` with ``rows(golden)``; it is found by its name, in which
+an underscore is a hyphen. A file whose name ends in one is what suites share.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ class Row:
 def suites() -> tuple[str, ...]:
     """The names of all suites."""
     folder = Path(__file__).resolve().parent / "suites"
-    return tuple(sorted(found.name for found in iter_modules([str(folder)])))
+    files = (found.name for found in iter_modules([str(folder)]))
+    return tuple(sorted(name.replace("_", "-") for name in files if not name.endswith("_")))
 
 
 def validate(names: Sequence[str] = (), golden: Path | None = None) -> list[Row]:
@@ -105,5 +107,6 @@ def validate(names: Sequence[str] = (), golden: Path | None = None) -> list[Row]
 
 
 def _rows(name: str, golden: Path) -> Iterator[Row]:
-    found: Iterator[Row] = import_module(f"tetrapla.suites.{name}").rows(golden)
+    suite = import_module(f"tetrapla.suites.{name.replace('-', '_')}")
+    found: Iterator[Row] = suite.rows(golden)
     return found

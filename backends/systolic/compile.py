@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tetrapla.backends.systolic.emit import Emitter, Tables
+from tetrapla.backends.systolic.design import Machine
+from tetrapla.backends.systolic.emit import Emitter, Home, Homes, Tables, Work
 from tetrapla.backends.systolic.image import (
     Image,
-    Table,
     Use,
     place_constant,
     place_pass,
     place_product,
 )
-from tetrapla.backends.systolic.layout import Placed, allocate, constant
-from tetrapla.backends.systolic.multiply import Machine
+from tetrapla.backends.systolic.layout import Buffer, Placed, constant
+from tetrapla.backends.systolic.memory import Plan, Values, plan
 from tetrapla.backends.systolic.partition import Partition, partition
 from tetrapla.backends.systolic.products import Product
 from tetrapla.backends.systolic.stages import Pass, Stages
+from tetrapla.backends.systolic.ways import Memory
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node, Value
 from tetrapla.simulators.systolic.program import HostStep, Layer, Port, Program
@@ -33,30 +34,34 @@ def compile_graph(graph: Graph, spec: SystolicSpec, name: str) -> Program:
         UnsupportedError: nodes that no instruction can do, all in one message; or activations
             or a model that do not fit their memory.
     """
-    parts = partition(graph)
+    machine = Machine.of(spec)
+    parts = partition(graph, machine.formats)
     arriving, leaving = _arriving(graph, parts), _leaving(graph, parts)
-    stages = Stages(graph, (spec.array.rows, spec.array.cols))
+    stages = Stages(graph, machine)
     for value in arriving:
         stages.values[value.index] = stages.fresh(value, first=0)
     stages.add_all(parts.device)
     for value in leaving:
         stages.read(value)
-    used = allocate(stages.buffers, spec.memories.unified_buffer_bytes, name)
-    machine = Machine(spec.memories.weight_tiles, spec.memories.accumulator_rows)
-    dram = _place(stages, machine.most_rows, arriving, leaving)
+    memory = Memory(spec.memories.unified_buffer_bytes, machine)
+    made = plan(_values(stages, arriving, leaving), memory)
+    dram = _place(stages, made, arriving, leaving)
     _check_dram(dram.end, spec, name)
-    emitter = _emit(machine, stages, dram)
+    emitter = Emitter(machine, dram.works, dram.uses, dram.homes)
+    emitter.emit()
     program = Program(
         name=name,
         rows=spec.array.rows,
         cols=spec.array.cols,
+        units=spec.array.units,
+        dataflow=spec.array.dataflow,
         weight_slots=emitter.array.weight_slots,
         accumulator_rows=emitter.array.accumulator_rows,
-        unified_buffer_bytes=used,
+        unified_buffer_bytes=made.used_bytes,
         dram_bytes=dram.end,
         instructions=tuple(emitter.dispatcher.instructions),
         constants=bytes(dram.image.data),
-        layers=_layers(stages.found),
+        layers=_layers(stages.found, dram),
         packed=dram.image.packed,
         inputs=tuple((key, value.index) for key, value in graph.inputs),
         outputs=tuple((key, value.index) for key, value in graph.outputs),
@@ -71,73 +76,65 @@ def compile_graph(graph: Graph, spec: SystolicSpec, name: str) -> Program:
     return program
 
 
+def _values(stages: Stages, arriving: list[Value], leaving: list[Value]) -> Values:
+    def buffers(values: list[Value]) -> tuple[Buffer, ...]:
+        return tuple(dict.fromkeys(stages.values[value.index].buffer for value in values))
+
+    constants = tuple(target.buffer for target, _ in stages.constants)
+    return Values(stages.found, buffers(arriving), constants, buffers(leaving))
+
+
 @dataclass
 class _Dram:
     """What lies in DRAM, and where.
 
     Attributes:
-        constants: operands that are loaded at the start, with their places in the buffer.
-        spans: by stage, its first use and how many; none for a pass of the vector unit.
-        tables: by stage, those that its first instruction needs.
-        arriving, leaving: the host's values, after the image.
+        works: the steps with their tables.
+        uses: of all products.
+        homes: of the buffers.
+        arriving, leaving: the host's values, after the image; then what is spilled.
         end: the size of all.
     """
 
     image: Image = field(default_factory=Image)
-    constants: list[tuple[Placed, Table]] = field(default_factory=list)
-    uses: list[Use] = field(default_factory=list)
-    spans: list[tuple[int, int]] = field(default_factory=list)
-    tables: list[Tables] = field(default_factory=list)
+    works: list[Work] = field(default_factory=list[Work])
+    uses: list[Use] = field(default_factory=list[Use])
+    homes: Homes = field(default_factory=Homes)
     arriving: tuple[Port, ...] = ()
     leaving: tuple[Port, ...] = ()
     end: int = 0
 
 
-def _place(
-    stages: Stages, most_rows: int, arriving: list[Value], leaving: list[Value]
-) -> _Dram:
+def _place(stages: Stages, made: Plan, arriving: list[Value], leaving: list[Value]) -> _Dram:
     dram = _Dram()
-    image = dram.image
-    dram.constants = [(to, place_constant(image, to, held)) for to, held in stages.constants]
-    for number, stage in enumerate(stages.found):
-        if isinstance(stage, Product):
-            own = list(place_product(image, number, stage, stages.array, most_rows))
-            dram.spans.append((len(dram.uses), len(own)))
-            dram.tables.append(((own[0].descriptor,), own[0].tables))
-            dram.uses += own
-        else:
-            dram.spans.append((0, 0))
-            dram.tables.append((place_pass(image, stage), ()))
+    image, homes = dram.image, dram.homes
+    for target, held in stages.constants:
+        table = place_constant(image, target, held)
+        homes.sources[target.buffer] = Home(table.address, host=False)
+    for step in made.steps:
+        first = len(dram.uses)
+        tables: Tables = ((), ())
+        if isinstance(step.work, Product):
+            number = sum(isinstance(work.step.work, Product) for work in dram.works)
+            dram.uses += place_product(image, number, step.work, stages.machine)
+            tables = ((dram.uses[first].descriptor,), dram.uses[first].tables)
+        elif step.work is not None:
+            tables = (place_pass(image, step.work), ())
+        dram.works.append(Work(step, first, len(dram.uses) - first, tables))
     start = image.add(b"")
-    dram.arriving = _ports(arriving, stages, start)
-    start += sum(_padded(port.traffic_bytes) for port in dram.arriving)
-    dram.leaving = _ports(leaving, stages, start)
-    dram.end = start + sum(_padded(port.traffic_bytes) for port in dram.leaving)
-    return dram
-
-
-def _emit(machine: Machine, stages: Stages, dram: _Dram) -> Emitter:
-    emitter = Emitter(machine, stages.found, dram.uses)
-    emitter.mark(0)
-    for target, table in dram.constants:
-        port = Port(-1, table.address, target.dtype, target.physical, target.view)
-        emitter.load(port, target, host=False)
-    for port in dram.arriving:
-        emitter.load(port, stages.values[port.value])
-    emitter.array.prefetch()
-    for number, stage in enumerate(stages.found):
-        emitter.mark(number + 1)
-        last = number + 1 == len(stages.found)
-        following: Tables = ((), ()) if last else dram.tables[number + 1]
-        if isinstance(stage, Product):
-            emitter.product(*dram.spans[number], following)
-        else:
-            emitter.vector(stage, dram.tables[number][0], following)
-    emitter.mark(len(stages.found) + 1)
+    dram.arriving, start = _ports(arriving, stages, start)
+    dram.leaving, start = _ports(leaving, stages, start)
+    for port in (*dram.leaving, *dram.arriving):  # what arrives is there to be read
+        homes.sources[stages.values[port.value].buffer] = Home(port.address, host=True)
     for port in dram.leaving:
-        emitter.store(port, stages.values[port.value])
-    emitter.halt()
-    return emitter
+        found = homes.targets.setdefault(stages.values[port.value].buffer, [])
+        found.append(Home(port.address, host=True))
+    for buffer in made.spilled:
+        homes.sources[buffer] = home = Home(start, host=False)
+        homes.targets[buffer] = [home]
+        start += _padded(buffer.size_bytes)
+    dram.end = start
+    return dram
 
 
 def _check_dram(need: int, spec: SystolicSpec, name: str) -> None:
@@ -167,22 +164,30 @@ def _leaving(graph: Graph, parts: Partition) -> list[Value]:
     return list({v.index: v for v in wanted if v.index in made}.values())
 
 
-def _ports(values: list[Value], stages: Stages, start: int) -> tuple[Port, ...]:
+def _ports(values: list[Value], stages: Stages, start: int) -> tuple[tuple[Port, ...], int]:
+    """Ports one after another from `start`, and their end."""
     found = []
     for value in values:
         place: Placed = stages.values[value.index]
         port = Port(value.index, start, place.dtype, place.physical, place.view)
         found.append(port)
         start += _padded(port.traffic_bytes)
-    return tuple(found)
+    return tuple(found), start
 
 
 def _padded(count: int) -> int:
     return -(-count // 64) * 64
 
 
-def _layers(found: list[Product | Pass]) -> tuple[Layer, ...]:
-    inner = [Layer(s.name, s.op, s.macs if isinstance(s, Product) else 0) for s in found]
+def _layers(found: list[Product | Pass], dram: _Dram) -> tuple[Layer, ...]:
+    done = [0] * (len(found) + 2)
+    for work in dram.works:
+        uses = dram.uses[work.first : work.first + work.count]
+        done[work.step.layer] += sum(use.macs for use in uses)
+    inner = []
+    for number, stage in enumerate(found, 1):
+        macs = stage.macs if isinstance(stage, Product) else 0
+        inner.append(Layer(stage.name, stage.op, macs, macs - done[number]))
     return (Layer(_INPUT, "load", 0), *inner, Layer(_OUTPUT, "store", 0))
 
 

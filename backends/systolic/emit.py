@@ -1,63 +1,151 @@
-"""From stages to instructions: what moves values, and the order of the stages.
+"""From steps to instructions: the order in which everything is sent.
 
-The tables of the next stage are filled before this stage's last RQ.
+The tables of the next step are filled before this step's last RQ. Transfers beside a product
+are spread between its tiles, so that the weights of the next tile never queue behind a whole
+strip of activations.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from tetrapla.backends.systolic.design import Machine
 from tetrapla.backends.systolic.entries import Entries
-from tetrapla.backends.systolic.hazards import Dispatcher, Resource, part, stretch
+from tetrapla.backends.systolic.hazards import Dispatcher, Resource, part, region, stretch
 from tetrapla.backends.systolic.image import Table, Use
-from tetrapla.backends.systolic.layout import Placed
-from tetrapla.backends.systolic.multiply import Machine, Multiplier
+from tetrapla.backends.systolic.layout import Buffer, Placed
+from tetrapla.backends.systolic.memory import Step, Transfer
+from tetrapla.backends.systolic.multiply import Multiplier
 from tetrapla.backends.systolic.products import Product
 from tetrapla.backends.systolic.stages import Pass
-from tetrapla.simulators.systolic.program import Port
+from tetrapla.backends.systolic.strips import Piece
+from tetrapla.backends.systolic.turns import Turn, turns
 
 Tables: TypeAlias = tuple[tuple[Table, ...], tuple[Table, ...]]
 """Access descriptors and requantise rows."""
+
+_LEAST_BYTES = 1024  # a transfer is not cut finer than that
+_STORES_AFTER = 3  # tiles: by then the last results of the step before are written
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a buffer lies in DRAM; over the link to the host, or the accelerator's own."""
+
+    address: int
+    host: bool
+
+
+@dataclass(frozen=True)
+class Homes:
+    """By buffer, where it is loaded from, and where it is stored to."""
+
+    sources: dict[Buffer, Home] = field(default_factory=dict[Buffer, Home])
+    targets: dict[Buffer, list[Home]] = field(default_factory=dict[Buffer, list[Home]])
+
+
+@dataclass(frozen=True)
+class Work:
+    """A step with its place in the image.
+
+    Attributes:
+        first, count: the uses of a product; none of others.
+        tables: those that its first instruction needs.
+    """
+
+    step: Step
+    first: int
+    count: int
+    tables: Tables
 
 
 class Emitter:
     """Writes the instructions of a whole program."""
 
-    def __init__(self, machine: Machine, stages: list[Product | Pass], uses: list[Use]) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        works: Sequence[Work],
+        uses: list[Use],
+        homes: Homes,
+    ) -> None:
         self.dispatcher = Dispatcher()
         self.entries = Entries(self.dispatcher)
+        found = (work.step.work for work in works)
+        stages = [work for work in found if isinstance(work, Product)]
         self.array = Multiplier(machine, stages, uses, self.dispatcher, self.entries)
+        self._works = works
+        self._uses = uses
+        self._homes = homes
+        self._byte_cycles = machine.byte_cycles
         self._send = self.dispatcher.send
 
-    def load(self, port: Port, target: Placed, host: bool = True) -> None:
-        """LDA of a whole value."""
-        operands = {
-            "dram": port.address,
-            "ub": target.buffer.address,
-            "bytes": port.traffic_bytes,
-            "host": int(host),
-        }
-        self._send("LDA", operands, writes=[_whole(target)])
-
-    def store(self, port: Port, source: Placed) -> None:
-        """ST of a whole value, to the host."""
-        operands = {
-            "dram": port.address,
-            "ub": source.buffer.address,
-            "bytes": port.traffic_bytes,
-            "host": 1,
-        }
-        self._send("ST", operands, reads=[_whole(source)])
-
-    def mark(self, number: int) -> None:
-        """Begin a layer, once the one before has written its results."""
-        self._send("MARK", {"id": number}, after=("RQ", "VE"))
-
-    def halt(self) -> None:
-        """End the program."""
+    def emit(self) -> None:
+        """All steps."""
+        found = turns([work.step for work in self._works])
+        layer = -1
+        for number, (work, turn) in enumerate(zip(self._works, found, strict=True)):
+            if work.step.layer != layer:
+                self.array.finish()
+                layer = work.step.layer
+                self._send("MARK", {"id": layer}, after=("RQ", "VE"))
+            self._step(number, work, turn)
         self._send("HALT", {})
 
-    def vector(self, one: Pass, tables: tuple[Table, ...], following: Tables) -> None:
+    def _step(self, number: int, work: Work, turn: Turn) -> None:
+        if turn.first_stores:
+            self.array.finish()  # what they store
+        self._transfer(turn.first_stores, self._store)
+        self._transfer(turn.first_loads, self._load)
+        stage = work.step.work
+        if isinstance(stage, Product):
+            self._product(work, turn)
+        else:
+            # the vector unit takes one instruction after another: nobody waits longer for it
+            self._beside(turn)
+            if stage is None:
+                self.array.prefetch()
+                return
+            self._vector(stage, work.tables[0])
+        self._prepare(number)
+
+    def _beside(self, turn: Turn) -> None:
+        self._transfer(turn.loads, self._load)
+        self._transfer(turn.stores, self._store)
+        self._transfer(turn.late, self._load)
+
+    def _product(self, work: Work, turn: Turn) -> None:
+        """The tiles of a product, and between them the transfers."""
+        if self._bound_by_transfers(work, turn):
+            self._transfer(turn.loads, self._load)
+            turn.loads.clear()
+        moved = sum(t.piece.bytes for t in (*turn.loads, *turn.stores, *turn.late))
+        share = max(_LEAST_BYTES, -(-moved // work.count))
+        early = [(self._load, t) for t in _portions(turn.loads, share)]
+        late = [(self._store, t) for t in _portions(turn.stores, share)]
+        late += [(self._load, t) for t in _portions(turn.late, share)]
+        queue = deque(early)
+        for place in range(work.count):
+            self.array.multiply(work.first + place, 1)
+            if place + 1 == min(_STORES_AFTER, work.count):
+                queue.extend(late)
+            if queue:
+                send, transfer = queue.popleft()
+                send(transfer)
+        for send, transfer in queue:
+            send(transfer)
+
+    def _bound_by_transfers(self, work: Work, turn: Turn) -> bool:
+        """Whether the transfers beside a product take longer than its tiles."""
+        uses = self._uses[work.first : work.first + work.count]
+        moved = sum(t.piece.bytes for t in (*turn.loads, *turn.stores, *turn.late))
+        moved += sum(use.tile.taps * use.tile.columns for use in uses)
+        return moved * self._byte_cycles > sum(use.tile.rows for use in uses)
+
+    def _vector(self, one: Pass, tables: tuple[Table, ...]) -> None:
         """A pass of the vector unit."""
         entries = [self.entries.descriptor(table) for table in tables]
         operands = {
@@ -69,19 +157,53 @@ class Emitter:
         }
         reads = [*(part("descriptor", e) for e in entries), *(_whole(s) for s in one.sources)]
         self._send("VE", operands, reads, [_whole(one.target)])
-        self._prepare(following)
 
-    def product(self, first: int, count: int, following: Tables) -> None:
-        """The uses of one stage; `following` are the tables that the next stage needs first."""
-        self.array.multiply(first, count)
-        self._prepare(following)
-        self.array.finish()
+    def _prepare(self, number: int) -> None:
+        """The tables that the step after this one needs first."""
+        if number + 1 < len(self._works):
+            descriptors, rows = self._works[number + 1].tables
+            for table in descriptors:
+                self.entries.descriptor(table)
+            for table in rows:
+                self.entries.row(table)
 
-    def _prepare(self, following: Tables) -> None:
-        for table in following[0]:
-            self.entries.descriptor(table)
-        for table in following[1]:
-            self.entries.row(table)
+    def _transfer(self, found: Sequence[Transfer], send: Callable[[Transfer], None]) -> None:
+        for transfer in found:
+            send(transfer)
+
+    def _load(self, transfer: Transfer) -> None:
+        """LDA."""
+        piece = transfer.piece
+        home = self._homes.sources[piece.buffer]
+        operands = self._operands(transfer, home)
+        reads = [region(operands["dram"], piece.bytes)]
+        self._send("LDA", operands, reads, [stretch(transfer.address, piece.bytes)])
+
+    def _store(self, transfer: Transfer) -> None:
+        """ST, to everywhere it is wanted."""
+        piece = transfer.piece
+        for home in self._homes.targets[piece.buffer]:
+            operands = self._operands(transfer, home)
+            reads = [stretch(transfer.address, piece.bytes)]
+            self._send("ST", operands, reads, [region(operands["dram"], piece.bytes)])
+
+    def _operands(self, transfer: Transfer, home: Home) -> dict[str, int]:
+        return {
+            "dram": home.address + transfer.piece.start,
+            "ub": transfer.address,
+            "bytes": transfer.piece.bytes,
+            "host": int(home.host),
+        }
+
+
+def _portions(found: Sequence[Transfer], most: int) -> Iterator[Transfer]:
+    """The transfers in portions of at most `most` bytes."""
+    for transfer in found:
+        piece = transfer.piece
+        for start in range(piece.start, piece.end, most):
+            end = min(start + most, piece.end)
+            address = transfer.address + start - piece.start
+            yield Transfer(Piece(piece.buffer, start, end), address)
 
 
 def _whole(value: Placed) -> Resource:

@@ -141,7 +141,10 @@ class Dispatcher:
                 self._record((name, start, end)).writers[engine] = number
 
     def _record(self, resource: Resource) -> _Record:
-        return self._records.setdefault(resource, _Record())
+        found = self._records.get(resource)
+        if found is None:
+            found = self._records[resource] = _Record()
+        return found
 
     def _overlapping(self, resource: Resource) -> list[_Record]:
         name, start, end = resource

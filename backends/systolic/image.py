@@ -7,37 +7,19 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tetrapla.backends.systolic.layout import Placed
+from tetrapla.backends.systolic.design import Machine
+from tetrapla.backends.systolic.formats import Format
+from tetrapla.backends.systolic.layout import Moving, Placed
+from tetrapla.backends.systolic.order import Tile, tiles
 from tetrapla.backends.systolic.products import Epilogue, Product
+from tetrapla.backends.systolic.sparsity import stored
 from tetrapla.backends.systolic.stages import Pass
-from tetrapla.backends.systolic.tiling import Tile, tiles
+from tetrapla.backends.systolic.tiling import Block
 from tetrapla.ir.graph import Array
+from tetrapla.simulators.systolic.isa import most
 from tetrapla.simulators.systolic.tables import Descriptor
 
 _ALIGNMENT = 64
-
-
-@dataclass
-class Image:
-    """Grows by appending; `packed` as in `Program`.
-
-    Attributes:
-        tiles: addresses by identity of the weights, column and tap: strips of one product
-            share them.
-        rows: requantise rows by identity of the first epilogue's table, column and count.
-    """
-
-    data: bytearray = field(default_factory=bytearray)
-    packed: dict[int, int] = field(default_factory=dict)
-    tiles: dict[tuple[int, int, int], int] = field(default_factory=dict)
-    rows: dict[tuple[int, int, int], tuple[Table, ...]] = field(default_factory=dict)
-
-    def add(self, part: bytes) -> int:
-        """Append at the next multiple of 64 bytes; returns the address."""
-        self.data.extend(b"\0" * (-len(self.data) % _ALIGNMENT))
-        address = len(self.data)
-        self.data.extend(part)
-        return address
 
 
 @dataclass(frozen=True)
@@ -49,54 +31,99 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Load:
+    """A tile of weights in DRAM, as LDW takes it."""
+
+    address: int
+    rows: int
+    cols: int
+    fmt: int
+    sparse: bool
+
+
+@dataclass(frozen=True)
+class Fill:
+    """A tile in the unified buffer, as LUW takes it; `product` is the stage that reads it."""
+
+    product: int
+    table: Table
+    source: Placed
+    row: int
+    tap: int
+    rows: int
+    cols: int
+    transpose: bool
+
+
+@dataclass(frozen=True)
 class Use:
-    """One MM, with where its weights and tables lie in DRAM.
+    """One MM, with where its tiles and tables lie.
 
     Attributes:
         product: number of its stage.
-        weights: address of the tile.
+        loads: what lies in the slots that are shifted in, one for each array with columns of
+            its own.
+        descriptor: of what moves.
+        macs: of the model that it stands for.
         tables: a requantise row per epilogue, read once the taps are complete.
-        last: the taps are complete.
     """
 
     product: int
     tile: Tile
-    weights: int
+    loads: tuple[Load | Fill, ...]
     descriptor: Table
     tables: tuple[Table, ...]
-    last: bool
+    macs: int
+
+
+@dataclass
+class Image:
+    """Grows by appending; `packed` as in `Program`.
+
+    Attributes:
+        loads: by identity of the weights, column, tap, and how it is stored: strips of one
+            product share them.
+        rows: requantise rows, by identity of the first epilogue's table, column and count.
+        zeros: by format in DRAM, a tile of one zero.
+    """
+
+    data: bytearray = field(default_factory=bytearray)
+    packed: dict[int, int] = field(default_factory=dict)
+    loads: dict[tuple[int, int, int, bool], Load] = field(default_factory=dict)
+    rows: dict[tuple[int, int, int], tuple[Table, ...]] = field(default_factory=dict)
+    zeros: dict[int, Load] = field(default_factory=dict)
+
+    def add(self, part: bytes) -> int:
+        """Append at the next multiple of 64 bytes; returns the address."""
+        self.data.extend(b"\0" * (-len(self.data) % _ALIGNMENT))
+        address = len(self.data)
+        self.data.extend(part)
+        return address
 
 
 def place_product(
-    image: Image, number: int, product: Product, array: tuple[int, int], most_rows: int
+    image: Image, number: int, product: Product, machine: Machine
 ) -> Iterator[Use]:
     """Put a product's tiles and tables into the image; its uses in order of execution."""
-    weights, rows = image.tiles, image.rows
-    descriptors = [
-        place_descriptor(image, product.source, b.descriptor) for b in product.blocks
-    ]
-    for tile in tiles(product.blocks, product.rows, array, most_rows):
-        block = product.blocks[tile.block]
-        where = (id(block.weights), tile.column, tile.tap)
-        if where not in weights:
-            part = block.weights[tile.tap :, tile.column :][: tile.taps, : tile.columns]
-            weights[where] = image.add(np.ascontiguousarray(part).tobytes())
-            if block.groups > 1:
-                image.packed[weights[where]] = block.groups
-        first = block.first + tile.column
-        columns = (id(product.epilogues[0].table), first, tile.columns)
-        if columns not in rows:
-            rows[columns] = tuple(
-                _row(image, epilogue, first, tile.columns) for epilogue in product.epilogues
-            )
-        yield Use(
-            number,
-            tile,
-            weights[where],
-            descriptors[tile.block],
-            rows[columns],
-            tile.tap + tile.taps == len(block.weights),
-        )
+    sources = [place_descriptor(image, product.source, b.descriptor) for b in product.blocks]
+    rows = [_moving_rows(image, product, n) for n in range(len(product.blocks))]
+    pace = machine.formats[product.format.name]
+    swapped = product.moving is not None
+    for tile in tiles(product.blocks, product.rows, machine, pace, swapped):
+        block, source = product.blocks[tile.block], sources[tile.block]
+        own: Iterator[Load | Fill]
+        if swapped:
+            own = _inputs(number, product, source, tile, machine)
+        elif isinstance(block.weights, Moving):
+            own = _operand(number, rows[tile.block], block.weights, tile, machine)
+        else:
+            own = _weights(image, product.format, block, tile, machine)
+        first, count = (tile.row, tile.rows) if swapped else (tile.column, tile.columns)
+        tables = _tables(image, product, block.first + first, count)
+        read = rows[tile.block] if swapped else source
+        loads = (*own, *_idle(image, tile, product.format, machine))
+        macs = tile.rows * tile.taps * tile.columns // block.groups
+        yield Use(number, tile, loads, read, tables, macs)
 
 
 def place_pass(image: Image, one: Pass) -> tuple[Table, ...]:
@@ -117,6 +144,78 @@ def place_constant(image: Image, target: Placed, array: Array) -> Table:
     held = np.zeros(int(np.prod(target.physical)), array.dtype)
     held[target.positions()] = array
     return Table(image.add(held.tobytes()), held.nbytes)
+
+
+def _moving_rows(image: Image, product: Product, number: int) -> Table:
+    """The descriptor of what lies in the unified buffer beside the activations, if anything."""
+    weights = product.blocks[number].weights
+    if isinstance(weights, Moving):
+        return place_descriptor(image, weights.source, weights.descriptor)
+    if product.moving is None:
+        return Table(-1, 0)
+    before = sum(block.shape[0] * block.shape[1] for block in product.blocks[:number])
+    taps, channels = weights.shape
+    rows = Descriptor(before, taps, width=channels, out_w=channels, pixel_stride=taps)
+    return place_descriptor(image, product.moving, rows)
+
+
+def _weights(
+    image: Image, form: Format, block: Block, tile: Tile, machine: Machine
+) -> Iterator[Load]:
+    """Tiles of constants, one for each array that has columns of its own."""
+    assert not isinstance(block.weights, Moving), "constants"
+    for column, columns in _columns(tile, machine):
+        key = (id(block.weights), column, tile.tap, tile.sparse)
+        if key not in image.loads:
+            part = block.weights[tile.tap : tile.tap + tile.taps, column : column + columns]
+            data, rows = stored(part, form.stored, tile.sparse)
+            load = Load(image.add(data), rows, columns, form.stored_code, tile.sparse)
+            image.loads[key] = load
+            if block.groups > 1:
+                image.packed[load.address] = block.groups
+        yield image.loads[key]
+
+
+def _operand(
+    number: int, table: Table, moving: Moving, tile: Tile, machine: Machine
+) -> Iterator[Fill]:
+    """Tiles of an operand that was computed."""
+    for column, columns in _columns(tile, machine):
+        row, tap = (column, tile.tap) if moving.transpose else (tile.tap, column)
+        yield Fill(number, table, moving.source, row, tap, tile.taps, columns, moving.transpose)
+
+
+def _inputs(
+    number: int, product: Product, table: Table, tile: Tile, machine: Machine
+) -> Iterator[Fill]:
+    """Tiles of the activations, a column for each output row."""
+    for column, columns in _columns(tile, machine):
+        yield Fill(number, table, product.source, column, tile.tap, tile.taps, columns, True)
+
+
+def _idle(image: Image, tile: Tile, form: Format, machine: Machine) -> list[Load]:
+    """A zero for each array that gets no columns: what shifts must have been written."""
+    if not tile.spread:
+        return []
+    code = form.stored_code
+    if code not in image.zeros:
+        image.zeros[code] = Load(image.add(bytes(2)), 1, 1, code, False)
+        image.packed[image.zeros[code].address] = most("MM", "lanes") + 1  # no MAC is useful
+    return [image.zeros[code]] * (machine.units - -(-tile.columns // machine.cols))
+
+
+def _columns(tile: Tile, machine: Machine) -> Iterator[tuple[int, int]]:
+    """First column and how many, of each array that has its own."""
+    end = tile.column + tile.columns
+    for column in range(tile.column, end, machine.cols):
+        yield column, min(machine.cols, end - column)
+
+
+def _tables(image: Image, product: Product, first: int, count: int) -> tuple[Table, ...]:
+    key = (id(product.epilogues[0].table), first, count)
+    if key not in image.rows:
+        image.rows[key] = tuple(_row(image, e, first, count) for e in product.epilogues)
+    return image.rows[key]
 
 
 def _row(image: Image, epilogue: Epilogue, first: int, columns: int) -> Table:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tetrapla.backends.systolic.formats import FLOATS, PRODUCTS, why_not
 from tetrapla.ir.errors import UnsupportedError, some
 from tetrapla.ir.graph import Graph, Node
 
@@ -23,10 +24,10 @@ DEVICE = (
     "nn.transpose",
 )
 _MOVES = ("nn.reshape", "nn.transpose")
-_PRODUCTS = ("qnn.conv2d", "qnn.matmul")
+_INTEGERS = ("i8", "ui8", "i16", "i32", "i64")
 _BORDER = ("qnn.dequantize", "qnn.quantize")
 # work that the array is there for: never quietly done by the host
-_NEVER_HOST = ("nn.conv2d", "nn.matmul", *_PRODUCTS)
+_NEVER_HOST = PRODUCTS
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Refusal:
     reason: str
 
 
-def partition(graph: Graph) -> Partition:
+def partition(graph: Graph, formats: Iterable[str] = ("int8",)) -> Partition:
     """Split the graph.
 
     Raises:
@@ -69,7 +70,13 @@ def partition(graph: Graph) -> Partition:
             place, nodes = "after", after
         where[node.result.index] = place
         nodes.append(node)
-    refuse([*_stranded(device, after), *_on_host((*before, *after)), *_static(graph, device)])
+    refuse(
+        [
+            *_stranded(device, after),
+            *_on_host((*before, *after)),
+            *_static(graph, device, formats),
+        ]
+    )
     if not device:
         raise UnsupportedError(
             "systolic: the model has no integer operator for the array; quantise it with "
@@ -107,10 +114,10 @@ def refuse(refusals: Iterable[Refusal]) -> None:
 def _fits_device(node: Node) -> bool:
     """Whether the machine has the operator for these types."""
     if node.kind in _MOVES:
-        return node.result.dtype in ("i8", "ui8", "i32")
-    return node.kind in DEVICE and all(
-        v.dtype in ("i8", "ui8", "i32") for v in node.operands[:1]
-    )
+        return node.result.dtype in (*_INTEGERS, *FLOATS)
+    if node.kind in PRODUCTS and node.operands[0].dtype in FLOATS:
+        return True
+    return node.kind in DEVICE and all(v.dtype in _INTEGERS for v in node.operands[:1])
 
 
 def _structures(graph: Graph) -> list[Refusal]:
@@ -142,37 +149,32 @@ def _on_host(nodes: tuple[Node, ...]) -> list[Refusal]:
     return found
 
 
-def _static(graph: Graph, device: list[Node]) -> list[Refusal]:
+def _static(graph: Graph, device: list[Node], formats: Iterable[str]) -> list[Refusal]:
     """What can be told from one node alone."""
-    products = {n.result.index: n for n in device if n.kind in _PRODUCTS}
+    products = {n.result.index: n for n in device if n.kind in PRODUCTS}
+    there = tuple(formats)
     found = []
     for node in device:
         reason = ""
-        if node.kind in _PRODUCTS:
-            reason = _product(graph, node)
+        if node.kind in PRODUCTS:
+            reason = _product(graph, node, there)
         elif node.kind == "qnn.requantize":
             reason = _requantize(graph, node, products)
         elif node.kind == "qnn.add" and node.operands[0].shape != node.operands[1].shape:
             reason = "operands of different shapes"
-        elif node.kind in ("nn.relu", "nn.max_pool2d") and node.result.dtype == "i32":
-            reason = "on int32"
+        elif node.kind not in _MOVES and node.operands[0].dtype not in ("i8", "ui8"):
+            reason = f"on {node.operands[0].dtype}"
         if reason:
             found.append(Refusal(node.kind, node.name, reason))
     return found
 
 
-def _product(graph: Graph, node: Node) -> str:
+def _product(graph: Graph, node: Node, formats: Iterable[str]) -> str:
     if not all(graph.is_weight(v) for v in node.operands[1:]):
         return "weights that are not constant"
-    if node.kind == "qnn.matmul" and len(node.operands[1].shape) != 2:
+    if node.kind in ("qnn.matmul", "nn.matmul") and len(node.operands[1].shape) != 2:
         return "weights that are not a matrix"
-    weights = node.operands[1]
-    zero = node.int("w_zero_point")
-    if weights.index in graph.weights:
-        centred = graph.weight(weights).astype(np.int32) - zero
-        if centred.size and (centred.min() < -128 or centred.max() > 127):
-            return "weights that less their zero point exceed int8"
-    return ""
+    return why_not(graph, node, formats)
 
 
 def _requantize(graph: Graph, node: Node, products: dict[int, Node]) -> str:

@@ -2,29 +2,66 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
-from tetrapla.backends.systolic.layout import Placed, constant
-from tetrapla.backends.systolic.tiling import Block, bias, conv_blocks, matmul_blocks
-from tetrapla.ir.graph import Array, Graph, Node, Value
-from tetrapla.simulators.systolic.tables import RequantizeRow
+from tetrapla.backends.systolic.design import INPUTS, Machine
+from tetrapla.backends.systolic.formats import (
+    CLAMPS,
+    CONVOLUTIONS,
+    RESULTS,
+    Format,
+    product_format,
+)
+from tetrapla.backends.systolic.layout import Buffer, Moving, Placed, constant
+from tetrapla.backends.systolic.tiling import Block, conv_blocks, matmul_blocks
+from tetrapla.ir.errors import UnsupportedError
+from tetrapla.ir.graph import DTYPES, Array, Graph, Node, Value
+from tetrapla.simulators.systolic.tables import Descriptor, RequantizeRow
+
+_OFFSET = 128  # of uint8: what LUW takes away to make int8 of it
 
 
 @dataclass(frozen=True)
 class Epilogue:
-    """What RQ does with the accumulators: to `target`, `table` for all channels at once."""
+    """What RQ does with the accumulators.
+
+    Attributes:
+        target: where the results go.
+        table: for all channels at once.
+        raw: the sums themselves.
+        offset: elements from the target's start to the first result.
+    """
 
     target: Placed
     table: RequantizeRow
     raw: bool
+    offset: int = 0
+
+    @property
+    def width(self) -> int:
+        """Bytes of a result."""
+        return DTYPES[self.target.dtype].itemsize
+
+    @property
+    def fmt(self) -> int:
+        """RQ's `fmt`."""
+        return 0 if self.raw else RESULTS[self.target.dtype]
 
 
 @dataclass(frozen=True)
 class Product:
-    """A convolution or matrix product with its epilogues."""
+    """A convolution or matrix product with its epilogues.
+
+    Attributes:
+        rows: output pixels.
+        source: of the activations.
+        format: of the numbers.
+        moving: where the weights lie, a row for each output channel, when the inputs stay in
+            the array.
+    """
 
     name: str
     op: str
@@ -33,23 +70,39 @@ class Product:
     source: Placed
     blocks: list[Block]
     epilogues: list[Epilogue]
+    format: Format
+    moving: Placed | None = None
+
+    @property
+    def sources(self) -> tuple[Placed, ...]:
+        """All that it reads, each once."""
+        found = [self.source, *([self.moving] if self.moving else [])]
+        operands = (b.weights for b in self.blocks)
+        found += [weights.source for weights in operands if isinstance(weights, Moving)]
+        return tuple({id(place.buffer): place for place in found}.values())
+
+    @property
+    def targets(self) -> tuple[Placed, ...]:
+        """All that it writes."""
+        return tuple(epilogue.target for epilogue in self.epilogues)
 
 
 class Placing(Protocol):
     """Where values lie, as the stages know it.
 
     Attributes:
-        array: rows and columns.
         values: by number, those placed so far.
         uses: by number, the nodes that read a value.
         kept: numbers of the graph's outputs.
+        constants: what must lie in the unified buffer.
     """
 
     graph: Graph
-    array: tuple[int, int]
+    machine: Machine
     values: dict[int, Placed]
     uses: dict[int, list[Node]]
     kept: set[int]
+    constants: list[tuple[Placed, Array]]
 
     def read(self, value: Value) -> Placed:
         """Where an operand lies."""
@@ -59,24 +112,36 @@ class Placing(Protocol):
         """A place for a result."""
         ...
 
+    def scratch(self, size_bytes: int) -> Buffer:
+        """A buffer for a constant of the stage to come."""
+        ...
+
 
 def product(placing: Placing, node: Node) -> Product:
     """The stage of a product.
 
     Raises:
-        UnsupportedError: no access descriptor reads the operand's layout.
+        UnsupportedError: no format of the array computes it, or no access descriptor reads the
+            operand's layout.
     """
-    x = placing.read(node.operands[0])
-    if node.kind == "qnn.conv2d":
-        blocks = conv_blocks(placing.graph, node, x, placing.array)
+    graph, machine = placing.graph, placing.machine
+    x, form = placing.read(node.operands[0]), product_format(graph, node, machine.formats)
+    convolves = node.kind in CONVOLUTIONS
+    if convolves:
+        array = (machine.rows, machine.cols)
+        blocks = conv_blocks(graph, node, x, array, form.weights)
     else:
-        blocks = matmul_blocks(placing.graph, node, x)
-    weights = node.operands[1].shape
-    taps = int(np.prod(weights[1:])) if node.kind == "qnn.conv2d" else weights[0]
-    channels = weights[0] if node.kind == "qnn.conv2d" else weights[1]
+        blocks = matmul_blocks(graph, node, x, form.weights)
+    # LUW makes int8 of what it reads, so other formats stay with the weights in the array
+    swapped = machine.dataflow == INPUTS and form.name == "int8"
+    moving = _moving(placing, blocks) if swapped else None
+    if swapped:
+        blocks = [replace(b, descriptor=_signed(b.descriptor)) for b in blocks]
+    channels = node.result.shape[1] if convolves else node.result.shape[-1]
     rows = node.result.elements // channels
-    epilogues = _epilogues(placing, node, bias(placing.graph, node, blocks))
-    return Product(node.name, node.kind, rows * taps * channels, rows, x, blocks, epilogues)
+    macs = node.result.elements * node.operands[1].elements // channels
+    epilogues = _epilogues(placing, node, form, _bias(graph, node, form, blocks))
+    return Product(node.name, node.kind, macs, rows, x, blocks, epilogues, form, moving)
 
 
 def requantizers(placing: Placing, node: Node) -> list[Node]:
@@ -85,29 +150,77 @@ def requantizers(placing: Placing, node: Node) -> list[Node]:
     return [use for use in uses if use.kind == "qnn.requantize"]
 
 
-def _epilogues(placing: Placing, node: Node, held: Array) -> list[Epilogue]:
-    """One for each requantise, and the accumulators themselves where others read them."""
+def _moving(placing: Placing, blocks: list[Block]) -> Placed:
+    """The weights as a constant in the unified buffer, a row for each output channel."""
+    rows = [
+        block.weights.T.ravel() for block in blocks if not isinstance(block.weights, Moving)
+    ]
+    held = np.concatenate(rows)
+    place = Placed(placing.scratch(held.nbytes), held.shape, (), "i8")
+    placing.constants.append((place, held))
+    return place
+
+
+def _signed(d: Descriptor) -> Descriptor:
+    """The descriptor by which LUW reads int8."""
+    return replace(d, zero_x=_OFFSET) if d.unsigned else d
+
+
+def _bias(graph: Graph, node: Node, form: Format, blocks: list[Block]) -> Array:
+    """What RQ adds: the bias less the zero point's share, x_zero_point x sum of weights."""
+    given = constant(graph, node.operands[2]) if len(node.operands) > 2 else None
+    channels = node.result.shape[1 if node.kind in CONVOLUTIONS else -1]
+    if form.real:
+        return np.zeros(channels, np.float32) if given is None else given.astype(np.float32)
+    total = np.zeros(channels, np.int64) if given is None else given.astype(np.int64)
+    for block in blocks:
+        if not isinstance(block.weights, Moving):
+            zero = node.int("x_zero_point") - block.descriptor.zero_x
+            sums = block.weights.sum(axis=0, dtype=np.int64)
+            total[block.first : block.first + len(sums)] -= zero * sums
+    if form.wide and np.abs(total).max(initial=0) >= 2**31:
+        raise UnsupportedError(
+            f"a bias of {np.abs(total).max()} steps, more than the table's 32 bits hold"
+        )
+    return total.astype(np.int32)  # sums of 32 bits wrap, and so may their bias
+
+
+def _epilogues(placing: Placing, node: Node, form: Format, held: Array) -> list[Epilogue]:
+    """One for each requantise, and the sums themselves where others read them."""
+    if form.real:
+        return [_rounded(placing, node, held)]
     scaled = requantizers(placing, node)
     found = []
     for use in scaled:
         scale = np.broadcast_to(constant(placing.graph, use.operands[1]), held.shape)
-        target = placing.fresh(use.result)
-        placing.values[use.result.index] = target
-        table = RequantizeRow(
-            len(held),
-            use.int("zero_point"),
-            use.int("low"),
-            use.int("high"),
-            use.str("dtype") == "ui8",
-            held,
-            scale,
-        )
+        low, high, zero = (use.int(name) for name in ("low", "high", "zero_point"))
+        target = _result(placing, use.result)
+        unsigned = use.str("dtype") == "ui8"
+        stride = len(held) * DTYPES[target.dtype].itemsize
+        table = RequantizeRow(stride, zero, low, high, unsigned, held, scale)
         found.append(Epilogue(target, table, raw=False))
     uses = placing.uses.get(node.result.index, [])
     if len(uses) > len(scaled) or node.result.index in placing.kept or not uses:
-        target = placing.fresh(node.result)
-        placing.values[node.result.index] = target
+        target = _result(placing, node.result)
         one = np.ones(held.shape, np.float32)
-        table = RequantizeRow(4 * len(held), 0, 0, 0, False, held, one)
+        stride = len(held) * DTYPES[target.dtype].itemsize
+        table = RequantizeRow(stride, 0, 0, 0, False, held, one)
         found.append(Epilogue(target, table, raw=True))
     return found
+
+
+def _rounded(placing: Placing, node: Node, held: Array) -> Epilogue:
+    """Of float sums: bias and ReLU in float32, then the result's own type."""
+    target = _result(placing, node.result)
+    low, high = CLAMPS[node.str("activation")]
+    one = np.ones(held.shape, np.float32)
+    stride = len(held) * DTYPES[target.dtype].itemsize
+    clamped = (low, high) != CLAMPS["none"]
+    table = RequantizeRow(stride, 0, low, high, False, held, one, clamped)
+    return Epilogue(target, table, raw=False)
+
+
+def _result(placing: Placing, value: Value) -> Placed:
+    target = placing.fresh(value)
+    placing.values[value.index] = target
+    return target

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
+from heapq import heappop, heappush
 
 
 class Slots:
@@ -12,8 +14,11 @@ class Slots:
     filled while later ones are still read.
     """
 
-    def __init__(self, count: int, sequence: list[int]) -> None:
-        """`sequence` names the tiles in the order in which they are shifted into the array."""
+    def __init__(self, count: int, sequence: Sequence[int]) -> None:
+        """`sequence` names the tiles in the order in which they are shifted into the array.
+
+        `take` is to be called for each place of it, in order.
+        """
         self._sequence = sequence
         self._places: dict[int, list[int]] = {}
         for place, tile in enumerate(sequence):
@@ -22,6 +27,8 @@ class Slots:
         self._tiles: list[int] = []  # by slot in use
         self._slots: dict[int, int] = {}  # and back
         self._latest: list[int] = []  # by slot, the latest place that it was taken for
+        # who leaves first: (-next use, latest place, slot); old if the latest place is another
+        self._leaving: list[tuple[int, int, int]] = []
 
     @property
     def used(self) -> int:
@@ -39,24 +46,35 @@ class Slots:
             The slot, and whether the tile is already there.
         """
         tile = self._sequence[place]
-        if tile in self._slots:
+        present = tile in self._slots
+        if present:
             slot = self._slots[tile]
-            self._latest[slot] = place
-            return slot, True
-        slot = len(self._tiles)
-        if slot < self._count:
+        elif len(self._tiles) < self._count:
+            slot = len(self._tiles)
             self._tiles.append(tile)
             self._latest.append(place)
         else:
-            needed = set(self._sequence[current:place])
-            free = [s for s, held in enumerate(self._tiles) if held not in needed]
-            slot = max(
-                free, key=lambda s: (self._next_use(self._tiles[s], place), -self._latest[s])
-            )
-            del self._slots[self._tiles[slot]]
-            self._tiles[slot], self._latest[slot] = tile, place
-        self._slots[tile] = slot
-        return slot, False
+            slot = self._emptied(set(self._sequence[current:place]))
+            self._tiles[slot] = tile
+        self._slots[tile], self._latest[slot] = slot, place
+        heappush(self._leaving, (-self._next_use(tile, place), place, slot))
+        return slot, present
+
+    def _emptied(self, needed: set[int]) -> int:
+        """The slot of the tile that leaves."""
+        kept = []
+        while True:
+            entry = heappop(self._leaving)
+            _, latest, slot = entry
+            if self._latest[slot] != latest:
+                continue  # old
+            if self._tiles[slot] not in needed:
+                break
+            kept.append(entry)
+        for entry in kept:
+            heappush(self._leaving, entry)
+        del self._slots[self._tiles[slot]]
+        return slot
 
     def _next_use(self, tile: int, after: int) -> int:
         """Place of the tile's next use; one past the end where there is none."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tetrapla.backends.systolic.design import Machine
+from tetrapla.backends.systolic.formats import PRODUCTS
 from tetrapla.backends.systolic.layout import Buffer, Placed, constant, flat, image, placed
 from tetrapla.backends.systolic.partition import Refusal, refuse
 from tetrapla.backends.systolic.products import Product, product, requantizers
@@ -32,9 +34,9 @@ class Pass:
 class Stages:
     """Collects stages; `values` says where each value lies, `buffers` what needs an address."""
 
-    def __init__(self, graph: Graph, array: tuple[int, int]) -> None:
+    def __init__(self, graph: Graph, machine: Machine) -> None:
         self.graph = graph
-        self.array = array
+        self.machine = machine
         self.found: list[Product | Pass] = []
         self.values: dict[int, Placed] = {}
         self.buffers: list[Buffer] = []
@@ -64,6 +66,11 @@ class Stages:
         self.buffers.append(found.buffer)
         return found
 
+    def scratch(self, size_bytes: int) -> Buffer:
+        """A buffer for a constant that the stage to come reads."""
+        self.buffers.append(Buffer(size_bytes, 0, len(self.found) + 1))
+        return self.buffers[-1]
+
     def read(self, value: Value) -> Placed:
         """Where a value lies; the stage to come reads it. A constant is loaded at the start."""
         if value.index not in self.values:
@@ -74,13 +81,13 @@ class Stages:
         return found
 
     def _results(self, node: Node) -> list[Value]:
-        if node.kind not in ("qnn.conv2d", "qnn.matmul"):
+        if node.kind not in PRODUCTS:
             return [node.result]
         return [node.result, *(n.result for n in requantizers(self, node))]
 
     def _add(self, node: Node) -> None:
         match node.kind:
-            case "qnn.conv2d" | "qnn.matmul":
+            case kind if kind in PRODUCTS:
                 self.found.append(product(self, node))
             case "qnn.requantize":
                 pass  # part of its product

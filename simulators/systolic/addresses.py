@@ -12,7 +12,7 @@ from tetrapla.simulators.systolic.tables import Descriptor
 
 @lru_cache(maxsize=32)
 def outside_and_address(
-    descriptor: Descriptor, row: int, count: int, tap: int, lanes: int
+    descriptor: Descriptor, row: int, count: int, tap: int, lanes: int, width: int = 1
 ) -> tuple[Array | None, Array]:
     """Where output rows and taps read.
 
@@ -22,6 +22,7 @@ def outside_and_address(
         count: how many of them.
         tap: the first tap, channel fastest.
         lanes: how many of them.
+        width: bytes of an element.
 
     Returns:
         The mask (count, lanes) of what lies in the padding, None where nothing does, and the
@@ -35,7 +36,7 @@ def outside_and_address(
     down, right = ky * d.dilation_y, kx * d.dilation_x
     # one sum of a part by rows and a part by taps: this is the machine's inner loop
     rows = d.base + image * d.image_stride + top * d.row_stride + left * d.pixel_stride
-    taps = c + down * d.row_stride + right * d.pixel_stride
+    taps = c * width + down * d.row_stride + right * d.pixel_stride
     address = (rows[:, None] + taps).astype(np.intp, copy=False)
     if _inside(top, down, d.height) and _inside(left, right, d.width):
         return None, address

@@ -10,16 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tetrapla.ir.errors import ModelError
-from tetrapla.simulators.systolic.isa import DESCRIPTORS, REQUANTIZE_ROWS, Instruction
-from tetrapla.simulators.systolic.program import Program
-from tetrapla.simulators.systolic.tables import (
-    DESCRIPTOR_BYTES,
-    HEADER,
-    Descriptor,
-    RequantizeRow,
+from tetrapla.simulators.systolic import routines
+from tetrapla.simulators.systolic.formats import (
+    PRODUCTS,
+    SUMS,
+    slot_format,
+    stored_format,
+    tile_bytes,
 )
-from tetrapla.simulators.systolic.timing import RAW_BYTES
-from tetrapla.simulators.systolic.vector import ADD
+from tetrapla.simulators.systolic.isa import DESCRIPTORS, REQUANTIZE_ROWS, Instruction
+from tetrapla.simulators.systolic.known import Known
+from tetrapla.simulators.systolic.program import Program
+from tetrapla.simulators.systolic.tables import DESCRIPTOR_BYTES, HEADER, Descriptor
+from tetrapla.simulators.systolic.vector import ADD, DEPTHWISE, LOOKUP, ONE_PIXEL, TABLE_BYTES
 
 
 def check_legal(program: Program) -> None:
@@ -35,10 +38,18 @@ def check_legal(program: Program) -> None:
         raise ModelError(
             f"program '{program.name}' must have one HALT, at its end; compile it again"
         )
-    walk = _Walk(program)
+    walk = _Walk(program, Known(program))
     for walk.number, instruction in enumerate(program.instructions):
         if instruction.op in _CHECKS:
             _CHECKS[instruction.op](walk, instruction)
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """What a slot holds: the format of its weights, and the taps that they serve at most."""
+
+    held: str
+    sparse: bool = False
 
 
 @dataclass
@@ -46,12 +57,14 @@ class _Walk:
     """Where the check is, and what has been written so far."""
 
     program: Program
+    known: Known
     number: int = 0
-    slots: set[int] = field(default_factory=set)
-    descriptors: dict[int, Descriptor] = field(default_factory=dict)
-    rows: dict[int, RequantizeRow] = field(default_factory=dict)
-    shadow: bool = False
-    weights: bool = False
+    slots: dict[int, _Slot] = field(default_factory=dict[int, _Slot])
+    shadow: tuple[_Slot, ...] = ()
+    weights: tuple[_Slot, ...] = ()
+    shadow_spread: int = 0
+    spread: int = 0
+    stationary: str | None = None  # type of the sums in an output-stationary array
 
     def most(self, i: Instruction, thing: str, value: int, bound: int) -> None:
         """Hold `value` to at most `bound`."""
@@ -84,16 +97,18 @@ class _Walk:
         """Hold the bytes at `ub` to the unified buffer."""
         self.most(i, "ub end", i["ub"] + count, self.program.unified_buffer_bytes)
 
-    def window(self, i: Instruction, index: int, taps: int) -> Descriptor:
+    def window(self, i: Instruction, index: int, taps: int, width: int = 1) -> Descriptor:
         """Hold what a descriptor reads to the unified buffer, and the taps to its window."""
-        self.written(i, f"descriptor {index}", index in self.descriptors)
-        d = self.descriptors[index]
+        self.written(i, f"descriptor {index}", index in self.known.descriptors)
+        d = self.known.descriptors[index]
         if min(d.channels, d.taps, d.out_h, d.out_w) < 1:
             self.refuse(i, f"descriptor {index} must have a window of at least one element")
         self.most(i, "last tap", taps, d.taps * d.channels)
-        image = (i["row"] + i["len"] - 1) // (d.out_h * d.out_w)
+        rows = i["cols"] if i.op == "LUW" and i["transpose"] else i["rows"]
+        count = rows if i.op == "LUW" else i["len"]
+        image = (i["row"] + count - 1) // (d.out_h * d.out_w)
         last = max(d.height - 1, 0) * d.row_stride + max(d.width - 1, 0) * d.pixel_stride
-        end = d.base + image * d.image_stride + last + d.channels
+        end = d.base + image * d.image_stride + last + d.channels * width
         self.most(i, f"end of descriptor {index}", end, self.program.unified_buffer_bytes)
         return d
 
@@ -103,12 +118,54 @@ def _mark(walk: _Walk, i: Instruction) -> None:
 
 
 def _load_weights(walk: _Walk, i: Instruction) -> None:
+    _fill(walk, i)
+    walk.constant(i, tile_bytes(i["rows"], i["cols"], i["fmt"], bool(i["sparse"])))
+    if i["sparse"] and walk.program.dataflow != "weight_stationary":
+        walk.refuse(i, f"sparse must be 0 with dataflow {walk.program.dataflow}, not 1")
+    walk.slots[i["slot"]] = _Slot(stored_format(i["fmt"]), bool(i["sparse"]))
+
+
+def _fill(walk: _Walk, i: Instruction) -> None:
     walk.counted(i, "rows", "cols")
     walk.most(i, "rows", i["rows"], walk.program.rows)
     walk.most(i, "cols", i["cols"], walk.program.cols)
     walk.most(i, "slot", i["slot"], walk.program.weight_slots - 1)
-    walk.constant(i, i["rows"] * i["cols"])
-    walk.slots.add(i["slot"])
+
+
+def _weights_from_buffer(walk: _Walk, i: Instruction) -> None:
+    _fill(walk, i)
+    lanes = i["rows"] if i["transpose"] else i["cols"]
+    d = walk.window(i, i["desc"], i["k"] + lanes)
+    wanted = 128 if d.unsigned else 0
+    if d.zero_x != wanted:
+        kind = "unsigned" if d.unsigned else "signed"
+        walk.refuse(i, f"zero_x must be {wanted} of {kind} values, not {d.zero_x}")
+    if not -128 <= d.pad_value - d.zero_x <= 127:
+        walk.refuse(i, f"pad_value - zero_x must be -128..127, not {d.pad_value - d.zero_x}")
+    walk.slots[i["slot"]] = _Slot("int8")
+
+
+def _gather(walk: _Walk, i: Instruction) -> None:
+    gathers = walk.program.gathers
+    walk.most(i, "routine", i["routine"], len(gathers) - 1)
+    g = gathers[i["routine"]]
+    if min(g.count, g.rows, g.row_bytes) < 1:
+        walk.refuse(i, "count, rows and row_bytes must be at least 1, not 0")
+    if g.index_dtype not in ("i32", "i64"):
+        walk.refuse(i, f"index_dtype must be i32 or i64, not {g.index_dtype}")
+    constants = len(walk.program.constants)
+    bound = constants if g.dram < constants else walk.program.dram_bytes
+    walk.most(i, "dram end", g.dram + g.rows * g.row_bytes, bound)
+    held = walk.program.unified_buffer_bytes
+    index_bytes = g.count * (4 if g.index_dtype == "i32" else 8)
+    walk.most(i, "end of the indices", g.indices_ub + index_bytes, held)
+    walk.most(i, "ub end", g.ub + g.count * g.row_bytes, held)
+
+
+def _routine(walk: _Walk, i: Instruction) -> None:
+    found = walk.program.routines
+    walk.most(i, "routine", i["routine"], len(found) - 1)
+    routines.check(found[i["routine"]], walk.program.unified_buffer_bytes)
 
 
 def _move(walk: _Walk, i: Instruction) -> None:
@@ -128,47 +185,103 @@ def _configure(walk: _Walk, i: Instruction) -> None:
     least = HEADER.size if i["kind"] else DESCRIPTOR_BYTES
     if i["bytes"] < least:
         walk.refuse(i, f"bytes must be at least {least}, not {i['bytes']}")
-    data = walk.program.constants[i["dram"] : i["dram"] + i["bytes"]]
-    if i["kind"]:
-        walk.rows[i["index"]] = RequantizeRow.unpack(data)
-    else:
-        walk.descriptors[i["index"]] = Descriptor.unpack(data)
+    walk.known.configure(i)
 
 
 def _shift(walk: _Walk, i: Instruction) -> None:
-    walk.written(i, f"slot {i['slot']}", i["slot"] in walk.slots)
-    walk.shadow = True
+    units = walk.program.units if i["spread"] else 1
+    for slot in range(i["slot"], i["slot"] + units):
+        walk.written(i, f"slot {slot}", slot in walk.slots)
+    walk.shadow = tuple(walk.slots[i["slot"] + u] for u in range(units))
+    walk.shadow_spread = i["spread"]
 
 
 def _multiply(walk: _Walk, i: Instruction) -> None:
+    program = walk.program
     walk.counted(i, "len", "lanes")
     if i["swap"]:
-        walk.written(i, "shadow weights", walk.shadow)
-        walk.weights = True
-    walk.written(i, "weights", walk.weights)
-    walk.most(i, "lanes", i["lanes"], walk.program.rows)
-    walk.most(i, "acc end", i["acc"] + i["len"], walk.program.accumulator_rows)
-    walk.window(i, i["desc"], i["k"] + i["lanes"])
+        walk.written(i, "shadow weights", bool(walk.shadow))
+        walk.weights, walk.spread = walk.shadow, walk.shadow_spread
+    walk.written(i, "weights", bool(walk.weights))
+    if i["spread"] != walk.spread and program.units > 1:
+        walk.refuse(i, f"spread must be that of its LW, {walk.spread}, not {i['spread']}")
+    wanted = slot_format(i["fmt"])
+    for slot in walk.weights:
+        if slot.held != wanted:
+            walk.refuse(
+                i, f"fmt {PRODUCTS[i['fmt']]} must have {wanted} weights, not {slot.held}"
+            )
+    sparse = all(slot.sparse for slot in walk.weights)
+    walk.most(i, "lanes", i["lanes"], (2 if sparse else 1) * program.rows)
+    walk.most(i, "acc end", i["acc"] + i["len"], program.accumulator_rows)
+    walk.window(i, i["desc"], i["k"] + i["lanes"], 1 if i["fmt"] == 0 else 2)
+    (_stay if program.dataflow == "output_stationary" else _accumulate)(walk, i)
+    walk.known.multiply(i)
+
+
+def _accumulate(walk: _Walk, i: Instruction) -> None:
+    if i["drain"]:
+        walk.refuse(i, f"drain must be 0 with dataflow {walk.program.dataflow}, not 1")
+    if i["accumulate"]:
+        _same_sums(walk, i, SUMS[i["fmt"]])
+
+
+def _same_sums(walk: _Walk, i: Instruction, wanted: str | None = None) -> None:
+    kinds = walk.known.kinds(i)
+    if len(kinds) > 1 or (wanted is not None and kinds != (wanted,)):
+        allowed = wanted or "one type"
+        walk.refuse(i, f"accumulators must hold {allowed}, not {' and '.join(kinds)}")
+
+
+def _stay(walk: _Walk, i: Instruction) -> None:
+    """Outputs stay in the PEs: an activation row takes a row of the array."""
+    program, kind = walk.program, SUMS[i["fmt"]]
+    units = 1 if i["spread"] else program.units
+    walk.most(i, "len", i["len"], program.rows * units)
+    if i["accumulate"] and walk.stationary != kind:
+        held = walk.stationary or "nothing"
+        walk.refuse(i, f"accumulate must continue sums of {kind}, not {held}")
+    walk.stationary = kind
 
 
 def _requantize(walk: _Walk, i: Instruction) -> None:
+    program = walk.program
     walk.counted(i, "len", "cols")
-    walk.written(i, f"requantise row {i['table']}", i["table"] in walk.rows)
-    row = walk.rows[i["table"]]
-    walk.most(i, "cols", i["cols"], min(walk.program.cols, len(row.bias)))
-    walk.most(i, "acc end", i["acc"] + i["len"], walk.program.accumulator_rows)
-    width = RAW_BYTES if i["raw"] else 1
-    walk.buffer(i, (i["len"] - 1) * row.stride + i["cols"] * width)
+    walk.written(i, f"requantise row {i['table']}", i["table"] in walk.known.rows)
+    row, cols = walk.known.rows[i["table"]], i["cols"]
+    if i["fmt"] == 2:
+        walk.refuse(i, "fmt must be 0, 1, 3, 4 or 5, not 2")
+    units = program.units if i["spread"] else 1
+    entries = len(row.bias)
+    if i["transposed"]:
+        walk.most(i, "cols", cols, program.cols * units)
+        walk.most(i, "len", i["len"], entries)
+    else:
+        walk.most(i, "cols", cols, min(program.cols * units, entries))
+    walk.most(i, "acc end", i["acc"] + i["len"], program.accumulator_rows)
+    _same_sums(walk, i)
+    count, across = (cols, i["len"]) if i["transposed"] else (i["len"], cols)
+    walk.buffer(i, (count - 1) * row.stride + across * walk.known.result_bytes(i))
 
 
 def _vector(walk: _Walk, i: Instruction) -> None:
     walk.counted(i, "len")
+    func = i["func"]
     a = walk.window(i, i["a"], 0)
-    if i["func"] == ADD:
+    if func == ADD:
         b = walk.window(i, i["b"], 0)
         if (b.channels, b.taps, a.taps) != (a.channels, 1, 1):
             walk.refuse(i, "operands must be of one pixel and equal channels")
-    walk.buffer(i, i["len"] * a.channels)
+    elif func in ONE_PIXEL and a.taps != 1:
+        walk.refuse(i, f"operand must be of one pixel, not {a.taps}")
+    held = walk.program.unified_buffer_bytes
+    if func == LOOKUP:
+        walk.most(i, "end of the table", a.weights + TABLE_BYTES, held)
+    if func == DEPTHWISE:
+        walk.written(i, f"requantise row {i['b']}", i["b"] in walk.known.rows)
+        walk.most(i, "channels", a.channels, len(walk.known.rows[i["b"]].bias))
+        walk.most(i, "end of the weights", a.weights + a.taps * a.channels, held)
+    walk.buffer(i, (i["len"] - 1) * (a.out_stride or a.channels) + a.channels)
 
 
 _CHECKS: dict[str, Callable[[_Walk, Instruction], None]] = {
@@ -176,9 +289,12 @@ _CHECKS: dict[str, Callable[[_Walk, Instruction], None]] = {
     "LDW": _load_weights,
     "LDA": _move,
     "LW": _shift,
+    "LUW": _weights_from_buffer,
     "MM": _multiply,
     "RQ": _requantize,
     "VE": _vector,
+    "VX": _routine,
     "ST": _move,
+    "GTH": _gather,
     "CFG": _configure,
 }

@@ -15,7 +15,8 @@ from tetrapla.ir.errors import ModelError, SpecError
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import LayerRun, Run, Slice, summed
-from tetrapla.simulators.systolic.counts import actions
+from tetrapla.simulators.systolic.counts import counted
+from tetrapla.simulators.systolic.formats import PRODUCTS, STORED
 from tetrapla.simulators.systolic.legal import check_legal
 from tetrapla.simulators.systolic.program import HostStep, Port, Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
@@ -61,20 +62,33 @@ def run(program: Program, spec: SystolicSpec, inputs: Mapping[str, Array], key: 
 
 
 def least_cycles(program: Program, spec: SystolicSpec) -> dict[str, float]:
-    """By layer, its MACs at one per PE and cycle; under "" what holds of the whole run.
+    """By layer, its MACs in all PEs at its format's pace; under "" what holds of the whole run.
 
-    Transfers overlap with other layers, so bytes bound the run alone: one DMA engine moves
-    those of DRAM and of the host one after another, each at its link's bandwidth.
+    MACs that a sparse tile leaves out take no cycle. Transfers overlap with other layers, so
+    bytes bound the run alone: one DMA engine moves those of DRAM and of the host one after
+    another, each at its link's bandwidth.
     """
-    pes = spec.array.rows * spec.array.cols
-    moved = summed(actions(program))
+    found = counted(program, spec.array.gate_zeros)
+    moved = summed([layer.actions for layer in found])
     dram_bytes = moved["dram.read_byte"] + moved["dram.write_byte"]
     transfer_s = (
         dram_bytes / spec.dram.bandwidth_bytes_per_s
         + moved["host_link.byte"] / spec.host.bandwidth_bytes_per_s
     )
-    layers = {layer.name: layer.macs / pes for layer in program.layers}
+    busy = [_busy_cycles(layer.actions, spec) for layer in found]
+    names = [program.layers[i["id"]].name for i in program.instructions if i.op == "MARK"]
+    layers = dict(zip(names, busy, strict=True))
     return {**layers, "": max(sum(layers.values()), transfer_s * spec.clock_hz)}
+
+
+def _busy_cycles(actions: Mapping[str, float], spec: SystolicSpec) -> float:
+    """Cycles that the MACs of a layer would take with every PE busy."""
+    array = spec.array
+    pes = array.rows * array.cols * array.units
+    # a gated MAC is of one of the program's formats: the fastest gives the bound
+    paces = {"mac.zero": min(array.formats.values())}
+    paces |= {f"mac.{name}": pace for name, pace in array.formats.items()}
+    return sum(actions.get(name, 0) * pace for name, pace in paces.items()) / pes
 
 
 def check_fit(program: Program, spec: SystolicSpec) -> None:
@@ -89,6 +103,22 @@ def check_fit(program: Program, spec: SystolicSpec) -> None:
             f"array must be the program's {program.rows} x {program.cols}, not "
             f"{array.rows} x {array.cols}; compile the model for this chip"
         )
+    if (program.units, program.dataflow) != (array.units, array.dataflow):
+        raise SpecError(
+            f"array must be the program's {program.units} units, {program.dataflow}, not "
+            f"{array.units} units, {array.dataflow}; compile the model for this chip"
+        )
+    for name in _formats(program):
+        if name not in array.formats:
+            raise SpecError(
+                f"array.formats must have the program's {name}, not only "
+                f"{', '.join(array.formats)}; compile the model for this chip"
+            )
+    if array.sparsity == "none" and any(i["sparse"] for i in program.instructions):
+        raise SpecError(
+            "array.sparsity must be the program's 2:4, not none; "
+            "compile the model for this chip"
+        )
     needs = (
         ("weight_tiles", program.weight_slots, memories.weight_tiles),
         ("accumulator_rows", program.accumulator_rows, memories.accumulator_rows),
@@ -101,6 +131,15 @@ def check_fit(program: Program, spec: SystolicSpec) -> None:
                 f"{name} must be at least the program's {need}, not {there}; "
                 "compile the model for this chip"
             )
+
+
+def _formats(program: Program) -> list[str]:
+    """The array formats that a program uses, in the order of their names."""
+    used = {PRODUCTS[i["fmt"]] for i in program.instructions if i.op == "MM"}
+    used |= {
+        "int4" for i in program.instructions if i.op == "LDW" and STORED[i["fmt"]] == "int4"
+    }
+    return sorted(used)
 
 
 def outputs(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -186,29 +225,27 @@ def _host(
 
 def _layers(program: Program, spec: SystolicSpec, plan: Schedule) -> tuple[LayerRun, ...]:
     marks = [n for n, i in enumerate(program.instructions) if i.op == "MARK"]
-    starts = [0, *(plan.events[n].dispatch for n in marks[1:])]
+    starts = [0, *(plan.dispatch[n] for n in marks[1:])]
     ends = [*starts[1:], plan.cycles]
-    counted, held = actions(program), held_cycles(plan, starts)
+    found = counted(program, spec.array.gate_zeros)
+    held = held_cycles(plan, starts)
     rows = []
-    for n, start, end, count, causes in zip(marks, starts, ends, counted, held, strict=True):
+    for n, start, end, count, causes in zip(marks, starts, ends, found, held, strict=True):
         layer = program.layers[program.instructions[n]["id"]]
-        cycles, macs = end - start, count["mac.int8"]
+        cycles = end - start
+        busy = _busy_cycles(count.actions, spec)
         rows.append(
             LayerRun(
                 name=layer.name,
                 op=layer.op,
                 cycles=cycles,
-                macs=macs,
-                utilization_frac=_utilization(macs, cycles, spec) if layer.macs else None,
+                macs=count.macs + layer.skipped_macs,
+                utilization_frac=busy / cycles if layer.macs and cycles else None,
                 bound_by=max(sorted(causes), key=lambda name: causes[name]),
-                actions=count,
+                actions=count.actions,
             )
         )
     return tuple(rows)
-
-
-def _utilization(macs: int, cycles: int, spec: SystolicSpec) -> float:
-    return macs / (cycles * spec.array.rows * spec.array.cols)
 
 
 def _warnings(program: Program) -> tuple[str, ...]:
@@ -221,13 +258,12 @@ def _warnings(program: Program) -> tuple[str, ...]:
 
 def _trace(program: Program, plan: Schedule) -> tuple[Slice, ...]:
     slices, layer = [], "start"
-    for instruction, event in zip(program.instructions, plan.events, strict=True):
+    for n, instruction in enumerate(program.instructions):
+        engine = instruction.engine
         if instruction.op == "MARK":
             layer = program.layers[instruction["id"]].name
-        if instruction.engine is not None:
-            moved = transfer_bytes(instruction) if instruction.engine == "DMA" else 0
-            name = f"{instruction.op} {layer}"
-            slices.append(
-                Slice(instruction.engine, name, event.dispatch + 1, event.free + 1, moved)
-            )
+        if engine is not None:
+            moved = transfer_bytes(program, instruction) if engine == "DMA" else 0
+            start, end = plan.dispatch[n] + 1, plan.free[n] + 1
+            slices.append(Slice(engine, f"{instruction.op} {layer}", start, end, moved))
     return tuple(slices)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tetrapla.simulators.systolic import tables, timing
+from tetrapla.simulators.systolic import formats, sparse, tables, timing
 from tetrapla.simulators.systolic.isa import (
     DESCRIPTORS,
     ENGINES,
@@ -35,6 +35,7 @@ def markdown() -> str:
     ]
     lines += ["", "Requantise header: " + ", ".join(tables.HEADER_NAMES) + "."]
     lines += ["", "## Vector functions", "", *(f"* {text}" for text in _VECTOR)]
+    lines += ["", "## Formats", "", _body(formats.__doc__), "", _body(sparse.__doc__)]
     lines += ["", "## Time", "", _body(timing.__doc__)]
     return "\n".join(lines) + "\n"
 
@@ -54,6 +55,10 @@ _VECTOR = (
     "2 global average: sat(rint(float32(sum of x - zero_x) p0) + zero_y).",
     "3 add: sat(rint(fma(a, p0, fma(b, p1, p2)))), each fma rounded once to float32.",
     "4 clamp: low where x < low, high where x > high, else x.",
+    "5 depthwise: the int32 sum over the window of x w, w int8 at `weights`, taps x channels; "
+    "then as RQ with row `b` of its table; the padding is pad_value.",
+    "6 lookup: the byte at `weights` + x, x taken as a byte without sign.",
+    "7 copy: x.",
 )
 
 _HEAD = f"""# Instruction set of the systolic machine
@@ -77,9 +82,25 @@ its only HALT; an address, length or index outside a memory, a table, the array 
 slots, weights, descriptors or rows that are used before an instruction wrote them. Memories are
 not cleared at the start.
 
-**Activations** are int8 or uint8, as the descriptor says: a PE multiplies 9-bit signed
-activations by int8 weights. Numbers of other types go into the tables' flags.
+**Activations** of int8 products are int8 or uint8, as the descriptor says: a PE multiplies
+9-bit signed activations by int8 weights. Numbers of other types go into the tables' flags.
 
-**Requantisation** (RQ): t = acc + bias, wrapped to int32; y = rint(clamp(float32(float32(t)
-scale), low - zero point, high - zero point)) + zero point, ties to even.
+**Units** are equal arrays in lock step. With `spread` 1, unit u has columns u C .. u C + C - 1
+of the accumulators and its own weights; with 0 it does rows u ceil(len / units) and on, with
+the weights of all. The `spread` of an MM is that of the LW of its weights.
+
+**Output-stationary** arrays keep row m of an MM in PE row m of its unit. An MM without
+`accumulate` begins new sums in all PEs, one with it continues them; `drain` copies rows 0 ..
+len - 1 to the accumulators, and is 0 on other arrays.
+
+**Input-stationary** arrays are weight-stationary ones whose weights come from the unified
+buffer (LUW) and whose results are written transposed (RQ).
+
+**GTH** takes the nearest row for an index outside its table.
+
+**Requantisation** (RQ): t = acc + bias, wrapped to int32 (int64 sums: to int64); y =
+rint(clamp(float32(float32(t) scale), low - zero point, high - zero point)) + zero point, ties
+to even. A float result is float32(float32(t) scale), clamped to low .. high where the row's
+flags have bit 1, rounded to nearest even. With `raw`, t itself: four bytes, int64 eight.
+Transposed, element (row r, column c) goes to ub + c stride + r bytes of a result.
 """

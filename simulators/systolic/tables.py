@@ -7,9 +7,12 @@ It says how the systolic data set-up reads a window operator straight from the u
     tap k: c = k mod channels, kx = k div channels mod kernel_w, ky = k div (channels kernel_w)
     y = oy stride_y + ky dilation_y - pad_top,  x = ox stride_x + kx dilation_x - pad_left
     value = pad_value where (y, x) is outside height x width,
-            else UB[base + image image_stride + y row_stride + x pixel_stride + c]
+            else UB[base + image image_stride + y row_stride + x pixel_stride + c width]
 
-A row of the requantise table is `HEADER`, then (bias int32, scale float32) for each column.
+`width` is the bytes of an element: 2 where MM multiplies int16, bf16 or fp16, else 1.
+
+A row of the requantise table is `HEADER`, then (bias int32, scale float32) for each column; the
+bias of float sums is a float32 in the same four bytes.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from tetrapla.ir.graph import Array
 DESCRIPTOR_BYTES = 128
 UNSIGNED = 1
 COUNT_PAD = 2
+CLAMPED = 2
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Descriptor:
     """How to read activations, and the numbers of a vector instruction.
 
     Attributes:
-        channels: contiguous bytes per pixel that are read.
+        channels: contiguous elements per pixel that are read.
         flags: bit 0, the values are uint8; bit 1, an average counts the padding.
         p0: float32 scale of a (average), ratio of a (add), total ratio (global average).
         p1: float32 scale of the result (average), ratio of b (add).
@@ -111,7 +115,7 @@ HEADER_NAMES = (
     "zero point int16",
     "low int16",
     "high int16",
-    "flags uint16 (bit 0: uint8)",
+    "flags uint16 (bit 0: uint8; bit 1: low and high clamp a float result)",
     "reserved uint32",
 )
 _ENTRY = np.dtype([("bias", "<i4"), ("scale", "<f4")])
@@ -123,8 +127,9 @@ class RequantizeRow:
 
     Attributes:
         stride: bytes between two rows of the result.
-        bias: int32, one per column.
-        scale: float32, one per column.
+        bias: int32, one per column (per row where RQ transposes); float32 for float sums.
+        scale: float32, as many.
+        clamped: low and high hold for a float result too; they always do for an integer.
     """
 
     stride: int
@@ -134,14 +139,20 @@ class RequantizeRow:
     unsigned: bool
     bias: Array
     scale: Array
+    clamped: bool = False
+
+    @property
+    def float_bias(self) -> Array:
+        """The bias of float sums: the same bytes as float32."""
+        return np.ascontiguousarray(self.bias).view(np.float32)
 
     def pack(self) -> bytes:
         """Header, then bias and scale of each column."""
         entries = np.zeros(len(self.bias), _ENTRY)
-        entries["bias"], entries["scale"] = self.bias, self.scale
-        head = HEADER.pack(
-            self.stride, self.zero_point, self.low, self.high, int(self.unsigned), 0
-        )
+        bits = self.bias.view(np.int32) if self.bias.dtype == np.float32 else self.bias
+        entries["bias"], entries["scale"] = bits, self.scale
+        flags = UNSIGNED * self.unsigned | CLAMPED * self.clamped
+        head = HEADER.pack(self.stride, self.zero_point, self.low, self.high, flags, 0)
         return head + entries.tobytes()
 
     @staticmethod
@@ -155,6 +166,7 @@ class RequantizeRow:
             low,
             high,
             bool(flags & UNSIGNED),
-            entries["bias"],
-            entries["scale"],
+            np.ascontiguousarray(entries["bias"]),
+            np.ascontiguousarray(entries["scale"]),
+            bool(flags & CLAMPED),
         )

@@ -1,4 +1,4 @@
-"""The vector unit: pooling, the residual add and clamps, on rows of channels."""
+"""The vector unit: pooling, sums, clamps, depthwise windows, lookups, on rows of channels."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ import numpy as np
 
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.systolic.addresses import outside_and_address
-from tetrapla.simulators.systolic.tables import COUNT_PAD, Descriptor
+from tetrapla.simulators.systolic.requantize import requantized
+from tetrapla.simulators.systolic.tables import COUNT_PAD, Descriptor, RequantizeRow
 
-MAX, AVERAGE, GLOBAL_AVERAGE, ADD, CLAMP = range(5)
+MAX, AVERAGE, GLOBAL_AVERAGE, ADD, CLAMP, DEPTHWISE, LOOKUP, COPY = range(8)
+TABLE_BYTES = 256
+ONE_PIXEL = frozenset((ADD, CLAMP, LOOKUP, COPY))
 
 
 def vector_result(
     buffer: Array, func: int, a: Descriptor, b: Descriptor | None, row: int, count: int
 ) -> Array:
-    """The bytes, int8 of shape (invocations, count, channels), of one VE instruction."""
+    """The bytes, int8 of shape (invocations, count, channels), of one VE instruction.
+
+    Depthwise has its own function, as its second operand is a row of the requantise table.
+    """
     match func:
         case 0:
             result = _maximum(buffer, a, row, count)
@@ -27,10 +33,39 @@ def vector_result(
         case 3:
             assert b is not None, "VE add before its descriptor b"
             result = _sum(buffer, a, b, row, count)
+        case 4:
+            result = np.clip(_pixel(buffer, a, row, count), a.low, a.high)
+        case 6:
+            table = buffer[:, a.weights : a.weights + TABLE_BYTES]
+            index = _pixel(buffer, a, row, count) & 255
+            flat = np.take_along_axis(table, index.reshape(len(buffer), -1), axis=1)
+            return flat.reshape(index.shape)
         case _:
-            (values, _), *_ = _taps(buffer, a, row, count)
-            result = np.clip(values, a.low, a.high)
+            result = _pixel(buffer, a, row, count)
     return np.asarray(result).astype(np.int16).astype(np.int8)
+
+
+def depthwise_result(
+    buffer: Array, d: Descriptor, table: RequantizeRow, row: int, count: int
+) -> Array:
+    """As `vector_result`: sum over the window of x w, requantised as RQ does it."""
+    size = d.taps * d.channels
+    held = buffer[:, d.weights : d.weights + size].reshape(-1, d.taps, 1, d.channels)
+    weights = held.astype(np.int32)
+    total = np.zeros((len(buffer), count, d.channels), np.int32)
+    for tap, (values, outside) in enumerate(_taps(buffer, d, row, count)):
+        if outside is not None:
+            values[:, outside] = d.pad_value
+        total += values * weights[:, tap]
+    return requantized(total, table, 0, (slice(0, d.channels),))
+
+
+def _pixel(buffer: Array, d: Descriptor, row: int, count: int) -> Array:
+    """The values of a window of one pixel, with the padding's."""
+    ((values, outside),) = _taps(buffer, d, row, count)
+    if outside is not None:
+        values[:, outside] = d.pad_value
+    return values
 
 
 def _taps(

@@ -125,10 +125,14 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "sparse": (
         "g,2,3,4,1:2,\n",
-        ":1:9: a sparsity must be 1:1, not 1:2, which no machine here makes use of; "
-        "write 1:1 to count the layer as dense",
+        ":1:1: a layer must be dense (1:1), not 1:2, since no weights say which; write 1:1, "
+        "or take --compat scalesim",
     ),
     "no sparsity": ("g,2,3,4,dense,\n", ":1:9: a sparsity must be N:M, as 1:1, not 'dense'"),
+    "more than all": (
+        "g,2,3,4,5:4,\n",
+        ":1:9: a sparsity N:M must have N from 1 to M, not 5:4",
+    ),
     "another order": (
         "Layer,M,K,N\ng,2,3,4\n",
         ":1:7: the columns of GEMMs must be M, N, K, not M, K, N",
@@ -177,3 +181,8 @@ def test_sizes_of_symbols_have_no_place_in_a_table(tmp_path: Path) -> None:
         with pytest.raises(ModelError) as caught:
             call()
         assert str(caught.value) == f"{path}: {message}"
+
+
+def test_the_sparsity_of_a_row_is_kept_for_who_asks(tmp_path: Path) -> None:
+    path = written(tmp_path, "a,2,3,4,2:4,\nb,2,3,4,3:3,\na,2,3,4,1:8,\n")
+    assert load(path, sparse=True).sparsity == {"a": (2, 4), "a_1": (1, 8)}

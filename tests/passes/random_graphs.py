@@ -20,6 +20,7 @@ from tests.passes.exporter_forms import (
     rms_norm,
     silu,
 )
+from tests.passes.sequential_forms import STEPS as SEQUENTIAL
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Array, Attribute, Value
 from tetrapla.ir.module import Module
@@ -89,6 +90,13 @@ def transformer(steps: Sequence[str], seed: int) -> Module:
     """The steps on [2, 5, 8] tensors, then a head."""
     draft = Draft(ModuleBuilder("transformer"), np.random.default_rng(seed))
     x = _walk(draft, draft.build.input("x", (2, 5, 8)), steps, TRANSFORMER)
+    return _head(draft, draft.layer("logits", "matmul", x, draft.scaled("w", 8, 3), **PLAIN))
+
+
+def sequential(steps: Sequence[str], seed: int) -> Module:
+    """The steps on [5, 2, 8] tensors, time first, then a head."""
+    draft = Draft(ModuleBuilder("sequential"), np.random.default_rng(seed))
+    x = _walk(draft, draft.build.input("x", (5, 2, 8)), steps, SEQUENTIAL)
     return _head(draft, draft.layer("logits", "matmul", x, draft.scaled("w", 8, 3), **PLAIN))
 
 
@@ -352,5 +360,6 @@ TRANSFORMER: dict[str, Step] = {
 }
 FAMILIES: dict[str, tuple[Callable[[Sequence[str], int], Module], tuple[str, ...]]] = {
     "convolutional": (convolutional, tuple(CONVOLUTIONAL)),
+    "sequential": (sequential, tuple(SEQUENTIAL)),
     "transformer": (transformer, tuple(TRANSFORMER)),
 }

@@ -49,4 +49,4 @@ def test_a_pipeline_keeps_what_its_passes_promise(
 
 
 def test_the_pipelines_that_keep_values_are_all_but_the_quantised_one() -> None:
-    assert KEEPING == ["canonical", "clean", "fused"]
+    assert KEEPING == ["canonical", "clean", "flat", "fused"]

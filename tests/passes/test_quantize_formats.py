@@ -348,7 +348,7 @@ def test_all_operators_become_integer_when_asked_to(rng: np.random.Generator) ->
             RegistryError,
             "no option 'weight' of quantize; did you mean 'weights'?; there are: bits, "
             "weights, activations, method, percentile_pct, rounding, group, per_channel, "
-            "correct_bias, all_operators",
+            "correct_bias, all_operators, whole",
         ),
         (
             "quantize{bits=4}",

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from tetrapla.backends.target_ import targets
 from tetrapla.passes.pass_ import passes
 
 Cli = Callable[..., Any]
 Refused = Callable[..., None]
-TARGETS = "h100, isaac, loihi, tpu-v1, tpu-v4, analog, gpu, spiking, systolic"
+TARGETS = ", ".join(targets())
 NOT_FINITE = "holds NaN or infinity; drop or mend that sample"
 MLP = "MLP"  # stands for the path of the shipped model
 
@@ -114,7 +115,7 @@ def see(command: str) -> str:
         ),
         ("--batch must be at least 1, not 0", ["simulate", MLP, "-t", "h100", "--batch", "0"]),
         (
-            "--quant must be int8, int4, none or a pipeline like "
+            "--quant must be int8, int4, int16, bf16, fp16, none or a pipeline like "
             "'canonical,quantize{weights=i4}', not 'int5'; did you mean 'int8'?",
             ["simulate", MLP, "-t", "h100", "--quant", "int5"],
         ),

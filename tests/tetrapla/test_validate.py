@@ -59,7 +59,7 @@ def test_resnet50_takes_the_cycles_that_were_measured_in_all() -> None:
 def test_one_cycle_more_breaks_the_bound(cli: Cli, tmp_path: Path) -> None:
     folder = copied(tmp_path, "reported_total_cycles", "14808")
     path = tmp_path / "v.json"
-    done = cli("validate", "--golden", folder, "--json", path)
+    done = cli("validate", "scalesim", "--golden", folder, "--json", path)
     assert done.status == 1
     assert "1 rows break their bound" in done.out
     rows = json.loads(path.read_text("utf-8"))["rows"]
@@ -101,6 +101,65 @@ def test_what_is_not_there_is_refused(cli: Cli, tmp_path: Path) -> None:
     )
     done = cli("validate", "scalesim", "--golden", tmp_path)
     assert done.err == f"error: {tmp_path / TABLE}: must be a readable table; see --golden\n"
+
+
+def test_a_suite_is_named_by_its_file() -> None:
+    assert suites() == ("energy", "scalesim", "tpu-v1")
+
+
+@pytest.fixture(scope="module")
+def tpu() -> dict[tuple[str, str], Row]:
+    return {(row.case, row.quantity): row for row in validate(["tpu-v1"])}
+
+
+def test_one_constant_fits_three_applications(tpu: dict[tuple[str, str], Row]) -> None:
+    """Its largest error is as small as any constant's: two rows have it with opposite signs."""
+    fitted = [tpu[name, "tops"] for name in ("MLP0", "MLP1", "LSTM0")]
+    assert all(row.passed and row.bound == 0.05 for row in fitted)
+    assert all("in-sample" in row.source for row in fitted)
+    errors = sorted(row.rel_error or 0 for row in fitted)
+    assert errors[0] < 0 < errors[-1]
+    # a transfer takes whole cycles: where all tiles of 64 KiB go from 1530 cycles to 1531, both
+    # rows move by up to 1 / 1530
+    assert errors[-1] == pytest.approx(-errors[0], abs=2 / 1530)
+    # weights alone give 2 x batch x bandwidth; nothing of the machine makes that more
+    bandwidth = tpu["all", "effective_weight_bandwidth"].ours or 0
+    assert 0 < (tpu["MLP0", "tops"].ours or 0) <= 2 * 200 * bandwidth * 1e-3
+
+
+def test_all_else_is_predicted_or_says_why_not(tpu: dict[tuple[str, str], Row]) -> None:
+    others = [row for row in tpu.values() if row.bound is None]
+    assert len(others) == len(tpu) - 3
+    for row in others:
+        if row.case.startswith("CNN"):
+            assert row.ours is None
+            assert "were never published" in row.source
+        else:
+            assert row.ours is not None
+    for name in ("LSTM1", "MLP0"):
+        names = ("array_active", "weight_stall", "weight_shift", "non_matrix")
+        assert sum(tpu[name, each].ours or 0 for each in names) == pytest.approx(100)
+    # bound by weights: four times the memory is up to four times as fast, the clock is nothing
+    assert 3 < (tpu["mean", "speedup_memory_4x"].ours or 0) <= 4
+    assert 1 <= (tpu["mean", "speedup_clock_4x"].ours or 0) < 1.05
+
+
+def test_a_table_of_other_measurements_is_fitted_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "golden"
+    shutil.copytree(GOLDEN, folder)
+    path = folder / "tpu-v1" / "applications.csv"
+    lines = path.read_text("utf-8").splitlines()
+    cells = lines[1].split(",")
+    cells[lines[0].split(",").index("tops")] = "6.15"  # MLP0 at half its speed
+    path.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]), "utf-8")
+    rows = [row for row in validate(["tpu-v1"], folder) if row.bound is not None]
+    assert [row.passed for row in rows] == [False, False, False]
+    path.write_text(path.read_text("utf-8").replace("LSTM0,24", "LSTM0,x"), "utf-8")
+    with pytest.raises(ModelError) as caught:
+        validate(["tpu-v1"], folder)
+    assert str(caught.value) == (
+        f"{path}:4: fc_layers must be a whole number in 0..2147483647, not 'x'"
+    )
 
 
 def test_a_row_without_a_bound_only_informs() -> None:

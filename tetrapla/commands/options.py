@@ -17,13 +17,15 @@ Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help="Model fil
 Target = Annotated[
     str,
     typer.Option(
-        "--target", "-t", metavar="T", help="A chip, a family, or a YAML file (`targets`)."
+        "--target", "-t", metavar="T", help="A chip, a family, a YAML or SCALE-Sim .cfg file."
     ),
 ]
 Targets = Annotated[
     list[str],
     typer.Option(
-        "--targets", metavar="T1,T2,...", help="Chips, families, YAML files (`targets`)."
+        "--targets",
+        metavar="T1,T2,...",
+        help="Chips, families, YAML or .cfg files (`targets`).",
     ),
 ]
 Data = Annotated[
@@ -63,7 +65,7 @@ Quant = Annotated[
     typer.Option(
         "--quant",
         metavar="FORMAT",
-        help="int8, int4, none or a pipeline's text. [default: the chip's]",
+        help="int8, int4, int16, bf16, fp16, none or a pipeline. [default: the chip's]",
     ),
 ]
 Timesteps = Annotated[
@@ -77,6 +79,12 @@ Batch = Annotated[
 ]
 Ideal = Annotated[
     bool, typer.Option("--ideal", help="Switch every non-ideality of the machine off.")
+]
+Compat = Annotated[
+    str | None,
+    typer.Option(
+        "--compat", metavar="TOOL", help="scalesim: SCALE-Sim 3.0's own numbers beside ours."
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -116,6 +124,7 @@ def settings(
     ideal: bool = False,
     overrides: list[str] | None = None,
     fixed: list[str] | None = None,
+    compat: str | None = None,
 ) -> Settings:
     """The options as one frozen value, checked.
 
@@ -137,6 +146,7 @@ def settings(
         fixed=parse_fixed(fixed or []),
         ideal=ideal,
         overrides=tuple(overrides or ()),
+        compat=compat,
     )
 
 

@@ -14,6 +14,7 @@ from tetrapla.commands.options import (
     Batch,
     Calib,
     CalibFraction,
+    Compat,
     Csv,
     Data,
     Dims,
@@ -71,6 +72,7 @@ def simulate(
     fix: Fixed = None,
     ideal: Ideal = False,
     set_: Overrides = None,
+    compat: Compat = None,
     json: Json = None,
     report: Page = None,
     csv: Csv = None,
@@ -82,6 +84,7 @@ def simulate(
     """Run a model on one machine: cycles, energy, values, and the check of them."""
     from tetrapla.designs import designs
     from tetrapla.files import check_outputs
+    from tetrapla.ir.errors import ModelError
     from tetrapla.trace import chrome_trace
     from tetrapla.trials import simulated
 
@@ -98,8 +101,11 @@ def simulate(
         ideal,
         set_,
         fix,
+        compat,
     )
     check_outputs([json, report, csv, trace], [model, target, data, calib])
+    if compat and trace:
+        raise ModelError("--trace must come without --compat, which has no times; drop one")
     (design,) = designs([target], chosen.overrides)
     result = simulated(model, target, design, chosen)
     extra: dict[Path, str] = {}
@@ -125,6 +131,7 @@ def compare(
     fix: Fixed = None,
     ideal: Ideal = False,
     set_: Overrides = None,
+    compat: Compat = None,
     json: Json = None,
     report: Page = None,
     csv: Csv = None,
@@ -149,6 +156,7 @@ def compare(
         ideal,
         set_,
         fix,
+        compat,
     )
     names = options.split(targets)
     check_outputs([json, report, csv], [*model, *names, data, calib])
@@ -181,6 +189,7 @@ def sweep(
     batch: Batch = None,
     fix: Fixed = None,
     ideal: Ideal = False,
+    compat: Compat = None,
     json: Json = None,
 ) -> int:
     """Run a model on every point of a grid of a machine's fields."""
@@ -201,6 +210,7 @@ def sweep(
         batch,
         ideal,
         fixed=fix,
+        compat=compat,
     )
     check_outputs([json], [model, target, data, calib])
     grid = parse_grid(set_)

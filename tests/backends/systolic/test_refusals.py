@@ -88,11 +88,13 @@ def test_a_layout_that_cannot_be_read_is_refused(rng: np.random.Generator) -> No
 def test_activations_that_do_not_fit_are_refused(rng: np.random.Generator) -> None:
     net = Net(rng, (1, 4, 8, 8))
     module = net.finish(net.conv(net.x, 4, (1, 1), "a"))
-    spec = chip(8, 8, 4096, 4, "memories.unified_buffer=300 B")
+    spec = chip(8, 8, 4096, 4, "memories.unified_buffer=63 B")
     assert refusal(module, spec) == (
-        "systolic: activations of 'm' must fit the unified buffer of 300 bytes, not 512 bytes; "
-        "lower the batch or enlarge memories.unified_buffer"
+        "systolic: the unified buffer must hold one output row of layer 'a' (32 bytes) with "
+        "what that reads (32), in multiples of 16 64 bytes, not 63, 1 too few; "
+        "set memories.unified_buffer to at least 64 B"
     )
+    compile_graph(module.graph, chip(8, 8, 4096, 4, "memories.unified_buffer=64 B"), "m")
 
 
 def test_a_model_that_does_not_fit_dram_is_refused(rng: np.random.Generator) -> None:

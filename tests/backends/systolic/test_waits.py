@@ -59,26 +59,29 @@ class Accesses:
                 yield Access(("descriptor", "row")[i["kind"]], i["index"], 1, True)
             case "MM":
                 yield Access("descriptor", i["desc"], 1, False)
-                yield from self._read(self.descriptors[i["desc"]])
+                yield from self._read(self.descriptors[i["desc"]], i)
                 yield Access("accumulator", i["acc"], i["len"], True)
                 if i["swap"]:
                     yield Access("shadow", 0, 1, False)
             case "RQ":
                 yield Access("row", i["table"], 1, False)
                 yield Access("accumulator", i["acc"], i["len"], False)
-                yield Access("buffer", i["ub"], self.rows[i["table"]].stride * i["len"], True)
+                last = i["cols"] * (4 if i["raw"] else 1)
+                stride = self.rows[i["table"]].stride
+                yield Access("buffer", i["ub"], stride * (i["len"] - 1) + last, True)
             case "VE":
                 for index in {i["a"], i["b"]} if i["func"] == 3 else {i["a"]}:
                     yield Access("descriptor", index, 1, False)
-                    yield from self._read(self.descriptors[index])
+                    yield from self._read(self.descriptors[index], i)
                 channels = self.descriptors[i["a"]].channels
                 yield Access("buffer", i["ub"], i["len"] * channels, True)
             case _:
                 pass  # the dispatcher's own touch nothing
 
-    def _read(self, d: Descriptor) -> Iterator[Access]:
+    def _read(self, d: Descriptor, i: Instruction) -> Iterator[Access]:
+        images = (i["row"] + i["len"] - 1) // (d.out_h * d.out_w)
         last = (d.height - 1) * d.row_stride + (d.width - 1) * d.pixel_stride + d.channels
-        yield Access("buffer", d.base, last, False)
+        yield Access("buffer", d.base, images * d.image_stride + last, False)
 
 
 def hazard(program: Program, spec: SystolicSpec) -> str:

@@ -38,6 +38,7 @@ def instructions(draw: st.DrawFn) -> Instruction:
     """Any instruction with any waits: what it computes is nobody's business here."""
     names = ["NOP", "SYNC", "MARK", "LDW", "LDA", "LW", "MM", "RQ", "VE", "ST", "CFG"]
     op, length, one = draw(st.sampled_from(names)), draw(st.integers(1, 12)), st.integers(0, 1)
+    func = draw(st.sampled_from([0, 4]))
     waits = draw(st.dictionaries(st.sampled_from(ENGINES), st.integers(0, 6), max_size=3))
     operands = {
         "LDW": {"dram": 384, "slot": draw(one), "rows": draw(st.integers(1, 2)), "cols": 2},
@@ -46,7 +47,7 @@ def instructions(draw: st.DrawFn) -> Instruction:
         "LW": {"slot": draw(one)},
         "MM": {"len": length, "lanes": 2, "swap": draw(one), "accumulate": draw(one)},
         "RQ": {"len": length, "cols": 3, "raw": draw(one)},
-        "VE": {"func": draw(st.sampled_from([0, 4])), "a": draw(one), "len": length},
+        "VE": {"func": func, "a": 0 if func else draw(one), "len": length},
         "CFG": {"dram": 128, "index": 1, "bytes": 128},
     }
     return Instruction(op, operands.get(op, {}), waits)

@@ -1,0 +1,117 @@
+"""Zeros among the weights: tiles that need no pass, and tiles that keep two of each four taps.
+
+Both look at the actual numbers, so weights that are not known (shape-only modules) count as
+dense, and so do the zeros beside the diagonal blocks of packed groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tetrapla.ir.graph import Array
+
+FOUR, KEPT = 4, 2
+
+
+@dataclass(frozen=True)
+class Span:
+    """Taps of one pass; `sparse` where two of each four of them are kept."""
+
+    tap: int
+    taps: int
+    sparse: bool
+
+
+def spans(weights: Array, height: int, compressed: bool) -> list[Span]:
+    """How the taps of some columns are cut into passes, those without effect left out.
+
+    Args:
+        weights: (taps, columns), known and not packed.
+        height: rows of the array.
+        compressed: whether the array takes compressed tiles.
+
+    Returns:
+        At least one: a result of zeros must be written, too.
+    """
+    found = list(_cut(weights, height, compressed))
+    kept = [s for s in found if weights[s.tap : s.tap + s.taps].any()]
+    return kept or found[:1]
+
+
+def dense(taps: int, height: int) -> list[Span]:
+    """The passes where nothing is known of the weights."""
+    return [Span(tap, min(height, taps - tap), False) for tap in range(0, taps, height)]
+
+
+def two_of_four(weights: Array) -> bool:
+    """Whether each four taps in a row of each column hold two non-zeros at most."""
+    return bool((_quads(weights != 0).sum(axis=1) <= KEPT).all())
+
+
+def compress(weights: Array) -> tuple[Array, Array]:
+    """Values and positions of a tile that is `two_of_four`.
+
+    Args:
+        weights: (taps, columns).
+
+    Returns:
+        The values, two rows for each four taps, in the order of the taps; and for each where
+        among the four it stands, 0..3, uint8. Where fewer than two are not zero, zeros stay.
+    """
+    quads = _quads(weights)
+    # stable: non-zeros first, each group in the order of its taps
+    order = np.argsort(quads == 0, axis=1, kind="stable")[:, :KEPT]
+    order.sort(axis=1)
+    values = np.take_along_axis(quads, order, axis=1)
+    shape = (-1, weights.shape[1])
+    return values.reshape(shape), order.reshape(shape).astype(np.uint8)
+
+
+def stored(weights: Array, name: str, sparse: bool) -> tuple[bytes, int]:
+    """A tile as it lies in DRAM, and its rows there.
+
+    Args:
+        weights: (taps, columns).
+        name: of `STORED`; an int4 row is padded to a byte, low nibble first.
+        sparse: the kept values, then their 2-bit positions, four a byte, low bits first.
+    """
+    if not sparse:
+        return _packed(weights, name), len(weights)
+    values, positions = compress(weights)
+    flat = np.zeros(positions.size + -positions.size % FOUR, np.uint8)
+    flat[: positions.size] = positions.ravel()
+    shifted = flat.reshape(-1, FOUR) << np.arange(0, 8, 2, dtype=np.uint8)
+    packed = np.bitwise_or.reduce(shifted, axis=1).astype(np.uint8)
+    return _packed(values, name) + packed.tobytes(), len(values)
+
+
+def _packed(values: Array, name: str) -> bytes:
+    """Row by row."""
+    if name != "int4":
+        return np.ascontiguousarray(values).tobytes()
+    rows, columns = values.shape
+    nibbles = np.zeros((rows, columns + columns % 2), np.uint8)
+    nibbles[:, :columns] = values.astype(np.int8).view(np.uint8) & 15
+    pairs = nibbles[:, ::2] | nibbles[:, 1::2] << 4
+    return bytes(pairs.tobytes())
+
+
+def _cut(weights: Array, height: int, compressed: bool) -> Iterator[Span]:
+    wide = FOUR * (height // KEPT)  # taps that a compressed tile serves
+    tap = 0
+    while tap < len(weights):
+        sparse = compressed and wide > 0 and two_of_four(weights[tap : tap + wide])
+        taps = min(wide if sparse else height, len(weights) - tap)
+        yield Span(tap, taps, sparse)
+        tap += taps
+
+
+def _quads(weights: Array) -> Array:
+    """(groups of four, 4, columns), the last one filled up with zeros."""
+    taps, columns = weights.shape
+    full = np.zeros((taps + -taps % FOUR, columns), weights.dtype)
+    full[:taps] = weights
+    return full.reshape(-1, FOUR, columns)

@@ -1,0 +1,295 @@
+"""How a stage may be run in the room that there is, and which way moves the fewest bytes.
+
+A way says who leaves the unified buffer first, which operands are loaded and which results
+are made whole, and which of them stream through it in strips of output rows. Its price is the
+DRAM traffic that it causes now and brings about later: values that leave and come back,
+weights that are read again for every strip where the weight memory does not hold them, halos
+of windows, access descriptors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from itertools import pairwise, product
+
+from tetrapla.backends.systolic.design import Machine
+from tetrapla.backends.systolic.layout import Buffer, Moving
+from tetrapla.backends.systolic.products import Product
+from tetrapla.backends.systolic.room import Room
+from tetrapla.backends.systolic.strips import (
+    Cut,
+    Piece,
+    Stage,
+    cuts,
+    reads,
+    scratch,
+    writes,
+)
+from tetrapla.simulators.systolic.tables import DESCRIPTOR_BYTES
+
+Pieces = tuple[list[Piece], list[Piece]]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a plan depends on: the unified buffer, and the machine around it."""
+
+    capacity_bytes: int
+    machine: Machine
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is where before a stage.
+
+    Attributes:
+        residents: addresses of what lies whole in the unified buffer.
+        later: by buffer, the next stage after this one that uses it, where there is one.
+        unsaved: residents whose home has no copy that is up to date.
+        leaving: what the host gets in the end: stored once anyway.
+        updated: results that hold something already.
+    """
+
+    stage: Stage
+    residents: Mapping[Buffer, int]
+    later: Mapping[Buffer, int]
+    unsaved: Set[Buffer]
+    leaving: Set[Buffer]
+    updated: Set[Buffer]
+
+    def stored_bytes(self, buffer: Buffer) -> int:
+        """What leaving costs now."""
+        needed = buffer in self.unsaved and buffer not in self.leaving
+        return buffer.size_bytes if needed else 0
+
+    def again_bytes(self, buffer: Buffer) -> int:
+        """What it costs later that it is not here."""
+        return buffer.size_bytes if buffer in self.later else 0
+
+
+@dataclass(frozen=True)
+class Split:
+    """A stage in strips.
+
+    Attributes:
+        cut: how it is cut.
+        strips: first row and end of each; `pieces` what each reads and writes.
+        streams: by buffer, the places that its strips take in turn.
+        end_bytes: how far the unified buffer is used.
+    """
+
+    cut: Cut
+    strips: list[tuple[int, int]]
+    pieces: list[Pieces]
+    streams: Mapping[Buffer, tuple[int, ...]]
+    end_bytes: int
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a stage is run.
+
+    Attributes:
+        leave: who makes room.
+        whole: addresses of what becomes resident; `load` is the part of it that comes from
+            DRAM.
+        split: the strips of what does not.
+        traffic_bytes: the price.
+    """
+
+    leave: tuple[Buffer, ...]
+    whole: Mapping[Buffer, int]
+    load: tuple[Buffer, ...]
+    split: Split
+    traffic_bytes: int
+
+
+def least_bytes(stage: Stage) -> tuple[list[int], list[int]]:
+    """What must be there at least of each operand and each result: a strip of one row."""
+    found = [_most_bytes(stage, cut) for cut in cuts(stage)]
+    return min(found, key=lambda pair: sum(pair[0]) + sum(pair[1]))
+
+
+def _most_bytes(stage: Stage, cut: Cut) -> tuple[list[int], list[int]]:
+    held = [cut.pieces(*ends) for ends in cut.strips(1)]
+
+    def most(side: int, number: int) -> int:
+        buffer = held[0][side][number].buffer
+        if buffer in _fixed(stage) or _overlap(held, buffer):
+            return buffer.size_bytes  # it cannot stream
+        return max(one[side][number].bytes for one in held)
+
+    read = [most(0, number) for number in range(len(held[0][0]))]
+    return read, [most(1, number) for number in range(len(held[0][1]))]
+
+
+def _fixed(stage: Stage) -> Set[Buffer]:
+    """What cannot stream."""
+    return {*reads(stage)} & {*writes(stage)} | {*scratch(stage)}
+
+
+def best_way(found: Situation, memory: Memory) -> Way:
+    """The way with the least traffic; of equals the one that leaves most in place."""
+    best: Way | None = None
+    leaving_bytes = 0
+    order = _order(found)
+    cut_lists = [_CutList(cut) for cut in cuts(found.stage)]
+    for count in range(len(order) + 1):
+        if count:
+            last = order[count - 1]
+            leaving_bytes += found.stored_bytes(last) + found.again_bytes(last)
+        if best is not None and leaving_bytes >= best.traffic_bytes:
+            break
+        for way in _ways(found, memory, cut_lists, order[:count], leaving_bytes):
+            if best is None or way.traffic_bytes < best.traffic_bytes:
+                best = way
+    assert best is not None, "one strip of one row was found to fit"
+    return best
+
+
+def _order(found: Situation) -> list[Buffer]:
+    """Who leaves first: the farthest next use, and last what the stage itself reads."""
+    own = {*reads(found.stage), *writes(found.stage)}
+    never = max(found.later.values(), default=0) + 1
+    others = [b for b in found.residents if b not in own]
+    others.sort(key=lambda b: -found.later.get(b, never))
+    mine = sorted((b for b in found.residents if b in own), key=lambda b: -b.size_bytes)
+    return [*others, *mine]
+
+
+def _ways(
+    found: Situation,
+    memory: Memory,
+    cut_lists: Sequence[_CutList],
+    leave: Sequence[Buffer],
+    leaving_bytes: int,
+) -> Iterator[Way]:
+    stage = found.stage
+    loaded = ({*reads(stage)} - {*scratch(stage)}) | found.updated
+    kept = {b: a for b, a in found.residents.items() if b not in leave}
+    absent = [b for b in dict.fromkeys((*reads(stage), *writes(stage))) if b not in kept]
+    fixed = _fixed(stage)
+    choices = [(True,) if b in fixed else (True, False) for b in absent]
+    for chosen in product(*choices):
+        whole = [b for b, is_whole in zip(absent, chosen, strict=True) if is_whole]
+        streamed = [b for b in absent if b not in whole]
+        room = Room(memory.capacity_bytes, ((a, b.size_bytes) for b, a in kept.items()))
+        addresses = room.place_all(b.size_bytes for b in whole)
+        if addresses is None:
+            continue
+        placed = dict(zip(whole, addresses, strict=True))
+        load = tuple(b for b in whole if b in loaded)
+        for split in _splits(cut_lists, streamed, room):
+            price = leaving_bytes + sum(b.size_bytes for b in load)
+            price += _price(found, memory, split)
+            yield Way(tuple(leave), placed, load, split, price)
+
+
+def _splits(
+    cut_lists: Sequence[_CutList], streamed: Sequence[Buffer], room: Room
+) -> Iterator[Split]:
+    """The longest strips of each cut for which there is room, with two places and with one."""
+    for cut in cut_lists if streamed else cut_lists[:1]:
+        for places in (2, 1):
+            split = _longest(cut, streamed, room, places)
+            if split is not None:
+                yield split
+
+
+def _longest(
+    cut: _CutList, streamed: Sequence[Buffer], room: Room, places: int
+) -> Split | None:
+    low, high, best = 1, cut.cut.rows, None
+    while low <= high:
+        most = (low + high) // 2
+        split = _split(cut, streamed, room, places, most)
+        if split is None:
+            high = most - 1
+        else:
+            best, low = split, most + 1
+    return best
+
+
+def _split(
+    cut: _CutList, streamed: Sequence[Buffer], room: Room, places: int, most: int
+) -> Split | None:
+    strips = cut.of(most)
+    if any(buffer in strips.fixed for buffer in streamed):
+        return None
+    trial = room.copy()
+    streams: dict[Buffer, tuple[int, ...]] = {}
+    for buffer in streamed:
+        count = min(places, len(strips.ends))
+        found = trial.place_all([strips.most_bytes[buffer]] * count)
+        if found is None:
+            return None
+        streams[buffer] = tuple(found)
+    return Split(cut.cut, strips.ends, strips.pieces, streams, trial.end_bytes)
+
+
+@dataclass(frozen=True)
+class _Strips:
+    """A stage cut; what a strip takes at most of each buffer, and what cannot stream."""
+
+    ends: list[tuple[int, int]]
+    pieces: list[Pieces]
+    most_bytes: Mapping[Buffer, int]
+    fixed: Set[Buffer]
+
+
+class _CutList:
+    """The strips of a cut by their greatest length, made once."""
+
+    def __init__(self, cut: Cut) -> None:
+        self.cut = cut
+        self._held: dict[int, _Strips] = {}
+
+    def of(self, most: int) -> _Strips:
+        """The strips of at most so many rows."""
+        if most not in self._held:
+            ends = self.cut.strips(most)
+            held = [self.cut.pieces(*pair) for pair in ends]
+            sizes: dict[Buffer, int] = {}
+            for piece in (piece for sides in held for side in sides for piece in side):
+                sizes[piece.buffer] = max(sizes.get(piece.buffer, 0), piece.bytes)
+            fixed = {buffer for buffer in sizes if _overlap(held, buffer)}
+            self._held[most] = _Strips(ends, held, sizes, fixed)
+        return self._held[most]
+
+
+def _overlap(held: Sequence[Pieces], buffer: Buffer) -> bool:
+    """Whether two strips write the same bytes: then the second would undo the first."""
+    written = sorted((p.start, p.end) for _, made in held for p in made if p.buffer is buffer)
+    return any(one[1] > other[0] for one, other in pairwise(written))
+
+
+def _price(found: Situation, memory: Memory, split: Split) -> int:
+    """Traffic of the strips, and later of what they stream."""
+    streams, total = split.streams, 0
+    for read, made in split.pieces:
+        total += sum(p.bytes for p in read if p.buffer in streams)
+        for piece in made:
+            if piece.buffer in streams:
+                times = (piece.buffer not in found.leaving) + (piece.buffer in found.updated)
+                total += piece.bytes * times
+    total += sum(found.again_bytes(buffer) for buffer in streams)
+    count = len(split.strips)
+    tables = count * DESCRIPTOR_BYTES
+    return total + tables + _weights_bytes(found.stage, memory, count)
+
+
+def _weights_bytes(stage: Stage, memory: Memory, count: int) -> int:
+    """Weights read from DRAM for `count` strips, each of which goes over all the tiles."""
+    if not isinstance(stage, Product):
+        return 0
+    machine, tiles, all_bytes = memory.machine, 0, 0
+    for block in stage.blocks:
+        if not isinstance(block.weights, Moving):
+            taps, channels = block.shape
+            tiles += -(-taps // machine.rows) * -(-channels // machine.cols)
+            all_bytes += taps * channels * block.weights.itemsize
+    # of a cycle of tiles all slots but one keep theirs, and that one serves all the others
+    kept = machine.weight_tiles if tiles <= machine.weight_tiles else machine.weight_tiles - 1
+    again = tiles if stage.moving else max(0, tiles - kept)
+    return all_bytes + (count - 1) * (all_bytes * again // max(tiles, 1))

@@ -1,0 +1,106 @@
+// Weight-stationary array of R x C PEs: rows are the reduction, columns the outputs.
+//
+// A row of activations that is on `row_i` in cycle t0 is multiplied by PE (r, c) in cycle
+// t0 + r + c, and its sums are on `sums_o` in cycle t0 + R + C - 1. `swap_i` goes with a row: the
+// shadow weights become the weights of that row and of those behind it.
+// `weights_i` with `shift_i` is one row of weights, the array's last row first; it enters behind
+// a wave front of its own, so R rows of the next tile shift in while rows of activations move
+// and the period of tiles of M rows is max(M, R).
+//
+// Inputs must come from registers. The registers of the data path are not reset: what they hold
+// before the first row never reaches a sum that is used.
+`default_nettype none
+module sa_ws #(
+    parameter int unsigned R = 16,
+    parameter int unsigned C = 16
+) (
+    input  wire             clk_i,
+    input  wire  [ R*9-1:0] row_i,      // int9 each
+    input  wire             swap_i,
+    input  wire  [ C*8-1:0] weights_i,  // int8 each
+    input  wire             shift_i,
+    output logic [C*32-1:0] sums_o      // int32 each
+);
+  // A skew is a ring: entry (now - n) was written n cycles ago.
+  localparam int unsigned POINTER = $clog2(R > C ? R : C);
+  localparam int unsigned DEPTH = 2 ** POINTER;
+
+  logic [POINTER-1:0] now;
+  logic signed [15:0] row_ring[DEPTH][R];
+  logic signed [7:0] weight_ring[DEPTH][C];
+  logic signed [31:0] sum_ring[DEPTH][C];
+
+  // Bits that go with the fronts are masks of eight, so that no PE has a condition.
+  logic signed [7:0] swap_edge[DEPTH], shift_edge[DEPTH];
+  logic signed [7:0] swap[R][C], swap_n[R][C], shift[R][C], shift_n[R][C];
+  logic signed [15:0] act[R][C], act_n[R][C];
+  logic signed [7:0] weight[R][C], weight_n[R][C];
+  logic signed [7:0] shadow[R][C], shadow_n[R][C];
+  logic signed [7:0] pass[R][C], pass_n[R][C];
+  logic signed [31:0] sum[R][C], sum_n[R][C];
+
+  function automatic void edges();
+    swap_edge[now]  = {8{swap_i}};
+    shift_edge[now] = {8{shift_i}};
+    for (int unsigned r = 0; r < R; r++) row_ring[now][r] = 16'(signed'(row_i[9*r+:9]));
+    for (int unsigned c = 0; c < C; c++) weight_ring[now][c] = weights_i[8*c+:8];
+    for (int unsigned r = 0; r < R; r++) begin
+      act_n[r][0]   = row_ring[POINTER'(32'(now)-r)][r];
+      swap_n[r][0]  = swap_edge[POINTER'(32'(now)-r)];
+      shift_n[r][0] = shift_edge[POINTER'(32'(now)-r)];
+    end
+  endfunction
+
+  function automatic void weights();
+    for (int unsigned c = 0; c < C; c++)
+      shadow_n[0][c] = (weight_ring[POINTER'(32'(now)-c)][c] & shift_n[0][c])
+          | (shadow[0][c] & ~shift_n[0][c]);
+    for (int unsigned r = 1; r < R; r++)
+      for (int unsigned c = 0; c < C; c++)
+        shadow_n[r][c] = (pass[r-1][c] & shift_n[r][c]) | (shadow[r][c] & ~shift_n[r][c]);
+    for (int unsigned r = 0; r < R; r++)
+      for (int unsigned c = 0; c < C; c++) begin
+        pass_n[r][c]   = (shadow[r][c] & shift_n[r][c]) | (pass[r][c] & ~shift_n[r][c]);
+        weight_n[r][c] = (shadow[r][c] & swap_n[r][c]) | (weight[r][c] & ~swap_n[r][c]);
+      end
+  endfunction
+
+  function automatic void products();
+    for (int unsigned c = 0; c < C; c++) sum_n[0][c] = 32'(act_n[0][c]) * 32'(weight_n[0][c]);
+    for (int unsigned r = 1; r < R; r++)
+      for (int unsigned c = 0; c < C; c++)
+        sum_n[r][c] = sum[r-1][c] + 32'(act_n[r][c]) * 32'(weight_n[r][c]);
+  endfunction
+
+  function automatic void step();
+    for (int unsigned r = 0; r < R; r++)
+      for (int unsigned c = 1; c < C; c++) begin
+        act_n[r][c]   = act[r][c-1];
+        swap_n[r][c]  = swap[r][c-1];
+        shift_n[r][c] = shift[r][c-1];
+      end
+    edges();
+    weights();
+    products();
+    for (int unsigned c = 0; c < C; c++)
+      sum_ring[POINTER'(32'(now) + C - c)][c] = sum_n[R-1][c];
+  endfunction
+
+  function automatic void outputs();
+    for (int unsigned c = 0; c < C; c++) sums_o[32*c+:32] = sum_ring[now][c];
+  endfunction
+
+  always_ff @(posedge clk_i) begin
+    step();
+    now <= now + 1'b1;
+    swap <= swap_n;
+    shift <= shift_n;
+    act <= act_n;
+    weight <= weight_n;
+    shadow <= shadow_n;
+    pass <= pass_n;
+    sum <= sum_n;
+  end
+  always_comb outputs();
+endmodule
+`default_nettype wire

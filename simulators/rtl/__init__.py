@@ -1,0 +1,1 @@
+"""The systolic machine in SystemVerilog: how it is built, filled, run and compared."""

