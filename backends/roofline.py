@@ -107,9 +107,15 @@ def _layer(node: Node, number_format: str) -> Layer:
 
 
 def _bytes(node: Node, number_format: str) -> int:
-    """Every operand read once, however often it is used, and every result written once."""
+    """Every operand read once, however often it is used, and every result written once.
+
+    What only moves data (a gather, a slice) reads no more than it writes.
+    """
     operands = {value.index: value for value in node.operands}.values()
-    return sum(_size(value, number_format) for value in (*operands, *node.results))
+    read = sum(_size(value, number_format) for value in operands)
+    written = sum(_size(value, number_format) for value in node.results)
+    moves = OPS[node.kind].flops(node.operands, node.results, node.attributes) == 0
+    return written + (min(read, written) if moves else read)
 
 
 def _size(value: Value, number_format: str) -> int:

@@ -128,15 +128,10 @@ def target(family: str) -> AnyTarget:
     Raises:
         RegistryError: no backend has that name.
     """
-    known = families()
-    if family not in known:
-        there = ", ".join(known)
-        raise RegistryError(f"no family '{family}'{nearest(family, known)}; there are: {there}")
-    if family in _own():
+    if family in _own():  # without asking the distributions, which takes milliseconds
         found = import_module(f"tetrapla.backends.{family}").TARGET
     else:
-        (point, *_) = (p for p in entry_points(group="tetrapla.targets") if p.name == family)
-        found = point.load()
+        found = _outsider(family)
     if not isinstance(found, Target):
         raise RegistryError(f"target '{family}' must be a Target, not {type(found).__name__}")
     return found
@@ -182,6 +177,16 @@ def find(name: str, overrides: Sequence[str] = ()) -> tuple[AnyTarget, Loaded[An
     hint = nearest(name, known)
     close = f"{hint} there are" if hint else "; there are"
     raise RegistryError(f"no target '{name}'{close}: {', '.join(known)}")
+
+
+def _outsider(family: str) -> object:
+    known = families()
+    if family not in known:
+        there = ", ".join(known)
+        raise RegistryError(f"no family '{family}'{nearest(family, known)}; there are: {there}")
+    (point, *_) = (p for p in entry_points(group="tetrapla.targets") if p.name == family)
+    found: object = point.load()
+    return found
 
 
 def _own() -> tuple[str, ...]:

@@ -79,6 +79,10 @@ def _narrow(state: Lowering, node: Node, dtype: str) -> None:
     """As `_narrow_product`, of operands of which any may be computed."""
     operands: list[Value] = []
     for value in node.operands:
+        held = state.narrow(value)
+        if held is not None:
+            operands.append(held)
+            continue
         if state.graph.is_weight(value):
             symbol = state.graph.constants[value.index]
             make = partial(_held, state, value, symbol, dtype)
@@ -87,8 +91,7 @@ def _narrow(state: Lowering, node: Node, dtype: str) -> None:
                 _cast, state, state.real(value), dtype, f"{state.name(value)}.{dtype}"
             )
         operands.append(state.once(value, dtype, make))
-    made = state.op(node.kind, operands, node.attributes, node.name)
-    state.new.set(node.result, _cast(state, made, "f32", f"{node.name}.f32"))
+    state.hold(node.result, state.op(node.kind, operands, node.attributes, node.name))
 
 
 def _held(state: Lowering, value: Value, symbol: str, dtype: str) -> Value:

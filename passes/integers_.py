@@ -15,7 +15,7 @@ from tetrapla.ir.quant.table import lookup_table
 from tetrapla.passes.dynamic_ import dynamic_product
 from tetrapla.passes.floats_ import product
 from tetrapla.passes.lowering_ import Lowering
-from tetrapla.passes.plan_ import ELEMENTWISE, LINEAR, MORE_TABLES
+from tetrapla.passes.plan_ import ELEMENTWISE, LINEAR, MORE_TABLES, PLACING
 from tetrapla.passes.scales_ import (
     SMALLEST_SCALE,
     Affine,
@@ -35,6 +35,10 @@ RECTIFYING = frozenset({"nn.relu", "nn.clip"})
 def lower(state: Lowering, node: Node) -> None:
     """Emit what stands for the node under the state's plan."""
     plan = state.plan
+    narrow = state.narrow(node.operands[0]) if node.kind in PLACING else None
+    if narrow is not None:
+        state.hold(node.result, state.op(node.kind, [narrow], node.attributes, node.name))
+        return
     held = state.reading(node.operands[0]) is not None if node.operands else False
     if plan.passes_on(node) and plan.moves(node, held):
         _moved(state, node)
@@ -200,14 +204,26 @@ def _table(state: Lowering, node: Node) -> None:
 
 def _softmax(state: Lowering, node: Node) -> None:
     x, reading = state.integer(node.operands[0])
+    y = _probability(state, node) if state.scheme.whole else PROBABILITY
     attributes: dict[str, Attribute] = {
         **node.attributes,
         "x_scale": reading.scale,
-        "y_scale": PROBABILITY.scale,
-        "y_zero_point": PROBABILITY.zero_point,
+        "y_scale": y.scale,
+        "y_zero_point": y.zero_point,
     }
     made = state.op("qnn.softmax", [x], attributes, node.name)
-    state.set(node.result, made, PROBABILITY)
+    state.set(node.result, made, y)
+
+
+def _probability(state: Lowering, node: Node) -> Affine:
+    """By the largest probability that there was: among many, each is far below one.
+
+    The operator takes the reciprocal of a scale as a whole number, which a power of two is.
+    """
+    _, high = state.ranges.node(node.name)
+    top = (PROBABILITY.high - PROBABILITY.low) / max(high, 2.0**-20)
+    steps = 2.0 ** float(np.floor(np.log2(top)))
+    return replace(PROBABILITY, scale=min(PROBABILITY.scale, 1 / steps))
 
 
 HOW: Mapping[str, Callable[[Lowering, Node], None]] = MappingProxyType(

@@ -56,6 +56,7 @@ class Lowering:
         self._rounded: dict[tuple[int, str], Value] = {}
         self._uses = self.graph.uses()
         self._stored: dict[tuple[object, ...], Stored] = {}
+        self._narrow: dict[int, Value] = {}
         self._finite: set[int] = set()
         self._centred: dict[int, tuple[Value, Affine]] = {}
         self._dynamic: dict[int, tuple[Value, Value, Value]] = {}
@@ -72,7 +73,8 @@ class Lowering:
     def settled(self, node: Node) -> bool:
         """Whether the node's result stands already (a ReLU taken in by the layer before)."""
         index = node.results[0].index
-        return index in self._integers or self.new.knows(node.results[0])
+        held = index in self._integers or index in self._narrow
+        return held or self.new.knows(node.results[0])
 
     def reading(self, value: Value) -> Affine | None:
         """How the value is read if it is an integer already."""
@@ -81,6 +83,10 @@ class Lowering:
 
     def real(self, value: Value) -> Value:
         """The value as the old module had it: a float, dequantised if need be."""
+        if not self.new.knows(value) and value.index in self._narrow:
+            name = f"{self.name(value)}.f32"
+            wide = self.op("nn.cast", [self._narrow[value.index]], {"dtype": "f32"}, name)
+            self.new.set(value, wide)
         if not self.new.knows(value):
             name = f"{self.name(value)}.dequantize"
             self.new.set(value, self.dequantized(*self._integers[value.index], name))
@@ -149,6 +155,14 @@ class Lowering:
             quantised, scale, zero_point = made
             self._dynamic[value.index] = quantised, scale, zero_point
         return self._dynamic[value.index]
+
+    def narrow(self, value: Value) -> Value | None:
+        """The bf16 or f16 value that stands for an old one, if there is one."""
+        return self._narrow.get(value.index)
+
+    def hold(self, old: Value, new: Value) -> None:
+        """Let a value of bf16 or f16 stand for `old`."""
+        self._narrow[old.index] = new
 
     def set(self, old: Value, new: Value, reading: Affine) -> None:
         """Let an integer value stand for `old`."""

@@ -39,6 +39,8 @@ ALSO_MOVING = frozenset(
         "pad reduce_max reduce_min reverse_sequence slice space_to_depth"
     ).split()
 )
+# what changes an element's place alone, of whatever type
+PLACING = frozenset({"nn.reshape", "nn.slice", "nn.transpose"})
 # scores below this hide a key: no scale holds them beside those that count. Assumed; exporters
 # add -10,000 or the least number of a type, and scores lie within some hundreds
 HIDING = -1e3

@@ -83,11 +83,11 @@ module sa_ws #(
     weights();
     products();
     for (int unsigned c = 0; c < C; c++)
-      sum_ring[POINTER'(32'(now) + C - c)][c] = sum_n[R-1][c];
+      sum_ring[POINTER'(32'(now) + C - 1 - c)][c] = sum_n[R-1][c];
   endfunction
 
-  function automatic void outputs();
-    for (int unsigned c = 0; c < C; c++) sums_o[32*c+:32] = sum_ring[now][c];
+  function automatic logic [C*32-1:0] aligned();
+    for (int unsigned c = 0; c < C; c++) aligned[32*c+:32] = sum_ring[now][c];
   endfunction
 
   always_ff @(posedge clk_i) begin
@@ -100,7 +100,7 @@ module sa_ws #(
     shadow <= shadow_n;
     pass <= pass_n;
     sum <= sum_n;
+    sums_o <= aligned();
   end
-  always_comb outputs();
 endmodule
 `default_nettype wire

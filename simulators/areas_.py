@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping as AnyMapping
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -19,6 +19,7 @@ from tetrapla.simulators.yaml_ import Mapping
 # of a PE: what multiplies and adds; its registers and wires are in no table
 _PE: Final = ("mul.int8", "add.int32")
 _SUM_BYTES: Final = 4
+_ONE_BYTE: Final = {"int8", "int4"}
 
 ByNode: TypeAlias = AnyMapping[float, float]
 """Square millimetres by node."""
@@ -34,6 +35,7 @@ class _Array(_Loose):
     rows: int = 0
     cols: int = 0
     units: int = 1
+    formats: dict[str, int] = Field(default_factory=dict[str, int])
 
 
 class _Memories(_Loose):
@@ -45,7 +47,14 @@ class _Memories(_Loose):
 class _Chip(_Loose):
     array: _Array
     memories: _Memories
-    chip: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of a chip with an array: its PEs, and the bytes of each memory by name."""
+
+    pes: int
+    memories: AnyMapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -56,37 +65,40 @@ class Area:
     source: str
 
 
-def area(tree: Mapping, tables: Sequence[Table], node_nm: float) -> Area | None:
-    """The area of the PEs' arithmetic and of the memories, or None.
+def sizes(tree: Mapping) -> Sizes | None:
+    """The parts of a chip; None where it is of another kind, or wrong."""
+    try:
+        found = leaves(tree, []).data
+        chip = _Chip.model_validate(found, context={units_.FROM_YAML: True})
+    except ValidationError:
+        return None
+    array, memories = chip.array, chip.memories
+    element = 2 if set(array.formats) - _ONE_BYTE else 1
+    lanes = array.cols * array.units
+    return Sizes(
+        array.rows * lanes,
+        {
+            "unified_buffer": memories.unified_buffer,
+            "weight_memory": memories.weight_tiles * array.rows * array.cols * element,
+            "accumulator": memories.accumulator_rows * lanes * _SUM_BYTES,
+        },
+    )
 
-    None where the chip states its area, or is of another kind, or no table has both areas.
+
+def area(parts: Sizes, tables: Sequence[Table], node_nm: float) -> Area | None:
+    """The area of the PEs' arithmetic and of the memories; None where no table has both.
 
     Raises:
         ValueError: the node is not within 7 to 130 nm.
     """
-    found = leaves(tree, []).data
-    try:
-        chip = _Chip.model_validate(found, context={units_.FROM_YAML: True})
-    except ValidationError:
-        return None
     pe, sram = _arithmetic(tables), _memory(tables, node_nm)
-    if chip.chip.get("area") is not None or pe is None or sram is None:
+    if pe is None or sram is None:
         return None
-    array, memories = chip.array, chip.memories
-    pes = array.rows * array.cols * array.units
-    parts = {
-        "PEs (multiplier and adder)": pes * _scaled_mm2(pe, node_nm),
-        "unified buffer": memories.unified_buffer * sram,
-        "weight memory": memories.weight_tiles * array.rows * array.cols * sram,
-        "accumulators": memories.accumulator_rows
-        * array.units
-        * array.cols
-        * _SUM_BYTES
-        * sram,
-    }
-    text = " + ".join(f"{name} {mm2:.3g} mm2" for name, mm2 in parts.items())
+    units = {"PEs' multipliers and adders": parts.pes * _scaled_mm2(pe, node_nm)}
+    units |= {name.replace("_", " "): n * sram for name, n in parts.memories.items()}
+    text = " + ".join(f"{name} {mm2:.3g} mm2" for name, mm2 in units.items())
     return Area(
-        sum(parts.values()),
+        sum(units.values()),
         f"{text}; control, wires, interfaces and vector unit are not in it, so a lower bound",
     )
 

@@ -21,7 +21,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from tetrapla.ir.errors import RegistryError, SpecError, nearest
 from tetrapla.simulators import units_
 from tetrapla.simulators.actions_ import prices
-from tetrapla.simulators.areas_ import Area, area
+from tetrapla.simulators.areas_ import Area, area, sizes
 from tetrapla.simulators.costs_ import Table, table
 from tetrapla.simulators.leaves_ import leaves
 from tetrapla.simulators.messages_ import messages
@@ -39,7 +39,7 @@ class Recipe(Section):
     Attributes:
         tables: names of cost tables; of each price the first that has its constants.
         mixed: why tables of several families stand beside each other.
-        banks: what one access of a memory reads from, by memory.
+        banks: what one access of a memory reads from, by memory; all of it where not given.
         idle_w: power of the idle chip.
     """
 
@@ -54,6 +54,8 @@ class Recipe(Section):
 class _Chip(Section):
     cost: Recipe
 
+
+_ABSENT = ("", "null", "~")
 
 Said: TypeAlias = tuple[str, str, str]
 """A number as written, its source and its grade."""
@@ -144,6 +146,9 @@ def _prices(
         name: Bank(size, _said(*said[f"banks.{name}"][:2]), said[f"banks.{name}"][2])
         for name, size in recipe.banks.items()
     }
+    whole = sizes(tree)
+    for name, size in (whole.memories if whole else {}).items():
+        banks.setdefault(name, Bank(size, f"{size} bytes (all of it, assumed)", ASSUMED))
     found = prices(book, banks, _text(tree, ("chip", "default_format")))
     for kind, name, actions in (
         ("dram_kind", "dram", ("dram.read_byte", "dram.write_byte")),
@@ -162,7 +167,8 @@ def _warnings(tree: Mapping, book: Book, recipe: Recipe, place: Place) -> tuple[
     families = dict.fromkeys(table.family for table in book.tables)
     if len(families) > 1:
         said.append(f"prices come of several tables, {', '.join(families)}: {recipe.mixed}")
-    made = area(tree, book.tables, book.node_nm)
+    parts, known = sizes(tree), _text(tree, ("chip", "area"))
+    made = area(parts, book.tables, book.node_nm) if parts and known in _ABSENT else None
     if made is not None:
         _set_area(tree, made, place)
         said.append(f"the area is derived, not published: {made.source}")

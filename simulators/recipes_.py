@@ -141,6 +141,7 @@ def _by_size(records: Sequence[Record], capacity_bytes: int) -> Scaled:
     """
     sizes: Mapping[int, Record] = {r.capacity_bytes or 1: r for r in records}
     known = sorted(sizes)
+    capacity_bytes = max(capacity_bytes, 1)  # an empty memory is never read
     exact = sizes.get(capacity_bytes)
     if exact is not None:
         return _as_scaled(exact, 8.0 / exact.bits)

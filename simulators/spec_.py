@@ -256,11 +256,16 @@ def _ranges(found: Sequence[Leaf], errors: list[str]) -> dict[str, tuple[float, 
 
 def _provenance(found: Sequence[Leaf], spec_type: type[Spec], spec: Spec) -> list[Provenance]:
     written = [
-        Provenance(dotted(leaf.path), *leaf.number, leaf.source, leaf.grade or USER)
+        Provenance(dotted(leaf.path), *leaf.number, _source(leaf), leaf.grade or USER)
         for leaf in found
         if is_numeric(annotation_at(spec_type, leaf.path))
     ]
     return written + _defaults(spec, {leaf.path for leaf in found}, ())
+
+
+def _source(leaf: Leaf) -> str:
+    between = f"from {leaf.range[0]} to {leaf.range[1]}" if leaf.range else ""
+    return "; ".join(part for part in (leaf.source, between) if part)
 
 
 def _defaults(

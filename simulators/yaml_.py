@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ruamel.yaml import YAML
@@ -113,9 +114,17 @@ def read_file(path: Path, name: str) -> str:
 def read_text(text: str, name: str) -> Mapping:
     """Return the tree of a YAML text whose top is a mapping; the text may be hostile.
 
+    The caller may write into it. A text is parsed once: a sweep reads the same file for each
+    of its points.
+
     Raises:
         SpecError: what is not YAML, or is more of YAML than a chip needs; one line per defect.
     """
+    return _copied(_parsed(text, name))
+
+
+@lru_cache(maxsize=32)
+def _parsed(text: str, name: str) -> Mapping:
     builder = _Builder(name)
     reader: Any = YAML(typ="safe", pure=True)
     try:
@@ -136,6 +145,22 @@ def read_text(text: str, name: str) -> Mapping:
             f"{kind_of(builder.top)}; start with 'name: …' and 'family: …'"
         )
     return builder.top
+
+
+def _copied(tree: Mapping) -> Mapping:
+    """The tree with collections of its own; the leaves and places are frozen."""
+    entries = {key: _copy_of(entry) for key, entry in tree.entries.items()}
+    return Mapping(tree.place, entries, dict(tree.keys))
+
+
+def _copy_of(tree: Tree) -> Tree:
+    match tree:
+        case Mapping():
+            return _copied(tree)
+        case Sequence():
+            return Sequence(tree.place, [_copy_of(item) for item in tree.items])
+        case Scalar():
+            return tree
 
 
 def kind_of(tree: Tree | None) -> str:

@@ -3,10 +3,10 @@
 [paper]: N. P. Jouppi et al., "In-Datacenter Performance Analysis of a Tensor Processing Unit",
 ISCA 2017, arXiv 1704.04760. It publishes how many layers of each kind an application has, its
 weights in all and its batch, and no shape. Assumed here: the weights of an application are
-equal square fully connected layers, one behind the other, and the vector layers are left out:
-on 64 x 1472 values they take 1 % of the cycles that a layer's weights take to arrive. The
-LSTMs' activations have 16 bits, which [paper] does not say: its share of array-active cycles is
-twice what 8 bits would take (derived).
+equal square fully connected layers, one behind the other; vector layers follow the first of
+them, sigmoid and tanh in turn, of the same width. The LSTMs' activations have 16 bits, which
+[paper] does not say: its share of array-active cycles is twice what 8 bits would take
+(derived).
 """
 
 from __future__ import annotations
@@ -86,9 +86,13 @@ class Application:
         builder = ModuleBuilder(self.name)
         x = builder.input("x", (self.batch, self.width))
         activation = {"activation": "none" if self.is_recurrent else "relu"}
+        each, more = divmod(self.vectors, self.layers)
         for number in range(self.layers):
             w = builder.shape_of_weight(f"w{number}", (self.width, self.width), "f32")
             x = builder.op("nn.matmul", [x, w], activation, f"fc{number}")
+            for turn in range(each + (number < more)):
+                kind = ("nn.sigmoid", "nn.tanh")[(number + turn) % 2]
+                x = builder.op(kind, [x], {}, f"vector{number}_{turn}")
         builder.output("y", x)
         return builder.finish()
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tetrapla.backends.target_ import AnyTarget, Options, find, targets
+from tetrapla.backends.target_ import AnyTarget, Options, families, find
 from tetrapla.ir.errors import ModelError, TetraplaError
 from tetrapla.simulators.spec_ import Loaded, chips
 
@@ -41,7 +41,8 @@ def design(name: str, overrides: Sequence[str] = ()) -> Design:
         SpecError: the YAML is wrong, at a line and column.
     """
     target, chip = find(name, overrides)
-    taken = name not in targets() and chip.name in chips()
+    shipped = chips()
+    taken = chip.name in shipped and name not in shipped and name not in families()
     return Design(name if taken else chip.name, target, chip)
 
 

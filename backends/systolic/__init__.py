@@ -1,75 +1,91 @@
-"""The systolic compiler: a quantised module becomes a program of the machine's instructions."""
+"""The systolic compiler: a flat, quantised module becomes a program of the instructions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
-import numpy as np
-
+from tetrapla.backends.systolic.check import cross_check
 from tetrapla.backends.systolic.compile import compile_graph
+from tetrapla.backends.systolic.formats import stores_narrow
+from tetrapla.backends.systolic.partition import Refusal, refuse
 from tetrapla.backends.target_ import Inputs, Lowered, Options, Target
-from tetrapla.ir.errors import ModelError
-from tetrapla.ir.graph import Array
+from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.module import Module
+from tetrapla.passes.cells_ import CELLS
 from tetrapla.passes.pass_ import run as run_passes
-from tetrapla.passes.pipeline_ import quantised, quantises
+from tetrapla.passes.pipeline_ import ARRAY, flattened
+from tetrapla.passes.unroll_loops import UnrollLoops
+from tetrapla.passes.unroll_recurrence import UnrollRecurrence
 from tetrapla.passes.widen_weights import WidenWeights
-from tetrapla.simulators.report import CrossCheck, Run
 from tetrapla.simulators.systolic.machine import least_cycles, run
 from tetrapla.simulators.systolic.program import Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
+
+# by number format of a model, those of the array that multiply it
+MULTIPLY = {
+    "int8": ("int8",),
+    "int4": ("int8",),
+    "int16": ("int16x8", "int16"),
+    "bf16": ("bf16",),
+    "fp16": ("fp16",),
+}
+FLOATS = ("bf16", "fp16")
 
 
 def lower(
     module: Module, spec: SystolicSpec, calibration: Inputs | None, options: Options
 ) -> Lowered[Program]:
-    """Quantise where the module is not yet, and compile.
+    """Take loops, recurrent layers and attention apart, quantise, and compile.
 
     Raises:
         ModelError: a float module without calibration data.
-        UnsupportedError: nodes that no instruction can do.
+        UnsupportedError: the array has not the number format, or no instruction can do a node.
     """
-    quantised = _quantised(module, calibration, options.quant or spec.chip.default_format)
-    program = compile_graph(quantised.graph, spec, quantised.name)
-    return Lowered(quantised, program)
+    quant = options.quant or spec.chip.default_format
+    lowered = _lowered(module, calibration, quant, tuple(spec.array.formats))
+    refuse(_left(lowered))
+    program = compile_graph(lowered.graph, spec, lowered.name)
+    return Lowered(lowered, program)
 
 
-def cross_check(
-    lowered: Lowered[Program],
-    spec: SystolicSpec,
-    inputs: Inputs,
-    run: Run,
-    reference: Mapping[str, Array],
-) -> CrossCheck:
-    """Every output element must equal the interpreter's."""
-    del lowered, spec, inputs
-    mismatches = sum(
-        _differences(np.asarray(run.outputs[name]), wanted)
-        for name, wanted in reference.items()
-    )
-    return CrossCheck("bit_exact", mismatches, None, None, mismatches == 0)
-
-
-def _differences(found: Array, wanted: Array) -> int:
-    if found.shape != wanted.shape or found.dtype != wanted.dtype:
-        return max(found.size, wanted.size, 1)
-    equal = found == wanted
-    if found.dtype.kind == "f":
-        equal |= np.isnan(found) & np.isnan(wanted)
-    return int(equal.size - np.count_nonzero(equal))
-
-
-def _quantised(module: Module, calibration: Inputs | None, quant: str) -> Module:
+def _lowered(
+    module: Module, calibration: Inputs | None, quant: str, formats: tuple[str, ...]
+) -> Module:
+    narrow = stores_narrow(formats)
     if any(n.kind.startswith("qnn.") for n in module.graph.nodes):
-        return run_passes(module, (WidenWeights(),))
-    if not quantises(quant):
+        return module if narrow else run_passes(module, (WidenWeights(),))
+    text = "{" in quant or "," in quant
+    if quant not in ARRAY and not text:
         return module  # partition says what it cannot do on floats
-    if calibration is None and not module.shape_only:
+    _check_format(quant, formats)
+    if calibration is None and not module.shape_only and quant not in FLOATS:
         raise ModelError(
             f"systolic must have calibration data to quantise '{module.name}', not none; "
             "give --calib, --calib-fraction or --data digits"
         )
-    return quantised(module, calibration or {}, quant)
+    rest = next((name for name in FLOATS if name in formats), None)
+    rest = None if quant in FLOATS or text else rest
+    return flattened(module, calibration or {}, quant, rest=rest, narrow=narrow)
+
+
+def _check_format(quant: str, formats: tuple[str, ...]) -> None:
+    there = [name for name, needs in MULTIPLY.items() if any(n in formats for n in needs)]
+    if quant in MULTIPLY and quant not in there:
+        raise UnsupportedError(
+            f"systolic: --quant must be a format of the array, {' or '.join(there)}, "
+            f"not {quant}; leave --quant out or take another chip"
+        )
+
+
+def _left(module: Module) -> Iterable[Refusal]:
+    """What the pipeline could not take apart, and why."""
+    loops = UnrollLoops().refusals(module)
+    for node in module.graph.nodes:
+        reason = loops.get(node.name)
+        if node.kind in CELLS:
+            reason = UnrollRecurrence().refusal(node)
+        if reason is not None:
+            yield Refusal(node.kind, node.name, reason)
 
 
 def _never(spec: SystolicSpec, options: Options) -> bool:

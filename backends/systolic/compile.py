@@ -12,12 +12,16 @@ from tetrapla.backends.systolic.image import (
     place_constant,
     place_pass,
     place_product,
+    place_rows,
 )
 from tetrapla.backends.systolic.layout import Buffer, Placed, constant
 from tetrapla.backends.systolic.memory import Plan, Values, plan
+from tetrapla.backends.systolic.moves import on_integers
 from tetrapla.backends.systolic.partition import Partition, partition
 from tetrapla.backends.systolic.products import Product
-from tetrapla.backends.systolic.stages import Pass, Stages
+from tetrapla.backends.systolic.routines import GatherStage
+from tetrapla.backends.systolic.stages import Stage, Stages
+from tetrapla.backends.systolic.vectors import Pass
 from tetrapla.backends.systolic.ways import Memory
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node, Value
@@ -35,6 +39,7 @@ def compile_graph(graph: Graph, spec: SystolicSpec, name: str) -> Program:
             or a model that do not fit their memory.
     """
     machine = Machine.of(spec)
+    graph = on_integers(graph)
     parts = partition(graph, machine.formats)
     arriving, leaving = _arriving(graph, parts), _leaving(graph, parts)
     stages = Stages(graph, machine)
@@ -43,7 +48,7 @@ def compile_graph(graph: Graph, spec: SystolicSpec, name: str) -> Program:
     stages.add_all(parts.device)
     for value in leaving:
         stages.read(value)
-    memory = Memory(spec.memories.unified_buffer_bytes, machine)
+    memory = Memory(spec.memories.unified_buffer_bytes, machine, spec.vector.lanes)
     made = plan(_values(stages, arriving, leaving), memory)
     dram = _place(stages, made, arriving, leaving)
     _check_dram(dram.end, spec, name)
@@ -71,6 +76,8 @@ def compile_graph(graph: Graph, spec: SystolicSpec, name: str) -> Program:
         after=tuple(_host_step(node) for node in parts.after),
         has_values=all(index in graph.weights for index in graph.constants),
         host_constants=_host_constants(graph, parts),
+        routines=tuple(emitter.routines),
+        gathers=tuple(emitter.gathers),
     )
     program.binary()  # every operand fits its field
     return program
@@ -118,8 +125,10 @@ def _place(stages: Stages, made: Plan, arriving: list[Value], leaving: list[Valu
             number = sum(isinstance(work.step.work, Product) for work in dram.works)
             dram.uses += place_product(image, number, step.work, stages.machine)
             tables = ((dram.uses[first].descriptor,), dram.uses[first].tables)
-        elif step.work is not None:
+        elif isinstance(step.work, Pass):
             tables = (place_pass(image, step.work), ())
+        elif isinstance(step.work, GatherStage):
+            tables = ((place_rows(image, step.work),), ())
         dram.works.append(Work(step, first, len(dram.uses) - first, tables))
     start = image.add(b"")
     dram.arriving, start = _ports(arriving, stages, start)
@@ -147,10 +156,10 @@ def _check_dram(need: int, spec: SystolicSpec, name: str) -> None:
 
 def _arriving(graph: Graph, parts: Partition) -> list[Value]:
     """Values of the host that the accelerator reads."""
-    made = {node.result.index for node in parts.device}
+    made = {v.index for node in parts.device for v in node.results}
     found: dict[int, Value] = {}
     for node in parts.device:
-        for value in node.operands[:2]:
+        for value in node.operands:
             if value.index not in made and not graph.is_weight(value):
                 found[value.index] = value
     return list(found.values())
@@ -158,7 +167,7 @@ def _arriving(graph: Graph, parts: Partition) -> list[Value]:
 
 def _leaving(graph: Graph, parts: Partition) -> list[Value]:
     """Values of the accelerator that the host reads."""
-    made = {node.result.index for node in parts.device}
+    made = {v.index for node in parts.device for v in node.results}
     wanted = [v for node in parts.after for v in node.operands]
     wanted += [value for _, value in graph.outputs]
     return list({v.index: v for v in wanted if v.index in made}.values())
@@ -179,7 +188,7 @@ def _padded(count: int) -> int:
     return -(-count // 64) * 64
 
 
-def _layers(found: list[Product | Pass], dram: _Dram) -> tuple[Layer, ...]:
+def _layers(found: list[Stage], dram: _Dram) -> tuple[Layer, ...]:
     done = [0] * (len(found) + 2)
     for work in dram.works:
         uses = dram.uses[work.first : work.first + work.count]

@@ -23,6 +23,7 @@ class Machine:
         weight_tiles: slots of the weight memory.
         accumulator_rows: each units x cols sums.
         byte_cycles: cycles that DRAM takes for a byte.
+        latency_cycles: of DRAM.
     """
 
     rows: int
@@ -34,6 +35,7 @@ class Machine:
     weight_tiles: int
     accumulator_rows: int
     byte_cycles: float
+    latency_cycles: float
 
     @staticmethod
     def of(spec: SystolicSpec) -> Machine:
@@ -49,14 +51,24 @@ class Machine:
             memories.weight_tiles,
             memories.accumulator_rows,
             spec.clock_hz / spec.dram.bandwidth_bytes_per_s,
+            spec.clock_hz * spec.dram.latency_s,
         )
 
     @property
-    def halves(self) -> int:
-        """Parts of the accumulators: RQ reads one while MM writes the other."""
-        return 2 if self.accumulator_rows > 1 else 1
+    def most_rows(self) -> int:
+        """Rows of one tile's sums: RQ reads some while MM writes as many others."""
+        return max(1, self.accumulator_rows // 2)
 
     @property
-    def most_rows(self) -> int:
-        """Rows of one part."""
-        return self.accumulator_rows // self.halves
+    def leaving_cycles(self) -> int:
+        """From the last row or tap that is fed to the sums in the accumulators."""
+        if self.dataflow == OUTPUTS:
+            return 2 * self.rows + self.cols - 1
+        return self.rows + self.cols
+
+    def fed_cycles(self, taps: int, rows: int, form: str, spread: bool) -> int:
+        """How long one MM is fed, and its tile shifted in beside."""
+        if self.dataflow == OUTPUTS:
+            return self.formats[form] * taps
+        share = rows if spread else -(-rows // self.units)
+        return max(self.formats[form] * share, self.rows)

@@ -19,10 +19,13 @@ from tetrapla.backends.systolic.image import Table, Use
 from tetrapla.backends.systolic.layout import Buffer, Placed
 from tetrapla.backends.systolic.memory import Step, Transfer
 from tetrapla.backends.systolic.multiply import Multiplier
+from tetrapla.backends.systolic.pieces import Piece
 from tetrapla.backends.systolic.products import Product
-from tetrapla.backends.systolic.stages import Pass
-from tetrapla.backends.systolic.strips import Piece
+from tetrapla.backends.systolic.routines import GatherStage, RoutineStage
 from tetrapla.backends.systolic.turns import Turn, turns
+from tetrapla.backends.systolic.vectors import Pass
+from tetrapla.simulators.systolic.program import Gather
+from tetrapla.simulators.systolic.routines import Routine
 
 Tables: TypeAlias = tuple[tuple[Table, ...], tuple[Table, ...]]
 """Access descriptors and requantise rows."""
@@ -82,6 +85,8 @@ class Emitter:
         self._homes = homes
         self._byte_cycles = machine.byte_cycles
         self._send = self.dispatcher.send
+        self.routines: list[Routine] = []
+        self.gathers: list[Gather] = []
 
     def emit(self) -> None:
         """All steps."""
@@ -109,7 +114,12 @@ class Emitter:
             if stage is None:
                 self.array.prefetch()
                 return
-            self._vector(stage, work.tables[0])
+            if isinstance(stage, RoutineStage):
+                self._routine(stage)
+            elif isinstance(stage, GatherStage):
+                self._gather(stage, work.tables[0][0])
+            else:
+                self._vector(stage, work.tables[0])
         self._prepare(number)
 
     def _beside(self, turn: Turn) -> None:
@@ -130,7 +140,8 @@ class Emitter:
         queue = deque(early)
         for place in range(work.count):
             self.array.multiply(work.first + place, 1)
-            if place + 1 == min(_STORES_AFTER, work.count):
+            if place + 1 == min(_STORES_AFTER, work.count) and late:
+                self.array.finish_before(self._uses[work.first].product)  # what they store
                 queue.extend(late)
             if queue:
                 send, transfer = queue.popleft()
@@ -152,15 +163,38 @@ class Emitter:
             "func": one.func,
             "a": entries[0],
             "b": entries[-1],
-            "ub": one.target.buffer.address,
+            "ub": one.target.buffer.address + one.offset,
             "len": one.rows,
         }
         reads = [*(part("descriptor", e) for e in entries), *(_whole(s) for s in one.sources)]
         self._send("VE", operands, reads, [_whole(one.target)])
 
+    def _routine(self, one: RoutineStage) -> None:
+        """A routine of the vector unit."""
+        self.routines.append(one.routine())
+        operands = {"routine": len(self.routines) - 1}
+        self._send("VX", operands, *_touched(one))
+
+    def _gather(self, one: GatherStage, rows: Table) -> None:
+        """Rows of a table in DRAM."""
+        count = one.indices.buffer.size_bytes // one.indices.element_bytes
+        self.gathers.append(
+            Gather(
+                rows.address,
+                rows.bytes // len(one.table),
+                len(one.table),
+                one.indices.buffer.address,
+                one.indices.dtype,
+                count,
+                one.target.buffer.address,
+            )
+        )
+        self._send("GTH", {"routine": len(self.gathers) - 1}, *_touched(one))
+
     def _prepare(self, number: int) -> None:
         """The tables that the step after this one needs first."""
-        if number + 1 < len(self._works):
+        following = self._works[number + 1 : number + 2]
+        if following and not isinstance(following[0].step.work, GatherStage):
             descriptors, rows = self._works[number + 1].tables
             for table in descriptors:
                 self.entries.descriptor(table)
@@ -204,6 +238,12 @@ def _portions(found: Sequence[Transfer], most: int) -> Iterator[Transfer]:
             end = min(start + most, piece.end)
             address = transfer.address + start - piece.start
             yield Transfer(Piece(piece.buffer, start, end), address)
+
+
+def _touched(one: RoutineStage | GatherStage) -> tuple[list[Resource], list[Resource]]:
+    """What it reads and what it writes."""
+    read = list(dict.fromkeys(_whole(source) for source in one.sources))
+    return read, list(dict.fromkeys(_whole(target) for target in one.targets))
 
 
 def _whole(value: Placed) -> Resource:

@@ -1,8 +1,9 @@
 """Waits: what an instruction must let finish, found from what it reads and writes.
 
-A resource is a stretch of bytes of a memory that is addressed by bytes, ("ub", start, end) or
-("dram", start, end), or the name and number of another memory's part. An engine works in
-order, so it never waits for itself, except where it reads bytes that it wrote.
+A resource is a stretch of a memory that is addressed, bytes ("ub", start, end) or ("dram",
+start, end) or rows ("acc", start, end), or the name and number of another memory's part. An
+engine works in order, so it never waits for itself, except where it reads what it wrote in an
+addressed memory.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from tetrapla.simulators.systolic.isa import ENGINES, MOST_OUTSTANDING, OPERATIONS, Instruction
 
 Resource = tuple[str, int, int]
-_BYTES = ("ub", "dram")
+_ADDRESSED = ("ub", "dram", "acc")
 
 
 def part(name: str, number: int) -> Resource:
@@ -30,6 +31,11 @@ def stretch(address: int, size_bytes: int) -> Resource:
 def region(address: int, size_bytes: int) -> Resource:
     """A stretch of DRAM."""
     return ("dram", address, address + size_bytes)
+
+
+def sums(first: int, count: int) -> Resource:
+    """Rows of the accumulators."""
+    return ("acc", first, first + count)
 
 
 @dataclass
@@ -88,7 +94,7 @@ class Dispatcher:
         self._sent = dict.fromkeys(ENGINES, 0)
         self._retired = dict.fromkeys(ENGINES, 0)  # numbers below are known to have retired
         self._records: dict[Resource, _Record] = {}
-        self._bytes = {name: _Stretches() for name in _BYTES}
+        self._bytes = {name: _Stretches() for name in _ADDRESSED}
 
     def send(
         self,
@@ -108,7 +114,7 @@ class Dispatcher:
         needed = {other: self._sent[other] - 1 for other in after}
         for resource in (*reads, *takes):
             for record in self._overlapping(resource):
-                own = None if resource[0] in _BYTES else engine
+                own = None if resource[0] in _ADDRESSED else engine
                 _later(needed, record.writers, own)
         for resource in writes:
             for record in self._overlapping(resource):
@@ -130,12 +136,12 @@ class Dispatcher:
         self, engine: str, number: int, reads: Iterable[Resource], writes: Iterable[Resource]
     ) -> None:
         for name, start, end in reads:
-            if name in _BYTES:
+            if name in _ADDRESSED:
                 self._bytes[name].read(start, end, engine, number)
             else:
                 self._record((name, start, end)).readers[engine] = number
         for name, start, end in writes:
-            if name in _BYTES:
+            if name in _ADDRESSED:
                 self._bytes[name].write(start, end, engine, number)
             else:
                 self._record((name, start, end)).writers[engine] = number
@@ -148,7 +154,7 @@ class Dispatcher:
 
     def _overlapping(self, resource: Resource) -> list[_Record]:
         name, start, end = resource
-        if name in _BYTES:
+        if name in _ADDRESSED:
             return self._bytes[name].over(start, end)
         return [self._record(resource)]
 

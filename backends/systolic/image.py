@@ -12,9 +12,10 @@ from tetrapla.backends.systolic.formats import Format
 from tetrapla.backends.systolic.layout import Moving, Placed
 from tetrapla.backends.systolic.order import Tile, tiles
 from tetrapla.backends.systolic.products import Epilogue, Product
+from tetrapla.backends.systolic.routines import GatherStage
 from tetrapla.backends.systolic.sparsity import stored
-from tetrapla.backends.systolic.stages import Pass
 from tetrapla.backends.systolic.tiling import Block
+from tetrapla.backends.systolic.vectors import Pass
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.systolic.isa import most
 from tetrapla.simulators.systolic.tables import Descriptor
@@ -85,6 +86,7 @@ class Image:
             product share them.
         rows: requantise rows, by identity of the first epilogue's table, column and count.
         zeros: by format in DRAM, a tile of one zero.
+        gathered: tables of gathers, by their identity.
     """
 
     data: bytearray = field(default_factory=bytearray)
@@ -92,6 +94,7 @@ class Image:
     loads: dict[tuple[int, int, int, bool], Load] = field(default_factory=dict)
     rows: dict[tuple[int, int, int], tuple[Table, ...]] = field(default_factory=dict)
     zeros: dict[int, Load] = field(default_factory=dict)
+    gathered: dict[int, Table] = field(default_factory=dict[int, Table])
 
     def add(self, part: bytes) -> int:
         """Append at the next multiple of 64 bytes; returns the address."""
@@ -130,6 +133,15 @@ def place_pass(image: Image, one: Pass) -> tuple[Table, ...]:
     """Put a vector instruction's descriptors into the image."""
     pairs = zip(one.sources, one.descriptors, strict=True)
     return tuple(place_descriptor(image, source, found) for source, found in pairs)
+
+
+def place_rows(image: Image, stage: GatherStage) -> Table:
+    """Put the table of a gather into the image, its rows dense."""
+    key = id(stage.table)
+    if key not in image.gathered:
+        data = np.ascontiguousarray(stage.table).tobytes()
+        image.gathered[key] = Table(image.add(data), len(data))
+    return image.gathered[key]
 
 
 def place_descriptor(image: Image, source: Placed, descriptor: Descriptor) -> Table:

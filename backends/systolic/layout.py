@@ -1,13 +1,16 @@
 """Where values lie in the unified buffer, and which layouts the instructions can read.
 
-Images lie with their channels last, so that one pixel's channels are contiguous. Reshapes and
-transposes cost nothing: they are steps of a view, and the weights of the next matrix product
-are permuted instead. A layout that no access descriptor can express is refused.
+Images lie with their channels last, so that one pixel's channels are contiguous. Reshapes,
+transposes and slices cost nothing: they are steps of a view. Where no access descriptor can
+express a view, the value is copied first (`stages`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,12 +19,22 @@ from tetrapla.ir.graph import DTYPES, Array, Graph, Value
 from tetrapla.simulators.systolic.tables import UNSIGNED, Descriptor
 from tetrapla.simulators.systolic.views import View, viewed
 
+Layout: TypeAlias = tuple[tuple[int, ...], View]
+"""A shape in memory, row-major, and the steps from there to the value's own."""
+
+ROWS = (0, 2, 3, 1)
+"""The axes of an image [N, C, H, W] in the order of memory, channels last."""
+
+_MOST_AXES = 8
+_LEVELS = 3  # strides of a descriptor: images, rows, pixels
+
 
 @dataclass(eq=False)
 class Buffer:
     """A stretch of the unified buffer; `address` is known once all are allocated.
 
-    `first` and `last` are the stages that write and last read it.
+    `first` and `last` are the first stage that writes it and the last one that reads it;
+    several stages may write their own slices.
     """
 
     size_bytes: int
@@ -32,7 +45,10 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Placed:
-    """A value in a buffer: `physical` is its row-major shape there, `view` leads to its own."""
+    """A value in a buffer: `physical` is its row-major shape there, `view` leads to its own.
+
+    A value that is a part of its buffer has slices as its view's first steps.
+    """
 
     buffer: Buffer
     physical: tuple[int, ...]
@@ -41,11 +57,43 @@ class Placed:
 
     def positions(self) -> Array:
         """For each element in the value's own order, its index in the buffer."""
-        return viewed(np.arange(int(np.prod(self.physical))).reshape(self.physical), self.view)
+        return viewed(np.arange(prod(self.physical)).reshape(self.physical), self.view)
+
+    def strided(self) -> tuple[int, tuple[int, ...], tuple[int, ...]] | None:
+        """Index of the first element, shape, and a stride per axis; None where none do."""
+        memory = np.empty(prod(self.physical), np.int8)  # never touched
+        array = viewed(memory.reshape(self.physical), self.view)
+        if array.size == 0 or (array is not memory and array.base is not memory):
+            return None  # a reshape had to copy
+        start = array.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
+        pairs = zip(array.shape, array.strides, strict=True)
+        return start, array.shape, tuple(0 if size == 1 else step for size, step in pairs)
 
     def then(self, step: str, arguments: tuple[int, ...]) -> Placed:
-        """The value after a reshape or transpose."""
+        """The value after a reshape, transpose or slice."""
         return replace(self, view=(*self.view, (step, arguments)))
+
+    def parted(self) -> tuple[Placed, Layout]:
+        """Its part of the buffer in the order of memory, and the layout of that part.
+
+        Raises:
+            UnsupportedError: a slice comes after another step, so that no layout says it.
+        """
+        count = next(
+            (n for n, (step, _) in enumerate(self.view) if step != "slice"), len(self.view)
+        )
+        rest = self.view[count:]
+        if any(step == "slice" for step, _ in rest):
+            raise UnsupportedError("a result in a slice of a transposed buffer")
+        part = replace(self, view=self.view[:count])
+        found = part.strided()
+        shape = self.physical if found is None else found[1]
+        return part, (shape, rest)
+
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of an element."""
+        return DTYPES[self.dtype].itemsize
 
     @property
     def flags(self) -> int:
@@ -77,19 +125,52 @@ def constant(graph: Graph, value: Value) -> Array:
     return np.zeros(value.shape, DTYPES[value.dtype]) if held is None else held
 
 
-def default_layout(value: Value) -> tuple[tuple[int, ...], View]:
-    """Physical shape and view of a fresh value: channels last for images, else as it is."""
-    if len(value.shape) != 4:
-        return value.shape, ()
-    n, c, h, w = value.shape
+def channels_last(shape: tuple[int, ...]) -> Layout:
+    """The layout of an image [N, C, H, W]."""
+    n, c, h, w = shape
     return (n, h, w, c), (("transpose", (0, 3, 1, 2)),)
 
 
-def placed(value: Value, first: int) -> Placed:
+def default_layout(value: Value) -> Layout:
+    """Physical shape and view of a fresh value: channels last for images, else as it is."""
+    return channels_last(value.shape) if len(value.shape) == 4 else (value.shape, ())
+
+
+def placed(value: Value, first: int, layout: Layout | None = None) -> Placed:
     """A fresh value in a buffer of its own."""
-    physical, view = default_layout(value)
+    physical, view = default_layout(value) if layout is None else layout
     size_bytes = value.elements * DTYPES[value.dtype].itemsize
     return Placed(Buffer(size_bytes, first, first), physical, view, value.dtype)
+
+
+def inverse(layout: Layout) -> View:
+    """The steps from the value's own shape back to the one in memory."""
+    shape, view = layout
+    steps: list[tuple[str, tuple[int, ...]]] = []
+    for step, arguments in view:
+        if step == "reshape":
+            steps.append(("reshape", shape))
+            shape = arguments
+        else:
+            back = tuple(int(axis) for axis in np.argsort(arguments))
+            steps.append(("transpose", back))
+            shape = tuple(shape[axis] for axis in arguments)
+    return tuple(steps[::-1])
+
+
+def steps_of(layout: Layout) -> tuple[int, ...]:
+    """Elements from one to the next along each axis; a large one where no stride says it."""
+    physical, view = layout
+    found = Placed(Buffer(0, 0, 0), physical, view, "i8").strided()
+    return (prod(physical),) * _MOST_AXES if found is None else found[2]
+
+
+def is_dense(x: Placed) -> bool:
+    """Whether a value is all of its buffer, in its own order."""
+    found = x.strided()
+    if found is None or prod(found[1]) != prod(x.physical):
+        return False
+    return [stride for _, stride in collapsed(found[1], found[2])] in ([], [1])
 
 
 def image(x: Placed) -> Descriptor:
@@ -98,22 +179,19 @@ def image(x: Placed) -> Descriptor:
     Raises:
         UnsupportedError: the channels of a pixel are not contiguous.
     """
-    p = x.positions()
-    _, c, h, w = p.shape
-    base = int(p[0, 0, 0, 0])
-    steps = [_step(p, axis) for axis in range(4)]
-    grid = [step * np.arange(size) for step, size in zip(steps, p.shape, strict=True)]
-    affine = grid[0][:, None, None, None] + grid[1][:, None, None] + grid[2][:, None] + grid[3]
-    if (c > 1 and steps[1] != 1) or not np.array_equal(p, base + affine):
+    found = x.strided()
+    if found is None or (found[1][1] > 1 and found[2][1] != 1):
         raise UnsupportedError("channels that are not contiguous in memory")
+    base, (_, c, h, w), (images, _, rows, pixels) = found
+    size = x.element_bytes
     return Descriptor(
-        base=base,
+        base=base * size,
         channels=c,
         height=h,
         width=w,
-        image_stride=steps[0],
-        row_stride=steps[2],
-        pixel_stride=steps[3],
+        image_stride=images * size,
+        row_stride=rows * size,
+        pixel_stride=pixels * size,
         flags=x.flags,
     )
 
@@ -126,6 +204,48 @@ def matrix(x: Placed) -> tuple[Descriptor, Array]:
     Raises:
         UnsupportedError: a row is not contiguous, or rows differ in their order.
     """
+    found = x.strided()
+    if found is not None and (found[1][-1] == 1 or found[2][-1] == 1):
+        base, shape, strides = found
+        return _rows(x, base, shape, strides), np.arange(shape[-1])
+    return _shuffled(x)
+
+
+def _rows(x: Placed, base: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Descriptor:
+    levels = collapsed(shape[:-1], strides[:-1])
+    if len(levels) > _LEVELS:
+        raise UnsupportedError("rows with more than three strides in memory")
+    (_, images), (height, rows), (width, pixels) = [(1, 0)] * (_LEVELS - len(levels)) + levels
+    size = x.element_bytes
+    return Descriptor(
+        base=base * size,
+        channels=shape[-1],
+        height=height,
+        width=width,
+        out_h=height,
+        out_w=width,
+        image_stride=images * size,
+        row_stride=rows * size,
+        pixel_stride=pixels * size,
+        flags=x.flags,
+    )
+
+
+def collapsed(shape: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
+    """The axes as few (size, stride) pairs, outermost first; no axis of size 1 is kept."""
+    levels: list[tuple[int, int]] = []
+    for size, stride in zip(shape, strides, strict=True):
+        if size == 1:
+            continue
+        if levels and levels[-1][1] == size * stride:
+            levels[-1] = levels[-1][0] * size, stride
+        else:
+            levels.append((size, stride))
+    return levels
+
+
+def _shuffled(x: Placed) -> tuple[Descriptor, Array]:
+    """Rows whose elements lie together, but in another order."""
     p = x.positions()
     rows = p.reshape(-1, p.shape[-1])
     starts = rows.min(axis=1)
@@ -135,29 +255,77 @@ def matrix(x: Placed) -> tuple[Descriptor, Array]:
     same = np.array_equal(rows, starts[:, None] + offsets)
     if not even or not same or step < 0 or int(offsets.max()) != rows.shape[1] - 1:
         raise UnsupportedError("rows that are not contiguous in memory")
-    descriptor = Descriptor(
-        base=int(starts[0]),
-        channels=rows.shape[1],
-        width=len(rows),
-        out_w=len(rows),
-        pixel_stride=step,
-        flags=x.flags,
-    )
-    return descriptor, np.argsort(offsets)
+    shape = (len(starts), rows.shape[1])
+    return _rows(x, int(starts[0]), shape, (step, 1)), np.argsort(offsets)
 
 
-def flat(x: Placed) -> Descriptor:
-    """All of a buffer as rows of its last axis, whatever the view."""
-    channels = x.physical[-1] if x.physical else 1
-    rows = int(np.prod(x.physical)) // channels
-    return Descriptor(
-        base=0, channels=channels, width=rows, out_w=rows, pixel_stride=channels, flags=x.flags
-    )
+def like(x: Placed, layout: Layout) -> Descriptor:
+    """How to read a value's rows in the order in which a layout has them.
+
+    Raises:
+        UnsupportedError: the rows are not contiguous in that order.
+    """
+    physical = layout[0] or (1,)
+    turned = replace(x, view=(*x.view, *inverse(layout), ("reshape", physical)))
+    found = turned.strided()
+    if found is None or (found[1][-1] > 1 and found[2][-1] != 1):
+        raise UnsupportedError("operands of different layouts")
+    return _rows(x, *found)
 
 
-def _step(p: Array, axis: int) -> int:
-    if p.shape[axis] == 1:
-        return 0
-    index = [0] * p.ndim
-    index[axis] = 1
-    return int(p[tuple(index)] - p[(0,) * p.ndim])
+def rows_of(target: Placed, order: Sequence[int] | None = None) -> tuple[int, int, int]:
+    """Where an instruction writes rows: first element, elements a row, and stride.
+
+    Args:
+        target: of the result.
+        order: the value's axes, rows first and columns last; None: the order of memory.
+
+    Raises:
+        UnsupportedError: the rows have no single stride.
+    """
+    part = target.parted()[0] if order is None else target.then("transpose", tuple(order))
+    found = part.strided()
+    if found is None:
+        raise UnsupportedError("a result that is not in rows")
+    base, shape, strides = found
+    channels = shape[-1] if shape else 1
+    levels = collapsed(shape[:-1], strides[:-1])
+    if len(levels) > 1 or (channels > 1 and strides[-1] != 1):
+        raise UnsupportedError("a result whose rows have no single stride")
+    return base, channels, levels[0][1] if levels else channels
+
+
+def allocate(buffers: list[Buffer], capacity_bytes: int, name: str) -> int:
+    """Give each buffer its address, first fit over those alive together; returns the size used.
+
+    Raises:
+        UnsupportedError: they do not fit together.
+    """
+    used = 0
+    for number, buffer in enumerate(buffers):
+        alive = sorted(
+            (
+                other
+                for other in buffers[:number]
+                if other.first <= buffer.last and buffer.first <= other.last
+            ),
+            key=lambda other: other.address,
+        )
+        address = 0
+        for other in alive:
+            if address + buffer.size_bytes <= other.address:
+                break
+            address = max(address, _aligned(other.address + other.size_bytes))
+        if address + buffer.size_bytes > capacity_bytes:
+            raise UnsupportedError(
+                f"systolic: activations of '{name}' must fit the unified buffer of "
+                f"{capacity_bytes} bytes, not {address + buffer.size_bytes} bytes; "
+                "lower the batch or enlarge memories.unified_buffer"
+            )
+        buffer.address = address
+        used = max(used, address + buffer.size_bytes)
+    return used
+
+
+def _aligned(address: int) -> int:
+    return -(-address // 16) * 16

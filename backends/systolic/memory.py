@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tetrapla.backends.systolic.layout import Buffer
+from tetrapla.backends.systolic.pieces import Piece, reads, writes
 from tetrapla.backends.systolic.room import Room, aligned
-from tetrapla.backends.systolic.strips import Piece, Stage, Uncut, reads, writes
+from tetrapla.backends.systolic.stages import Stage
+from tetrapla.backends.systolic.strips import Uncut
 from tetrapla.backends.systolic.ways import Memory, Situation, Way, best_way, least_bytes
 from tetrapla.ir.errors import UnsupportedError
 

@@ -1,8 +1,9 @@
 """The array's part of a program: tiles to their slots, into the array, sums out of it.
 
-weights        LDW two tiles ahead where the slots allow it, LW right after the MM that
-               takes the tile before
-accumulators   two halves, so that RQ of one tile runs beside the MMs of the next
+weights        LDW as far ahead as there are slots, LW right after the MM that takes the tile
+               before; LUW one tile ahead, since it shares LW's engine
+accumulators   a ring of rows; RQ of a tile is sent once its sums have left the array, so that
+               it does not keep the MMs of the next tiles from being dispatched
 
 Where arrays have columns of their own, a tile is one for each, in slots that follow each other.
 """
@@ -10,15 +11,29 @@ Where arrays have columns of their own, a tile is one for each, in slots that fo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tetrapla.backends.systolic.design import OUTPUTS, Machine
 from tetrapla.backends.systolic.entries import Entries
-from tetrapla.backends.systolic.hazards import Dispatcher, Resource, part, stretch
+from tetrapla.backends.systolic.hazards import Dispatcher, Resource, part, stretch, sums
 from tetrapla.backends.systolic.image import Fill, Load, Use
 from tetrapla.backends.systolic.products import Product
 from tetrapla.backends.systolic.slots import Slots
 
-_AHEAD = 2
+_AT_ONCE = 2
+
+
+@dataclass
+class _Waiting:
+    """Complete sums that RQ has yet to take: their first row, and cycles since the last MM."""
+
+    use: Use
+    start: int
+    age: float = 0.0
+
+    def overlaps(self, start: int, rows: int) -> bool:
+        """Whether some rows hold it."""
+        return start < self.start + self.use.tile.rows and self.start < start + rows
 
 
 class Multiplier:
@@ -47,9 +62,10 @@ class Multiplier:
         self._groups = Slots(machine.weight_tiles // self._width, sequence)
         self._loaded = self._shifted = 0
         self._begun = -1  # the stage whose operands are there
-        self._half = 0
-        self._waiting: list[tuple[Use, int]] = []
+        self._start = self._next = 0  # of the sums being made, and of those to come
+        self._waiting: list[_Waiting] = []
         self._stays = machine.dataflow == OUTPUTS
+        self._arriving: dict[int, float] = {}  # by use, cycles that DMA takes for its tiles
         self._swapped = 0  # shifts that an MM took
         self._streaming: list[int] = []
 
@@ -60,9 +76,16 @@ class Multiplier:
 
     def prefetch(self) -> None:
         """LDW of the tiles that come next."""
-        ahead = min(_AHEAD, self._machine.weight_tiles // self._width - 1 - self._stays)
-        while self._loaded < min(self._shifted + ahead, len(self._shifts)):
-            if not self._ready(self._shifts[self._loaded]):
+        ahead = self._machine.weight_tiles // self._width - 1 - self._stays
+        if self._begun < 0:  # more would keep the first layer from beginning
+            ahead = min(ahead, _AT_ONCE)
+        # a few at a time: each takes a cycle of the dispatcher, which the next MM waits for
+        last = min(self._shifted + ahead, self._loaded + _AT_ONCE, len(self._shifts))
+        while self._loaded < last:
+            number = self._shifts[self._loaded]
+            if not (self._constant(number) or self._loaded == self._shifted):
+                return
+            if not self._ready(number):
                 return
             self._load_tiles()
 
@@ -74,26 +97,57 @@ class Multiplier:
             self._shift_for(number)
             for table in use.tables:
                 self._entries.row(table)
+            self._make_room(use)
             self._multiply(use, number)
             self._shift_for(number + 1)
             self.prefetch()
-            self.finish()
+            self._requantize_left(use, number)
             if use.tile.last:
-                self._waiting.append((use, self._half))
-                self._half = (self._half + 1) % self._machine.halves
-            if self._machine.halves == 1:  # the next MM overwrites what waits
-                self.finish()
+                self._waiting.append(_Waiting(use, self._start))
 
     def finish(self) -> None:
         """RQ of what is complete and waits."""
-        for use, half in self._waiting:
-            self._requantize(use, half)
-        self._waiting.clear()
+        self._requantize_first(len(self._waiting))
+
+    def finish_before(self, product: int) -> None:
+        """RQ of what is complete of the products before that one."""
+        self._requantize_first(sum(w.use.product < product for w in self._waiting))
+
+    def _make_room(self, use: Use) -> None:
+        """Rows of the accumulators for new sums."""
+        if not use.tile.first:
+            return
+        rows = use.tile.rows
+        self._start = self._next if self._next + rows <= self._machine.accumulator_rows else 0
+        self._next = self._start + rows
+        self.accumulator_rows = max(self.accumulator_rows, self._next)
+        held = [n for n, w in enumerate(self._waiting) if w.overlaps(self._start, rows)]
+        self._requantize_first(held[-1] + 1 if held else 0)
+
+    def _requantize_left(self, use: Use, number: int) -> None:
+        """RQ of sums that have left the array by the time that this MM has been fed."""
+        tile, form = use.tile, self._product(use).format.name
+        fed = self._machine.fed_cycles(tile.taps, tile.rows, form, tile.spread)
+        passed = max(fed, self._arriving.pop(number, 0.0))
+        for waiting in self._waiting:
+            waiting.age += passed
+        # a cycle to see it, and one before the next MM
+        latency = self._machine.leaving_cycles + 2
+        left = [n for n, w in enumerate(self._waiting) if w.age >= latency]
+        self._requantize_first(left[-1] + 1 if left else 0)
+
+    def _requantize_first(self, count: int) -> None:
+        for waiting in self._waiting[:count]:
+            self._requantize(waiting.use, waiting.start)
+        del self._waiting[:count]
+
+    def _constant(self, number: int) -> bool:
+        return all(isinstance(load, Load) for load in self._uses[number].loads)
 
     def _ready(self, number: int) -> bool:
         """Whether the tiles of a use are there, to be loaded before its stage begins."""
         use = self._uses[number]
-        return use.product <= self._begun or all(isinstance(x, Load) for x in use.loads)
+        return use.product <= self._begun or self._constant(number)
 
     def _load_tiles(self) -> None:
         use = self._uses[self._shifts[self._loaded]]
@@ -103,6 +157,8 @@ class Multiplier:
         if not present:
             for unit, load in enumerate(use.loads):
                 self._load_tile(load, group * self._width + unit)
+            held = sum(load.rows * load.cols for load in use.loads)
+            self._arriving[self._shifts[self._loaded]] = held * self._machine.byte_cycles
         self._loaded += 1
 
     def _load_tile(self, load: Load | Fill, slot: int) -> None:
@@ -139,11 +195,9 @@ class Multiplier:
         tile, swap = use.tile, number in self._shift_set
         product = self._product(use)
         entry = self._entries.descriptor(use.descriptor)
-        start = self._half * self._machine.most_rows
-        self.accumulator_rows = max(self.accumulator_rows, start + tile.rows)
         operands = {
             "desc": entry,
-            "acc": start,
+            "acc": self._start,
             "len": tile.rows,
             "row": tile.row,
             "k": tile.tap,
@@ -159,7 +213,8 @@ class Multiplier:
         if self._stays:  # the weights stream from their slots
             reads += self._streamed(swap)
         takes = [part("shadow", 0)] if swap else []
-        writes = [part("accumulators", self._half)] if tile.last or not self._stays else []
+        leaves = tile.last or not self._stays
+        writes = [sums(self._start, tile.rows)] if leaves else []
         self._send("MM", operands, reads, writes, takes)
 
     def _streamed(self, swap: bool) -> list[Resource]:
@@ -168,7 +223,7 @@ class Multiplier:
             self._swapped += 1
         return [part("slot", slot) for slot in self._streaming]
 
-    def _requantize(self, use: Use, half: int) -> None:
+    def _requantize(self, use: Use, first: int) -> None:
         product, tile = self._product(use), use.tile
         at, swapped = product.blocks[tile.block].start, product.moving is not None
         across, down = (tile.row, tile.column) if swapped else (tile.column, tile.row)
@@ -178,7 +233,7 @@ class Multiplier:
             start += down * epilogue.table.stride
             entry = self._entries.row(table)
             operands = {
-                "acc": half * self._machine.most_rows,
+                "acc": first,
                 "len": tile.rows,
                 "cols": tile.columns,
                 "table": entry,
@@ -188,7 +243,7 @@ class Multiplier:
                 "spread": int(tile.spread),
                 "fmt": epilogue.fmt,
             }
-            reads = [part("row", entry), part("accumulators", half)]
+            reads = [part("row", entry), sums(first, tile.rows)]
             self._send("RQ", operands, reads, [stretch(target.address, target.size_bytes)])
 
     def _product(self, use: Use) -> Product:

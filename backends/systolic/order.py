@@ -95,6 +95,8 @@ def _passes(
     spread: bool,
 ) -> Iterator[Tile]:
     share = _share(machine, moving, spread)
+    if len(own) == 1:  # the tile stays, so that RQ of some rows may run beside MM of the next
+        share = _even(moving, min(share, machine.leaving_cycles))
     for row in range(0, moving, share):
         for place, span in enumerate(own):
             yield Tile(
@@ -117,7 +119,12 @@ def _share(machine: Machine, moving: int, spread: bool) -> int:
     most = machine.most_rows
     if machine.dataflow == OUTPUTS:
         most = min(most, machine.rows * (1 if spread else machine.units))
-    return ceil(moving / ceil(moving / most))
+    return _even(moving, most)
+
+
+def _even(count: int, most: int) -> int:
+    """The size of parts of at most `most`, as even as they come."""
+    return ceil(count / ceil(count / most))
 
 
 def _spreads(
@@ -154,7 +161,8 @@ class _Work:
             rows = rows if spread else ceil(rows / machine.units)
             fresh = row == 0 or len(self.own) > slots
             for span in self.own:
-                busy, filled = self._busy(rows, span), self._filled(span, loaded, fresh)
+                busy = self._busy(rows, span)
+                filled = self._filled(span, loaded, slots) if fresh else 0.0
                 total += max(busy, filled) if slots > 1 else busy + filled
         return total
 
@@ -164,11 +172,11 @@ class _Work:
             return max(self.pace * span.taps, self.machine.rows)
         return max(self.pace * rows, self.machine.rows)
 
-    def _filled(self, span: Span, loaded: int, fresh: bool) -> float:
+    def _filled(self, span: Span, loaded: int, slots: int) -> float:
         """Cycles until its tiles are in their slots, and in the array where LUW fills them."""
         machine = self.machine
-        if not fresh:
-            return 0.0
         if self.swapped:
             return loaded * max(span.taps, machine.cols) + machine.rows
-        return loaded * span.taps * machine.cols * machine.byte_cycles
+        moved = loaded * span.taps * machine.cols * machine.byte_cycles
+        # as many are under way as there are slots beside the one in use
+        return max(moved, (moved + machine.latency_cycles) / max(1, slots - 1))

@@ -1,33 +1,28 @@
-"""Who computes which node: the host before, the accelerator, the host after."""
+"""Who computes which node: the host before, the accelerator, the host after.
+
+The host does what the accelerator cannot, before its first and after its last operator, and
+stands at the border: float inputs are quantised and outputs dequantised there, so that a byte
+of each crosses the link.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from tetrapla.backends.systolic.formats import FLOATS, PRODUCTS, why_not
+from tetrapla.backends.systolic.moves import is_view
 from tetrapla.ir.errors import UnsupportedError, some
-from tetrapla.ir.graph import Graph, Node
+from tetrapla.ir.graph import Graph, Node, Value
+from tetrapla.simulators.systolic.lanes import LANE_CYCLES
 
-DEVICE = (
-    "qnn.conv2d",
-    "qnn.matmul",
-    "qnn.requantize",
-    "qnn.add",
-    "qnn.average_pool2d",
-    "qnn.global_average_pool",
-    "nn.max_pool2d",
-    "nn.relu",
-    "nn.reshape",
-    "nn.transpose",
-)
-_MOVES = ("nn.reshape", "nn.transpose")
-_INTEGERS = ("i8", "ui8", "i16", "i32", "i64")
-_BORDER = ("qnn.dequantize", "qnn.quantize")
 # work that the array is there for: never quietly done by the host
-_NEVER_HOST = PRODUCTS
+_NEVER_HOST = (
+    *("nn.conv3d", "nn.conv_transpose2d", "nn.conv_transpose3d", "nn.attention", "nn.lstm"),
+    *("nn.gru", "nn.rnn", "qnn.conv_integer", "qnn.matmul_integer", *PRODUCTS),
+)
+_BYTES = ("i8", "ui8")
+_BORDER = ("qnn.dequantize", "qnn.quantize")
 
 
 @dataclass(frozen=True)
@@ -51,38 +46,14 @@ class Refusal:
 def partition(graph: Graph, formats: Iterable[str] = ("int8",)) -> Partition:
     """Split the graph.
 
+    Args:
+        graph: quantised.
+        formats: of the array.
+
     Raises:
         UnsupportedError: some nodes can be computed by neither; one message names them all.
     """
-    refuse(_structures(graph))
-    before: list[Node] = []
-    device: list[Node] = []
-    after: list[Node] = []
-    where: dict[int, str] = {}
-    for node in graph.nodes:
-        sources = {where.get(v.index, "before") for v in node.operands}
-        moves = node.kind in _MOVES  # free on either side: the host's where it has the operand
-        if _fits_device(node) and not (moves and sources <= {"before"}):
-            place, nodes = "device", device
-        elif sources <= {"before"}:
-            place, nodes = "before", before
-        else:
-            place, nodes = "after", after
-        where[node.result.index] = place
-        nodes.append(node)
-    refuse(
-        [
-            *_stranded(device, after),
-            *_on_host((*before, *after)),
-            *_static(graph, device, formats),
-        ]
-    )
-    if not device:
-        raise UnsupportedError(
-            "systolic: the model has no integer operator for the array; quantise it with "
-            "--quant int8"
-        )
-    return Partition(tuple(before), tuple(device), tuple(after))
+    return _Split(graph, tuple(formats)).found()
 
 
 def refuse(refusals: Iterable[Refusal]) -> None:
@@ -105,87 +76,158 @@ def refuse(refusals: Iterable[Refusal]) -> None:
             )
         ]
         raise UnsupportedError(
-            f"systolic has no instruction for {', '.join(parts)}; "
-            f"it can do {', '.join(DEVICE)} on integers, and the host any float operator but "
-            "conv2d and matmul before the first or after the last of these"
+            f"systolic has no instruction for {', '.join(parts)}; its array multiplies "
+            "integers, and its vector unit has routines for what docs/isa.md lists"
         )
 
 
-def _fits_device(node: Node) -> bool:
-    """Whether the machine has the operator for these types."""
-    if node.kind in _MOVES:
-        return node.result.dtype in (*_INTEGERS, *FLOATS)
-    if node.kind in PRODUCTS and node.operands[0].dtype in FLOATS:
+class _Split:
+    """Where each node goes, found in passes over the graph."""
+
+    def __init__(self, graph: Graph, formats: tuple[str, ...]) -> None:
+        self._graph = graph
+        self._uses = graph.uses()
+        self._outputs = {value.index for _, value in graph.outputs}
+        self._makers = {v.index: node for node in graph.nodes for v in node.results}
+        self._refusals = list(_alone(graph, formats))
+        self._able = {node.name: _able(node) for node in graph.nodes}
+        self._before: set[str] = set()
+        self._after: set[str] = set()
+
+    def found(self) -> Partition:
+        self._unable()
+        self._quantised_inputs()
+        self._dequantised_outputs()
+        device = [n for n in self._graph.nodes if n.name not in self._before | self._after]
+        if not device and not self._refusals:
+            raise UnsupportedError(
+                "systolic: the model has no operator for the accelerator; quantise it with "
+                "--quant int8"
+            )
+        outside = [n for n in self._graph.nodes if n not in device]
+        several = (n for n in outside if len(n.results) > 1 and not n.bodies)
+        refuse([*self._refusals, *(_refusal(n, "several results") for n in several)])
+        return Partition(
+            tuple(n for n in self._graph.nodes if n.name in self._before),
+            tuple(device),
+            tuple(n for n in self._graph.nodes if n.name in self._after),
+        )
+
+    def _unable(self) -> None:
+        """Who has no routine goes to the host, before with its sources or after with its users.
+
+        Between operators of the accelerator it is refused.
+        """
+        tainted: set[int] = set()  # values that depend on a product
+        for node in self._graph.nodes:
+            if node.kind in _NEVER_HOST or any(v.index in tainted for v in node.operands):
+                tainted.update(v.index for v in node.results)
+        for node in self._graph.nodes:
+            if self._able[node.name] or node.kind in _NEVER_HOST or node.bodies:
+                continue
+            if node.results[0].index in tainted:
+                self._after.add(node.name)
+            else:
+                self._with_sources(node)
+        late = {v.index for n in self._graph.nodes if n.name in self._after for v in n.results}
+        for node in self._graph.nodes:
+            if node.name in self._after or not any(v.index in late for v in node.operands):
+                continue
+            if node.kind in _NEVER_HOST:
+                self._refusals += self._between(node)
+            self._after.add(node.name)
+            late.update(v.index for v in node.results)
+
+    def _with_sources(self, node: Node) -> None:
+        waiting = [node]
+        while waiting:
+            each = waiting.pop()
+            if each.name not in self._before:
+                self._before.add(each.name)
+                makers = (self._makers.get(v.index) for v in each.operands)
+                waiting += [maker for maker in makers if maker is not None]
+
+    def _between(self, product: Node) -> Iterator[Refusal]:
+        """What has no routine on the way to a product."""
+        seen: set[str] = set()
+        waiting = [product]
+        while waiting:
+            for value in waiting.pop().operands:
+                maker = self._makers.get(value.index)
+                if maker is None or maker.name in seen:
+                    continue
+                seen.add(maker.name)
+                waiting.append(maker)
+                if not self._able[maker.name] and maker.name in self._after:
+                    yield _refusal(maker, "between operators of the accelerator")
+
+    def _quantised_inputs(self) -> None:
+        """Moves of what the host has, and quantisation where nobody wants the floats."""
+        for node in self._graph.nodes:
+            if node.name in self._before | self._after or not node.operands:
+                continue
+            if not all(self._hosted(value) for value in node.operands):
+                continue
+            quantises = node.kind == "qnn.quantize" and self._only_quantised(node.operands[0])
+            if is_view(node) or quantises:
+                self._before.add(node.name)
+
+    def _hosted(self, value: Value) -> bool:
+        maker = self._makers.get(value.index)
+        return maker is None or maker.name in self._before
+
+    def _only_quantised(self, value: Value) -> bool:
+        """Whether everyone who reads a value quantises it, maybe after a move."""
+        for use in self._uses.get(value.index, []):
+            if use.name in self._before or use.kind == "qnn.quantize":
+                continue
+            if not is_view(use) or not self._only_quantised(use.result):
+                return False
         return True
-    return node.kind in DEVICE and all(v.dtype in _INTEGERS for v in node.operands[:1])
+
+    def _dequantised_outputs(self) -> None:
+        for node in reversed(self._graph.nodes):
+            if node.name in self._before | self._after or len(node.results) > 1:
+                continue
+            uses = self._uses.get(node.result.index, [])
+            wanted = node.result.index in self._outputs or bool(uses)
+            if wanted and all(use.name in self._after for use in uses):
+                if node.kind == "qnn.dequantize" or (is_view(node) and not uses):
+                    self._after.add(node.name)
 
 
-def _structures(graph: Graph) -> list[Refusal]:
-    """What neither side can run: the host computes one result at a time."""
-    found = [Refusal(n.kind, n.name, "a body") for n in graph.nodes if n.bodies]
-    several = (n for n in graph.nodes if len(n.results) != 1 and not n.bodies)
-    return [*found, *(Refusal(n.kind, n.name, "several results") for n in several)]
+def _able(node: Node) -> bool:
+    """Whether the accelerator has an instruction or a routine for the operator."""
+    return not node.bodies and (node.kind in PRODUCTS or node.kind in LANE_CYCLES)
 
 
-def _stranded(device: list[Node], after: list[Node]) -> list[Refusal]:
-    """Host nodes after the accelerator whose results it would need back."""
-    wanted = {v.index for node in device for v in node.operands}
-    found = []
-    for node in reversed(after):
-        if node.result.index in wanted:
-            found.append(Refusal(node.kind, node.name, "between integer operators"))
-            wanted.update(v.index for v in node.operands)
-    return found[::-1]
+def _refusal(node: Node, reason: str) -> Refusal:
+    return Refusal(node.kind, node.name, reason)
 
 
-def _on_host(nodes: tuple[Node, ...]) -> list[Refusal]:
-    found = []
-    for node in nodes:
-        if node.kind in _NEVER_HOST:
-            dtype = node.operands[0].dtype
-            operands = "floats" if node.kind.startswith("nn.") else dtype
-            reason = f"on {operands}; quantise with --quant int8"
-            found.append(Refusal(node.kind, node.name, reason))
-    return found
-
-
-def _static(graph: Graph, device: list[Node], formats: Iterable[str]) -> list[Refusal]:
+def _alone(graph: Graph, formats: tuple[str, ...]) -> Iterator[Refusal]:
     """What can be told from one node alone."""
-    products = {n.result.index: n for n in device if n.kind in PRODUCTS}
-    there = tuple(formats)
-    found = []
-    for node in device:
-        reason = ""
-        if node.kind in PRODUCTS:
-            reason = _product(graph, node, there)
-        elif node.kind == "qnn.requantize":
-            reason = _requantize(graph, node, products)
-        elif node.kind == "qnn.add" and node.operands[0].shape != node.operands[1].shape:
-            reason = "operands of different shapes"
-        elif node.kind not in _MOVES and node.operands[0].dtype not in ("i8", "ui8"):
-            reason = f"on {node.operands[0].dtype}"
-        if reason:
-            found.append(Refusal(node.kind, node.name, reason))
-    return found
+    for node in graph.nodes:
+        if node.bodies:
+            yield _refusal(node, "a body")
+        elif node.kind in PRODUCTS:
+            if reason := _product(graph, node, formats):
+                yield _refusal(node, reason)
+        elif node.kind in _NEVER_HOST:
+            yield _refusal(node, _WAY_OUT)
 
 
-def _product(graph: Graph, node: Node, formats: Iterable[str]) -> str:
-    if not all(graph.is_weight(v) for v in node.operands[1:]):
-        return "weights that are not constant"
-    if node.kind in ("qnn.matmul", "nn.matmul") and len(node.operands[1].shape) != 2:
-        return "weights that are not a matrix"
+_WAY_OUT = "on floats; quantise with --quant int8"
+
+
+def _product(graph: Graph, node: Node, formats: tuple[str, ...]) -> str:
+    x, w = node.operands[:2]
+    if node.kind.startswith("nn.") and not (x.dtype in FLOATS and x.dtype == w.dtype):
+        return _WAY_OUT
+    if not all(graph.is_weight(v) for v in node.operands[2:]):
+        return "a bias that is not constant"
+    several = node.kind.endswith("matmul") and len(w.shape) != 2
+    if not graph.is_weight(w) or several:
+        if node.kind != "qnn.matmul" or not {x.dtype, w.dtype} <= {*_BYTES}:
+            return "weights that are " + ("no matrix" if several else "not constant")
     return why_not(graph, node, formats)
-
-
-def _requantize(graph: Graph, node: Node, products: dict[int, Node]) -> str:
-    acc, scale = node.operands
-    if acc.index not in products:
-        return "its operand is not an accumulator"
-    if not graph.is_weight(scale):
-        return "a scale that is not constant"
-    channel = 1 if products[acc.index].kind == "qnn.conv2d" else len(acc.shape) - 1
-    if scale.shape != (1,) and node.int("axis") % len(acc.shape) != channel:
-        return "a scale along another axis than the outputs"
-    if scale.index in graph.weights and not np.isfinite(graph.weight(scale)).all():
-        return "a scale that is not finite"
-    return ""

@@ -11,11 +11,20 @@ from tetrapla.backends.systolic.design import INPUTS, Machine
 from tetrapla.backends.systolic.formats import (
     CLAMPS,
     CONVOLUTIONS,
+    PRODUCTS,
     RESULTS,
     Format,
     product_format,
 )
-from tetrapla.backends.systolic.layout import Buffer, Moving, Placed, constant
+from tetrapla.backends.systolic.layout import (
+    ROWS,
+    Buffer,
+    Layout,
+    Moving,
+    Placed,
+    constant,
+    rows_of,
+)
 from tetrapla.backends.systolic.tiling import Block, conv_blocks, matmul_blocks
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import DTYPES, Array, Graph, Node, Value
@@ -108,8 +117,8 @@ class Placing(Protocol):
         """Where an operand lies."""
         ...
 
-    def fresh(self, value: Value) -> Placed:
-        """A place for a result."""
+    def fresh(self, value: Value, hint: Layout | None = None) -> Placed:
+        """A place for a result; `hint` is a layout that it may have."""
         ...
 
     def scratch(self, size_bytes: int) -> Buffer:
@@ -147,7 +156,21 @@ def product(placing: Placing, node: Node) -> Product:
 def requantizers(placing: Placing, node: Node) -> list[Node]:
     """The nodes that requantise a product's accumulators."""
     uses = placing.uses.get(node.result.index, [])
-    return [use for use in uses if use.kind == "qnn.requantize"]
+    return [use for use in uses if is_epilogue(placing.graph, node, use)]
+
+
+def is_epilogue(graph: Graph, product: Node, use: Node) -> bool:
+    """Whether RQ requantises a product's sums as this node does."""
+    if use.kind != "qnn.requantize" or product.kind not in PRODUCTS:
+        return False
+    scale, rank = use.operands[1], len(product.result.shape)
+    channel = 1 if product.kind in CONVOLUTIONS else rank - 1
+    return (
+        graph.is_weight(scale)
+        and use.str("dtype") in RESULTS
+        and (scale.shape == (1,) or use.int("axis") % rank == channel)
+        and bool(np.isfinite(constant(graph, scale)).all())
+    )
 
 
 def _moving(placing: Placing, blocks: list[Block]) -> Placed:
@@ -196,17 +219,23 @@ def _epilogues(placing: Placing, node: Node, form: Format, held: Array) -> list[
         low, high, zero = (use.int(name) for name in ("low", "high", "zero_point"))
         target = _result(placing, use.result)
         unsigned = use.str("dtype") == "ui8"
-        stride = len(held) * DTYPES[target.dtype].itemsize
+        offset, _, stride = rows_of(target, row_order(node))
+        stride *= target.element_bytes
         table = RequantizeRow(stride, zero, low, high, unsigned, held, scale)
-        found.append(Epilogue(target, table, raw=False))
+        found.append(Epilogue(target, table, raw=False, offset=offset))
     uses = placing.uses.get(node.result.index, [])
     if len(uses) > len(scaled) or node.result.index in placing.kept or not uses:
         target = _result(placing, node.result)
         one = np.ones(held.shape, np.float32)
-        stride = len(held) * DTYPES[target.dtype].itemsize
-        table = RequantizeRow(stride, 0, 0, 0, False, held, one)
-        found.append(Epilogue(target, table, raw=True))
+        offset, _, stride = rows_of(target, row_order(node))
+        table = RequantizeRow(stride * target.element_bytes, 0, 0, 0, False, held, one)
+        found.append(Epilogue(target, table, raw=True, offset=offset))
     return found
+
+
+def row_order(node: Node) -> tuple[int, ...]:
+    """The axes of a product's result: its rows in order, and its columns."""
+    return ROWS if node.kind in CONVOLUTIONS else tuple(range(len(node.result.shape)))
 
 
 def _rounded(placing: Placing, node: Node, held: Array) -> Epilogue:
@@ -214,10 +243,11 @@ def _rounded(placing: Placing, node: Node, held: Array) -> Epilogue:
     target = _result(placing, node.result)
     low, high = CLAMPS[node.str("activation")]
     one = np.ones(held.shape, np.float32)
-    stride = len(held) * DTYPES[target.dtype].itemsize
+    offset, _, stride = rows_of(target, row_order(node))
     clamped = (low, high) != CLAMPS["none"]
-    table = RequantizeRow(stride, 0, low, high, False, held, one, clamped)
-    return Epilogue(target, table, raw=False)
+    row = stride * target.element_bytes
+    table = RequantizeRow(row, 0, low, high, False, held, one, clamped)
+    return Epilogue(target, table, raw=False, offset=offset)
 
 
 def _result(placing: Placing, value: Value) -> Placed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 _ALIGNMENT = 16
 
@@ -30,24 +30,38 @@ class Room:
         """The end of the last stretch that is taken."""
         return max((end for _, end in self._taken), default=0)
 
-    def place(self, size_bytes: int) -> int | None:
-        """Take the first stretch that is free; None where there is none."""
-        address = 0
-        for start, end in self._taken:
-            if address + size_bytes <= start:
-                break
-            address = max(address, aligned(end))
-        if address + size_bytes > self._capacity_bytes:
+    @property
+    def gap_bytes(self) -> int:
+        """The longest stretch that is free."""
+        return max((end - start for start, end in self._free()), default=0)
+
+    def place(self, size_bytes: int, last: bool = False) -> int | None:
+        """Take the first stretch that is free, or the last one's end; None without one."""
+        fits = [(a, b) for a, b in self._free() if a + size_bytes <= b]
+        if not fits:
             return None
+        address = fits[0][0]
+        if last:
+            high = (fits[-1][1] - size_bytes) // _ALIGNMENT * _ALIGNMENT
+            address = max(high, fits[-1][0])
         insort(self._taken, (address, address + size_bytes))
         return address
 
-    def place_all(self, sizes_bytes: Iterable[int]) -> list[int] | None:
+    def place_all(self, sizes_bytes: Iterable[int], last: bool = False) -> list[int] | None:
         """Take a stretch for each; None where one finds none."""
         found = []
         for size_bytes in sizes_bytes:
-            address = self.place(size_bytes)
+            address = self.place(size_bytes, last)
             if address is None:
                 return None
             found.append(address)
         return found
+
+    def _free(self) -> Iterator[tuple[int, int]]:
+        address = 0
+        for start, end in self._taken:
+            if address < start:
+                yield address, start
+            address = max(address, aligned(end))
+        if address < self._capacity_bytes:
+            yield address, self._capacity_bytes

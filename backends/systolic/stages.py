@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from typing import TypeAlias
 
-import numpy as np
-
+from tetrapla.backends.systolic.batched import batched, is_batched
 from tetrapla.backends.systolic.design import Machine
 from tetrapla.backends.systolic.formats import PRODUCTS
-from tetrapla.backends.systolic.layout import Buffer, Placed, constant, flat, image, placed
+from tetrapla.backends.systolic.homes import CONCATS, WINDOWS, Homes, Part, parts
+from tetrapla.backends.systolic.islands import Grouping, Unit
+from tetrapla.backends.systolic.joined import copies
+from tetrapla.backends.systolic.layout import (
+    ROWS,
+    Buffer,
+    Layout,
+    Placed,
+    channels_last,
+    constant,
+    is_dense,
+    placed,
+    rows_of,
+)
+from tetrapla.backends.systolic.moves import is_view
 from tetrapla.backends.systolic.partition import Refusal, refuse
-from tetrapla.backends.systolic.products import Product, product, requantizers
+from tetrapla.backends.systolic.products import Product, is_epilogue, product, row_order
+from tetrapla.backends.systolic.routines import (
+    GatherStage,
+    RoutineStage,
+    copy_stage,
+    gather_stage,
+    is_table_lookup,
+    routine_stage,
+)
+from tetrapla.backends.systolic.vectors import Pass, is_pass, vector_pass
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node, Value
-from tetrapla.ir.quant.arithmetic import is_single_inside, sum_terms
-from tetrapla.simulators.systolic import vector
-from tetrapla.simulators.systolic.tables import COUNT_PAD, Descriptor
 
-
-@dataclass(frozen=True)
-class Pass:
-    """One instruction of the vector unit: descriptors with bases relative to the buffers."""
-
-    name: str
-    op: str
-    func: int
-    rows: int
-    sources: tuple[Placed, ...]
-    descriptors: tuple[Descriptor, ...]
-    target: Placed
+Stage: TypeAlias = Product | Pass | RoutineStage | GatherStage
 
 
 class Stages:
@@ -37,12 +46,18 @@ class Stages:
     def __init__(self, graph: Graph, machine: Machine) -> None:
         self.graph = graph
         self.machine = machine
-        self.found: list[Product | Pass] = []
+        self.found: list[Stage] = []
         self.values: dict[int, Placed] = {}
         self.buffers: list[Buffer] = []
         self.constants: list[tuple[Placed, Array]] = []
         self.uses = graph.uses()
         self.kept = {value.index for _, value in graph.outputs}
+        self._makers = {v.index: node for node in graph.nodes for v in node.results}
+        self._homes = Homes(graph)
+        self._parts: dict[int, Part] = {}
+        self._wholes: dict[int, Placed] = {}
+        self._at_home: set[int] = set()
+        self._repeated: dict[int, Node] = {}
 
     def add_all(self, nodes: tuple[Node, ...]) -> None:
         """Make the stages of the accelerator's nodes.
@@ -50,141 +65,183 @@ class Stages:
         Raises:
             UnsupportedError: layouts that no instruction can read; one message for all.
         """
+        grouping = Grouping(self.graph, nodes, self._alone, self._is_epilogue)
+        self._repeated = {i: self._makers[i] for i in grouping.repeated}
+        views = {n.result.index: n for n in nodes if is_view(n)}
+        self._parts = parts(self.graph, nodes, self._repeated, views)
         refusals = []
-        for node in nodes:
+        for unit in grouping.ordered():
             try:
-                self._add(node)
+                self._add(unit)
             except UnsupportedError as error:
-                refusals.append(Refusal(node.kind, node.name, str(error)))
-                for value in self._results(node):  # go on, to find all of them
-                    self.values[value.index] = self.fresh(value)
+                first = unit.nodes[0]
+                refusals.append(Refusal(first.kind, first.name, str(error)))
+                self._pretend(unit.nodes)  # go on, to find all of them
         refuse(refusals)
 
-    def fresh(self, value: Value, first: int | None = None) -> Placed:
-        """Place a value in a new buffer, written by stage `first`, else by the one to come."""
-        found = placed(value, len(self.found) + 1 if first is None else first)
+    def fresh(
+        self, value: Value, hint: Layout | None = None, first: int | None = None
+    ) -> Placed:
+        """Place a value in its part of a concatenation, else in a new buffer.
+
+        Args:
+            value: to be placed.
+            hint: a layout that the value may have.
+            first: the stage that writes it; None for the one to come.
+        """
+        if (home := self._home(value)) is not None:
+            self._at_home.add(value.index)
+            return home
+        stage = len(self.found) + 1 if first is None else first
+        found = placed(value, stage, self._homes.layout(value, hint))
         self.buffers.append(found.buffer)
         return found
 
     def scratch(self, size_bytes: int) -> Buffer:
-        """A buffer for a constant that the stage to come reads."""
-        self.buffers.append(Buffer(size_bytes, 0, len(self.found) + 1))
+        """A buffer that the stage to come writes and reads."""
+        stage = len(self.found) + 1
+        self.buffers.append(Buffer(size_bytes, stage, stage))
         return self.buffers[-1]
 
     def read(self, value: Value) -> Placed:
         """Where a value lies; the stage to come reads it. A constant is loaded at the start."""
         if value.index not in self.values:
-            self.values[value.index] = self.fresh(value, first=0)
-            self.constants.append((self.values[value.index], constant(self.graph, value)))
+            self.values[value.index] = self._found(value)
         found = self.values[value.index]
         found.buffer.last = max(found.buffer.last, len(self.found) + 1)
         return found
 
-    def _results(self, node: Node) -> list[Value]:
-        if node.kind not in PRODUCTS:
-            return [node.result]
-        return [node.result, *(n.result for n in requantizers(self, node))]
+    def _found(self, value: Value) -> Placed:
+        """A view of another value, or a constant."""
+        node = self._makers.get(value.index)
+        if node is not None and is_view(node):
+            return _viewed(self.read(node.operands[0]), node)
+        found = self.fresh(value, first=0)
+        self.constants.append((found, constant(self.graph, value)))
+        return found
 
-    def _add(self, node: Node) -> None:
-        match node.kind:
-            case kind if kind in PRODUCTS:
-                self.found.append(product(self, node))
-            case "qnn.requantize":
-                pass  # part of its product
-            case "nn.reshape":
-                self._move(node, "reshape", node.result.shape)
-            case "nn.transpose":
-                self._move(node, "transpose", node.ints("perm"))
-            case _:
-                self.found.append(self._pass(node))
+    def _home(self, value: Value) -> Placed | None:
+        part = self._parts.get(value.index)
+        if part is None:
+            return None
+        if part.whole.index not in self._wholes:
+            self._wholes[part.whole.index] = self.fresh(part.whole)
+        found = part.inside(self._wholes[part.whole.index], value.shape[part.axis])
+        if found is None:
+            return None
+        maker = self._makers[value.index]
+        if self._is_epilogue(maker):
+            maker = self._makers[maker.operands[0].index]
+        if maker.kind in PRODUCTS or is_pass(self.graph, maker):
+            try:
+                if not is_batched(self.graph, maker):
+                    rows_of(found, _rows(maker))
+            except UnsupportedError:
+                return None
+        return found
 
-    def _move(self, node: Node, step: str, arguments: tuple[int, ...]) -> None:
-        source = self.read(node.operands[0])
-        self.values[node.result.index] = source.then(step, arguments)
-
-    def _pass(self, node: Node) -> Pass:
-        order = _order(node)
-        sources = tuple(self.read(node.operands[position]) for position in order)
-        if node.kind in ("nn.relu", "qnn.add"):
-            func, descriptors, target = self._elementwise(node, sources)
-        else:
-            func, descriptor = _window(node, sources[0])
-            descriptors, target = (descriptor,), self.fresh(node.result)
-        self.values[node.result.index] = target
-        rows = int(np.prod(target.physical)) // descriptors[0].channels
-        return Pass(node.name, node.kind, func, rows, sources, descriptors, target)
-
-    def _elementwise(
-        self, node: Node, sources: tuple[Placed, ...]
-    ) -> tuple[int, tuple[Descriptor, ...], Placed]:
-        """The result lies as the first operand does."""
-        first = sources[0]
-        if any(s.physical != first.physical or s.view != first.view for s in sources):
-            raise UnsupportedError("operands of different layouts")
-        buffer = self.fresh(node.result).buffer
-        target = Placed(buffer, first.physical, first.view, node.result.dtype)
-        if node.kind == "nn.relu":
-            high = 255 if first.flags else 127
-            return vector.CLAMP, (replace(flat(first), low=0, high=high),), target
-        ra, rb, offset = _ratios(node)
-        a = replace(flat(first), p0=ra, p1=rb, p2=offset)
-        return vector.ADD, (a, flat(sources[1])), target
-
-
-def _order(node: Node) -> tuple[int, ...]:
-    """Positions of what is read, in order; qnn.add says where its two change roles."""
-    if node.kind == "qnn.add" and is_single_inside(*(v.shape for v in node.operands)):
-        return 1, 0
-    return tuple(range(min(len(node.operands), 2)))
-
-
-def _ratios(node: Node) -> tuple[float, float, float]:
-    """The constants of qnn.add, each rounded to float32 as the operator says."""
-    names = [*("ab"[position] for position in _order(node)), "y"]
-    ra, rb, offset = sum_terms(
-        [node.float(f"{name}_scale") for name in names],
-        [node.int(f"{name}_zero_point") for name in names],
-    )
-    return float(ra), float(rb), float(offset)
-
-
-def _window(node: Node, x: Placed) -> tuple[int, Descriptor]:
-    """The instruction and the descriptor of a pooling operator."""
-    whole = image(x)
-    _, _, out_h, out_w = node.result.shape
-    if node.kind != "nn.max_pool2d":
-        zeros = (node.int("x_zero_point"), node.int("y_zero_point"))
-        whole = replace(whole, zero_x=zeros[0], zero_y=zeros[1])
-    if node.kind == "qnn.global_average_pool":
-        size = np.float32(whole.height * whole.width)
-        y_scale = np.float32(node.float("y_scale"))
-        ratio = np.float32(node.float("x_scale")) / (y_scale * size)
-        return vector.GLOBAL_AVERAGE, replace(
-            whole,
-            kernel_h=whole.height,
-            kernel_w=whole.width,
-            p0=float(ratio),
+    def _alone(self, node: Node) -> bool:
+        """Whether something else than a routine computes a node."""
+        return (
+            node.kind in (*PRODUCTS, *CONCATS)
+            or is_pass(self.graph, node)
+            or is_table_lookup(self.graph, node)
         )
-    (kh, kw), (sy, sx) = node.ints("kernel"), node.ints("strides")
-    top, left, _, _ = node.ints("pads")
-    window = replace(
-        whole,
-        kernel_h=kh,
-        kernel_w=kw,
-        out_h=out_h,
-        out_w=out_w,
-        stride_y=sy,
-        stride_x=sx,
-        pad_top=top,
-        pad_left=left,
-    )
-    if node.kind == "nn.max_pool2d":
-        dy, dx = node.ints("dilations")
-        return vector.MAX, replace(window, dilation_y=dy, dilation_x=dx)
-    counted = COUNT_PAD if node.int("count_include_pad") else 0
-    return vector.AVERAGE, replace(
-        window,
-        flags=window.flags | counted,
-        p0=float(np.float32(node.float("x_scale"))),
-        p1=float(np.float32(node.float("y_scale"))),
-    )
+
+    def _is_epilogue(self, node: Node) -> bool:
+        maker = self._makers.get(node.operands[0].index) if node.operands else None
+        return maker is not None and is_epilogue(self.graph, maker, node)
+
+    def _add(self, unit: Unit) -> None:
+        node = unit.nodes[0]
+        if not self._alone(node):
+            self.found.append(routine_stage(self, unit, self._repeated))
+        elif node.kind in PRODUCTS:
+            self._product(node)
+        elif node.kind in CONCATS:
+            self._concatenation(node)
+        elif is_table_lookup(self.graph, node):
+            self._lookup(node)
+        else:
+            try:
+                self.found.append(vector_pass(self, node))
+            except UnsupportedError:
+                self.found.append(routine_stage(self, unit, self._repeated))
+
+    def _product(self, node: Node) -> None:
+        """A product, of copies of its operands where no descriptor reads them."""
+        make = batched if is_batched(self.graph, node) else product
+        try:
+            self.found.append(make(self, node))
+            return
+        except UnsupportedError:
+            computed = [v for v in node.operands[:2] if not self.graph.is_weight(v)]
+            before = {v.index: self.read(v) for v in computed}
+        for value in computed:
+            self.values[value.index] = self._copy(node, value)
+        self.found.append(make(self, node))
+        self.values.update(before)
+
+    def _copy(self, node: Node, value: Value) -> Placed:
+        source = self.read(value)
+        image = node.kind.endswith("conv2d")
+        layout = channels_last(value.shape) if image else (value.shape, ())
+        target = placed(value, len(self.found) + 1, layout)
+        self.buffers.append(target.buffer)
+        name = f"{node.name}.{len(self.found)}"
+        self.found.append(copy_stage(name, source, target, value.shape))
+        return target
+
+    def _concatenation(self, node: Node) -> None:
+        whole = self._wholes.get(node.result.index)
+        if whole is None:
+            whole = self.fresh(node.result)
+        self.values[node.result.index] = whole
+        a, b = (self.read(value) for value in node.operands)
+        there = tuple(
+            value.index in self._at_home and self._parts[value.index].whole == node.result
+            for value in node.operands
+        )
+        for stage in copies(node, whole, (a, b), (there[0], there[1])):
+            self.found.append(stage)
+            for place in (*stage.sources, *stage.targets):
+                place.buffer.last = max(place.buffer.last, len(self.found))
+
+    def _lookup(self, node: Node) -> None:
+        indices = self.read(node.operands[1])
+        if not is_dense(indices):
+            indices = self._copy(node, node.operands[1])
+        target = placed(node.result, len(self.found) + 1, (node.result.shape, ()))
+        self.buffers.append(target.buffer)
+        self.values[node.result.index] = target
+        self.found.append(gather_stage(self.graph, node, indices, target))
+
+    def _pretend(self, nodes: Sequence[Node]) -> None:
+        """Give results a place, so that their readers can be looked at."""
+        for node in nodes:
+            uses = (use for v in node.results for use in self.uses.get(v.index, []))
+            for each in (node, *filter(self._is_epilogue, uses)):
+                for value in each.results:
+                    self.values.setdefault(value.index, self.fresh(value))
+
+
+def _rows(node: Node) -> tuple[int, ...] | None:
+    """The axes of a result in the order in which an instruction writes them; None: any."""
+    if node.kind in WINDOWS:
+        return ROWS
+    return row_order(node) if node.kind in PRODUCTS else None
+
+
+def _viewed(source: Placed, node: Node) -> Placed:
+    match node.kind:
+        case "nn.reshape":
+            return source.then("reshape", node.result.shape)
+        case "nn.transpose":
+            return source.then("transpose", node.ints("perm"))
+        case _:
+            starts, sizes, steps = (node.ints(key) for key in ("starts", "sizes", "steps"))
+            stops = tuple(
+                start + (size - 1) * step + 1 if size else start
+                for start, size, step in zip(starts, sizes, steps, strict=True)
+            )
+            return source.then("slice", (*starts, *stops, *steps))

@@ -2,84 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
 
-from tetrapla.backends.systolic.layout import Buffer, Moving, Placed
+from tetrapla.backends.systolic.batches import Matrices
+from tetrapla.backends.systolic.layout import Placed
+from tetrapla.backends.systolic.pieces import Cut, Piece, Where, joined, moved, reads, writes
 from tetrapla.backends.systolic.products import Product
-from tetrapla.backends.systolic.stages import Pass
-from tetrapla.backends.systolic.tiling import Block
+from tetrapla.backends.systolic.routines import GatherStage, RoutineStage
+from tetrapla.backends.systolic.slices import sliced
+from tetrapla.backends.systolic.stages import Stage
+from tetrapla.backends.systolic.vectors import Pass
 from tetrapla.backends.systolic.windows import Grid, Part
 from tetrapla.ir.graph import DTYPES
 from tetrapla.simulators.systolic.tables import Descriptor
 
-Stage: TypeAlias = Product | Pass
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Bytes `start` up to `end` of a buffer."""
-
-    buffer: Buffer
-    start: int
-    end: int
-
-    @property
-    def bytes(self) -> int:
-        """How many."""
-        return self.end - self.start
-
-
-Where: TypeAlias = Mapping[Buffer, tuple[Buffer, int]]
-"""By buffer, what stands for it, and which of its bytes that begins with."""
-
-
-class Cut(Protocol):
-    """One way to cut a stage into strips of `rows` rows in all."""
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are."""
-        ...
-
-    def strips(self, most: int) -> list[tuple[int, int]]:
-        """First row and end of each strip of at most `most` rows."""
-        ...
-
-    def pieces(self, first: int, end: int) -> tuple[list[Piece], list[Piece]]:
-        """What the rows read and write, one piece for each buffer."""
-        ...
-
-    def part(self, first: int, end: int, where: Where) -> Stage:
-        """The stage of the rows alone."""
-        ...
-
 
 def cuts(stage: Stage) -> list[Cut]:
     """The ways to cut a stage; the first leaves it whole."""
-    return [Uncut(stage), *([_Rows(stage)] if _grid(stage).rows > 1 else [])]
-
-
-def reads(stage: Stage) -> tuple[Buffer, ...]:
-    """What a stage reads, each once."""
-    return tuple(dict.fromkeys(place.buffer for place in stage.sources))
-
-
-def writes(stage: Stage) -> tuple[Buffer, ...]:
-    """What a stage writes, each once."""
-    return tuple(dict.fromkeys(place.buffer for place in targets(stage)))
-
-
-def targets(stage: Stage) -> tuple[Placed, ...]:
-    """Where a stage's results go."""
-    return stage.targets if isinstance(stage, Product) else (stage.target,)
-
-
-def scratch(stage: Stage) -> tuple[Buffer, ...]:
-    """What a stage fills for itself, from DRAM, and reads."""
-    moving = stage.moving if isinstance(stage, Product) else None
-    return () if moving is None else (moving.buffer,)
+    found: list[Cut] = [Uncut(stage)]
+    if isinstance(stage, GatherStage):
+        return found
+    if isinstance(stage, RoutineStage):
+        return [*found, *sliced(stage)]
+    if isinstance(stage, Product) and any(block.at is not None for block in stage.blocks):
+        found.append(Matrices(stage))
+    if _grid(stage).rows > 1:
+        found.append(_Rows(stage))
+    return found
 
 
 @dataclass(frozen=True)
@@ -107,7 +56,7 @@ class Uncut:
     def part(self, first: int, end: int, where: Where) -> Stage:
         """The same with its buffers where they lie now."""
         del first, end
-        return _moved(self.stage, where)
+        return moved(self.stage, where)
 
 
 @dataclass(frozen=True)
@@ -142,29 +91,30 @@ class _Rows:
             )
             for target, stride, last in _writings(stage)
         ]
-        return _joined(read), _joined(made)
+        return joined(read), joined(made)
 
     def part(self, first: int, end: int, where: Where) -> Stage:
         stage, rows = self.stage, _grid(self.stage)
         outputs = (end - first) * rows.pixels
-        moved = _moved(stage, where)
+        there = moved(stage, where)
+        assert isinstance(there, Product | Pass), "moving changes no kind"
 
         def taken(source: Placed, d: Descriptor) -> Descriptor:
             return Part.of(d, rows, first, end).descriptor(d, where[source.buffer][1])
 
         if isinstance(stage, Product):
-            assert isinstance(moved, Product), "of one kind"
-            pairs = zip(moved.blocks, stage.blocks, strict=True)
+            assert isinstance(there, Product), "of one kind"
+            pairs = zip(there.blocks, stage.blocks, strict=True)
             blocks = [
                 replace(to, descriptor=taken(stage.source, block.descriptor))
                 for to, block in pairs
             ]
             macs = stage.macs * outputs // stage.rows
-            return replace(moved, macs=macs, rows=outputs, blocks=blocks)
-        assert isinstance(moved, Pass), "of one kind"
+            return replace(there, macs=macs, rows=outputs, blocks=blocks)
+        assert isinstance(there, Pass), "of one kind"
         windows = zip(stage.sources, stage.descriptors, strict=True)
         return replace(
-            moved, rows=outputs, descriptors=tuple(taken(*window) for window in windows)
+            there, rows=outputs, descriptors=tuple(taken(*window) for window in windows)
         )
 
 
@@ -185,40 +135,7 @@ def _writings(stage: Product | Pass) -> list[tuple[Placed, int, int]]:
     """Where results go; bytes from one pixel to the next, and to the end of a pixel."""
     if isinstance(stage, Pass):
         width = stage.descriptors[0].channels * DTYPES[stage.target.dtype].itemsize
-        return [(stage.target, width, width)]
+        stride = stage.descriptors[0].out_stride or width
+        return [(stage.target, stride, stage.offset + width)]
     end = max(block.start + block.shape[1] for block in stage.blocks)
     return [(e.target, e.table.stride, (e.offset + end) * e.width) for e in stage.epilogues]
-
-
-def _moved(stage: Stage, where: Where) -> Stage:
-    """The stage with other buffers."""
-
-    def at(place: Placed) -> Placed:
-        return replace(place, buffer=where[place.buffer][0])
-
-    if isinstance(stage, Product):
-        return replace(
-            stage,
-            source=at(stage.source),
-            moving=stage.moving and at(stage.moving),
-            blocks=[_operand_at(block, at) for block in stage.blocks],
-            epilogues=[replace(e, target=at(e.target)) for e in stage.epilogues],
-        )
-    sources = tuple(at(source) for source in stage.sources)
-    return replace(stage, sources=sources, target=at(stage.target))
-
-
-def _operand_at(block: Block, at: Callable[[Placed], Placed]) -> Block:
-    weights = block.weights
-    if not isinstance(weights, Moving):
-        return block
-    return replace(block, weights=replace(weights, source=at(weights.source)))
-
-
-def _joined(found: Sequence[Piece]) -> list[Piece]:
-    spans: dict[Buffer, Piece] = {}
-    for piece in found:
-        held = spans.get(piece.buffer, piece)
-        low, high = min(held.start, piece.start), max(held.end, piece.end)
-        spans[piece.buffer] = Piece(piece.buffer, low, high)
-    return list(spans.values())

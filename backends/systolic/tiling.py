@@ -67,7 +67,7 @@ def conv_blocks(
         # a product of matrices, whose rows may lie in any order (a flattened image)
         descriptor, order = matrix(x.then("reshape", node.operands[0].shape[:2]))
         flat = np.ascontiguousarray(weights[:, order, 0, 0].T)
-        return [Block(_in_bytes(descriptor, x), flat, 0, 1, known)]
+        return [Block(descriptor, flat, 0, 1, known)]
     filters, per_group, kh, kw = weights.shape
     groups = node.int("groups")
     window = _window(node, x)
@@ -92,7 +92,7 @@ def matmul_blocks(graph: Graph, node: Node, x: Placed, dtype: str) -> list[Block
     """
     descriptor, order = matrix(x)
     weights = np.ascontiguousarray(centred(graph, node, dtype)[order])
-    return [Block(_in_bytes(descriptor, x), weights, 0, 1, _known(graph, node))]
+    return [Block(descriptor, weights, 0, 1, _known(graph, node))]
 
 
 def centred(graph: Graph, node: Node, dtype: str) -> Array:
@@ -116,7 +116,7 @@ def _window(node: Node, x: Placed) -> Descriptor:
     _, _, kh, kw = node.operands[1].shape
     _, _, out_h, out_w = node.result.shape
     return replace(
-        _in_bytes(image(x), x),
+        image(x),
         kernel_h=kh,
         kernel_w=kw,
         out_h=out_h,
@@ -128,18 +128,6 @@ def _window(node: Node, x: Placed) -> Descriptor:
         pad_top=top,
         pad_left=left,
         pad_value=node.int("x_zero_point") if node.kind.startswith("qnn.") else 0,
-    )
-
-
-def _in_bytes(d: Descriptor, x: Placed) -> Descriptor:
-    """A descriptor whose base and steps were counted in elements."""
-    size = DTYPES[x.dtype].itemsize
-    return replace(
-        d,
-        base=d.base * size,
-        image_stride=d.image_stride * size,
-        row_stride=d.row_stride * size,
-        pixel_stride=d.pixel_stride * size,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tetrapla.backends.systolic.memory import Step, Transfer
-from tetrapla.backends.systolic.strips import reads, writes
+from tetrapla.backends.systolic.pieces import reads, writes
 
 Span = tuple[int, int]
 

@@ -1,10 +1,11 @@
-"""How a stage may be run in the room that there is, and which way moves the fewest bytes.
+"""How a stage may be run in the room that there is, and which way costs least.
 
 A way says who leaves the unified buffer first, which operands are loaded and which results
 are made whole, and which of them stream through it in strips of output rows. Its price is the
 DRAM traffic that it causes now and brings about later: values that leave and come back,
 weights that are read again for every strip where the weight memory does not hold them, halos
-of windows, access descriptors.
+of windows, access descriptors. To that come, at the pace of DRAM, the cycles of the work, which
+short strips make longer, and those in which nothing works beside a transfer.
 """
 
 from __future__ import annotations
@@ -15,20 +16,16 @@ from itertools import pairwise, product
 
 from tetrapla.backends.systolic.design import Machine
 from tetrapla.backends.systolic.layout import Buffer, Moving
+from tetrapla.backends.systolic.pieces import Cut, Piece, reads, writes
 from tetrapla.backends.systolic.products import Product
 from tetrapla.backends.systolic.room import Room
-from tetrapla.backends.systolic.strips import (
-    Cut,
-    Piece,
-    Stage,
-    cuts,
-    reads,
-    scratch,
-    writes,
-)
+from tetrapla.backends.systolic.routines import GatherStage, RoutineStage
+from tetrapla.backends.systolic.stages import Stage
+from tetrapla.backends.systolic.strips import cuts
 from tetrapla.simulators.systolic.tables import DESCRIPTOR_BYTES
 
 Pieces = tuple[list[Piece], list[Piece]]
+_NEVER = 2**31
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,7 @@ class Memory:
 
     capacity_bytes: int
     machine: Machine
+    lanes: int = 1
 
 
 @dataclass(frozen=True)
@@ -95,14 +93,21 @@ class Way:
         whole: addresses of what becomes resident; `load` is the part of it that comes from
             DRAM.
         split: the strips of what does not.
-        traffic_bytes: the price.
+        price_bytes: what it costs.
+        gap_bytes: the longest stretch that is free after the stage.
     """
 
     leave: tuple[Buffer, ...]
     whole: Mapping[Buffer, int]
     load: tuple[Buffer, ...]
     split: Split
-    traffic_bytes: int
+    price_bytes: int
+    gap_bytes: int
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """The least is the best."""
+        return self.price_bytes, -self.gap_bytes
 
 
 def least_bytes(stage: Stage) -> tuple[list[int], list[int]]:
@@ -126,11 +131,11 @@ def _most_bytes(stage: Stage, cut: Cut) -> tuple[list[int], list[int]]:
 
 def _fixed(stage: Stage) -> Set[Buffer]:
     """What cannot stream."""
-    return {*reads(stage)} & {*writes(stage)} | {*scratch(stage)}
+    return {*reads(stage)} & {*writes(stage)}
 
 
 def best_way(found: Situation, memory: Memory) -> Way:
-    """The way with the least traffic; of equals the one that leaves most in place."""
+    """The way that costs least; of equals the one that leaves the longest stretch free."""
     best: Way | None = None
     leaving_bytes = 0
     order = _order(found)
@@ -139,10 +144,10 @@ def best_way(found: Situation, memory: Memory) -> Way:
         if count:
             last = order[count - 1]
             leaving_bytes += found.stored_bytes(last) + found.again_bytes(last)
-        if best is not None and leaving_bytes >= best.traffic_bytes:
+        if best is not None and leaving_bytes >= best.price_bytes:
             break
         for way in _ways(found, memory, cut_lists, order[:count], leaving_bytes):
-            if best is None or way.traffic_bytes < best.traffic_bytes:
+            if best is None or way.rank < best.rank:
                 best = way
     assert best is not None, "one strip of one row was found to fit"
     return best
@@ -166,24 +171,32 @@ def _ways(
     leaving_bytes: int,
 ) -> Iterator[Way]:
     stage = found.stage
-    loaded = ({*reads(stage)} - {*scratch(stage)}) | found.updated
+    loaded = {*reads(stage)} | found.updated
     kept = {b: a for b, a in found.residents.items() if b not in leave}
     absent = [b for b in dict.fromkeys((*reads(stage), *writes(stage))) if b not in kept]
     fixed = _fixed(stage)
     choices = [(True,) if b in fixed else (True, False) for b in absent]
     for chosen in product(*choices):
         whole = [b for b, is_whole in zip(absent, chosen, strict=True) if is_whole]
+        whole.sort(key=lambda b: found.later.get(b, _NEVER))  # who stays longest is at an end
         streamed = [b for b in absent if b not in whole]
-        room = Room(memory.capacity_bytes, ((a, b.size_bytes) for b, a in kept.items()))
-        addresses = room.place_all(b.size_bytes for b in whole)
-        if addresses is None:
-            continue
-        placed = dict(zip(whole, addresses, strict=True))
-        load = tuple(b for b in whole if b in loaded)
-        for split in _splits(cut_lists, streamed, room):
-            price = leaving_bytes + sum(b.size_bytes for b in load)
-            price += _price(found, memory, split)
-            yield Way(tuple(leave), placed, load, split, price)
+        for last in (False, True) if whole else (False,):
+            room = _room(memory, kept)
+            addresses = room.place_all((b.size_bytes for b in whole), last)
+            if addresses is None:
+                continue
+            placed = dict(zip(whole, addresses, strict=True))
+            after = {b: a for b, a in (kept | placed).items() if b in found.later}
+            gap_bytes = _room(memory, after).gap_bytes
+            load = tuple(b for b in whole if b in loaded)
+            for split in _splits(cut_lists, streamed, room):
+                price = leaving_bytes + sum(b.size_bytes for b in load)
+                price += _price(found, memory, split)
+                yield Way(tuple(leave), placed, load, split, price, gap_bytes)
+
+
+def _room(memory: Memory, residents: Mapping[Buffer, int]) -> Room:
+    return Room(memory.capacity_bytes, ((a, b.size_bytes) for b, a in residents.items()))
 
 
 def _splits(
@@ -265,7 +278,7 @@ def _overlap(held: Sequence[Pieces], buffer: Buffer) -> bool:
 
 
 def _price(found: Situation, memory: Memory, split: Split) -> int:
-    """Traffic of the strips, and later of what they stream."""
+    """Traffic of the strips, and later of what they stream; and cycles, as bytes."""
     streams, total = split.streams, 0
     for read, made in split.pieces:
         total += sum(p.bytes for p in read if p.buffer in streams)
@@ -274,22 +287,49 @@ def _price(found: Situation, memory: Memory, split: Split) -> int:
                 times = (piece.buffer not in found.leaving) + (piece.buffer in found.updated)
                 total += piece.bytes * times
     total += sum(found.again_bytes(buffer) for buffer in streams)
-    count = len(split.strips)
-    tables = count * DESCRIPTOR_BYTES
-    return total + tables + _weights_bytes(found.stage, memory, count)
+    stage, machine = found.stage, memory.machine
+    blocks = len(stage.blocks) if isinstance(stage, Product) else 1
+    total += len(split.strips) * blocks * DESCRIPTOR_BYTES
+    total += _weights_bytes(stage, memory, len(split.strips))
+    work_bytes = int(_work_cycles(split, stage, memory) / machine.byte_cycles)
+    return total + work_bytes + min(_alone_bytes(split), work_bytes)
+
+
+def _alone_bytes(split: Split) -> int:
+    """What moves while nothing works, because a strip has no second place."""
+    if len(split.strips) == 1 or any(len(places) > 1 for places in split.streams.values()):
+        return 0
+    moved = (piece for sides in split.pieces for side in sides for piece in side)
+    return sum(piece.bytes for piece in moved if piece.buffer in split.streams)
+
+
+def _work_cycles(split: Split, stage: Stage, memory: Memory) -> int:
+    """How long the array or the vector unit is busy, about; a short strip waits for weights."""
+    if isinstance(stage, Product):
+        pixels, least = stage.rows // split.cut.rows, memory.machine.rows + 2
+        tiles = sum(_tiles(block.shape, memory.machine) for block in stage.blocks)
+        return tiles * sum(max((end - a) * pixels, least) for a, end in split.strips)
+    if isinstance(stage, RoutineStage | GatherStage):
+        return stage.cycles(memory.lanes)
+    d = stage.descriptors[0]
+    return stage.rows * d.taps * -(-d.channels // memory.lanes)
+
+
+def _tiles(shape: tuple[int, int], machine: Machine) -> int:
+    return -(-shape[0] // machine.rows) * -(-shape[1] // machine.cols)
 
 
 def _weights_bytes(stage: Stage, memory: Memory, count: int) -> int:
     """Weights read from DRAM for `count` strips, each of which goes over all the tiles."""
-    if not isinstance(stage, Product):
+    if not isinstance(stage, Product) or stage.moving is not None:
         return 0
     machine, tiles, all_bytes = memory.machine, 0, 0
     for block in stage.blocks:
         if not isinstance(block.weights, Moving):
             taps, channels = block.shape
-            tiles += -(-taps // machine.rows) * -(-channels // machine.cols)
+            tiles += _tiles(block.shape, machine)
             all_bytes += taps * channels * block.weights.itemsize
     # of a cycle of tiles all slots but one keep theirs, and that one serves all the others
     kept = machine.weight_tiles if tiles <= machine.weight_tiles else machine.weight_tiles - 1
-    again = tiles if stage.moving else max(0, tiles - kept)
+    again = max(0, tiles - kept)
     return all_bytes + (count - 1) * (all_bytes * again // max(tiles, 1))

@@ -52,6 +52,10 @@ class Model:
         data = (ctypes.c_char * found.bytes).from_address(found.data)
         return np.frombuffer(data, dtype)
 
+    def dram(self, data: Array) -> None:
+        """Give the bytes behind the DRAM port, contiguous; they must live as long as it runs."""
+        self._code.rtl_dram(ctypes.c_void_p(data.ctypes.data), ctypes.c_longlong(data.nbytes))
+
     def reset(self) -> None:
         """One clock edge with `reset_i`."""
         self._code.rtl_reset(self._handle)

@@ -157,6 +157,17 @@ Memory rtl_memory(Machine* m, int index) {
   }
   return {nullptr, 0};
 }
+// The bytes behind the model's DRAM port; one model at a time has them.
+static unsigned char* dram_data;
+static unsigned long long dram_bytes;
+void rtl_dram(unsigned char* data, long long bytes) {
+  dram_data = data;
+  dram_bytes = bytes;
+}
+unsigned char dram_read(unsigned long long at) { return at < dram_bytes ? dram_data[at] : 0; }
+void dram_write(unsigned long long at, unsigned char value) {
+  if (at < dram_bytes) dram_data[at] = value;
+}
 // Clock edges until `done_o`, or `most` of them; how many.
 long long rtl_run(Machine* m, long long most) {
   long long cycle = 0;

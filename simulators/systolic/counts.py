@@ -121,6 +121,8 @@ class _Walk:
     slots: dict[int, _Held] = field(default_factory=dict[int, _Held])
     shadow: tuple[_Held, ...] = (_NOTHING,)
     weights: tuple[_Held, ...] = (_NOTHING,)
+    shadow_slots: tuple[int, ...] = ()
+    stream: tuple[int, ...] = ()
     layers: list[dict[str, int]] = field(default_factory=list[dict[str, int]])
     macs: list[int] = field(default_factory=list[int])
 
@@ -216,7 +218,8 @@ def _configure(walk: _Walk, i: Instruction) -> None:
 def _shift(walk: _Walk, i: Instruction) -> None:
     program = walk.program
     units = program.units if i["spread"] else 1
-    walk.shadow = tuple(walk.slots[i["slot"] + u] for u in range(units))
+    walk.shadow_slots = tuple(range(i["slot"], i["slot"] + units))
+    walk.shadow = tuple(walk.slots[slot] for slot in walk.shadow_slots)
     if walk.stationary:
         return
     # a row of weights passes one register per array row on its way: R (R + 1) / 2 each column
@@ -231,7 +234,9 @@ def _shift(walk: _Walk, i: Instruction) -> None:
 def _multiply(walk: _Walk, i: Instruction) -> None:
     program, rows, lanes = walk.program, i["len"], i["lanes"]
     if i["swap"]:
-        walk.weights = walk.shadow
+        walk.weights, walk.stream = walk.shadow, walk.shadow_slots
+    if walk.stationary:  # the slots are read now
+        walk.weights = tuple(walk.slots[slot] for slot in walk.stream)
     walk.known.multiply(i)
     share = rows if i["spread"] else -(-rows // program.units)
     cycles = lanes if walk.stationary else share

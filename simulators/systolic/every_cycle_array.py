@@ -19,6 +19,8 @@ from tetrapla.ir.graph import Array
 
 WINDOW = 2048  # cycles that are stepped in one call at most, assumed: they fit the caches
 
+_BLOCK_BITS = 2**18  # assumed: a quarter of a mebibyte
+
 Stepper: TypeAlias = Callable[["Registers", "Edge", int, Array], None]
 """(registers, edge, first row of the edge's logs, out): steps len(out) cycles."""
 
@@ -67,49 +69,74 @@ class Edge:
 
 def step_weight_stationary(x: Registers, edge: Edge, start: int, out: Array) -> None:
     """Weights in place: activations move right, sums and shadow weights down."""
-    rows, cols = x.weight.shape
-    r, c = np.arange(rows), np.arange(cols)
-    lag = r[:, None] + c
-    for n in range(len(out)):
-        t = start + n
-        x.left[..., 1:] = x.left[..., :-1]
-        x.left[..., 0] = edge.values[t - r, :, r].T
-        swap = edge.begin[t - lag]
-        np.copyto(x.weight, x.shadow, where=swap)
-        np.copyto(x.place, x.shadow_place, where=swap)
-        taken = x.left[0]
-        if len(x.left) > 1:
-            taken = np.take_along_axis(x.left, x.place[None].astype(np.intp), 0)[0]
-        x.sums[1:] = x.sums[:-1] + np.multiply(taken, x.weight, dtype=x.sums.dtype)
-        shift = edge.end[t - lag]
-        for held, passed, fed in (
-            (x.shadow, x.passed, edge.weights),
-            (x.shadow_place, x.passed_place, edge.places),
-        ):
-            above = np.vstack([fed[t - c, c], passed[:-1]])
-            np.copyto(passed, held, where=shift)
-            np.copyto(held, above, where=shift)
-        out[n] = x.sums[-1]
+    for first, count in _blocks(x, len(out)):
+        times = start + first + np.arange(count)
+        late = _Late(x, edge, times)
+        for n in range(count):
+            x.left[..., 1:] = x.left[..., :-1]
+            x.left[..., 0] = late.values[n]
+            if late.begins[n]:
+                np.copyto(x.weight, x.shadow, where=late.begin[n])
+                np.copyto(x.place, x.shadow_place, where=late.begin[n])
+            taken = x.left[0]
+            if len(x.left) > 1:
+                taken = np.take_along_axis(x.left, x.place[None].astype(np.intp), 0)[0]
+            x.sums[1:] = x.sums[:-1] + np.multiply(taken, x.weight, dtype=x.sums.dtype)
+            if late.ends[n]:
+                shift = late.end[n]
+                _shift(x.shadow, x.passed, late.weights[n], shift)
+                _shift(x.shadow_place, x.passed_place, late.places[n], shift)
+            out[first + n] = x.sums[-1]
 
 
 def step_output_stationary(x: Registers, edge: Edge, start: int, out: Array) -> None:
     """Sums in place: activations move right, weights down, finished sums down two a row."""
-    rows, cols = x.weight.shape
-    r, c = np.arange(rows), np.arange(cols)
-    lag = r[:, None] + c
-    for n in range(len(out)):
-        t = start + n
-        x.left[..., 1:] = x.left[..., :-1]
-        x.left[..., 0] = edge.values[t - r, :, r].T
-        x.weight[1:] = x.weight[:-1]
-        x.weight[0] = edge.weights[t - c, c]
-        sums = x.sums[1:]
-        sums[edge.begin[t - lag]] = 0
-        sums += np.multiply(x.left[0], x.weight, dtype=sums.dtype)
-        above = np.where(edge.end[t - lag], sums, x.second[:-1])
-        x.second[1:] = x.first
-        x.first[...] = above
-        out[n] = x.first[-1]
+    sums = x.sums[1:]
+    for first, count in _blocks(x, len(out)):
+        times = start + first + np.arange(count)
+        late = _Late(x, edge, times)
+        for n in range(count):
+            x.left[..., 1:] = x.left[..., :-1]
+            x.left[..., 0] = late.values[n]
+            x.weight[1:] = x.weight[:-1]
+            x.weight[0] = late.weights[n]
+            if late.begins[n]:
+                sums[late.begin[n]] = 0
+            sums += np.multiply(x.left[0], x.weight, dtype=sums.dtype)
+            above = x.second[:-1].copy()
+            x.second[1:] = x.first
+            x.first[...] = above
+            if late.ends[n]:
+                np.copyto(x.first, sums, where=late.end[n])
+            out[first + n] = x.first[-1]
+
+
+class _Late:
+    """What enters the PEs themselves: row r of the edge r cycles late, column c c cycles."""
+
+    def __init__(self, x: Registers, edge: Edge, times: Array) -> None:
+        rows, cols = x.weight.shape
+        r, c = np.arange(rows), np.arange(cols)
+        lag = times[:, None, None] - (r[:, None] + c)
+        self.values = np.moveaxis(edge.values[times[:, None] - r, :, r], 2, 1)
+        self.weights = edge.weights[times[:, None] - c, c]
+        self.places = edge.places[times[:, None] - c, c]
+        self.begin, self.end = edge.begin[lag], edge.end[lag]
+        self.begins: Array = np.any(self.begin, axis=(1, 2))
+        self.ends: Array = np.any(self.end, axis=(1, 2))
+
+
+def _blocks(x: Registers, cycles: int) -> list[tuple[int, int]]:
+    """First cycles and lengths of stretches whose bits for every PE fit a cache."""
+    most = max(1, _BLOCK_BITS // x.weight.size)
+    return [(n, min(most, cycles - n)) for n in range(0, cycles, most)]
+
+
+def _shift(held: Array, passed: Array, fed: Array, shift: Array) -> None:
+    """Shadow weights move down by way of the pass registers."""
+    above = np.concatenate([fed[None], passed[:-1]])
+    np.copyto(passed, held, where=shift)
+    np.copyto(held, above, where=shift)
 
 
 @dataclass
@@ -149,12 +176,16 @@ class Grid:
 
         below = (1 + self.rows, self.cols)
         self.registers = Registers(
-            np.zeros((self.planes, *shape), operand),
-            *(np.zeros(shape, operand) for _ in range(3)),
-            *(np.zeros(shape, np.uint8) for _ in range(3)),
-            np.zeros(below, sums),
-            np.zeros(shape, sums),
-            np.zeros(below, sums),
+            left=np.zeros((self.planes, *shape), operand),
+            weight=np.zeros(shape, operand),
+            shadow=np.zeros(shape, operand),
+            passed=np.zeros(shape, operand),
+            place=np.zeros(shape, np.uint8),
+            shadow_place=np.zeros(shape, np.uint8),
+            passed_place=np.zeros(shape, np.uint8),
+            sums=np.zeros(below, sums),
+            first=np.zeros(shape, sums),
+            second=np.zeros(below, sums),
         )
         self._history = self.rows + self.cols
         size = self._history + WINDOW + 2
@@ -183,13 +214,15 @@ class Grid:
 
     def advance(self, end: int) -> None:
         """Step every cycle before `end`."""
-        if end <= self._done:
-            return
-        start = self._done - self._first + self._history
-        self.stepper(
-            self.registers, self.edge, start, self._out[start : start + end - self._done]
-        )
-        self._done = end
+        while self._done < end:
+            room = self._first + WINDOW + 1
+            if self._done == room:
+                self._slide()
+                continue
+            count = min(end, room) - self._done
+            start = self._done - self._first + self._history
+            self.stepper(self.registers, self.edge, start, self._out[start : start + count])
+            self._done += count
 
     def _slide(self) -> None:
         """Make room: what is over and old leaves the logs."""

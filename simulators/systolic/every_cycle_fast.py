@@ -6,7 +6,8 @@ the inner loops run over contiguous rows of narrow numbers.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -14,7 +15,11 @@ import numpy as np
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.systolic.every_cycle_array import Edge, Registers
 
-_compiled: Any = numba.njit(nogil=True)
+_Function = TypeVar("_Function", bound=Callable[..., None])
+
+
+def _compiled(function: _Function) -> _Function:
+    return cast("_Function", numba.njit(nogil=True, cache=True)(function))
 
 
 def step_weight_stationary(x: Registers, edge: Edge, start: int, out: Array) -> None:

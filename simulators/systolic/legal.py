@@ -62,6 +62,8 @@ class _Walk:
     slots: dict[int, _Slot] = field(default_factory=dict[int, _Slot])
     shadow: tuple[_Slot, ...] = ()
     weights: tuple[_Slot, ...] = ()
+    shadow_slots: tuple[int, ...] = ()
+    stream: tuple[int, ...] = ()
     shadow_spread: int = 0
     spread: int = 0
     stationary: str | None = None  # type of the sums in an output-stationary array
@@ -192,7 +194,8 @@ def _shift(walk: _Walk, i: Instruction) -> None:
     units = walk.program.units if i["spread"] else 1
     for slot in range(i["slot"], i["slot"] + units):
         walk.written(i, f"slot {slot}", slot in walk.slots)
-    walk.shadow = tuple(walk.slots[i["slot"] + u] for u in range(units))
+    walk.shadow_slots = tuple(range(i["slot"], i["slot"] + units))
+    walk.shadow = tuple(walk.slots[slot] for slot in walk.shadow_slots)
     walk.shadow_spread = i["spread"]
 
 
@@ -202,6 +205,9 @@ def _multiply(walk: _Walk, i: Instruction) -> None:
     if i["swap"]:
         walk.written(i, "shadow weights", bool(walk.shadow))
         walk.weights, walk.spread = walk.shadow, walk.shadow_spread
+        walk.stream = walk.shadow_slots
+    if program.dataflow == "output_stationary":  # the slots are read now
+        walk.weights = tuple(walk.slots[slot] for slot in walk.stream)
     walk.written(i, "weights", bool(walk.weights))
     if i["spread"] != walk.spread and program.units > 1:
         walk.refuse(i, f"spread must be that of its LW, {walk.spread}, not {i['spread']}")
@@ -261,6 +267,10 @@ def _requantize(walk: _Walk, i: Instruction) -> None:
     walk.most(i, "acc end", i["acc"] + i["len"], program.accumulator_rows)
     _same_sums(walk, i)
     count, across = (cols, i["len"]) if i["transposed"] else (i["len"], cols)
+    if i["transposed"] and cols > 1:
+        width = across * walk.known.result_bytes(i)
+        if row.stride < width:
+            walk.refuse(i, f"stride must be at least a row's {width} bytes, not {row.stride}")
     walk.buffer(i, (count - 1) * row.stride + across * walk.known.result_bytes(i))
 
 

@@ -78,7 +78,8 @@ class Gather:
 
     Attributes:
         dram: byte address of the table, of `rows` x `row_bytes`.
-        indices_ub: byte address of the indices; one outside 0..rows - 1 takes the nearest.
+        indices_ub: byte address of the indices; a negative one counts from the end, and one
+            that is still outside 0..rows - 1 takes the nearest.
         index_dtype: i32 or i64.
         count: how many indices.
         ub: where the rows go.

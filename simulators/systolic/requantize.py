@@ -1,7 +1,8 @@
 """What RQ and depthwise VE write: sums plus bias, scaled, clamped, rounded.
 
     integer result   y = rint(clamp(float32(float32(t) scale), low - zero, high - zero)) + zero
-    float result     y = float32(float32(t) scale), clamped to low .. high where the row says so
+    float result     y = float32(float32(t) scale), clamped to low .. high where the row
+                     says so, where -32768 and 32767 stand for no limit
 
 t is the sum plus the bias: int32 that wraps, int64, or float32 with a float32 bias.
 """
@@ -13,6 +14,8 @@ import numpy as np
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.systolic.formats import RESULT_FLOAT
 from tetrapla.simulators.systolic.tables import RequantizeRow
+
+_LEAST, _MOST = -(2**15), 2**15 - 1
 
 
 def raw(sums: Array, row: RequantizeRow, entries: tuple[slice | None, ...]) -> Array:
@@ -38,7 +41,7 @@ def requantized(
         scaled *= row.scale[entries]
         if fmt in RESULT_FLOAT:
             if row.clamped:
-                np.clip(scaled, np.float32(row.low), np.float32(row.high), out=scaled)
+                np.clip(scaled, *_limits(row), out=scaled)
             return scaled.astype(RESULT_FLOAT[fmt])
         low, high = np.float32(row.low - row.zero_point), np.float32(row.high - row.zero_point)
         np.clip(scaled, low, high, out=scaled)
@@ -46,3 +49,10 @@ def requantized(
         scaled += np.float32(row.zero_point)
     steps = scaled.astype(np.int16)
     return steps if fmt else steps.astype(np.int8)
+
+
+def _limits(row: RequantizeRow) -> tuple[np.float32, np.float32]:
+    """What clamps a float result; the outermost numbers of int16 stand for no limit."""
+    low = -np.inf if row.low == _LEAST else row.low
+    high = np.inf if row.high == _MOST else row.high
+    return np.float32(low), np.float32(high)

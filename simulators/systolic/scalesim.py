@@ -135,37 +135,21 @@ def folded(layers: Layers, rows: int, cols: int, dataflow: Dataflow) -> Folded:
     total = cycles(layers, rows, cols, dataflow)
     held = layers.compressed()
     down, across, along = _placed(held, dataflow)
-    m, n, k, count = held.m, held.n, held.k, held.count
-    folds = -(-down // rows) * -(-across // cols)
-    made, places = m * n * count, rows * cols
-    ifmap_reads: Counts | Shares = m * k * count
-    filter_reads, ofmap_writes, more, idle = k * n * count, made, made * 0, cols - 1
-    match dataflow:
-        case "os":
-            ifmap_reads, filter_reads = (
-                ifmap_reads * -(-n // cols),
-                filter_reads * -(-m // rows),
-            )
-            more, idle = folds * (rows + cols) * count, 0
-        case "ws":
-            ifmap_reads = ifmap_reads * -(-n // cols)
-            if layers.is_sparse:
-                ifmap_reads = ifmap_reads * (layers.of / np.asarray(layers.kept))
-            ofmap_writes = made * -(-k // rows)
-        case "is":
-            filter_reads = filter_reads * -(-m // cols)
-            ofmap_writes = made * -(-k // rows)
+    folds, places = -(-down // rows) * -(-across // cols), rows * cols
+    made, count = held.m * held.n * held.count, held.count
+    writes, more, idle = made * -(-held.k // rows), made * 0, cols - 1
+    if dataflow == "os":
+        writes, more, idle = made, folds * (rows + cols) * count, 0
     used = 100 * (down * across) / (folds * places)
     with np.errstate(divide="ignore"):
-        utilization_pct = 100 * layers.macs / ((total - layers.count) * places)
+        utilization_pct = 100 * layers.macs / ((total - count) * places)
     return Folded(
         total,
-        total - layers.count,
-        ifmap_reads,
-        filter_reads,
-        ofmap_writes,
-        ofmap_writes + more,
-        ofmap_writes - made,
+        total - count,
+        *_reads(layers, rows, cols, dataflow),
+        writes,
+        writes + more,
+        writes - made,
         utilization_pct,
         used,
         used * along / (_overhead(rows, cols, dataflow) + along + idle),
@@ -197,6 +181,23 @@ def totals(layers: Layers, rows: Counts, cols: Counts, dataflow: Dataflow) -> Co
         folds, work = _gathered(a, b, along, row_of, col_of)
     found: Counts = (folds * extra + work).astype(np.int64)
     return found
+
+
+def _reads(
+    layers: Layers, rows: int, cols: int, dataflow: Dataflow
+) -> tuple[Counts | Shares, Counts]:
+    """Words read of the ifmap and of the filters; what stays in place is read once."""
+    held = layers.compressed()
+    ifmap, filters = held.m * held.k * held.count, held.k * held.n * held.count
+    match dataflow:
+        case "os":
+            return ifmap * -(-held.n // cols), filters * -(-held.m // rows)
+        case "ws" if layers.is_sparse:
+            return ifmap * -(-held.n // cols) * (layers.of / np.asarray(layers.kept)), filters
+        case "ws":
+            return ifmap * -(-held.n // cols), filters
+        case "is":
+            return ifmap, filters * -(-held.m // cols)
 
 
 def _gathered(

@@ -148,7 +148,7 @@ class Work:
                 return max(rows, cols) if instruction["transpose"] else rows, 0
             case "MM":
                 self._known.multiply(instruction)
-                return self._product(instruction)
+                return self.product(instruction)
             case "RQ":
                 width = self._known.result_bytes(instruction)
                 return self._share(instruction) * width, _PIPELINE
@@ -167,7 +167,8 @@ class Work:
             case _:
                 return 0, 0
 
-    def _product(self, instruction: Instruction) -> tuple[int, int]:
+    def product(self, instruction: Instruction) -> tuple[int, int]:
+        """As `issue_and_latency`, of MM."""
         array = self._spec.array
         pace = array.formats.get(PRODUCTS[instruction["fmt"]], 1)
         if self._stationary:

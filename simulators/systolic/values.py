@@ -31,6 +31,8 @@ class State:
         stationary: what the PEs of an output-stationary array hold, (invocations, units,
             rows, columns).
         shadow, weights: a tile for each unit, or one for all.
+        shadow_slots, stream: the slots of those tiles; an output-stationary array reads them
+            when it multiplies.
     """
 
     def __init__(self, program: Program, invocations: int) -> None:
@@ -46,6 +48,8 @@ class State:
         self.slots: dict[int, Tile] = {}
         self.shadow: tuple[Tile, ...] = ()
         self.weights: tuple[Tile, ...] = ()
+        self.shadow_slots: tuple[int, ...] = ()
+        self.stream: tuple[int, ...] = ()
         self.descriptors: dict[int, Descriptor] = {}
         self.rows: dict[int, RequantizeRow] = {}
 
@@ -113,7 +117,8 @@ def _gather(state: State, i: Instruction) -> None:
     table = state.read(g.dram, g.rows * g.row_bytes).reshape(-1, g.rows, g.row_bytes)
     for n, buffer in enumerate(state.buffer):
         held = buffer[g.indices_ub : g.indices_ub + index_bytes].copy()
-        indices = np.clip(held.view(DTYPES[g.index_dtype]), 0, g.rows - 1)
+        given = held.view(DTYPES[g.index_dtype])
+        indices = np.clip(np.where(given < 0, given + g.rows, given), 0, g.rows - 1)
         found = table[n if len(table) > 1 else 0][indices]
         buffer[g.ub : g.ub + g.count * g.row_bytes] = found.reshape(-1)
 
@@ -128,7 +133,8 @@ def _configure(state: State, i: Instruction) -> None:
 
 def _shift_weights(state: State, i: Instruction) -> None:
     count = state.program.units if i["spread"] else 1
-    state.shadow = tuple(state.slots[i["slot"] + u] for u in range(count))
+    state.shadow_slots = tuple(range(i["slot"], i["slot"] + count))
+    state.shadow = tuple(state.slots[slot] for slot in state.shadow_slots)
 
 
 def _weights_from_buffer(state: State, i: Instruction) -> None:
@@ -145,7 +151,7 @@ def _weights_from_buffer(state: State, i: Instruction) -> None:
 
 def _multiply(state: State, i: Instruction) -> None:
     if i["swap"]:
-        state.weights = state.shadow
+        state.weights, state.stream = state.shadow, state.shadow_slots
     d, count, fmt = state.descriptors[i["desc"]], i["len"], i["fmt"]
     real = activations(state.buffer, d, i["row"], count, i["k"], i["lanes"], fmt)
     if state.program.dataflow == "output_stationary":
@@ -157,7 +163,8 @@ def _multiply(state: State, i: Instruction) -> None:
         first = unit * state.program.cols
         own = target[..., first : first + made.shape[2]]
         if i["accumulate"]:
-            own += made
+            with np.errstate(over="ignore", invalid="ignore"):  # float sums may overflow
+                own += made
             continue
         if unit == 0 and own.shape != target.shape:
             target[...] = 0
@@ -181,14 +188,16 @@ def _multiply_in_place(state: State, i: Instruction, real: Array) -> None:
         first = 0 if i["spread"] else unit * share
         part = slice(first, min(first + share, count))
         fed = real[:, part]
-        if not fed.shape[1]:
+        rows_fed = fed.shape[1]
+        if not rows_fed:
             continue
-        tile = state.weights[unit if i["spread"] else 0]
-        own = held[:, unit, : fed.shape[1], : tile.values.shape[-1]]
+        tile = state.slots[state.stream[unit if i["spread"] else 0]]
+        own = held[:, unit, :rows_fed, : tile.values.shape[-1]]
         own[...] = sums(fed, tile, i["fmt"], own)
-        if target is not None:
+        if target is not None:  # all columns drain, also those that this tile leaves alone
             column = unit * cols if i["spread"] else 0
-            target[:, part, column : column + own.shape[2]] = own
+            into = target[:, part, column : column + cols]
+            into[...] = held[:, unit, :rows_fed, : into.shape[2]]
 
 
 def _target(state: State, i: Instruction) -> Array:

@@ -107,7 +107,9 @@ def _average(buffer: Array, d: Descriptor, row: int, count: int) -> Array:
 def _global_average(buffer: Array, d: Descriptor, row: int, count: int) -> Array:
     """Sat(rint(f32(S) ratio) + y_zero_point), S the integer sum of x - x_zero_point."""
     total = np.zeros((len(buffer), count, d.channels), np.int64)
-    for values, _ in _taps(buffer, d, row, count):
+    for values, outside in _taps(buffer, d, row, count):
+        if outside is not None:
+            values[:, outside] = d.zero_x
         total += values - d.zero_x
     steps = np.rint(total.astype(np.float32) * np.float32(d.p0)) + np.float32(d.zero_y)
     return _saturated(steps, d)
@@ -115,8 +117,7 @@ def _global_average(buffer: Array, d: Descriptor, row: int, count: int) -> Array
 
 def _sum(buffer: Array, a: Descriptor, b: Descriptor, row: int, count: int) -> Array:
     """Sat(rint(fma(a, ratio_a, fma(b, ratio_b, offset))))."""
-    ((left, _),) = _taps(buffer, a, row, count)
-    ((right, _),) = _taps(buffer, b, row, count)
+    left, right = _pixel(buffer, a, row, count), _pixel(buffer, b, row, count)
     inner = fused_multiply_add(right, np.float32(a.p1), np.float32(a.p2))
     return _saturated(np.rint(fused_multiply_add(left, np.float32(a.p0), inner)), a)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tetrapla.backends.roofline import lower
 from tetrapla.backends.target_ import Options, find
 from tetrapla.frontend.builder import Builder
+from tetrapla.frontend.builder.moves import gather
 from tetrapla.ir.errors import SpecError, UnsupportedError
 from tetrapla.ir.module import Module
 from tetrapla.simulators.random_ import Key
@@ -120,6 +121,14 @@ def test_a_reshape_moves_nothing_and_a_shape_only_model_is_timed(tmp_path: Path)
     assert ran(bare, spec).layers == ran(whole, spec).layers
 
 
+def test_a_gather_reads_the_rows_that_it_takes(tmp_path: Path) -> None:
+    b = Builder("embedding")
+    table = b.input("table", (1000, 8))
+    b.output("y", gather(table, np.array([3, 5])))
+    (row,) = ran(b.build(), sheet(tmp_path)).layers
+    assert row.cycles == pytest.approx(2 * (16 + 16))
+
+
 def test_what_is_odd_is_said(tmp_path: Path) -> None:
     spec = sheet(tmp_path, CHIP.replace("clock: 2 GHz\n", ""))
     done = ran(product(100, 100, 100), spec)
@@ -157,8 +166,8 @@ def test_what_is_odd_is_said(tmp_path: Path) -> None:
         (
             "default_format: int8",
             "default_format: bf16",
-            "sheet.yaml:1:1: chip.default_format must be one of peak, int8, fp16, not bf16; add "
-            "its peak",
+            "sheet.yaml:1:1: chip.default_format must be one of peak, int8, fp16, not bf16; "
+            "add its peak",
         ),
     ],
 )

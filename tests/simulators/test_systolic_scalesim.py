@@ -17,8 +17,10 @@ from tetrapla.simulators.systolic.scalesim import (
     folded,
     totals,
 )
+from tetrapla.simulators.systolic.scalesim_stalls import stall_free
 
 MORE = Path(__file__).parent / "scalesim" / "scalesim3_more.csv"
+USER = MORE.with_name("scalesim3_user.csv")
 
 
 def layers(*sizes: tuple[int, int, int]) -> Layers:
@@ -100,6 +102,22 @@ def test_scalesim_reported_these_numbers() -> None:
             ("compute_util_pct", found.compute_pct),
         ):
             assert abs(float(ours[0]) / float(row[name]) - 1) <= (folds + 8) * 2.0**-53
+
+
+def test_a_layer_that_is_said_not_to_stall_did_not() -> None:
+    free_of = {True: 0, False: 0}
+    with USER.open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            held = layers((int(row["M"]), int(row["N"]), int(row["K"])))
+            flow: Dataflow = next(known for known in DATAFLOWS if known == row["dataflow"])
+            found = folded(held, 8, 8, flow)
+            stalls = int(row["stall_cycles"])
+            assert found.cycles_reported[0] + stalls == int(row["cycles"])
+            words = 1024 * int(row["sram_kb"])
+            (free,) = stall_free(held, found, words, words, words)
+            assert not (free and stalls)
+            free_of[bool(free)] += 1
+    assert min(free_of.values()) > 10
 
 
 @pytest.mark.parametrize("dataflow", DATAFLOWS)

@@ -99,6 +99,20 @@ def test_a_topology_gives_what_scalesim_reports(
     assert report["cross_check"] is None
 
 
+def test_a_configuration_is_a_machine_without_prices(cli: Cli, tmp_path: Path) -> None:
+    table, path = topology(tmp_path, "g,20,33,40"), tmp_path / "r.json"
+    done = cli("simulate", table, "--target", config(tmp_path, 8, 8, "ws"), "--json", path)
+    assert done.status == 0
+    report = json.loads(path.read_text("utf-8"))
+    assert report["target"] == "scale_run"
+    assert report["energy_pj"]["total"] is None
+    assert "compat" not in report
+    assert any(text.startswith("the energy total is null: no") for text in report["warnings"])
+    assert "SCALE-Sim ignores, and so does this: MemoryBanks, SparseRep (without " in done.out
+    (layer,) = (layer for layer in report["layers"] if layer["name"] == "g")
+    assert layer["macs"] == 20 * 33 * 40
+
+
 def test_the_table_shows_both_numbers(cli: Cli, tmp_path: Path) -> None:
     # 4x4x4 on 4x4, outputs in place: 4 + 4 + 4 - 2 = 10 cycles, and SCALE-Sim says 9
     done = cli(

@@ -119,9 +119,9 @@ def test_one_constant_fits_three_applications(tpu: dict[tuple[str, str], Row]) -
     assert all("in-sample" in row.source for row in fitted)
     errors = sorted(row.rel_error or 0 for row in fitted)
     assert errors[0] < 0 < errors[-1]
-    # a transfer takes whole cycles: where all tiles of 64 KiB go from 1530 cycles to 1531, both
-    # rows move by up to 1 / 1530
-    assert errors[-1] == pytest.approx(-errors[0], abs=2 / 1530)
+    # a transfer takes whole cycles: where all tiles of 64 KiB go from 1500 cycles to 1501, both
+    # rows move by up to 1 / 1500
+    assert errors[-1] == pytest.approx(-errors[0], abs=2 / 1500)
     # weights alone give 2 x batch x bandwidth; nothing of the machine makes that more
     bandwidth = tpu["all", "effective_weight_bandwidth"].ours or 0
     assert 0 < (tpu["MLP0", "tops"].ours or 0) <= 2 * 200 * bandwidth * 1e-3

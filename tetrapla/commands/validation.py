@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tetrapla.validation import Row
 
 _MOST = 20  # broken rows that are shown
+_LISTED = 100  # rows of a suite that are shown each; of a longer one, those that break
+_COARSE = 1e-3
+_HEADINGS = ("case", "quantity", "published", "ours", "error")
 
 
 def validate(
@@ -38,12 +41,16 @@ def validate(
     rows = rows_of(suite or (), golden)
     headings = ("suite", "quantity", "rows", "passed", "largest error", "bound")
     show_rows("validation", headings, _summary(rows), err=json == STDOUT)
+    for name in dict.fromkeys(row.suite for row in rows):
+        held = [row for row in rows if row.suite == name]
+        if len(held) <= _LISTED:
+            cells = [(*_cells(row), _verdict(row)) for row in held]
+            show_rows(name, (*_HEADINGS, "bound"), cells, err=json == STDOUT)
     broken = [row for row in rows if row.passed is False]
     if broken:
         shown = [_cells(row) for row in broken[:_MOST]]
-        names = ("case", "quantity", "published", "ours", "error")
         title = f"{len(broken)} rows break their bound, the first {len(shown)}"
-        show_rows(title, names, shown, err=json == STDOUT)
+        show_rows(title, _HEADINGS, shown, err=json == STDOUT)
     if json is not None:
         found = {"schema": SCHEMA, "rows": [row.to_dict() for row in rows]}
         write_all({json: to_json(found)})
@@ -76,7 +83,21 @@ def _bound(rows: Sequence[Row]) -> str:
     return f"{max(bounds):.2g}" if bounds else "n/a"
 
 
+def _verdict(row: Row) -> str:
+    if row.bound is None:
+        return "informs"
+    return f"{100 * row.bound:.3g} %: {'passed' if row.passed else 'FAILED'}"
+
+
 def _cells(row: Row) -> tuple[str, ...]:
     error = "n/a" if row.rel_error is None else f"{100 * row.rel_error:+.3g} %"
-    known, found = ("n/a" if v is None else f"{v:.10g}" for v in (row.published, row.ours))
+    known, found = (_value(row, value) for value in (row.published, row.ours))
     return (row.case, row.quantity, known, found, error)
+
+
+def _value(row: Row, value: float | None) -> str:
+    """To the digits that a bound tells apart, or to four."""
+    if value is None:
+        return "n/a"
+    digits = 4 if row.bound is None or row.bound > _COARSE else 10
+    return f"{value:.{digits}g} {row.unit}"

@@ -30,6 +30,10 @@ _TPU1 = (
     "Jouppi et al., ISCA 2017, table 2: a busy server's die, of unstated work; ours is every"
 )
 _TPU4 = "cloud.google.com/tpu/docs/v4: mean of busy chips, 121 to 192; ours is every"
+_TENTH = (
+    "Jouppi et al., ISCA 2017, section 6: of CNN0's power at full load; ours is that of every "
+    "PE multiplying, and a tenth of what is not idle power"
+)
 _FORGE = "AccelForge's tpu_v4i example, run: a 4096 x 4096 x 4096 product"
 _GROQ = "D. Abts et al., ISCA 2020: ResNet-50 at batch 1; ours is a bound from above"
 _EYERISS = (
@@ -50,6 +54,7 @@ def rows(golden: Path) -> Iterator[Row]:
         ours = busy_power_w(_systolic(chip), number_format)
         case = f"{chip} {number_format}"
         yield _row(case, "busy_power", "W", watts, ours, f"{source} {_PE}")
+    yield _at_a_tenth()
     yield from _product()
     groq = _ran("groq-tsp", load("zoo:resnet50"))
     yield _row("groq-tsp resnet50", "inferences", "1/s", 20_400.0, 1 / groq.time_s, _GROQ)
@@ -75,6 +80,17 @@ def busy_power_w(spec: SystolicSpec, number_format: str) -> float | None:
         return None
     # a row of activations takes as many cycles as the format says
     return (row / array.formats[number_format] + cycle) * spec.clock_hz * 1e-12
+
+
+def _at_a_tenth() -> Row:
+    """Power at a tenth of the load over that at full load."""
+    spec = _systolic("tpu-v1")
+    busy, idle = busy_power_w(spec, "int8"), spec.cost["static.cycle"]
+    ours = None
+    if busy is not None and idle is not None:
+        idle_w = idle * spec.clock_hz * 1e-12
+        ours = (idle_w + 0.1 * (busy - idle_w)) / busy
+    return _row("tpu-v1 int8", "power_at_10_pct_load", "1", 0.88, ours, _TENTH)
 
 
 def _product() -> Iterator[Row]:

@@ -44,7 +44,7 @@ def design(
     rows: int, cols: int, accumulators: int = 64, tiles: int = 8, **array: Any
 ) -> SystolicSpec:
     """TPU v1 with another array, which takes every format unless `array` says otherwise."""
-    own = ArraySection(rows=rows, cols=cols, **{"formats": ALL, **array})
+    own = ArraySection.model_validate({"rows": rows, "cols": cols, "formats": ALL, **array})
     return _base(rows, cols, accumulators, tiles).model_copy(update={"array": own})
 
 
@@ -109,8 +109,10 @@ class Products:
         w = self.weight(f"{name}.w", self.numbers(shape, self.weight_dtype))
         return self._product("conv2d", x, w, filters, name, {**window, **own}, 1)
 
-    def matmul(self, x: Value, outputs: int, name: str) -> Value:
-        w = self.weight(f"{name}.w", self.numbers((x.shape[-1], outputs), self.weight_dtype))
+    def matmul(self, x: Value, outputs: int, name: str, weights: Array | None = None) -> Value:
+        if weights is None:
+            weights = self.numbers((x.shape[-1], outputs), self.weight_dtype)
+        w = self.weight(f"{name}.w", weights)
         return self._product("matmul", x, w, outputs, name, {}, len(x.shape) - 1)
 
     def weight(self, name: str, array: Array) -> Value:

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.backends.systolic.conftest import KEY, Net, chip, lower
-from tests.backends.systolic.every_cycle.conftest import Judge, chips
+from tests.backends.systolic.every_cycle.conftest import chips
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
 from tetrapla.simulators.systolic import timing
+from tetrapla.simulators.systolic.every_cycle import Trace, every_cycle
 from tetrapla.simulators.systolic.machine import run
 from tetrapla.simulators.systolic.program import Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
@@ -23,18 +24,16 @@ from tetrapla.simulators.systolic.timing import schedule
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
 
-def judged(program: Program, spec: SystolicSpec, x: Array) -> tuple[Judge, int, list[Array]]:
-    """Run one invocation through the judge: itself, its cycles and the outputs."""
+def judged(program: Program, spec: SystolicSpec, x: Array) -> tuple[Trace, list[Array]]:
+    """Run one invocation through the judge: what happened, and the outputs."""
     start = len(program.constants)
     region = np.zeros(program.dram_bytes - start, np.int8)
     (port,) = program.to_device
     region[port.address - start + port.positions()] = x
-    judge = Judge(program, spec, region.tobytes())
-    cycles = judge.run()
-    held = np.frombuffer(bytes(judge.dram), np.int8)
-    found = [held[p.address + p.positions()] for p in program.from_device]
+    trace = every_cycle(program, spec, region.tobytes())
+    found = [trace.dram[p.address + p.positions()] for p in program.from_device]
     types = [DTYPES[p.dtype] for p in program.from_device]
-    return judge, cycles, [v.view(dtype) for v, dtype in zip(found, types, strict=True)]
+    return trace, [v.view(dtype) for v, dtype in zip(found, types, strict=True)]
 
 
 def agree(module: Module, spec: SystolicSpec, inputs: dict[str, Array]) -> None:
@@ -42,9 +41,9 @@ def agree(module: Module, spec: SystolicSpec, inputs: dict[str, Array]) -> None:
     lowered = lower(module, spec)
     program = lowered.program
     result = run(program, spec, inputs, KEY)
-    judge, cycles, found = judged(program, spec, inputs["x"][0])
-    assert cycles == result.cycles
-    assert judge.dispatched == [event.dispatch for event in schedule(program, spec).events]
+    trace, found = judged(program, spec, inputs["x"][0])
+    assert trace.cycles == result.cycles
+    assert trace.dispatch == schedule(program, spec).dispatch
     reference = evaluate_many(lowered.module, inputs)
     for (name, _), values in zip(program.outputs, found, strict=True):
         assert np.array_equal(values, reference[name][0])
@@ -98,18 +97,18 @@ def test_a_missing_wait_changes_values(rng: np.random.Generator) -> None:
     spec, inputs = chip(4, 4, 64, 4, "dram.latency=10 ns"), net.inputs(1)
     program = lower(module, spec).program
     plan, steps = schedule(program, spec), program.instructions
-    (wanted,) = judged(program, spec, inputs["x"][0])[2]
+    (wanted,) = judged(program, spec, inputs["x"][0])[1]
     caught: list[str] = []
     harmless: list[str] = []
     for n, step in enumerate(steps):
         broken = replace(
             program, instructions=(*steps[:n], replace(step, waits={}), *steps[n + 1 :])
         )
-        sooner = schedule(broken, spec).events[n].dispatch < plan.events[n].dispatch
+        sooner = schedule(broken, spec).dispatch[n] < plan.dispatch[n]
         if step.engine is None or not sooner:
             continue
         try:
-            (found,) = judged(broken, spec, inputs["x"][0])[2]
+            (found,) = judged(broken, spec, inputs["x"][0])[1]
         except KeyError:  # a descriptor that has not arrived
             found = ~wanted
         (harmless if np.array_equal(found, wanted) else caught).append(step.op)

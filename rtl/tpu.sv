@@ -1,0 +1,275 @@
+// The systolic machine: dispatcher, five engines, the memories between them and the array.
+`default_nettype none
+module tpu
+  import tpu_isa_pkg::*;
+#(
+    parameter int unsigned R = 16,
+    parameter int unsigned C = 16,
+    parameter int unsigned LANES = 16,
+    parameter int unsigned LOG_WORDS = 12,
+    parameter int unsigned LOG_BYTES = 16,
+    parameter int unsigned LOG_SLOTS = 2,
+    parameter int unsigned LOG_ROWS = 6,
+    parameter int unsigned LOG_ENTRIES = 8,
+    parameter int unsigned LOG_LATENCY = 10
+) (
+    input  wire  clk_i,
+    input  wire  reset_i,
+    output logic done_o
+);
+  localparam int unsigned CYCLE_W = 40, COUNT_W = 20;
+
+  logic [WORD_BITS-1:0] word;
+  logic [ENGINES-1:0] accept, send, last;
+  logic [ENGINES-1:0][COUNT_W-1:0] outstanding;
+  logic [ENGINES-1:0][CYCLE_W-1:0] latency;
+  logic [CYCLE_W-1:0] cycle;
+  logic [CYCLE_W-1:0] transfer_latency;
+  logic known;
+
+  logic load, store, tile, first, entry, to_row, to_descriptor, nibbles;
+  logic [39:0] dram;
+  logic [31:0] transfer_ub, transfer_count;
+  logic [26:0] moved;
+  logic [15:0] slot;
+  logic [11:0] tile_cols;
+  logic [DESCRIPTORS*32*32-1:0] held;
+
+  logic [R*9-1:0] row;
+  logic [C*8-1:0] weights;
+  logic [C*32-1:0] sums, results;
+  logic swap, shift, valid, add, write;
+  logic [15:0] acc;
+  logic [31:0] result_ub, result_count;
+
+  logic read, look, vector_write, looked;
+  logic [31:0] a_at, b_at, w_at, table_at, vector_ub, vector_count;
+  logic [LANES*8-1:0] a, b, w, index, vector_data;
+
+  // This configuration multiplies int8 on one weight-stationary array.
+  always_comb
+    case (word[3:0])
+      OP_LDW:
+      known = (word[LDW_FMT_L+:LDW_FMT_W] == 3'd0 || word[LDW_FMT_L+:LDW_FMT_W] == 3'd2)
+          && !word[LDW_SPARSE_L];
+      OP_MM: known = word[MM_FMT_L+:MM_FMT_W] == 3'd0 && !word[MM_DRAIN_L];
+      OP_RQ: known = word[RQ_FMT_L+:RQ_FMT_W] == 3'd0 && !word[RQ_TRANSPOSED_L];
+      OP_LUW, OP_VX, OP_GTH: known = 1'b0;
+      default: known = 1'b1;
+    endcase
+
+  always_comb begin
+    latency[ENGINE_LW] = '0;
+    latency[ENGINE_MM] = CYCLE_W'(R + C);
+    latency[ENGINE_RQ] = CYCLE_W'(2);
+    latency[ENGINE_VE] = CYCLE_W'(2);
+    latency[ENGINE_DMA] = transfer_latency;
+    to_row = entry && slot[8];
+    to_descriptor = entry && !slot[8];
+  end
+
+  dispatcher #(
+      .LOG_WORDS(LOG_WORDS),
+      .CYCLE_W(CYCLE_W),
+      .COUNT_W(COUNT_W)
+  ) dispatcher (
+      .clk_i,
+      .reset_i,
+      .accept_i(accept),
+      .outstanding_i(outstanding),
+      .known_i(known),
+      .word_o(word),
+      .send_o(send),
+      .cycle_o(cycle),
+      .done_o
+  );
+
+  for (genvar e = 0; e < ENGINES; e++) begin : g_engine
+    retirement #(
+        .LOG_DEPTH(LOG_LATENCY),
+        .CYCLE_W(CYCLE_W),
+        .COUNT_W(COUNT_W)
+    ) retirement (
+        .clk_i,
+        .reset_i,
+        .cycle_i(cycle),
+        .sent_i(send[e]),
+        .last_i(last[e]),
+        .latency_i(latency[e]),
+        .outstanding_o(outstanding[e])
+    );
+  end
+
+  dma #(
+      .CYCLE_W(CYCLE_W)
+  ) dma (
+      .clk_i,
+      .reset_i,
+      .word_i(word),
+      .send_i(send[ENGINE_DMA]),
+      .accept_o(accept[ENGINE_DMA]),
+      .last_o(last[ENGINE_DMA]),
+      .latency_o(transfer_latency),
+      .load_o(load),
+      .store_o(store),
+      .tile_o(tile),
+      .first_o(first),
+      .table_o(entry),
+      .dram_o(dram),
+      .ub_o(transfer_ub),
+      .count_o(transfer_count),
+      .moved_o(moved),
+      .entry_o(slot),
+      .cols_o(tile_cols),
+      .nibbles_o(nibbles)
+  );
+
+  descriptors descriptors (
+      .clk_i,
+      .table_i(to_descriptor),
+      .index_i(slot[3:0]),
+      .moved_i(moved),
+      .dram_i(dram),
+      .count_i(transfer_count),
+      .descriptors_o(held)
+  );
+
+  weight_memory #(
+      .R(R),
+      .C(C),
+      .LOG_SLOTS(LOG_SLOTS)
+  ) weight_memory (
+      .clk_i,
+      .reset_i,
+      .word_i(word),
+      .send_i(send[ENGINE_LW]),
+      .accept_o(accept[ENGINE_LW]),
+      .last_o(last[ENGINE_LW]),
+      .fill_i(tile),
+      .first_i(first),
+      .dram_i(dram),
+      .count_i(transfer_count),
+      .slot_i(slot),
+      .cols_i(tile_cols),
+      .nibbles_i(nibbles),
+      .weights_o(weights),
+      .shift_o(shift)
+  );
+
+  unified_buffer #(
+      .R(R),
+      .C(C),
+      .LANES(LANES),
+      .LOG_BYTES(LOG_BYTES)
+  ) unified_buffer (
+      .clk_i,
+      .reset_i,
+      .descriptors_i(held),
+      .word_i(word),
+      .send_i(send[ENGINE_MM]),
+      .accept_o(accept[ENGINE_MM]),
+      .last_o(last[ENGINE_MM]),
+      .row_o(row),
+      .swap_o(swap),
+      .valid_o(valid),
+      .acc_o(acc),
+      .add_o(add),
+      .load_i(load),
+      .store_i(store),
+      .dram_i(dram),
+      .ub_i(transfer_ub),
+      .count_i(transfer_count),
+      .read_i(read),
+      .a_i(a_at),
+      .b_i(b_at),
+      .w_i(w_at),
+      .a_o(a),
+      .b_o(b),
+      .w_o(w),
+      .look_i(look),
+      .table_i(table_at),
+      .index_i(index),
+      .vector_write_i(vector_write),
+      .looked_i(looked),
+      .vector_ub_i(vector_ub),
+      .vector_count_i(vector_count),
+      .vector_data_i(vector_data),
+      .write_i(write),
+      .write_ub_i(result_ub),
+      .write_count_i(result_count),
+      .write_data_i(results)
+  );
+
+  sa_ws #(
+      .R(R),
+      .C(C)
+  ) array (
+      .clk_i,
+      .row_i(row),
+      .swap_i(swap),
+      .weights_i(weights),
+      .shift_i(shift),
+      .sums_o(sums)
+  );
+
+  accumulators #(
+      .R(R),
+      .C(C),
+      .LOG_ROWS(LOG_ROWS),
+      .LOG_ENTRIES(LOG_ENTRIES)
+  ) accumulators (
+      .clk_i,
+      .reset_i,
+      .valid_i(valid),
+      .acc_i(acc),
+      .add_i(add),
+      .sums_i(sums),
+      .table_i(to_row),
+      .index_i(slot[3:0]),
+      .moved_i(moved),
+      .dram_i(dram),
+      .count_i(transfer_count),
+      .word_i(word),
+      .send_i(send[ENGINE_RQ]),
+      .accept_o(accept[ENGINE_RQ]),
+      .last_o(last[ENGINE_RQ]),
+      .write_o(write),
+      .ub_o(result_ub),
+      .count_o(result_count),
+      .data_o(results)
+  );
+
+  vector_unit #(
+      .LANES(LANES),
+      .LOG_ENTRIES(LOG_ENTRIES)
+  ) vector_unit (
+      .clk_i,
+      .reset_i,
+      .descriptors_i(held),
+      .table_i(to_row),
+      .index_i(slot[3:0]),
+      .moved_i(moved),
+      .dram_i(dram),
+      .count_i(transfer_count),
+      .word_i(word),
+      .send_i(send[ENGINE_VE]),
+      .accept_o(accept[ENGINE_VE]),
+      .last_o(last[ENGINE_VE]),
+      .read_o(read),
+      .a_o(a_at),
+      .b_o(b_at),
+      .w_o(w_at),
+      .a_i(a),
+      .b_i(b),
+      .w_i(w),
+      .look_o(look),
+      .table_o(table_at),
+      .index_o(index),
+      .write_o(vector_write),
+      .looked_o(looked),
+      .ub_o(vector_ub),
+      .count_o(vector_count),
+      .data_o(vector_data)
+  );
+endmodule
+`default_nettype wire

@@ -1,0 +1,217 @@
+// The unified buffer and, at its port to the array, the systolic data set-up.
+//
+// MM's row is read through an access descriptor: the lanes hold where their taps lie within the
+// window (`down`, `right`, `offset`), a row says where the window lies, and a lane whose pixel is
+// in the padding gets the padding's value. So no column image is ever made.
+// All reads of a cycle see the memory before its writes.
+`default_nettype none
+module unified_buffer
+  import tpu_isa_pkg::*;
+  import dram_pkg::*;
+#(
+    parameter int unsigned R = 16,
+    parameter int unsigned C = 16,
+    parameter int unsigned LANES = 16,
+    parameter int unsigned LOG_BYTES = 16
+) (
+    input  wire                            clk_i,
+    input  wire                            reset_i,
+    input  wire  [DESCRIPTORS*32*32-1:0]   descriptors_i,
+    // MM
+    input  wire  [WORD_BITS-1:0]           word_i,
+    input  wire                            send_i,
+    output logic                           accept_o,
+    output logic                           last_o,
+    output logic [R*9-1:0]                 row_o,
+    output logic                           swap_o,
+    output logic                           valid_o,  // a row is on row_o, for ...
+    output logic [15:0]                    acc_o,    // ... this accumulator row
+    output logic                           add_o,
+    // transfers
+    input  wire                            load_i,
+    input  wire                            store_i,
+    input  wire  [39:0]                    dram_i,
+    input  wire  [31:0]                    ub_i,
+    input  wire  [31:0]                    count_i,
+    // vector unit: reads (data a cycle later), a table look-up of what was read, writes
+    input  wire                            read_i,
+    input  wire  [31:0]                    a_i,
+    input  wire  [31:0]                    b_i,
+    input  wire  [31:0]                    w_i,
+    output logic [LANES*8-1:0]             a_o,
+    output logic [LANES*8-1:0]             b_o,
+    output logic [LANES*8-1:0]             w_o,
+    input  wire                            look_i,
+    input  wire  [31:0]                    table_i,
+    input  wire  [LANES*8-1:0]             index_i,
+    input  wire                            vector_write_i,
+    input  wire                            looked_i,
+    input  wire  [31:0]                    vector_ub_i,
+    input  wire  [31:0]                    vector_count_i,
+    input  wire  [LANES*8-1:0]             vector_data_i,
+    // requantiser's writes
+    input  wire                            write_i,
+    input  wire  [31:0]                    write_ub_i,
+    input  wire  [31:0]                    write_count_i,
+    input  wire  [C*32-1:0]                write_data_i
+);
+  typedef logic [31:0] word_t;
+  logic [7:0] bytes[2**LOG_BYTES]  /* verilator public_flat_rw */;
+  logic [63:0] busy_cycles[1]  /* verilator public_flat_rw */;
+
+  logic busy, is_signed, swap, add;
+  logic [15:0] left, acc;
+  word_t ox, oy, out_w, out_h, height, width, base, image_base, top, side;
+  word_t stride_y, stride_x, pad_top, pad_left, image_stride, row_stride, pixel_stride;
+  logic [8:0] pad;
+  word_t down[R], right[R], offset[R];
+  logic [8:0] fed[R];  // 0 or -1
+  logic [LANES*8-1:0] looked;
+
+  always_comb begin
+    last_o   = busy && left == 1;
+    accept_o = !busy || last_o;
+  end
+
+  function automatic logic [R*9-1:0] gathered();
+    automatic word_t y, x;
+    automatic logic [8:0] outside;
+    automatic logic [8:0] value;
+    for (int unsigned r = 0; r < R; r++) begin
+      y = top + down[r];
+      x = side + right[r];
+      outside = (y >= height || x >= width) ? 9'h1ff : 9'h000;
+      value = 9'(bytes[LOG_BYTES'(base+offset[r])]);
+      value[8] = value[7] & is_signed;
+      gathered[9*r+:9] = ((value & ~outside) | (pad & outside)) & fed[r];
+    end
+  endfunction
+
+  function automatic void window();
+    top  = oy * stride_y - pad_top;
+    side = ox * stride_x - pad_left;
+    base = image_base + top * row_stride + side * pixel_stride;
+  endfunction
+
+  function automatic void next_row();
+    ox = ox + 1;
+    if (ox == out_w) begin
+      ox = 0;
+      oy = oy + 1;
+      if (oy == out_h) begin
+        oy = 0;
+        image_base = image_base + image_stride;
+      end
+    end
+    window();
+  endfunction
+
+  function automatic void set_up();
+    automatic logic [3:0] desc = word_i[MM_DESC_L+:MM_DESC_W];
+    automatic logic [1023:0] d = descriptors_i[1024*desc+:1024];
+    automatic word_t row = 32'(word_i[MM_ROW_L+:MM_ROW_W]);
+    automatic word_t k = 32'(word_i[MM_K_L+:MM_K_W]);
+    automatic word_t channels = d[32*D_CHANNELS+:32], kernel_w = d[32*D_KERNEL_W+:32];
+    automatic word_t c, kx, ky;
+    height = d[32*D_HEIGHT+:32];
+    width = d[32*D_WIDTH+:32];
+    out_w = d[32*D_OUT_W+:32];
+    out_h = d[32*D_OUT_H+:32];
+    stride_y = d[32*D_STRIDE_Y+:32];
+    stride_x = d[32*D_STRIDE_X+:32];
+    pad_top = d[32*D_PAD_TOP+:32];
+    pad_left = d[32*D_PAD_LEFT+:32];
+    image_stride = d[32*D_IMAGE_STRIDE+:32];
+    row_stride = d[32*D_ROW_STRIDE+:32];
+    pixel_stride = d[32*D_PIXEL_STRIDE+:32];
+    pad = d[32*D_PAD_VALUE+:9];
+    is_signed = !d[32*D_FLAGS];
+    ox = row % out_w;
+    oy = (row / out_w) % out_h;
+    image_base = d[32*D_BASE+:32] + (row / (out_w * out_h)) * image_stride;
+    window();
+    c  = k % channels;
+    kx = (k / channels) % kernel_w;
+    ky = k / (channels * kernel_w);
+    for (int unsigned r = 0; r < R; r++) begin
+      fed[r] = r < 32'(word_i[MM_LANES_L+:MM_LANES_W]) ? 9'h1ff : 9'h000;
+      down[r] = ky * d[32*D_DILATION_Y+:32];
+      right[r] = kx * d[32*D_DILATION_X+:32];
+      offset[r] = down[r] * row_stride + right[r] * pixel_stride + c;
+      c = c + 1;
+      if (c == channels) begin
+        c  = 0;
+        kx = kx + 1;
+        if (kx == kernel_w) begin
+          kx = 0;
+          ky = ky + 1;
+        end
+      end
+    end
+  endfunction
+
+  function automatic logic [LANES*8-1:0] pixel(input word_t address);
+    for (int unsigned n = 0; n < LANES; n++) pixel[8*n+:8] = bytes[LOG_BYTES'(address+n)];
+  endfunction
+
+  function automatic logic [LANES*8-1:0] looked_up();
+    for (int unsigned n = 0; n < LANES; n++)
+      looked_up[8*n+:8] = bytes[LOG_BYTES'(table_i+32'(index_i[8*n+:8]))];
+  endfunction
+
+  function automatic void writes();
+    if (write_i)
+      for (int unsigned n = 0; n < write_count_i; n++)
+        bytes[LOG_BYTES'(write_ub_i+n)] = write_data_i[8*n+:8];
+    if (vector_write_i)
+      for (int unsigned n = 0; n < vector_count_i; n++)
+        bytes[LOG_BYTES'(vector_ub_i+n)] = looked_i ? looked[8*n+:8] : vector_data_i[8*n+:8];
+    if (store_i)
+      for (int unsigned n = 0; n < count_i; n++)
+        dram_write(64'(dram_i) + 64'(n), bytes[LOG_BYTES'(ub_i+n)]);
+    if (load_i)
+      for (int unsigned n = 0; n < count_i; n++)
+        bytes[LOG_BYTES'(ub_i+n)] = dram_read(64'(dram_i) + 64'(n));
+  endfunction
+
+  always_ff @(posedge clk_i) begin
+    if (busy) begin
+      row_o <= gathered();
+      next_row();
+    end
+    if (send_i) set_up();
+    if (read_i) begin
+      a_o <= pixel(a_i);
+      b_o <= pixel(b_i);
+      w_o <= pixel(w_i);
+    end
+    if (look_i) looked <= looked_up();
+    writes();
+    if (reset_i) begin
+      busy <= 1'b0;
+      valid_o <= 1'b0;
+      swap_o <= 1'b0;
+      busy_cycles[0] <= '0;
+    end else begin
+      valid_o <= busy;
+      swap_o <= busy && swap;
+      acc_o <= acc;
+      add_o <= add;
+      if (busy) begin
+        busy_cycles[0] <= busy_cycles[0] + 64'd1;
+        swap <= 1'b0;
+        left <= left - 1'b1;
+        acc <= acc + 1'b1;
+      end
+      if (last_o) busy <= 1'b0;
+      if (send_i) begin
+        busy <= 1'b1;
+        left <= word_i[MM_LEN_L+:MM_LEN_W];
+        acc <= word_i[MM_ACC_L+:MM_ACC_W];
+        swap <= word_i[MM_SWAP_L];
+        add <= word_i[MM_ACCUMULATE_L];
+      end
+    end
+  end
+endmodule
+`default_nettype wire

@@ -1,0 +1,202 @@
+"""A compiled program on the RTL: the same binary, the same memories, every cycle.
+
+The Python machine and the RTL start from the same bytes, so all of their memories can be
+compared afterwards, and the cycle in which each instruction was dispatched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+
+import numpy as np
+
+from tetrapla.ir.errors import ModelError, UnsupportedError
+from tetrapla.ir.graph import Array
+from tetrapla.simulators.rtl.library import Model
+from tetrapla.simulators.rtl.toolchain import Design
+from tetrapla.simulators.systolic.isa import ENGINES
+from tetrapla.simulators.systolic.program import Program
+from tetrapla.simulators.systolic.spec import SystolicSpec
+from tetrapla.simulators.systolic.tables import RequantizeRow
+
+FILES = (
+    "tpu_isa_pkg.sv",
+    "requantize_pkg.sv",
+    "float32_pkg.sv",
+    "dram_pkg.sv",
+    "retirement.sv",
+    "dispatcher.sv",
+    "dma.sv",
+    "descriptors.sv",
+    "weight_memory.sv",
+    "unified_buffer.sv",
+    "sa_ws.sv",
+    "accumulators.sv",
+    "vector_unit.sv",
+    "tpu.sv",
+)
+_UNITS = ("weight_memory", "unified_buffer", "accumulators", "vector_unit", "dma")
+_MEMORIES = (
+    "dispatcher.words",
+    "dispatcher.dispatched",
+    "dispatcher.marks",
+    "dispatcher.status",
+    "dma.links",
+    "unified_buffer.bytes",
+    "accumulators.rows",
+    *(f"{unit}.busy_cycles" for unit in _UNITS),
+)
+_ERRORS = {
+    1: "an illegal word",
+    2: "an instruction that this configuration of the RTL lacks",
+}
+_FINEST = 10**12  # as in timing.py: finer than this, a latency would keep its float error
+
+
+@dataclass(frozen=True)
+class RtlRun:
+    """What the RTL leaves.
+
+    Attributes:
+        cycles: up to and with the one that dispatches HALT.
+        dispatched: for each instruction its cycle, int64.
+        marks: (id, cycle) of each MARK, in order.
+        dram, buffer: bytes, int8.
+        accumulators: int32, (rows, columns).
+        busy_cycles: by engine.
+    """
+
+    cycles: int
+    dispatched: Array
+    marks: tuple[tuple[int, int], ...]
+    dram: Array
+    buffer: Array
+    accumulators: Array
+    busy_cycles: dict[str, int]
+
+
+def design(program: Program, spec: SystolicSpec) -> Design:
+    """The configuration for a program: sizes are rounded up, so that few are built.
+
+    Raises:
+        UnsupportedError: the RTL has no such array.
+    """
+    array = spec.array
+    for name, found, wanted in (
+        ("dataflow", array.dataflow, "weight_stationary"),
+        ("units", array.units, 1),
+        ("sparsity", array.sparsity, "none"),
+    ):
+        if found != wanted:
+            raise UnsupportedError(
+                f"array.{name} must be {wanted} for the RTL, not {found}; "
+                "compare this chip with the Python machine's own judge"
+            )
+    latency = max(_latency(spec, spec.dram.latency_s), _latency(spec, spec.host.latency_s))
+    parameters = {
+        "R": array.rows,
+        "C": array.cols,
+        "LANES": spec.vector.lanes,
+        "LOG_WORDS": _bits(len(program.instructions) + 1, 12, 4),
+        "LOG_BYTES": _bits(program.unified_buffer_bytes, 16, 2),
+        "LOG_SLOTS": _bits(program.weight_slots, 2, 2),
+        "LOG_ROWS": _bits(program.accumulator_rows, 8, 4),
+        "LOG_ENTRIES": _bits(_entries(program), 8, 2),
+        "LOG_LATENCY": _bits(max(latency, array.rows + array.cols) + 2, 10, 1),
+    }
+    return Design("tpu", FILES, parameters, _MEMORIES)
+
+
+def run(
+    program: Program,
+    spec: SystolicSpec,
+    dram: Array,
+    buffer: Array,
+    accumulators: Array,
+    most_cycles: int,
+) -> RtlRun:
+    """Run a legal program on one invocation's memories.
+
+    Args:
+        program: compiled for this array.
+        spec: the design point.
+        dram: bytes before the run; not written.
+        buffer: the unified buffer's before the run.
+        accumulators: int32 (rows, columns) before the run.
+        most_cycles: give up behind them.
+
+    Raises:
+        UnsupportedError: the toolchain or this configuration is missing.
+        ModelError: the RTL stopped at an instruction, or did not stop.
+    """
+    with Model(design(program, spec)) as model:
+        binary = np.frombuffer(program.binary(), np.uint8)
+        model.memory("dispatcher.words", np.uint8)[: len(binary)] = binary
+        model.memory("dma.links", np.uint64)[:] = _links(spec)
+        model.memory("unified_buffer.bytes", np.int8)[: len(buffer)] = buffer
+        rows = model.memory("accumulators.rows", np.int32).reshape(-1, spec.array.cols)
+        rows[: len(accumulators), : accumulators.shape[1]] = accumulators
+        own = np.array(dram)
+        model.dram(own)
+        model.reset()
+        cycles = model.run(most_cycles)
+        error, at, marks, _ = (int(v) for v in model.memory("dispatcher.status", np.uint32))
+        if error:
+            raise ModelError(
+                f"program '{program.name}' instruction {at} must be known to the RTL, not "
+                f"{_ERRORS[error]}; compile it again"
+            )
+        if cycles >= most_cycles:
+            raise ModelError(
+                f"program '{program.name}' must end within {most_cycles} cycles, not hang; "
+                "its waits name what never comes"
+            )
+        trace = model.memory("dispatcher.marks", np.uint64)[:marks]
+        busy = (int(model.memory(f"{u}.busy_cycles", np.uint64)[0]) for u in _UNITS)
+        count = len(program.instructions)
+        return RtlRun(
+            cycles=cycles,
+            dispatched=model.memory("dispatcher.dispatched", np.int64)[:count].copy(),
+            marks=tuple((int(m) >> 40, int(m) & (1 << 40) - 1) for m in trace),
+            dram=own,
+            buffer=model.memory("unified_buffer.bytes", np.int8)[: len(buffer)].copy(),
+            accumulators=rows[: len(accumulators)].copy(),
+            busy_cycles=dict(zip(ENGINES, busy, strict=True)),
+        )
+
+
+def _links(spec: SystolicSpec) -> list[int]:
+    """The transfers' clock: cost, pay, latency and bytes a cycle, for DRAM and for the host."""
+    words: list[int] = []
+    for link in (spec.dram, spec.host):
+        pace = Fraction(spec.clock_hz) / Fraction(link.bandwidth_bytes_per_s)
+        cost, pay = pace.numerator, pace.denominator
+        if max(cost * 2**27, pay) >= 2**64:
+            raise UnsupportedError(
+                f"cycles per byte must be a fraction of small numbers for the RTL, not {pace}; "
+                "round the clock or the bandwidth"
+            )
+        words += [cost, pay, _latency(spec, link.latency_s), ceil(1 / pace)]
+    return words
+
+
+def _latency(spec: SystolicSpec, latency_s: float) -> int:
+    return ceil(Fraction(latency_s).limit_denominator(_FINEST) * Fraction(spec.clock_hz))
+
+
+def _entries(program: Program) -> int:
+    """Of the longest row of the requantise table."""
+    longest = 1
+    for i in program.instructions:
+        if i.op == "CFG" and i["kind"]:
+            data = program.constants[i["dram"] : i["dram"] + i["bytes"]]
+            longest = max(longest, len(RequantizeRow.unpack(data).bias))
+    return longest
+
+
+def _bits(count: int, least: int, step: int) -> int:
+    """Address bits for `count`, at least `least`, in steps."""
+    need = max(count - 1, 1).bit_length() - least
+    return least + step * max(0, -(-need // step))

@@ -1,0 +1,113 @@
+"""What stays in the array changes how long a product takes, never what it computes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.backends.systolic.conftest import KEY, Net, gemm
+from tests.backends.systolic.designs import DATAFLOWS, cycles, design, held
+from tetrapla.backends.systolic.compile import compile_graph
+from tetrapla.ir.module import Module
+from tetrapla.simulators.systolic.machine import run
+from tetrapla.simulators.systolic.spec import SystolicSpec
+from tetrapla.simulators.systolic.timing import schedule
+
+
+def quick(dataflow: str, rows: int = 4, cols: int = 4, **own: Any) -> SystolicSpec:
+    """A chip whose DRAM and host are as good as there."""
+    spec = design(rows, cols, dataflow=dataflow, formats={"int8": 1}, **own)
+    there = {"latency_s": 0.0, "bandwidth_bytes_per_s": 1e14}
+    dram, host = spec.dram.model_copy(update=there), spec.host.model_copy(update=there)
+    return spec.model_copy(update={"dram": dram, "host": host})
+
+
+def layer_cycles(module: Module, spec: SystolicSpec) -> float:
+    result = run(compile_graph(module.graph, spec, "m"), spec, {}, KEY)
+    (found,) = (row.cycles for row in result.layers if row.name == "gemm")
+    return found
+
+
+def products(module: Module, spec: SystolicSpec) -> list[int]:
+    """Dispatch cycles of MM."""
+    program = compile_graph(module.graph, spec, "m")
+    events = schedule(program, spec).events
+    pairs = zip(events, program.instructions, strict=True)
+    return [event.dispatch for event, step in pairs if step.op == "MM"]
+
+
+# M = 6, K = 8, N = 4 on 4 x 4: 2 tiles of weights; 2 passes of 3 rows; 2 x 2 tiles of inputs
+BY_HAND = {
+    # LW is sent 1 after MARK and takes 4, MM follows 1 later: 6 rows, 6 rows, 4 + 4 to cross;
+    # RQ 1 later, 6 rows + 2, and MARK sees it 1 later
+    "weight_stationary": 1 + 4 + 1 + 6 + 6 + 8 + 1 + 8 + 1,
+    # LW points at the slot; two tables come before MM, sent 1 + 2 + 2 after MARK; 2 passes of
+    # 8 taps without a gap; 2 x 4 + 4 - 1 to drain; RQ 1 later, 3 rows + 2, MARK 1 later
+    "output_stationary": 5 + 2 * 8 + 11 + 1 + 5 + 1,
+    # a table (1 + 1 + 1), LUW 4, LW 4, MM 1 later; the second LUW is sent after it (1), then
+    # LUW 4 + LW 4 and 1 to see it; 8 for each of the other tiles; 4 rows of weights and 8 to
+    # cross; RQ 1 later, 4 rows + 2, MARK 1 later
+    "input_stationary": 3 + 8 + 1 + (1 + 8 + 1) + 8 + 8 + (4 + 8) + 1 + 6 + 1,
+}
+
+
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+def test_a_small_product_takes_what_paper_says(dataflow: str) -> None:
+    assert layer_cycles(gemm(6, 8, 4), quick(dataflow)) == BY_HAND[dataflow]
+
+
+@pytest.mark.parametrize(("m", "k"), [(8, 64), (24, 64), (5, 16)])
+def test_outputs_that_stay_take_a_cycle_for_each_tap(m: int, k: int) -> None:
+    # passes of 8 rows follow each other after K taps, 8 of them from each slot
+    found = products(gemm(m, k, 8), quick("output_stationary", 8, 8))
+    assert len(found) == -(-m // 8) * (k // 8)
+    assert np.diff(found).tolist() == [8] * (len(found) - 1)
+
+
+@pytest.mark.parametrize(("n", "period"), [(6, 8), (20, 20)])
+def test_inputs_that_stay_are_filled_and_shifted_in_behind_the_weights(
+    n: int, period: int
+) -> None:
+    # max(N, C + R): LUW and LW of the next tile on one engine beside N rows of weights
+    found = products(gemm(4, 4 * 9, n), quick("input_stationary"))
+    assert np.diff(found)[1:].tolist() == [period] * 7
+
+
+@pytest.mark.parametrize("dtype", ["i8", "ui8"])
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+@pytest.mark.parametrize("units", [1, 2])
+def test_a_network_has_the_same_values_on_every_dataflow(
+    rng: np.random.Generator, dtype: str, dataflow: str, units: int
+) -> None:
+    net = Net(rng, (2, 6, 7, 5), dtype)
+    y = net.conv(net.x, 12, (3, 2), "a", pads=(1, 0, 2, 1), groups=2)
+    y = net.conv(y, 12, (3, 3), "b", pads=(1, 1, 1, 1), groups=12)
+    pool = {"kernel": (2, 2), "strides": (2, 2), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
+    y = net.builder.op("nn.max_pool2d", [y], pool, name="pool")
+    y = net.builder.op("nn.reshape", [y], {"shape": (2, y.elements // 2)}, name="flat")
+    result, _ = held(
+        net.finish(net.product(y, 9, "c")),
+        design(8, 5, dataflow=dataflow, units=units, formats={"int8": 1}),
+        net.inputs(),
+    )
+    assert result.outputs["y0"].shape == (3, 2, 9)
+
+
+def test_the_operand_that_is_reused_most_had_better_stay() -> None:
+    def taken(dataflow: str, *shape: int) -> float:
+        return layer_cycles(gemm(*shape), quick(dataflow, 16, 16, accumulators=4096))
+
+    weights, outputs, inputs = DATAFLOWS
+    assert taken(weights, 512, 16, 16) < taken(inputs, 512, 16, 16)
+    assert taken(inputs, 16, 16, 512) < taken(weights, 16, 16, 512)
+    assert taken(outputs, 16, 512, 16) < min(
+        taken(flow, 16, 512, 16) for flow in (weights, inputs)
+    )
+
+
+def test_more_rows_never_take_fewer_cycles() -> None:
+    for dataflow in DATAFLOWS:
+        taken = [cycles(gemm(m, 40, 24), quick(dataflow, 8, 8)) for m in (1, 8, 9, 33, 70)]
+        assert taken == sorted(taken)
