@@ -2,9 +2,10 @@
 
 A layer takes the longer of its MACs at the peak of the number format and its bytes, every
 tensor moved once, at the full bandwidth of the memory that holds them: S. Williams, A. Waterman
-and D. Patterson, "Roofline", CACM 52(4), 2009. Layers run one after another. That is a bound on
-the time from below and no simulation: there is no machine here, so outputs are the
-interpreter's. Energy is a power of the datasheet times the time.
+and D. Patterson, "Roofline", CACM 52(4), 2009. Where the clock is published, it takes a cycle
+at least. Layers run one after another. That is a bound on the time from below and no
+simulation: there is no machine here, so outputs are the interpreter's. Energy is a power of the
+datasheet times the time.
 """
 
 from __future__ import annotations
@@ -189,27 +190,31 @@ def least_cycles(program: Program, spec: RooflineSpec) -> dict[str, float]:
     """By layer, the bound itself; no run can be faster than the roofline."""
     clock_hz = _clock_hz(spec)
     return {
-        layer.name: max(_times_s(layer, program.format, spec)) * clock_hz
+        layer.name: max(_times_s(layer, program.format, spec).values()) * clock_hz
         for layer in program.layers
     }
 
 
-def _times_s(layer: Layer, number_format: str, spec: RooflineSpec) -> tuple[float, float]:
-    """Of the MACs at the peak, and of the bytes at the full bandwidth."""
-    compute_s = 2 * layer.macs / spec.peak[number_format]
-    return compute_s, layer.traffic_bytes / spec.memory.bandwidth_bytes_per_s
+def _times_s(layer: Layer, number_format: str, spec: RooflineSpec) -> dict[str, float]:
+    """Of the bytes at the full bandwidth, of the MACs at the peak, and of a cycle."""
+    return {
+        "memory": layer.traffic_bytes / spec.memory.bandwidth_bytes_per_s,
+        "compute": 2 * layer.macs / spec.peak[number_format],
+        "clock": 1 / spec.clock_hz if spec.clock_hz and layer.traffic_bytes else 0.0,
+    }
 
 
 def _row(layer: Layer, number_format: str, spec: RooflineSpec) -> LayerRun:
-    compute_s, memory_s = _times_s(layer, number_format, spec)
-    time_s = max(compute_s, memory_s)
+    times_s = _times_s(layer, number_format, spec)
+    bound_by = max(times_s, key=lambda name: times_s[name])
+    time_s = times_s[bound_by]
     return LayerRun(
         name=layer.name,
         op=layer.op,
         cycles=time_s * _clock_hz(spec),
         macs=layer.macs,
-        utilization_frac=compute_s / time_s if layer.macs else None,
-        bound_by="compute" if compute_s > memory_s else "memory",
+        utilization_frac=times_s["compute"] / time_s if layer.macs else None,
+        bound_by=bound_by,
         actions={"chip.nanosecond": time_s * 1e9},
     )
 

@@ -52,7 +52,7 @@ def test_data_files_match_the_listed_patterns() -> None:
         path = Path("data") / name
         assert (ROOT / "tetrapla" / path).is_file()
         assert any(path.match(pattern) for pattern in patterns["tetrapla"])
-    assert "chips/*.yaml" in patterns["tetrapla.simulators"]
+    assert {"chips/*.yaml", "costs/*.yaml"} <= set(patterns["tetrapla.simulators"])
 
 
 def test_no_other_distribution_gives_the_name() -> None:

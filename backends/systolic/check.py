@@ -45,26 +45,39 @@ _LARGEST = float(np.finfo(np.float32).max)
 _NO_LIMIT = CLAMPS["none"]
 
 
-@dataclass(frozen=True)
+CHUNK = 8
+"""Invocations at a time, which bounds the memory."""
+
+
+@dataclass
 class Compared:
-    """A product's results against what they should be.
+    """A product's results against what they should be, over all invocations.
 
     Attributes:
         outside: elements beyond their own bound.
-        error: the largest, over the largest magnitude of the exact result.
+        error: the largest.
         bound: likewise.
+        largest: magnitude of an exact result.
     """
 
-    outside: int
-    error: float
-    bound: float
+    outside: int = 0
+    error: float = 0.0
+    bound: float = 0.0
+    largest: float = 0.0
+
+    @property
+    def relative(self) -> tuple[float, float]:
+        """Error and bound over the largest magnitude."""
+        scale = self.largest or 1.0
+        return self.error / scale, self.bound / scale
 
     @property
     def nearness(self) -> float:
         """How near the error comes to the bound; infinite where that says too little."""
-        if not self.bound <= WIDEST:
+        error, bound = self.relative
+        if not bound <= WIDEST:
             return inf
-        return self.error / self.bound if self.bound else float(self.outside)
+        return error / bound if bound else float(self.outside)
 
 
 def cross_check(
@@ -86,19 +99,23 @@ def cross_check(
             for name, wanted in reference.items()
         )
         return CrossCheck("bit_exact", mismatches, None, None, mismatches == 0)
-    held = _held(graph, spec, lowered.module.name, inputs)
-    compared, wanted = _walk(graph, inputs, held)
-    mismatches = sum(one.outside for one in compared)
-    for name, value in graph.outputs:
-        mismatches += differences(np.asarray(run.outputs[name]), wanted[value.index])
-    shown = max(compared, key=lambda one: one.nearness)
-    bounded = all(one.bound <= WIDEST for one in compared)
+    program = compile_graph(_probed(graph), spec, lowered.module.name)
+    compared = {n.result.index: Compared() for n in graph.nodes if _is_float(n)}
+    mismatches, count = 0, max(len(array) for array in inputs.values())
+    for start in range(0, count, CHUNK):
+        part = slice(start, start + CHUNK)
+        some = {name: np.asarray(array)[part] for name, array in inputs.items()}
+        held = {int(key): array for key, array in outputs(program, some).items()}
+        wanted = _walk(graph, some, held, compared)
+        for name, value in graph.outputs:
+            found = np.asarray(run.outputs[name])[part]
+            mismatches += differences(found, wanted[value.index])
+    mismatches += sum(one.outside for one in compared.values())
+    shown = max(compared.values(), key=lambda one: one.nearness)
+    error, bound = shown.relative
+    bounded = all(one.relative[1] <= WIDEST for one in compared.values())
     return CrossCheck(
-        "tolerance",
-        mismatches,
-        _finite(shown.error),
-        _finite(shown.bound),
-        mismatches == 0 and bounded,
+        "tolerance", mismatches, _finite(error), _finite(bound), mismatches == 0 and bounded
     )
 
 
@@ -116,50 +133,53 @@ def _is_float(node: Node) -> bool:
     return node.kind in PRODUCTS and node.operands[0].dtype in FLOATS
 
 
-def _held(graph: Graph, spec: SystolicSpec, name: str, inputs: Inputs) -> dict[int, Array]:
-    """What the machine stores of each float product, by number of the value."""
+def _probed(graph: Graph) -> Graph:
+    """The graph with every float product's result as an output, named by its number."""
     found = {f"{n.result.index}": n.result for n in graph.nodes if _is_float(n)}
-    probed = replace(graph, outputs=tuple(found.items()))
-    made = outputs(compile_graph(probed, spec, name), inputs)
-    return {value.index: made[key] for key, value in found.items()}
+    return replace(graph, outputs=tuple(found.items()))
 
 
 def _walk(
-    graph: Graph, inputs: Inputs, held: Mapping[int, Array]
-) -> tuple[list[Compared], dict[int, Array]]:
-    """Each product from the operands that are held, and what else follows from them."""
+    graph: Graph,
+    inputs: Mapping[str, Array],
+    held: Mapping[int, Array],
+    compared: Mapping[int, Compared],
+) -> dict[int, Array]:
+    """Each product from the operands that are held; returns the outputs that follow."""
     values = {index: array[None] for index, array in graph.weights.items()}
-    values |= {value.index: np.asarray(inputs[name]) for name, value in graph.inputs}
-    compared = []
+    values |= {value.index: inputs[name] for name, value in graph.inputs}
+    kept = {value.index for _, value in graph.outputs}
+    last = {v.index: n for n, node in enumerate(graph.nodes) for v in node.operands}
     with np.errstate(all="ignore"):  # an infinity is a bound too
-        for node in graph.nodes:
-            operands = [values[value.index] for value in node.operands]
+        for number, node in enumerate(graph.nodes):
+            rows = list(_rows([values[value.index] for value in node.operands]))
             if _is_float(node):
-                values[node.result.index] = held[node.result.index]
-                compared.append(_compared(node, operands, held[node.result.index]))
+                made = held[node.result.index]
+                _compare(compared[node.result.index], node, rows, made)
             else:
-                made = [evaluated(node.kind, row, node.attributes) for row in _rows(operands)]
-                values[node.result.index] = np.stack(made)
-    return compared, values
+                made = np.stack([evaluated(node.kind, row, node.attributes) for row in rows])
+            values[node.result.index] = made
+            for value in node.operands:
+                if last[value.index] == number and value.index not in kept:
+                    values.pop(value.index, None)
+    return {index: values[index] for index in kept}
 
 
-def _compared(node: Node, operands: list[Array], found: Array) -> Compared:
-    dtype, outside, error, bound, largest = DTYPES[node.result.dtype], 0, 0.0, 0.0, 0.0
-    low, high = CLAMPS[node.str("activation")]
-    for row, stored in zip(_rows(operands), found, strict=True):
+def _compare(into: Compared, node: Node, rows: list[list[Array]], found: Array) -> None:
+    dtype = DTYPES[node.result.dtype]
+    low, high = (_limit(number) for number in CLAMPS[node.str("activation")])
+    for row, stored in zip(rows, found, strict=True):
         exact, away = _sum(node, row)
-        ends = [
-            rounded(np.clip(end, _limit(low), _limit(high)), dtype).astype(np.float64)
+        first, last = (
+            rounded(np.clip(end, low, high), dtype).astype(np.float64)
             for end in (exact - away, exact + away)
-        ]
-        exact, real = np.clip(exact, _limit(low), _limit(high)), stored.astype(np.float64)
-        inside = (ends[0] <= real) & (real <= ends[1])
-        outside += int(inside.size - np.count_nonzero(inside))
-        error = max(error, _most(real - exact))
-        bound = max(bound, _most(ends[1] - exact), _most(exact - ends[0]))
-        largest = max(largest, _most(exact))
-    scale = largest or 1.0
-    return Compared(outside, error / scale, bound / scale)
+        )
+        exact, real = np.clip(exact, low, high), stored.astype(np.float64)
+        inside = (first <= real) & (real <= last)
+        into.outside += int(inside.size - np.count_nonzero(inside))
+        into.error = max(into.error, _most(real - exact))
+        into.bound = max(into.bound, _most(last - exact), _most(exact - first))
+        into.largest = max(into.largest, _most(exact))
 
 
 def _sum(node: Node, operands: list[Array]) -> tuple[Array, Array]:

@@ -51,7 +51,7 @@ def compile_graph(graph: Graph, spec: SystolicSpec, name: str) -> Program:
     memory = Memory(spec.memories.unified_buffer_bytes, machine, spec.vector.lanes)
     made = plan(_values(stages, arriving, leaving), memory)
     dram = _place(stages, made, arriving, leaving)
-    _check_dram(dram.end, spec, name)
+    _check_dram(dram.end, spec, name, bool(made.spilled))
     emitter = Emitter(machine, dram.works, dram.uses, dram.homes)
     emitter.emit()
     program = Program(
@@ -118,11 +118,12 @@ def _place(stages: Stages, made: Plan, arriving: list[Value], leaving: list[Valu
     for target, held in stages.constants:
         table = place_constant(image, target, held)
         homes.sources[target.buffer] = Home(table.address, host=False)
+    products = 0
     for step in made.steps:
         first = len(dram.uses)
         tables: Tables = ((), ())
         if isinstance(step.work, Product):
-            number = sum(isinstance(work.step.work, Product) for work in dram.works)
+            number, products = products, products + 1
             dram.uses += place_product(image, number, step.work, stages.machine)
             tables = ((dram.uses[first].descriptor,), dram.uses[first].tables)
         elif isinstance(step.work, Pass):
@@ -146,10 +147,13 @@ def _place(stages: Stages, made: Plan, arriving: list[Value], leaving: list[Valu
     return dram
 
 
-def _check_dram(need: int, spec: SystolicSpec, name: str) -> None:
+def _check_dram(need: int, spec: SystolicSpec, name: str, spills: bool) -> None:
     if need > spec.dram.capacity_bytes:
+        held = "weights, tables, inputs and outputs"
+        if spills:
+            held = "weights, tables, inputs, outputs and what leaves the unified buffer"
         raise UnsupportedError(
-            f"systolic: weights, tables, inputs and outputs of '{name}' must fit the DRAM of "
+            f"systolic: {held} of '{name}' must fit the DRAM of "
             f"{spec.dram.capacity_bytes} bytes, not {need} bytes; enlarge dram.capacity"
         )
 

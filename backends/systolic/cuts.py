@@ -35,23 +35,50 @@ class Cut:
 WHOLE = Cut(1, 0, frozenset())
 
 
-def canonical(place: Placed) -> Placed | None:
-    """The same value as a transpose of all of its buffer; None where it is no such thing."""
+@dataclass(frozen=True)
+class _Held:
+    """A value as slices of the axes in memory, transposed.
+
+    Attributes:
+        order: the value's axes, outermost in memory first.
+        physical: sizes in memory; `starts` and `sizes` are the value's part of each.
+    """
+
+    order: tuple[int, ...]
+    physical: tuple[int, ...]
+    starts: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    def whole(self, level: int) -> bool:
+        """Whether the value takes all of an axis in memory."""
+        return self.physical[level] == self.sizes[level]
+
+
+def _held(place: Placed) -> _Held | None:
+    """The value in terms of its buffer's axes; None where no such terms say it."""
     found = place.strided()
-    if found is None or prod(found[1]) != prod(place.physical):
+    if found is None:
         return None
-    _, shape, strides = found
+    base, shape, strides = found
     # an axis of size 1 has no stride: it stays beside the one that follows it
     keys, following = [0] * len(shape), 1
     for axis in reversed(range(len(shape))):
         following = strides[axis] or following
         keys[axis] = following
-    order = sorted(range(len(shape)), key=lambda axis: (-keys[axis], axis))
-    physical = tuple(shape[axis] for axis in order)
-    perm = tuple(int(axis) for axis in np.argsort(order))
-    turned = perm != tuple(range(len(shape)))
-    again = replace(place, physical=physical, view=(("transpose", perm),) if turned else ())
-    return again if again.strided() == found else None
+    order = tuple(sorted(range(len(shape)), key=lambda axis: (-keys[axis], axis)))
+    physical, starts, around = [], [], prod(place.physical)
+    for axis in order:
+        step = keys[axis] if strides[axis] else around
+        if around % step:
+            return None
+        physical.append(around // step)
+        starts.append(base // step)
+        base, around = base % step, step
+    sizes = tuple(shape[axis] for axis in order)
+    inside = all(a + n <= p for a, n, p in zip(starts, sizes, physical, strict=True))
+    return (
+        _Held(order, tuple(physical), tuple(starts), sizes) if inside and around == 1 else None
+    )
 
 
 def cut_of(places: Mapping[int, Placed], shape: tuple[int, ...], kept: Collection[int]) -> Cut:
@@ -63,9 +90,9 @@ def cut_of(places: Mapping[int, Placed], shape: tuple[int, ...], kept: Collectio
         kept: its axes along which elements depend on each other.
     """
     rank = len(shape)
-    full: dict[int, tuple[int, ...]] = {}  # by number, the value's axes in memory's order
+    full: dict[int, _Held] = {}
     for number, place in places.items():
-        held = canonical(place)
+        held = _held(place)
         value = _shape(place)
         alike = len(value) == rank and all(
             size == shape[axis] or axis in kept for axis, size in enumerate(value)
@@ -73,14 +100,13 @@ def cut_of(places: Mapping[int, Placed], shape: tuple[int, ...], kept: Collectio
         if alike:
             if held is None:
                 return WHOLE
-            perm = held.view[0][1] if held.view else tuple(range(rank))
-            full[number] = tuple(int(axis) for axis in np.argsort(perm))
+            full[number] = held
     if not full:
         return WHOLE
-    lead, first = 0, next(iter(full.values()))
+    lead, first = 0, next(iter(full.values())).order
     others = [_shape(place) for number, place in places.items() if number not in full]
     for level, axis in enumerate(first):
-        agree = all(order[level] == axis for order in full.values())
+        agree = all(h.order[level] == axis and h.whole(level) for h in full.values())
         if axis in kept or not agree or any(_varies(s, axis, shape) for s in others):
             break
         lead = level + 1
@@ -102,10 +128,16 @@ def _shape(place: Placed) -> tuple[int, ...]:
 
 def part_of(place: Placed, cut: Cut, count: int) -> Placed:
     """A cut operand or result with `count` rows alone, from the start of its buffer."""
-    held = canonical(place)
+    held = _held(place)
     assert held is not None, "only what lies alike is cut"
-    physical = (*([1] * (cut.lead - 1)), count, *held.physical[cut.lead :])
-    return replace(held, physical=physical)
+    rows = (*([1] * (cut.lead - 1)), count)
+    physical, sizes = (rows + own[cut.lead :] for own in (held.physical, held.sizes))
+    starts = held.starts
+    stops = tuple(a + n for a, n in zip(starts, sizes, strict=True))
+    part = ("slice", (*starts, *stops, *([1] * len(sizes))))
+    perm = tuple(int(axis) for axis in np.argsort(held.order))
+    view = (*([part] if physical != sizes else []), ("transpose", perm))
+    return replace(place, physical=physical, view=view)
 
 
 def steps_of(steps: Sequence[Step], cut: Cut, count: int) -> tuple[Step, ...]:

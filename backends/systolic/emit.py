@@ -24,6 +24,7 @@ from tetrapla.backends.systolic.products import Product
 from tetrapla.backends.systolic.routines import GatherStage, RoutineStage
 from tetrapla.backends.systolic.turns import Turn, turns
 from tetrapla.backends.systolic.vectors import Pass
+from tetrapla.simulators.systolic.isa import most
 from tetrapla.simulators.systolic.program import Gather
 from tetrapla.simulators.systolic.routines import Routine
 
@@ -202,7 +203,7 @@ class Emitter:
                 self.entries.row(table)
 
     def _transfer(self, found: Sequence[Transfer], send: Callable[[Transfer], None]) -> None:
-        for transfer in found:
+        for transfer in _portions(found, most("LDA", "bytes")):
             send(transfer)
 
     def _load(self, transfer: Transfer) -> None:
@@ -230,12 +231,12 @@ class Emitter:
         }
 
 
-def _portions(found: Sequence[Transfer], most: int) -> Iterator[Transfer]:
-    """The transfers in portions of at most `most` bytes."""
+def _portions(found: Sequence[Transfer], most_bytes: int) -> Iterator[Transfer]:
+    """The transfers in portions of at most `most_bytes`."""
     for transfer in found:
         piece = transfer.piece
-        for start in range(piece.start, piece.end, most):
-            end = min(start + most, piece.end)
+        for start in range(piece.start, piece.end, most_bytes):
+            end = min(start + most_bytes, piece.end)
             address = transfer.address + start - piece.start
             yield Transfer(Piece(piece.buffer, start, end), address)
 

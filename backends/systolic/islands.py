@@ -128,6 +128,7 @@ class Grouping:
         self._makers = {v.index: node for node in nodes for v in node.results}
         self._units: list[Unit | None] = []
         self._of: dict[int, int] = {}  # by value, the unit that writes it
+        self._part_of: dict[int, int] = {}  # by unit, the one that it was merged into
 
         def in_memory(node: Node) -> bool:
             return alone(node) or is_view(node)
@@ -179,6 +180,8 @@ class Grouping:
         if is_view(node) and not through_views:
             return set()
         found = self._of.get(value.index)
+        while found in self._part_of:
+            found = self._part_of[found]
         return set() if found is None else {found}
 
     def _place(self, node: Node, unit: Unit) -> None:
@@ -223,16 +226,13 @@ class Grouping:
             (one.before | two.before) & ~(1 << a | 1 << b),
         )
         self._units[a], self._units[b] = both, None
-        for value, number in self._of.items():
-            if number == b:
-                self._of[value] = a
+        self._part_of[b] = a
+        either = 1 << a | 1 << b
         for unit in self._units:
-            if unit is None or unit is both:
-                continue
-            if b in unit.direct:
-                unit.direct = (unit.direct - {b}) | {a}
-            if unit.before & (1 << a | 1 << b):
+            if unit is not None and unit.before & either:
                 unit.before |= both.before | 1 << a
+                if b in unit.direct:
+                    unit.direct = (unit.direct - {b}) | {a}
         return a, both
 
 

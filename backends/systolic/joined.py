@@ -7,6 +7,7 @@ import numpy as np
 from tetrapla.backends.systolic.homes import Part, is_same
 from tetrapla.backends.systolic.layout import Placed
 from tetrapla.backends.systolic.routines import RoutineStage, copy_stage
+from tetrapla.backends.systolic.vectors import Pass, copy_pass
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Attribute, Node
 from tetrapla.simulators.systolic.routines import Step
@@ -14,7 +15,7 @@ from tetrapla.simulators.systolic.routines import Step
 
 def copies(
     node: Node, whole: Placed, operands: tuple[Placed, Placed], there: tuple[bool, bool]
-) -> list[RoutineStage]:
+) -> list[RoutineStage | Pass]:
     """The stages of a concatenation.
 
     Args:
@@ -26,7 +27,8 @@ def copies(
     Raises:
         UnsupportedError: the result's layout cannot be cut.
     """
-    axis, start, found = node.int("axis") % len(node.result.shape), 0, []
+    axis, start = node.int("axis") % len(node.result.shape), 0
+    found: list[RoutineStage | Pass] = []
     for letter, value, source, ready in zip("ab", node.operands, operands, there, strict=True):
         target = Part(node.result, axis, start).inside(whole, value.shape[axis])
         start += value.shape[axis]
@@ -36,10 +38,20 @@ def copies(
             raise UnsupportedError("a result in a layout that cannot be cut")
         name = f"{node.name}.{letter}"
         if node.kind == "nn.concat" or is_same(node, letter):
-            found.append(copy_stage(name, source, target, value.shape))
+            found.append(copied(name, source, target, value.shape))
         else:
             found.append(_rescaled(node, letter, name, source, target, value.elements))
     return found
+
+
+def copied(
+    name: str, source: Placed, target: Placed, shape: tuple[int, ...]
+) -> RoutineStage | Pass:
+    """A value elsewhere: by one instruction where rows are contiguous, else by a routine."""
+    try:
+        return copy_pass(name, source, target)
+    except UnsupportedError:
+        return copy_stage(name, source, target, shape)
 
 
 def _rescaled(

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tetrapla.backends.systolic.layout import Buffer
-from tetrapla.backends.systolic.pieces import Piece, reads, writes
+from tetrapla.backends.systolic.pieces import Piece, around, is_loaded, reads, writes
 from tetrapla.backends.systolic.room import Room, aligned
 from tetrapla.backends.systolic.stages import Stage
 from tetrapla.backends.systolic.strips import Uncut
@@ -242,21 +242,18 @@ class _Walk:
         read, made = split.pieces[turn]
         where: dict[Buffer, tuple[Buffer, int]] = {}
         step = Step(number)
-        for piece in (*read, *made):
-            places = split.streams.get(piece.buffer)
+        for piece in around((read, made)):
+            buffer, places = piece.buffer, split.streams.get(piece.buffer)
             if places is None:
-                address = self._residents[piece.buffer] + piece.start
+                address = self._residents[buffer] + piece.start
             else:
                 address = places[turn % len(places)]
-            alias = Buffer(piece.bytes, number, number, address)
-            where[piece.buffer] = (alias, piece.start)
-        step.work = split.cut.part(first, end, where)
-        for piece in (p for p in read if p.buffer in split.streams):
-            step.loads.append(Transfer(piece, where[piece.buffer][0].address))
+                if is_loaded(buffer, read, self._written):
+                    step.loads.append(Transfer(piece, address))
+            where[buffer] = (Buffer(piece.bytes, number, number, address), piece.start)
         for piece in (p for p in made if p.buffer in split.streams):
             self._home(piece.buffer)
-            transfer = Transfer(piece, where[piece.buffer][0].address)
-            step.stores.append(transfer)
-            if piece.buffer in self._written:
-                step.loads.append(transfer)
+            there, start = where[piece.buffer]
+            step.stores.append(Transfer(piece, there.address + piece.start - start))
+        step.work = split.cut.part(first, end, where)
         return step

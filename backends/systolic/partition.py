@@ -98,13 +98,14 @@ class _Split:
         self._unable()
         self._quantised_inputs()
         self._dequantised_outputs()
-        device = [n for n in self._graph.nodes if n.name not in self._before | self._after]
+        hosted = self._before | self._after
+        device = [n for n in self._graph.nodes if n.name not in hosted]
         if not device and not self._refusals:
             raise UnsupportedError(
                 "systolic: the model has no operator for the accelerator; quantise it with "
                 "--quant int8"
             )
-        outside = [n for n in self._graph.nodes if n not in device]
+        outside = (n for n in self._graph.nodes if n.name in hosted)
         several = (n for n in outside if len(n.results) > 1 and not n.bodies)
         refuse([*self._refusals, *(_refusal(n, "several results") for n in several)])
         return Partition(
@@ -164,13 +165,16 @@ class _Split:
     def _quantised_inputs(self) -> None:
         """Moves of what the host has, and quantisation where nobody wants the floats."""
         for node in self._graph.nodes:
-            if node.name in self._before | self._after or not node.operands:
+            if self._is_hosted(node) or not node.operands:
                 continue
             if not all(self._hosted(value) for value in node.operands):
                 continue
             quantises = node.kind == "qnn.quantize" and self._only_quantised(node.operands[0])
             if is_view(node) or quantises:
                 self._before.add(node.name)
+
+    def _is_hosted(self, node: Node) -> bool:
+        return node.name in self._before or node.name in self._after
 
     def _hosted(self, value: Value) -> bool:
         maker = self._makers.get(value.index)
@@ -187,7 +191,7 @@ class _Split:
 
     def _dequantised_outputs(self) -> None:
         for node in reversed(self._graph.nodes):
-            if node.name in self._before | self._after or len(node.results) > 1:
+            if self._is_hosted(node) or len(node.results) > 1:
                 continue
             uses = self._uses.get(node.result.index, [])
             wanted = node.result.index in self._outputs or bool(uses)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
@@ -31,6 +31,10 @@ Where: TypeAlias = Mapping[Buffer, tuple[Buffer, int]]
 """By buffer, what stands for it, and which of its bytes that begins with."""
 
 
+Pieces: TypeAlias = tuple[list[Piece], list[Piece]]
+"""What is read, and what is written, a piece for each buffer."""
+
+
 class Cut(Protocol):
     """One way to cut a stage into strips of `rows` rows in all."""
 
@@ -43,7 +47,7 @@ class Cut(Protocol):
         """First row and end of each strip of at most `most` rows."""
         ...
 
-    def pieces(self, first: int, end: int) -> tuple[list[Piece], list[Piece]]:
+    def pieces(self, first: int, end: int) -> Pieces:
         """What the rows read and write, one piece for each buffer."""
         ...
 
@@ -103,3 +107,13 @@ def joined(found: Sequence[Piece]) -> list[Piece]:
         low, high = min(held.start, piece.start), max(held.end, piece.end)
         spans[piece.buffer] = Piece(piece.buffer, low, high)
     return list(spans.values())
+
+
+def around(pieces: Pieces) -> list[Piece]:
+    """A piece of each buffer, around what a strip reads and writes of it."""
+    return joined([*pieces[0], *pieces[1]])
+
+
+def is_loaded(buffer: Buffer, read: Sequence[Piece], updated: Set[Buffer]) -> bool:
+    """Whether a strip needs what a buffer holds: to read it, or to keep it between writes."""
+    return buffer in updated or any(piece.buffer is buffer for piece in read)

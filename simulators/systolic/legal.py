@@ -282,6 +282,9 @@ def _vector(walk: _Walk, i: Instruction) -> None:
         b = walk.window(i, i["b"], 0)
         if (b.channels, b.taps, a.taps) != (a.channels, 1, 1):
             walk.refuse(i, "operands must be of one pixel and equal channels")
+        for d in (a, b):
+            if not -256 <= d.pad_value <= 255:
+                walk.refuse(i, f"pad_value must be -256..255, not {d.pad_value}")
     elif func in ONE_PIXEL and a.taps != 1:
         walk.refuse(i, f"operand must be of one pixel, not {a.taps}")
     held = walk.program.unified_buffer_bytes

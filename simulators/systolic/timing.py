@@ -188,8 +188,13 @@ class Work:
         pace, latency = _link(spec.clock_hz, link.bandwidth_bytes_per_s, link.latency_s)
         if instruction.op == "GTH":
             gather = self._program.gathers[instruction["routine"]]
-            return gather.count * ceil(gather.row_bytes * pace), latency
-        return ceil(transfer_bytes(self._program, instruction) * pace), latency
+            return gather.count * _cycles(gather.row_bytes, pace), latency
+        return _cycles(transfer_bytes(self._program, instruction), pace), latency
+
+
+def _cycles(moved_bytes: int, pace: Fraction) -> int:
+    """Whole cycles, rounded up."""
+    return -(-moved_bytes * pace.numerator // pace.denominator)
 
 
 def transfer_bytes(program: Program, instruction: Instruction) -> int:

@@ -118,6 +118,19 @@ def _global_average(buffer: Array, d: Descriptor, row: int, count: int) -> Array
 def _sum(buffer: Array, a: Descriptor, b: Descriptor, row: int, count: int) -> Array:
     """Sat(rint(fma(a, ratio_a, fma(b, ratio_b, offset))))."""
     left, right = _pixel(buffer, a, row, count), _pixel(buffer, b, row, count)
+    if left.size < _PAIRS:
+        return _added(left, right, a)
+    # so many sums of bytes come again and again: each pair is added once
+    offset = 256  # of pad_value, too
+    pairs = np.arange(-offset, offset, dtype=np.int32)
+    table = _added(pairs[:, None], pairs, a).astype(np.int16)
+    return table[left + offset, right + offset]
+
+
+_PAIRS = 2**18  # of two numbers in -256..255
+
+
+def _added(left: Array, right: Array, a: Descriptor) -> Array:
     inner = fused_multiply_add(right, np.float32(a.p1), np.float32(a.p2))
     return _saturated(np.rint(fused_multiply_add(left, np.float32(a.p0), inner)), a)
 
@@ -129,7 +142,7 @@ def fused_multiply_add(x: Array, ratio: np.float32, addend: Array | np.float32) 
     the rounding to float32 that of the exact sum (Boldo and Melquiond, IEEE ToC 2008).
     """
     product = x.astype(np.float64) * np.float64(ratio)
-    other = np.broadcast_to(np.asarray(addend, np.float64), product.shape)
+    other = np.asarray(addend, np.float64)
     total = product + other
     shadow = total - product
     lost = (product - (total - shadow)) + (other - shadow)

@@ -6,17 +6,20 @@
 module sa_ws_bench #(
     parameter int unsigned R = 16,
     parameter int unsigned C = 16,
-    parameter int unsigned LOG_CYCLES = 10
+    parameter int unsigned LOG_CYCLES = 10,
+    parameter bit STRUCTURAL = 1'b0
 ) (
     input  wire  clk_i,
     input  wire  reset_i,
     output logic done_o
 );
   localparam int unsigned CYCLES = 2 ** LOG_CYCLES;
+  /* verilator lint_off UNUSEDSIGNAL */
   logic signed [15:0] rows[CYCLES][R]  /* verilator public_flat_rw */;
   logic [7:0] swap[CYCLES]  /* verilator public_flat_rw */;
-  logic signed [7:0] weights[CYCLES][C]  /* verilator public_flat_rw */;
   logic [7:0] shift[CYCLES]  /* verilator public_flat_rw */;
+  /* verilator lint_on UNUSEDSIGNAL */
+  logic signed [7:0] weights[CYCLES][C]  /* verilator public_flat_rw */;
   logic [C*32-1:0] sums[CYCLES]  /* verilator public_flat_rw */;
 
   logic [LOG_CYCLES-1:0] now;
@@ -31,17 +34,31 @@ module sa_ws_bench #(
   endfunction
   always_comb feed();
 
-  sa_ws #(
-      .R(R),
-      .C(C)
-  ) array (
-      .clk_i,
-      .row_i(row),
-      .swap_i(swap_q),
-      .weights_i(weight),
-      .shift_i(shift_q),
-      .sums_o(sum)
-  );
+  if (STRUCTURAL) begin : g_structural
+    sa_ws_structural #(
+        .R(R),
+        .C(C)
+    ) array (
+        .clk_i,
+        .row_i(row),
+        .swap_i(swap_q),
+        .weights_i(weight),
+        .shift_i(shift_q),
+        .sums_o(sum)
+    );
+  end else begin : g_loops
+    sa_ws #(
+        .R(R),
+        .C(C)
+    ) array (
+        .clk_i,
+        .row_i(row),
+        .swap_i(swap_q),
+        .weights_i(weight),
+        .shift_i(shift_q),
+        .sums_o(sum)
+    );
+  end
 
   always_ff @(posedge clk_i)
     if (reset_i) begin

@@ -66,6 +66,13 @@ def test_a_product_bound_by_its_macs(tmp_path: Path) -> None:
     assert row.utilization_frac == 1.0
 
 
+def test_a_layer_takes_a_cycle_at_least(tmp_path: Path) -> None:
+    fast = sheet(tmp_path, CHIP.replace("1 GB/s", "1 TB/s"))
+    (row,) = ran(product(1, 2, 1), fast).layers
+    assert (row.cycles, row.bound_by) == (1, "clock")
+    assert row.utilization_frac == pytest.approx(2 * 2 / 2e12 * 2e9)
+
+
 def test_fp16_takes_its_own_peak_and_two_bytes(tmp_path: Path) -> None:
     spec = sheet(tmp_path)
     for quant in ("none", "fp16"):

