@@ -72,17 +72,15 @@ FUSED: tuple[Pass, ...] = (
     *(FuseSiblings(), FuseEpilogue("all", residual=True), Canonicalize(), *CLEANING),
 )
 # what a machine starts from that has products of matrices, convolutions and functions of
-# vectors alone. Loops and recurrent layers are written out before layers are named, attention
-# is taken apart after it, and biases and batch normalisations move as in the canonical pipeline
+# vectors alone. Layers are named and joined while bodies of loops are small, in which the passes
+# work as well; then all is written out, and what that makes known is folded
 FLAT: tuple[Pass, ...] = (
-    *(FoldConstants(), EliminateDeadCode(), Canonicalize(), EliminateCommon()),
-    *(UnrollLoops(), UnrollRecurrence()),
     *(FoldConstants(), EliminateDeadCode(), Canonicalize(), EliminateCommon()),
     *(RecognizeLayerNorm(), RecognizeRmsNorm(), RecognizeGroupNorm(), RecognizeLrn()),
     *(RecognizeGelu(), RecognizeSilu(), RecognizeHardSwish(), RecognizePool(), SliceGathers()),
-    *(DecomposeAttention(), FoldConstants(), DecomposeConvolutions()),
-    *(FoldConstants(), EliminateDeadCode(), EliminateCommon()),
     *(FuseEpilogue(), FoldBatchNorm(), FuseEpilogue()),
+    *(UnrollLoops(), UnrollRecurrence(), DecomposeAttention(), DecomposeConvolutions()),
+    *(FoldConstants(), EliminateDeadCode(), Canonicalize(), EliminateCommon(), FuseEpilogue()),
 )
 INT8: tuple[Pass, ...] = (*CANONICAL, Quantize(), *CLEANING)
 # 4-bit weights need the care: rounded to the nearest, a depthwise network loses its accuracy

@@ -42,7 +42,9 @@ module sa_ws #(
   function automatic void edges();
     swap_edge[now]  = {8{swap_i}};
     shift_edge[now] = {8{shift_i}};
+    /* verilator unroll_full */
     for (int unsigned r = 0; r < R; r++) row_ring[now][r] = 16'(signed'(row_i[9*r+:9]));
+    /* verilator unroll_full */
     for (int unsigned c = 0; c < C; c++) weight_ring[now][c] = weights_i[8*c+:8];
     for (int unsigned r = 0; r < R; r++) begin
       act_n[r][0]   = row_ring[POINTER'(32'(now)-r)][r];
@@ -87,6 +89,7 @@ module sa_ws #(
   endfunction
 
   function automatic logic [C*32-1:0] aligned();
+    /* verilator unroll_full */
     for (int unsigned c = 0; c < C; c++) aligned[32*c+:32] = sum_ring[now][c];
   endfunction
 

@@ -77,6 +77,7 @@ module unified_buffer
     automatic word_t y, x;
     automatic logic [8:0] outside;
     automatic logic [8:0] value;
+    /* verilator unroll_full */
     for (int unsigned r = 0; r < R; r++) begin
       y = top + down[r];
       x = side + right[r];

@@ -70,6 +70,7 @@ module weight_memory
   endfunction
 
   function automatic logic [C*8-1:0] leaving();
+    /* verilator unroll_full */
     for (int unsigned c = 0; c < C; c++) leaving[8*c+:8] = slots[slot][row][c];
   endfunction
 

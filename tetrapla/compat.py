@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, prod
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from tetrapla.simulators.report import Layers as Rows
 from tetrapla.simulators.systolic.scalesim import Dataflow, Folded, Layers, folded
 from tetrapla.simulators.systolic.scalesim_cfg import Config
 from tetrapla.simulators.systolic.scalesim_chip import ScaleSimChip
+from tetrapla.simulators.systolic.scalesim_memory import Scratchpads, Windows, stall_cycles
 from tetrapla.simulators.systolic.scalesim_stalls import stall_free
 from tetrapla.simulators.systolic.spec import SystolicSpec
 
@@ -74,8 +75,9 @@ def report(module: Module, name: str, design: Design, said: str, batch: int) -> 
     layers = _layers(nodes, module, config)
     array = spec.array
     found = folded(layers, array.rows, array.cols, DATAFLOWS[array.dataflow])
-    stalls = _stalls(layers, found, spec, config)
-    reported = [int(cycles) for cycles in found.cycles_reported]
+    stalls = _stalls(nodes, module, layers, found, spec, config)
+    rows = tuple(_row(nodes[i], found, i, spec, stalls[i]) for i in range(len(nodes)))
+    reported = [row.cycles for row in rows]
     return CompatReport(
         model=name,
         target=design.label,
@@ -86,11 +88,13 @@ def report(module: Module, name: str, design: Design, said: str, batch: int) -> 
         cycles=sum(reported),
         time_s=sum(reported) / spec.clock_hz,
         energy=Energy(None, {}),
-        layers=Rows(tuple(_row(nodes[i], found, i, spec) for i in range(len(nodes)))),
+        layers=Rows(rows),
         area_mm2=spec.chip.area_mm2,
         warnings=tuple(_warnings(module, nodes, layers, stalls, design, config)),
         provenance=provenance(design.chip),
-        extras=tuple(_extra(layers, found, stalls, i) for i in range(len(nodes))),
+        extras=tuple(
+            _extra(layers, found, stalls, array.rows * array.cols, i) for i in range(len(nodes))
+        ),
     )
 
 
@@ -142,42 +146,89 @@ def _sparse(module: Module, config: Config | None) -> bool:
 
 
 def _stalls(
-    layers: Layers, found: Folded, spec: SystolicSpec, config: Config | None
+    nodes: Sequence[Node],
+    module: Module,
+    layers: Layers,
+    found: Folded,
+    spec: SystolicSpec,
+    config: Config | None,
 ) -> list[int | None]:
-    """0 where SCALE-Sim surely adds none; None where it may, which is not modelled."""
+    """What SCALE-Sim adds to each layer's cycles; None where that is not modelled."""
     if config is None or config.text("InterfaceBandwidth") == "CALC":
-        return [0] * len(found.cycles)
-    names = ("IfmapSramSzkB", "FilterSramSzkB", "OfmapSramSzkB")
-    sizes = [1024 * config.number(name) for name in names]
-    free = stall_free(layers, found, *sizes)
-    return [0 if each else None for each in free]
+        return [0] * len(nodes)
+    special = ("IfmapCustomLayout", "FilterCustomLayout", "UseRamulatorTrace")
+    if any(config.flag(key) for key in special):
+        return [None] * len(nodes)
+    pads = Scratchpads(
+        1024 * config.number("IfmapSramSzkB"),
+        1024 * config.number("FilterSramSzkB"),
+        1024 * config.number("OfmapSramSzkB"),
+        config.number("IfmapSRAMBankBandwidth"),
+        config.number("FilterSRAMBankBandwidth"),
+        config.bandwidth[0],
+    )
+    words = (pads.ifmap_words, pads.filter_words, pads.ofmap_words)
+    free = stall_free(layers, found, *words)
+    array = spec.array
+    stalls: list[int | None] = []
+    for i, node in enumerate(nodes):
+        windows = _windows(node, module) if not free[i] and not layers.is_sparse else None
+        held = None
+        if windows is not None:
+            flow = DATAFLOWS[array.dataflow]
+            held = stall_cycles(windows, array.rows, array.cols, flow, pads)
+        stalls.append(0 if free[i] else held and held * _count(layers, i))
+    return stalls
 
 
-def _row(node: Node, found: Folded, i: int, spec: SystolicSpec) -> LayerRow:
+def _windows(node: Node, module: Module) -> Windows | None:
+    """A layer's addresses as SCALE-Sim would have them; None where it has no such layer."""
+    x, w, result = node.operands[0].shape, node.operands[1].shape, node.results[0].shape
+    if node.kind in _PRODUCTS:
+        rows, columns, taps, _ = _sizes(node)
+        return Windows(rows, taps, 1, taps, 1, columns, 1)
+    strides, dilations = node.attributes.get("strides"), node.attributes.get("dilations")
+    if len(w) != 4 or x[0] != 1 or dilations != (1, 1) or not isinstance(strides, tuple):
+        return None
+    stride = _whole(strides[0])
+    if strides != (stride, stride):
+        return None
+    height, width = x[2:]
+    if not isinstance(module, Topology):
+        # padding is part of an ifmap, and a rest that no window reaches is not
+        height, width = (
+            (size - 1) * stride + taps for size, taps in zip(result[2:], w[2:], strict=True)
+        )
+    groups = _whole(node.attributes.get("groups", 1))
+    return Windows(height, width, w[2], w[3], w[1], w[0] // groups, stride)
+
+
+def _row(node: Node, found: Folded, i: int, spec: SystolicSpec, stall: int | None) -> LayerRow:
     macs, cycles = _macs(node), int(found.cycles[i])
     places = spec.array.rows * spec.array.cols
     return LayerRow(
         node.name,
         node.kind,
-        int(found.cycles_reported[i]),
+        int(found.cycles_reported[i]) + (stall or 0),
         macs,
         min(1.0, macs / (cycles * places)),
-        "array",
+        "dma" if stall and stall > cycles else "array",
         None,
     )
 
 
 def _extra(
-    layers: Layers, found: Folded, stalls: Sequence[int | None], i: int
+    layers: Layers, found: Folded, stalls: Sequence[int | None], places: int, i: int
 ) -> Mapping[str, Any]:
     """What a layer's row has beyond the contract's fields."""
-    count = layers.count if isinstance(layers.count, int) else int(layers.count[i])
+    total = int(found.cycles_reported[i]) + (stalls[i] or 0)
+    used = 100 * int(layers.macs[i]) / (total * places) if total else None
     return {
         "cycles_corrected": int(found.cycles[i]),
         "scalesim": {
-            "layers": count,
+            "layers": _count(layers, i),
             "stall_cycles": stalls[i],
-            "overall_util_pct": _finite(found.utilization_pct[i]),
+            "overall_util_pct": used,
             "mapping_eff_pct": float(found.mapping_pct[i]),
             "compute_util_pct": float(found.compute_pct[i]),
             "sram_ifmap_reads": _number(found.ifmap_reads[i]),
@@ -189,8 +240,8 @@ def _extra(
     }
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if isfinite(value) else None
+def _count(layers: Layers, i: int) -> int:
+    return layers.count if isinstance(layers.count, int) else int(layers.count[i])
 
 
 def _number(value: float) -> int | float:
@@ -219,8 +270,8 @@ def _warnings(
         )
     if any(stall is None for stall in stalls):
         yield (
-            "--compat scalesim: InterfaceBandwidth USER adds stall cycles where operands do "
-            "not fit their scratchpads; they are not modelled: stall_cycles is null there"
+            "--compat scalesim: the stall cycles of some layers under InterfaceBandwidth USER "
+            "are not modelled: stall_cycles is null there, and cycles are without them"
         )
     if isinstance(module, Topology) and module.sparsity and not _sparse(module, config):
         yield (

@@ -129,7 +129,7 @@ def _moving(node: Node, a: _Operand, b: _Operand) -> Iterator[Block]:
             b.start(index),
             n,
             height=padded + 1,
-            pad_value=parts[0] if parts else 0,
+            pad_value=unsigned + (parts[0] if parts else 0),  # read less zero_x
             flags=b.place.flags,
             zero_x=unsigned,
         )

@@ -16,7 +16,7 @@ from tetrapla.backends.systolic.routines import GatherStage
 from tetrapla.backends.systolic.sparsity import stored
 from tetrapla.backends.systolic.tiling import Block
 from tetrapla.backends.systolic.vectors import Pass
-from tetrapla.ir.graph import Array
+from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.simulators.systolic.isa import most
 from tetrapla.simulators.systolic.tables import Descriptor
 
@@ -85,7 +85,7 @@ class Image:
         loads: by identity of the weights, column, tap, and how it is stored: strips of one
             product share them.
         rows: requantise rows, by identity of the first epilogue's table, column and count.
-        zeros: by format in DRAM, a tile of one zero.
+        zeros: by format in DRAM and whether it is compressed, a tile of one zero.
         gathered: tables of gathers, by their identity.
     """
 
@@ -93,7 +93,7 @@ class Image:
     packed: dict[int, int] = field(default_factory=dict)
     loads: dict[tuple[int, int, int, bool], Load] = field(default_factory=dict)
     rows: dict[tuple[int, int, int], tuple[Table, ...]] = field(default_factory=dict)
-    zeros: dict[int, Load] = field(default_factory=dict)
+    zeros: dict[tuple[int, bool], Load] = field(default_factory=dict)
     gathered: dict[int, Table] = field(default_factory=dict[int, Table])
 
     def add(self, part: bytes) -> int:
@@ -209,11 +209,12 @@ def _idle(image: Image, tile: Tile, form: Format, machine: Machine) -> list[Load
     """A zero for each array that gets no columns: what shifts must have been written."""
     if not tile.spread:
         return []
-    code = form.stored_code
-    if code not in image.zeros:
-        image.zeros[code] = Load(image.add(bytes(2)), 1, 1, code, False)
-        image.packed[image.zeros[code].address] = most("MM", "lanes") + 1  # no MAC is useful
-    return [image.zeros[code]] * (machine.units - -(-tile.columns // machine.cols))
+    key = (form.stored_code, tile.sparse)  # an MM takes tiles of one kind
+    if key not in image.zeros:
+        data, rows = stored(np.zeros((1, 1), DTYPES[form.weights]), form.stored, tile.sparse)
+        image.zeros[key] = Load(image.add(data), rows, 1, *key)
+        image.packed[image.zeros[key].address] = most("MM", "lanes") + 1  # no MAC is useful
+    return [image.zeros[key]] * (machine.units - -(-tile.columns // machine.cols))
 
 
 def _columns(tile: Tile, machine: Machine) -> Iterator[tuple[int, int]]:

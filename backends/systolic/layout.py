@@ -293,39 +293,3 @@ def rows_of(target: Placed, order: Sequence[int] | None = None) -> tuple[int, in
     if len(levels) > 1 or (channels > 1 and strides[-1] != 1):
         raise UnsupportedError("a result whose rows have no single stride")
     return base, channels, levels[0][1] if levels else channels
-
-
-def allocate(buffers: list[Buffer], capacity_bytes: int, name: str) -> int:
-    """Give each buffer its address, first fit over those alive together; returns the size used.
-
-    Raises:
-        UnsupportedError: they do not fit together.
-    """
-    used = 0
-    for number, buffer in enumerate(buffers):
-        alive = sorted(
-            (
-                other
-                for other in buffers[:number]
-                if other.first <= buffer.last and buffer.first <= other.last
-            ),
-            key=lambda other: other.address,
-        )
-        address = 0
-        for other in alive:
-            if address + buffer.size_bytes <= other.address:
-                break
-            address = max(address, _aligned(other.address + other.size_bytes))
-        if address + buffer.size_bytes > capacity_bytes:
-            raise UnsupportedError(
-                f"systolic: activations of '{name}' must fit the unified buffer of "
-                f"{capacity_bytes} bytes, not {address + buffer.size_bytes} bytes; "
-                "lower the batch or enlarge memories.unified_buffer"
-            )
-        buffer.address = address
-        used = max(used, address + buffer.size_bytes)
-    return used
-
-
-def _aligned(address: int) -> int:
-    return -(-address // 16) * 16

@@ -20,6 +20,7 @@ from tetrapla.backends.systolic.image import Fill, Load, Use
 from tetrapla.backends.systolic.products import Product
 from tetrapla.backends.systolic.slots import Slots
 
+_TABLES_AHEAD = 3  # uses; the tables of one leave entries for those that are being read
 _AT_ONCE = 2
 
 
@@ -101,9 +102,18 @@ class Multiplier:
             self._multiply(use, number)
             self._shift_for(number + 1)
             self.prefetch()
+            self._look_ahead(number)
             self._requantize_left(use, number)
             if use.tile.last:
                 self._waiting.append(_Waiting(use, self._start))
+
+    def _look_ahead(self, number: int) -> None:
+        """The tables of the uses to come: DRAM's latency passes beside the work."""
+        for use in self._uses[number + 1 : number + 1 + _TABLES_AHEAD]:
+            if use.product == self._begun:
+                self._entries.descriptor(use.descriptor)
+                for table in use.tables:
+                    self._entries.row(table)
 
     def finish(self) -> None:
         """RQ of what is complete and waits."""

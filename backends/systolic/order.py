@@ -95,8 +95,8 @@ def _passes(
     spread: bool,
 ) -> Iterator[Tile]:
     share = _share(machine, moving, spread)
-    most = _most_overlapped(machine, len(own), spread)
-    share = _even(moving, min(share, most))
+    if len(own) == 1:  # the tile stays, so that RQ of some rows may run beside MM of the next
+        share = _even(moving, min(share, machine.leaving_cycles))
     for row in range(0, moving, share):
         for place, span in enumerate(own):
             yield Tile(
@@ -113,18 +113,6 @@ def _passes(
                 spread,
             )
 
-
-def _most_overlapped(machine: Machine, tiles_held: int, spread: bool) -> int:
-    import os
-    slots = machine.weight_tiles // (machine.units if spread else 1)
-    if tiles_held == 1:
-        return machine.leaving_cycles
-    f=int(os.environ.get("FF","4"))
-    if tiles_held < slots and f:
-        return f * machine.rows * (1 if spread else machine.units)
-    return moving_limit
-
-moving_limit=10**9
 
 def _share(machine: Machine, moving: int, spread: bool) -> int:
     """Rows of one pass: what accumulators, or PEs that keep their sums, hold; evenly."""

@@ -25,7 +25,13 @@ from tetrapla.backends.systolic.layout import (
     constant,
     rows_of,
 )
-from tetrapla.backends.systolic.tiling import Block, conv_blocks, matmul_blocks
+from tetrapla.backends.systolic.tiling import (
+    Block,
+    Shared,
+    conv_blocks,
+    matmul_blocks,
+    shared,
+)
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import DTYPES, Array, Graph, Node, Value
 from tetrapla.simulators.systolic.tables import Descriptor, RequantizeRow
@@ -103,6 +109,7 @@ class Placing(Protocol):
         values: by number, those placed so far.
         uses: by number, the nodes that read a value.
         kept: numbers of the graph's outputs.
+        shared: what several products have in common.
         constants: what must lie in the unified buffer.
     """
 
@@ -111,6 +118,7 @@ class Placing(Protocol):
     values: dict[int, Placed]
     uses: dict[int, list[Node]]
     kept: set[int]
+    shared: Shared
     constants: list[tuple[Placed, Array]]
 
     def read(self, value: Value) -> Placed:
@@ -138,9 +146,9 @@ def product(placing: Placing, node: Node) -> Product:
     convolves = node.kind in CONVOLUTIONS
     if convolves:
         array = (machine.rows, machine.cols)
-        blocks = conv_blocks(graph, node, x, array, form.weights)
+        blocks = conv_blocks(graph, node, x, array, form.weights, placing.shared)
     else:
-        blocks = matmul_blocks(graph, node, x, form.weights)
+        blocks = matmul_blocks(graph, node, x, form.weights, placing.shared)
     # LUW makes int8 of what it reads, so other formats stay with the weights in the array
     swapped = machine.dataflow == INPUTS and form.name == "int8"
     moving = _moving(placing, blocks) if swapped else None
@@ -149,7 +157,7 @@ def product(placing: Placing, node: Node) -> Product:
     channels = node.result.shape[1] if convolves else node.result.shape[-1]
     rows = node.result.elements // channels
     macs = node.result.elements * node.operands[1].elements // channels
-    epilogues = _epilogues(placing, node, form, _bias(graph, node, form, blocks))
+    epilogues = _epilogues(placing, node, form, _bias(placing, node, form, blocks))
     return Product(node.name, node.kind, macs, rows, x, blocks, epilogues, form, moving)
 
 
@@ -189,9 +197,9 @@ def _signed(d: Descriptor) -> Descriptor:
     return replace(d, zero_x=_OFFSET) if d.unsigned else d
 
 
-def _bias(graph: Graph, node: Node, form: Format, blocks: list[Block]) -> Array:
+def _bias(placing: Placing, node: Node, form: Format, blocks: list[Block]) -> Array:
     """What RQ adds: the bias less the zero point's share, x_zero_point x sum of weights."""
-    given = constant(graph, node.operands[2]) if len(node.operands) > 2 else None
+    given = constant(placing.graph, node.operands[2]) if len(node.operands) > 2 else None
     channels = node.result.shape[1 if node.kind in CONVOLUTIONS else -1]
     if form.real:
         return np.zeros(channels, np.float32) if given is None else given.astype(np.float32)
@@ -199,13 +207,19 @@ def _bias(graph: Graph, node: Node, form: Format, blocks: list[Block]) -> Array:
     for block in blocks:
         if not isinstance(block.weights, Moving):
             zero = node.int("x_zero_point") - block.descriptor.zero_x
-            sums = block.weights.sum(axis=0, dtype=np.int64)
+            sums = _sums(placing.shared, block.weights)
             total[block.first : block.first + len(sums)] -= zero * sums
     if form.wide and np.abs(total).max(initial=0) >= 2**31:
         raise UnsupportedError(
             f"a bias of {np.abs(total).max()} steps, more than the table's 32 bits hold"
         )
     return total.astype(np.int32)  # sums of 32 bits wrap, and so may their bias
+
+
+def _sums(held: Shared, weights: Array) -> Array:
+    """Of each column; the weights are held too, so that no other has their identity."""
+    key = "sums", id(weights)
+    return shared(held, key, lambda: np.asarray(weights.sum(axis=0, dtype=np.int64)))
 
 
 def _epilogues(placing: Placing, node: Node, form: Format, held: Array) -> list[Epilogue]:

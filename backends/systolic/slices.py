@@ -1,8 +1,4 @@
-"""A routine in slices: rows that do not depend on each other may be computed in parts.
-
-`RoutineStage` says which: every value that has the rows is cut into equal shares of its
-buffer, and what is broadcast (a scale, gamma and beta) is read whole by each slice.
-"""
+"""A routine in slices, where its rows are computed each by itself."""
 
 from __future__ import annotations
 
@@ -15,14 +11,9 @@ from tetrapla.backends.systolic.stages import Stage
 from tetrapla.backends.systolic.windows import even
 
 
-def sliced(stage: RoutineStage) -> list[Slices]:
-    """The way to cut a routine, if there is one."""
-    return [Slices(stage)] if stage.rows > 1 else []
-
-
 @dataclass(frozen=True)
 class Slices:
-    """A routine in parts of its rows."""
+    """A routine in equal shares of what is cut; the rest each slice reads whole."""
 
     stage: RoutineStage
 
@@ -36,7 +27,7 @@ class Slices:
         return even(self.rows, most)
 
     def pieces(self, first: int, end: int) -> Pieces:
-        """Equal shares of what is cut, and all of the rest."""
+        """What the rows read and write."""
         read = [self._piece(*each, first, end) for each in self.stage.operands]
         made = [self._piece(*each, first, end) for each in self.stage.results]
         return joined(read), joined(made)
@@ -46,7 +37,8 @@ class Slices:
         return moved(self.stage.part(first, end), where)
 
     def _piece(self, number: int, place: Placed, first: int, end: int) -> Piece:
+        size_bytes = place.buffer.size_bytes
         if number not in self.stage.cut:
-            return Piece(place.buffer, 0, place.buffer.size_bytes)
-        each = place.buffer.size_bytes // self.rows
+            return Piece(place.buffer, 0, size_bytes)
+        each = size_bytes // self.rows
         return Piece(place.buffer, first * each, end * each)

@@ -32,6 +32,7 @@ from tetrapla.backends.systolic.routines import (
     is_table_lookup,
     routine_stage,
 )
+from tetrapla.backends.systolic.tiling import Shared
 from tetrapla.backends.systolic.vectors import Pass, is_pass, vector_pass
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node, Value
@@ -50,6 +51,7 @@ class Stages:
         self.buffers: list[Buffer] = []
         self.constants: list[tuple[Placed, Array]] = []
         self.uses = graph.uses()
+        self.shared: Shared = {}
         self.kept = {value.index for _, value in graph.outputs}
         self._makers = {v.index: node for node in graph.nodes for v in node.results}
         self._homes = Homes(graph)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tetrapla.backends.systolic.batches import Matrices
+from tetrapla.backends.systolic.channels import Channels
 from tetrapla.backends.systolic.layout import Placed
 from tetrapla.backends.systolic.pieces import (
     Cut,
@@ -18,7 +19,7 @@ from tetrapla.backends.systolic.pieces import (
 )
 from tetrapla.backends.systolic.products import Product
 from tetrapla.backends.systolic.routines import GatherStage, RoutineStage
-from tetrapla.backends.systolic.slices import sliced
+from tetrapla.backends.systolic.slices import Slices
 from tetrapla.backends.systolic.stages import Stage
 from tetrapla.backends.systolic.vectors import Pass
 from tetrapla.backends.systolic.windows import Grid, Part
@@ -32,11 +33,13 @@ def cuts(stage: Stage) -> list[Cut]:
     if isinstance(stage, GatherStage):
         return found
     if isinstance(stage, RoutineStage):
-        return [*found, *sliced(stage)]
+        return [*found, *([Slices(stage)] if stage.rows > 1 else [])]
     if isinstance(stage, Product) and any(block.at is not None for block in stage.blocks):
         found.append(Matrices(stage))
     if _grid(stage).rows > 1:
         found.append(_Rows(stage))
+    if isinstance(stage, Product):
+        found += Channels.of(stage)
     return found
 
 

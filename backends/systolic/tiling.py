@@ -6,7 +6,10 @@ filters. Groups that fit together share a tile, block-diagonally.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
@@ -47,8 +50,19 @@ class Block:
         return self.first if self.at is None else self.at
 
 
+Shared: TypeAlias = dict[tuple[object, ...], Array]
+"""What nodes of the same weights share (of an unrolled loop), so that it is stored once."""
+
+
+def shared(held: Shared, key: tuple[object, ...], make: Callable[[], Array]) -> Array:
+    """The array of a key, made where there is none."""
+    if key not in held:
+        held[key] = make()
+    return held[key]
+
+
 def conv_blocks(
-    graph: Graph, node: Node, x: Placed, array: tuple[int, int], dtype: str
+    graph: Graph, node: Node, x: Placed, array: tuple[int, int], dtype: str, held: Shared
 ) -> list[Block]:
     """The blocks of a convolution.
 
@@ -58,41 +72,62 @@ def conv_blocks(
         x: where its operand lies.
         array: rows and columns.
         dtype: that the weights are multiplied in.
+        held: by other nodes already.
 
     Raises:
         UnsupportedError: no access descriptor reads the operand's layout.
     """
-    weights, known = centred(graph, node, dtype), _known(graph, node)
     if _one_pixel(node):
         # a product of matrices, whose rows may lie in any order (a flattened image)
         descriptor, order = matrix(x.then("reshape", node.operands[0].shape[:2]))
-        flat = np.ascontiguousarray(weights[:, order, 0, 0].T)
-        return [Block(descriptor, flat, 0, 1, known)]
+        flat = shared(
+            held,
+            (*_key(node, dtype), order.tobytes()),
+            lambda: np.ascontiguousarray(centred(graph, node, dtype)[:, order, 0, 0].T),
+        )
+        return [Block(descriptor, flat, 0, 1, _known(graph, node))]
+    weights = shared(held, _key(node, dtype), lambda: centred(graph, node, dtype))
+    return _grouped(graph, node, x, array, weights, held)
+
+
+def _grouped(
+    graph: Graph, node: Node, x: Placed, array: tuple[int, int], weights: Array, held: Shared
+) -> list[Block]:
+    """As many groups in a block as fit the array together."""
     filters, per_group, kh, kw = weights.shape
-    groups = node.int("groups")
-    window = _window(node, x)
+    groups, window = node.int("groups"), _window(node, x)
     share = filters // groups
     packed = _packed(groups, per_group * kh * kw, share, array)
     blocks = []
     for first in range(0, groups, packed):
         count = min(packed, groups - first)
-        held = weights[first * share : (first + count) * share]
-        skipped = first * per_group * DTYPES[x.dtype].itemsize
+        own = weights[first * share : (first + count) * share]
+        key = (*_key(node, str(weights.dtype)), first, count)
+        diagonal = shared(held, key, partial(_diagonal, own, count))
+        skipped = first * per_group * x.element_bytes
         descriptor = replace(window, base=window.base + skipped, channels=count * per_group)
-        diagonal = _diagonal(held, count)
-        blocks.append(Block(descriptor, diagonal, first * share, count, known))
+        blocks.append(Block(descriptor, diagonal, first * share, count, _known(graph, node)))
     return blocks
 
 
-def matmul_blocks(graph: Graph, node: Node, x: Placed, dtype: str) -> list[Block]:
+def matmul_blocks(graph: Graph, node: Node, x: Placed, dtype: str, held: Shared) -> list[Block]:
     """The one block of a matrix product; its rows follow the operand's order in memory.
 
     Raises:
         UnsupportedError: no access descriptor reads the operand's layout.
     """
     descriptor, order = matrix(x)
-    weights = np.ascontiguousarray(centred(graph, node, dtype)[order])
+    weights = shared(
+        held,
+        (*_key(node, dtype), order.tobytes()),
+        lambda: np.ascontiguousarray(centred(graph, node, dtype)[order]),
+    )
     return [Block(descriptor, weights, 0, 1, _known(graph, node))]
+
+
+def _key(node: Node, dtype: str) -> tuple[object, ...]:
+    """What the weights of a node are known by."""
+    return node.operands[1].index, node.attributes.get("w_zero_point"), dtype
 
 
 def centred(graph: Graph, node: Node, dtype: str) -> Array:

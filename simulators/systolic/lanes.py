@@ -11,7 +11,7 @@ these rules, so that it can be argued with and changed in one place:
 * a sort: the compare stages of a bitonic network over all its elements.
 
 An operator that is not here has no routine. What multiplies matrices is left out on purpose:
-that is the array's work.
+that is the array's work. A star marks those whose elements count as `vector.function`.
 """
 
 from __future__ import annotations

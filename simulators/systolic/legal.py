@@ -73,6 +73,11 @@ class _Walk:
         if value > bound:
             self.refuse(i, f"{thing} must be at most {bound}, not {value}")
 
+    def entry(self, i: Instruction, count: int) -> None:
+        """Hold a routine's or a gather's number to the program's."""
+        if i["routine"] >= count:
+            self.refuse(i, f"routine must be below the program's {count}, not {i['routine']}")
+
     def counted(self, i: Instruction, *names: str) -> None:
         """Hold operands to at least one."""
         for name in names:
@@ -149,7 +154,7 @@ def _weights_from_buffer(walk: _Walk, i: Instruction) -> None:
 
 def _gather(walk: _Walk, i: Instruction) -> None:
     gathers = walk.program.gathers
-    walk.most(i, "routine", i["routine"], len(gathers) - 1)
+    walk.entry(i, len(gathers))
     g = gathers[i["routine"]]
     if min(g.count, g.rows, g.row_bytes) < 1:
         walk.refuse(i, "count, rows and row_bytes must be at least 1, not 0")
@@ -166,7 +171,7 @@ def _gather(walk: _Walk, i: Instruction) -> None:
 
 def _routine(walk: _Walk, i: Instruction) -> None:
     found = walk.program.routines
-    walk.most(i, "routine", i["routine"], len(found) - 1)
+    walk.entry(i, len(found))
     routines.check(found[i["routine"]], walk.program.unified_buffer_bytes)
 
 

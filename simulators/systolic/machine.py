@@ -19,7 +19,7 @@ from tetrapla.simulators.systolic.counts import counted
 from tetrapla.simulators.systolic.formats import PRODUCTS, STORED
 from tetrapla.simulators.systolic.legal import check_legal
 from tetrapla.simulators.systolic.program import HostStep, Port, Program
-from tetrapla.simulators.systolic.spec import SystolicSpec
+from tetrapla.simulators.systolic.spec import ArraySection, SystolicSpec
 from tetrapla.simulators.systolic.timing import (
     Schedule,
     held_cycles,
@@ -97,28 +97,8 @@ def check_fit(program: Program, spec: SystolicSpec) -> None:
     Raises:
         SpecError: it does not fit.
     """
-    array, memories = spec.array, spec.memories
-    if (program.rows, program.cols) != (array.rows, array.cols):
-        raise SpecError(
-            f"array must be the program's {program.rows} x {program.cols}, not "
-            f"{array.rows} x {array.cols}; compile the model for this chip"
-        )
-    if (program.units, program.dataflow) != (array.units, array.dataflow):
-        raise SpecError(
-            f"array must be the program's {program.units} units, {program.dataflow}, not "
-            f"{array.units} units, {array.dataflow}; compile the model for this chip"
-        )
-    for name in _formats(program):
-        if name not in array.formats:
-            raise SpecError(
-                f"array.formats must have the program's {name}, not only "
-                f"{', '.join(array.formats)}; compile the model for this chip"
-            )
-    if array.sparsity == "none" and any(i["sparse"] for i in program.instructions):
-        raise SpecError(
-            "array.sparsity must be the program's 2:4, not none; "
-            "compile the model for this chip"
-        )
+    _check_array(program, spec.array)
+    memories = spec.memories
     needs = (
         ("weight_tiles", program.weight_slots, memories.weight_tiles),
         ("accumulator_rows", program.accumulator_rows, memories.accumulator_rows),
@@ -131,6 +111,31 @@ def check_fit(program: Program, spec: SystolicSpec) -> None:
                 f"{name} must be at least the program's {need}, not {there}; "
                 "compile the model for this chip"
             )
+
+
+def _check_array(program: Program, array: ArraySection) -> None:
+    if (program.rows, program.cols) != (array.rows, array.cols):
+        raise SpecError(
+            f"array must be the program's {program.rows} x {program.cols}, not "
+            f"{array.rows} x {array.cols}; compile the model for this chip"
+        )
+    if (program.units, program.dataflow) != (array.units, array.dataflow):
+        raise SpecError(
+            "array.units and array.dataflow must be the program's "
+            f"{program.units} and {program.dataflow}, not {array.units} and {array.dataflow}; "
+            "compile the model for this chip"
+        )
+    for name in _formats(program):
+        if name not in array.formats:
+            raise SpecError(
+                f"array.formats must have the program's {name}, not only "
+                f"{', '.join(array.formats)}; compile the model for this chip"
+            )
+    if array.sparsity == "none" and any(i["sparse"] for i in program.instructions):
+        raise SpecError(
+            "array.sparsity must be the program's 2:4, not none; "
+            "compile the model for this chip"
+        )
 
 
 def _formats(program: Program) -> list[str]:

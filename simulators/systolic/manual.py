@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tetrapla.simulators.systolic import formats, sparse, tables, timing
+from tetrapla.simulators.systolic import formats, lanes, routines, sparse, tables, timing
 from tetrapla.simulators.systolic.isa import (
     DESCRIPTORS,
     ENGINES,
@@ -35,9 +35,22 @@ def markdown() -> str:
     ]
     lines += ["", "Requantise header: " + ", ".join(tables.HEADER_NAMES) + "."]
     lines += ["", "## Vector functions", "", *(f"* {text}" for text in _VECTOR)]
+    lines += ["", "## Routines", "", _body(routines.__doc__), "", _body(lanes.__doc__), ""]
+    lines += ["| cycles of an element in a lane | operators |", "|---|---|"]
+    lines += [f"| {cycles} | {_kinds(cycles)} |" for cycles in _costs()]
     lines += ["", "## Formats", "", _body(formats.__doc__), "", _body(sparse.__doc__)]
     lines += ["", "## Time", "", _body(timing.__doc__)]
     return "\n".join(lines) + "\n"
+
+
+def _costs() -> list[int]:
+    return sorted(set(lanes.LANE_CYCLES.values()))
+
+
+def _kinds(cycles: int) -> str:
+    """The operators of a cost; a star where each element is a `vector.function`."""
+    found = sorted(kind for kind, cost in lanes.LANE_CYCLES.items() if cost == cycles)
+    return ", ".join(f"{kind}*" if kind in lanes.FUNCTIONS else kind for kind in found)
 
 
 def _body(text: str | None) -> str:
@@ -96,7 +109,8 @@ len - 1 to the accumulators, and is 0 on other arrays.
 **Input-stationary** arrays are weight-stationary ones whose weights come from the unified
 buffer (LUW) and whose results are written transposed (RQ).
 
-**GTH** takes the nearest row for an index outside its table.
+**GTH** counts negative indices from the end of its table, and takes the nearest row for an
+index outside it.
 
 **Requantisation** (RQ): t = acc + bias, wrapped to int32 (int64 sums: to int64); y =
 rint(clamp(float32(float32(t) scale), low - zero point, high - zero point)) + zero point, ties

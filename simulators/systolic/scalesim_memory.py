@@ -1,11 +1,12 @@
 """SCALE-Sim's stall cycles under ``InterfaceBandwidth: USER``, by its own memory model.
 
 SCALE-Sim 3.0.0 (memory/read_buffer.py, memory/write_buffer.py) fetches an operand in a fixed
-order into a scratchpad of a hundred sets. Half of them are active; an address that is in none of
-the active sets moves the window on by the other half, again and again until it is in, and each
-move ends a fixed time after the last one. Results leave their scratchpad by halves. Which moves
-happen depends on the order of the addresses alone; when they end, on the stalls so far. What is
-odd there is odd here: a positive wait counts twice, a negative one shortens the line's stall.
+order into a scratchpad of a hundred sets. Half of them are active; an address that is in none
+of the active sets moves the window on by the other half, again and again until it is in, and
+each move ends a fixed time after the last one. Results leave their scratchpad by halves. Which
+moves happen depends on the order of the addresses alone; when they end, on the stalls so far.
+What is odd there is odd here: a positive wait counts twice, a negative one shortens the line's
+stall.
 
 Only this mode needs the addresses; without stalls, `scalesim` has the closed form.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +77,7 @@ class Scratchpads:
     ofmap_bandwidth: int
 
 
+@lru_cache(maxsize=256)  # networks repeat their layers
 def stall_cycles(
     layer: Windows, rows: int, cols: int, dataflow: Dataflow, pads: Scratchpads
 ) -> int | None:
@@ -95,6 +98,20 @@ def stall_cycles(
     return _served(moves, (ifmap, filters), np.concatenate(plan.writes), results)
 
 
+@dataclass(frozen=True)
+class _Stream:
+    """Addresses in the order of a fold's cycles and lanes, and those cycles."""
+
+    cycles: Counts
+    addresses: Counts
+
+    @classmethod
+    def of(cls, demand: Counts, first: int) -> _Stream:
+        """Of lines x lanes, -1 where a lane reads nothing, from a cycle of the fold on."""
+        line, lane = np.nonzero(demand >= 0)
+        return cls(first + line, demand[line, lane])
+
+
 @dataclass
 class _Plan:
     """What the array asks for.
@@ -102,16 +119,15 @@ class _Plan:
     Attributes:
         lines: cycles of a fold.
         ifmap_order, filter_order: addresses as they are fetched, -1 among them.
-        ifmap_folds, filter_folds: by fold, the cycle of the first line, and lines x lanes of
-            addresses.
+        ifmap_folds, filter_folds: what each fold reads.
         writes: by fold, results per cycle.
     """
 
     lines: int
     ifmap_order: Counts
     filter_order: Counts
-    ifmap_folds: list[tuple[int, Counts]] = field(default_factory=list)
-    filter_folds: list[tuple[int, Counts]] = field(default_factory=list)
+    ifmap_folds: list[_Stream] = field(default_factory=list)
+    filter_folds: list[_Stream] = field(default_factory=list)
     writes: list[Counts] = field(default_factory=list)
 
 
@@ -121,12 +137,12 @@ def _output_stationary(x: Counts, w: Counts, rows: int, cols: int) -> _Plan:
     plan = _Plan(
         lines, _skewed(_stacked(xs, rows)).ravel(), _skewed(_stacked(ws, cols)).ravel()
     )
-    late = [_skewed(a) for a in xs]
+    late = [_Stream.of(_skewed(a), 0) for a in xs]
     for b in ws:
-        late_b = _skewed(b)
-        for a in late:
-            plan.ifmap_folds.append((0, a))
-            plan.filter_folds.append((0, late_b))
+        stream = _Stream.of(_skewed(b), 0)
+        for a, held in zip(xs, late, strict=True):
+            plan.ifmap_folds.append(held)
+            plan.filter_folds.append(stream)
             results = np.full((rows, b.shape[1]), -1, np.int64)
             results[rows - a.shape[1] :] = 0  # drained from the bottom, empty rows first
             plan.writes.append(_per_line(_skewed(results), taps - 1, lines))
@@ -137,12 +153,12 @@ def _weight_stationary(x: Counts, w: Counts, rows: int, cols: int) -> _Plan:
     xs, ws = _blocks(x, rows), _blocks(w, cols)
     lines = 2 * rows + cols + x.shape[0] - 2
     plan = _Plan(lines, _skewed(_stacked(xs, rows)).ravel(), _stacked(ws, cols).ravel())
-    late = [_skewed(a) for a in xs]
+    late = [_Stream.of(_skewed(a), rows) for a in xs]
     for b in ws:
         results = _skewed(np.zeros((x.shape[0], b.shape[1]), np.int64))
         for a, part in zip(late, _blocks(b.T, rows), strict=True):
-            plan.ifmap_folds.append((rows, a))
-            plan.filter_folds.append((rows - part.shape[1], part.T[::-1]))
+            plan.ifmap_folds.append(a)
+            plan.filter_folds.append(_Stream.of(part.T[::-1], rows - part.shape[1]))
             plan.writes.append(_per_line(results, 2 * rows - 1, lines))
     return plan
 
@@ -151,12 +167,12 @@ def _input_stationary(x: Counts, w: Counts, rows: int, cols: int) -> _Plan:
     xs, ws = _blocks(x.T, cols), _blocks(w.T, rows)
     lines = 2 * rows + cols + w.shape[1] - 2
     plan = _Plan(lines, _stacked(xs, cols).ravel(), _skewed(_stacked(ws, rows)).ravel())
-    late = [_skewed(b) for b in ws]
+    late = [_Stream.of(_skewed(b), rows) for b in ws]
     for a in xs:
         results = _skewed(np.zeros((w.shape[1], a.shape[1]), np.int64))
         for part, b in zip(_blocks(a.T, rows), late, strict=True):
-            plan.ifmap_folds.append((rows - part.shape[1], part.T[::-1]))
-            plan.filter_folds.append((rows, b))
+            plan.ifmap_folds.append(_Stream.of(part.T[::-1], rows - part.shape[1]))
+            plan.filter_folds.append(b)
             plan.writes.append(_per_line(results, 2 * rows - 1, lines))
     return plan
 
@@ -203,22 +219,21 @@ class _Reads:
         self.wait = -(-(words - half) // bandwidth) + 1  # of a move, with a cycle of latency
         self.ready = -1  # cycle in which the last move ended
 
-    def moves(self, folds: Iterable[tuple[int, Counts]], lines: int) -> dict[int, int]:
+    def moves(self, folds: Iterable[_Stream], lines: int) -> dict[int, int]:
         """How often the window moves on in each line in which it does."""
         found: dict[int, int] = {}
         if self.active == self.sets:
             return found
         start, block = 0, _FIRST_BLOCK
-        for number, (first, demand) in enumerate(folds):
-            at, lane = np.nonzero(demand >= 0)
-            addresses, place = demand[at, lane], 0
+        for number, fold in enumerate(folds):
+            addresses, place = fold.addresses, 0
             while place < addresses.size:
                 held = self._active(addresses[place : place + block], start)
                 if held.all():
                     place, block = place + held.size, min(2 * block, _LAST_BLOCK)
                     continue
                 place, block = place + int(held.argmin()), _FIRST_BLOCK
-                line = number * lines + first + int(at[place])
+                line = number * lines + int(fold.cycles[place])
                 while not self._active(addresses[place : place + 1], start)[0]:
                     start = (start + self.step) % self.sets
                     found[line] = found.get(line, 0) + 1

@@ -124,7 +124,7 @@ def _sum(buffer: Array, a: Descriptor, b: Descriptor, row: int, count: int) -> A
     offset = 256  # of pad_value, too
     pairs = np.arange(-offset, offset, dtype=np.int32)
     table = _added(pairs[:, None], pairs, a).astype(np.int16)
-    return table[left + offset, right + offset]
+    return np.asarray(table[left + offset, right + offset])
 
 
 _PAIRS = 2**18  # of two numbers in -256..255

@@ -1,4 +1,4 @@
-"""Random legal programs for small arrays: every instruction of the int8 machine, any operands."""
+"""Random legal programs for small arrays: the int8 machine's instructions, any operands."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.rtl import programs
 from tetrapla.backends.systolic import TARGET
 from tetrapla.backends.target_ import Options
 from tetrapla.frontend.onnx import load
+from tetrapla.ir.errors import ModelError
 from tetrapla.simulators.rtl import machine, package
 from tetrapla.simulators.rtl.compare import Comparison, compare
 from tetrapla.simulators.rtl.toolchain import SOURCES, lint
@@ -46,7 +48,7 @@ def random_program(seed: int) -> tuple[Comparison, Comparison]:
     return compare(ordered, spec, {}), compare(racing, spec, {})
 
 
-def agree(seeds: range) -> None:
+def agree(seeds: Iterable[int]) -> None:
     for seed in seeds:
         ordered, racing = random_program(seed)
         assert ordered.equal, seed
@@ -131,8 +133,8 @@ def test_a_planted_error_in_the_rtl_is_found(
     (tmp_path / name).write_text(text.replace(old, new, 1), "utf-8")
     files = [str(tmp_path / name) if file == name else file for file in machine.FILES]
     monkeypatch.setattr(machine, "FILES", tuple(files))
-    with pytest.raises(AssertionError):
-        agree(range(0, 4 * len(SPECS), len(SPECS)))
+    with pytest.raises((AssertionError, ModelError)):  # a difference, or a hang
+        agree([seed for seed in range(60) if SPECS[seed % len(SPECS)].array.rows == 4])
 
 
 @pytest.mark.parametrize("name", ["_PIPELINE"])

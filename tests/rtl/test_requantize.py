@@ -43,7 +43,8 @@ def vectors(rng: np.random.Generator, kind: int) -> tuple[Array, Array, Array]:
 def wanted(sums: Array, biases: Array, scales: Array, bounds: tuple[int, int, int]) -> Array:
     zero, low, high = bounds
     row = RequantizeRow(0, zero, low, high, low == 0, biases, scales)
-    return requantized(sums[None, None], row, 1, (slice(None),))[0, 0]
+    found: Array = requantized(sums[None, None], row, 1, (slice(None),))[0, 0]
+    return found
 
 
 @pytest.mark.parametrize("unsigned", [False, True])
@@ -52,7 +53,8 @@ def test_a_million_vectors_round_as_float32_does(
 ) -> None:
     ties = 0
     with Model(DESIGN) as model:
-        held = [model.memory(n, t) for n, t in zip(DESIGN.memories[:3], "iif", strict=True)]
+        kinds = {"sums": np.int32, "biases": np.int32, "scales": np.float32}
+        held = [model.memory(name, kind) for name, kind in kinds.items()]
         ranges = model.memory("ranges", np.int16).reshape(VECTORS, 4)
         for part in range(9):
             sums, biases, scales = stimuli = vectors(rng, part % 3)

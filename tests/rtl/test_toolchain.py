@@ -43,8 +43,8 @@ def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnsupportedError) as caught:
         toolchain.library(DESIGN)
     assert str(caught.value) == (
-        "the RTL needs the C++ compiler g++, which is not on PATH; install it with the system's "
-        "packages (Debian: apt-get install g++)"
+        "the RTL needs the C++ compiler g++, which is not on PATH; install it with the "
+        "system's packages (Debian: apt-get install g++)"
     )
 
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tetrapla.ir.errors import ModelError
+from tetrapla.ir.errors import ModelError, SpecError
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.spec_ import load_spec
 from tetrapla.simulators.systolic.isa import parse
 from tetrapla.simulators.systolic.machine import run
-from tetrapla.simulators.systolic.program import Layer, Port, Program
+from tetrapla.simulators.systolic.program import Gather, Layer, Port, Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
 from tetrapla.simulators.systolic.tables import Descriptor, RequantizeRow
 
@@ -167,4 +167,110 @@ def test_an_input_of_another_type_or_shape_is_refused(array: Array, found: str) 
         run(made, SPEC, {"x": array}, Key(0))
     assert str(refused.value) == (
         f"an array for the accelerator must be i8 of shape (2, 3), not {found}"
+    )
+
+
+MIXED = ("LDW dram=320 slot=1 rows=2 cols=2 fmt=3", "LW slot=1 wait=DMA:0")
+
+
+@pytest.mark.parametrize(
+    ("lines", "rule"),
+    [
+        (("MM len=2 lanes=4 fmt=2",), "MM fmt int16 must have int16 weights, not int8"),
+        (
+            (*MIXED, "MM len=2 lanes=2 swap=1"),
+            "MM fmt int8 must have int8 weights, not bf16",
+        ),
+        (
+            ("MM len=2 lanes=4 drain=1",),
+            "MM drain must be 0 with dataflow weight_stationary, not 1",
+        ),
+        (
+            ("MM len=2 lanes=4 accumulate=1 fmt=1",),
+            "MM accumulators must hold i64, not i32",
+        ),
+        (("RQ len=2 cols=3 fmt=2",), "RQ fmt must be 0, 1, 3, 4 or 5, not 2"),
+        (
+            ("MM acc=5 len=1 lanes=4 fmt=1", "RQ acc=4 len=2 cols=3"),
+            "RQ accumulators must hold one type, not i32 and i64",
+        ),
+        (
+            ("RQ len=4 cols=3 transposed=1",),
+            "RQ len must be at most 3, not 4",
+        ),
+        (
+            ("RQ len=2 cols=3 transposed=1 fmt=1",),
+            "RQ stride must be at least a row's 4 bytes, not 3",
+        ),
+        (("VE func=7 a=1 len=1",), "VE operand must be of one pixel, not 2"),
+        (("VE func=6 len=1",), "VE end of the table must be at most 64, not 256"),
+        (
+            ("VE func=5 b=2 len=1",),
+            "VE reads requantise row 2, which no instruction before it writes",
+        ),
+        (("VE func=5 len=1",), "VE channels must be at most 3, not 4"),
+        (("LUW desc=0 slot=2 rows=1 cols=1",), "LUW slot must be at most 1, not 2"),
+        (("LUW desc=0 rows=1 cols=5",), "LUW cols must be at most 4, not 5"),
+        (("LUW desc=0 k=1 rows=1 cols=4",), "LUW last tap must be at most 4, not 5"),
+        (("VX routine=0",), "VX routine must be below the program's 0, not 0"),
+        (("GTH routine=0",), "GTH routine must be below the program's 0, not 0"),
+    ],
+)
+def test_an_illegal_use_of_the_second_edition_is_named(
+    lines: tuple[str, ...], rule: str
+) -> None:
+    number = 6 + len(lines)
+    assert refusal(*START, *lines, "HALT") == (
+        f"program 'p' instruction {number}: {rule}; compile it again"
+    )
+
+
+def test_activations_that_do_not_fit_a_weight_are_refused() -> None:
+    shifted = replace(Descriptor.unpack(WINDOW), zero_x=3).pack()
+    constants = shifted + CONSTANTS[128:]
+    made = replace(program(*START, "LUW desc=0 rows=1 cols=1", "HALT"), constants=constants)
+    with pytest.raises(ModelError, match="zero_x must be 0 of signed values, not 3; compile"):
+        run(made, SPEC, {}, Key(0))
+
+
+@pytest.mark.parametrize(
+    ("gather", "rule"),
+    [
+        ({"count": 0}, "count, rows and row_bytes must be at least 1, not 0"),
+        ({"index_dtype": "i8"}, "index_dtype must be i32 or i64, not i8"),
+        ({"rows": 100}, "dram end must be at most 384, not 400"),
+        ({"indices_ub": 60}, "end of the indices must be at most 64, not 68"),
+        ({"ub": 60}, "ub end must be at most 64, not 68"),
+    ],
+)
+def test_an_illegal_gather_is_named(gather: dict[str, int | str], rule: str) -> None:
+    plain = Gather(0, 4, 10, 0, "i32", 2, 0)
+    made = program(*START, "GTH routine=0", "HALT")
+    made = replace(made, gathers=(replace(plain, **gather),))  # type: ignore[arg-type]
+    with pytest.raises(ModelError) as refused:
+        run(made, SPEC, {}, Key(0))
+    assert str(refused.value) == f"program 'p' instruction 7: GTH {rule}; compile it again"
+
+
+def test_a_program_that_the_array_cannot_run_is_refused() -> None:
+    wide = replace(program(*START, "HALT"), units=2)
+    with pytest.raises(SpecError) as refused:
+        run(wide, SPEC, {}, Key(0))
+    assert str(refused.value) == (
+        "array.units and array.dataflow must be the program's 2 and weight_stationary, not 1 "
+        "and weight_stationary; compile the model for this chip"
+    )
+    lines = ("LDW dram=320 rows=2 cols=2 fmt=3", "LW wait=DMA:0")
+    floats = program(*START[:4], *lines, "MM len=1 lanes=2 swap=1 fmt=3", "HALT")
+    with pytest.raises(SpecError) as refused:
+        run(floats, SPEC, {}, Key(0))
+    assert str(refused.value) == (
+        "array.formats must have the program's bf16, not only int8, int16x8, int16; compile "
+        "the model for this chip"
+    )
+    sparse = program(*START[:4], "LDW dram=320 rows=2 cols=2 sparse=1", "HALT")
+    with pytest.raises(SpecError) as refused:
+        run(sparse, SPEC, {}, Key(0))
+    assert str(refused.value) == (
+        "array.sparsity must be the program's 2:4, not none; compile the model for this chip"
     )

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.backends.systolic.conftest import KEY, Net, gemm
+from tests.backends.systolic.conftest import KEY, Net, digits, gemm
 from tests.backends.systolic.designs import DATAFLOWS, cycles, design, held
+from tetrapla.backends.systolic import TARGET
 from tetrapla.backends.systolic.compile import compile_graph
+from tetrapla.backends.target_ import Options
 from tetrapla.ir.module import Module
 from tetrapla.simulators.systolic.machine import run
 from tetrapla.simulators.systolic.spec import SystolicSpec
@@ -111,3 +113,31 @@ def test_more_rows_never_take_fewer_cycles() -> None:
     for dataflow in DATAFLOWS:
         taken = [cycles(gemm(m, 40, 24), quick(dataflow, 8, 8)) for m in (1, 8, 9, 33, 70)]
         assert taken == sorted(taken)
+
+
+@pytest.mark.parametrize("units", [1, 3])
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+def test_products_of_two_activations_have_the_same_values_on_every_dataflow(
+    rng: np.random.Generator, dataflow: str, units: int
+) -> None:
+    # scores and values of an attention: both operands are computed
+    net = Net(rng, (2, 7, 6))
+    q, k = net.product(net.x, 5, "q"), net.product(net.x, 5, "k")
+    k = net.builder.op("nn.transpose", [k], {"perm": (0, 2, 1)}, name="kt")
+    zeros = {"x_zero_point": 5, "w_zero_point": 5}
+    scores = net.builder.op("qnn.matmul", [q, k], zeros, name="scores")
+    scores = net.requantize(scores, 2, "scores", zero_point=5)
+    found = net.builder.op("qnn.matmul", [scores, net.product(net.x, 4, "v")], zeros, name="y")
+    spec = design(4, 3, dataflow=dataflow, units=units, tiles=12, formats={"int8": 1})
+    held(net.finish(net.requantize(found, 2, "y")), spec, net.inputs())
+
+
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+def test_a_float_network_becomes_the_same_integers_on_every_dataflow(
+    rng: np.random.Generator, dataflow: str
+) -> None:
+    module = digits(np.random.default_rng(3))
+    inputs = {"x": rng.random((20, 1, 1, 8, 8)).astype(np.float32)}
+    spec = design(32, 16, accumulators=512, dataflow=dataflow, formats={"int8": 1})
+    lowered = TARGET.lower(module, spec, inputs, Options())
+    held(lowered.module, spec, inputs)

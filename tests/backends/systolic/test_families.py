@@ -10,7 +10,7 @@ import pytest
 from tests.backends.systolic.conftest import EXACT, KEY, chip, verdict
 from tetrapla.backends.systolic import TARGET
 from tetrapla.backends.target_ import Options
-from tetrapla.frontend.builder import Builder, Layers, Tensor
+from tetrapla.frontend.builder import Builder, Layers
 from tetrapla.frontend.builder import functions as nn
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.simulators.systolic.machine import run

@@ -1,4 +1,4 @@
-"""Every operator that has a routine or an instruction, compiled and held against the reference."""
+"""Every operator that has a routine or an instruction, against the reference bit for bit."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def _module(
     rng: np.random.Generator, kind: str, inside: bool
 ) -> tuple[Module, dict[str, Array]]:
     """The operator's example alone, its parameters constants; or between two rectifications."""
-    tensors, attributes = OPS[kind].example
+    example = OPS[kind].example
+    assert example is not None, f"{kind} has an example"
+    tensors, attributes = example
     b = ModuleBuilder("one")
     operands, inputs = [], {}
     for number, tensor in enumerate(tensors):

@@ -164,3 +164,17 @@ def test_any_share_of_zeros_computes_the_same(
     dense, _ = held(module, chip_of("none", units=units), inputs)
     sparse, _ = held(module, chip_of("2:4", units=units), inputs)
     assert np.array_equal(dense.outputs["y0"], sparse.outputs["y0"])
+
+
+@pytest.mark.parametrize("form", ["int8", "int4", "int16", "bf16"])
+def test_an_array_without_columns_gets_a_tile_of_the_others_kind(
+    rng: np.random.Generator, form: str
+) -> None:
+    # 20 columns are 3 tiles of 8 for 4 arrays, with 16 taps in each pass of 8 rows
+    weights = pruned(rng, filled(rng, Products(rng, form, (1, 1)), (32, 20)))
+    module, inputs = multiplication(rng, form, weights, rows=2)
+    spec = chip_of("2:4", units=4, tiles=16)
+    dram = spec.dram.model_copy(update={"latency_s": 0.0})
+    _, program = held(module, spec.model_copy(update={"dram": dram}), inputs)
+    products = [step for step in program.instructions if step.op == "MM"]
+    assert [(step["lanes"], step["spread"]) for step in products] == [(16, 1), (16, 1)]

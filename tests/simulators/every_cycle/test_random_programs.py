@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.simulators.every_cycle.conftest import random_program
+from tests.simulators.every_cycle.programs import random_program
 from tetrapla.ir.errors import ModelError
 from tetrapla.simulators.systolic import timing
 from tetrapla.simulators.systolic.every_cycle import Trace, every_cycle
