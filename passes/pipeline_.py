@@ -72,14 +72,15 @@ FUSED: tuple[Pass, ...] = (
     *(FuseSiblings(), FuseEpilogue("all", residual=True), Canonicalize(), *CLEANING),
 )
 # what a machine starts from that has products of matrices, convolutions and functions of
-# vectors alone. Layers are named and joined while bodies of loops are small, in which the passes
-# work as well; then all is written out, and what that makes known is folded
+# vectors alone. Layers are named and joined while the bodies of loops are small, in which the
+# passes work as well; then all is written out, and what that makes known is folded
 FLAT: tuple[Pass, ...] = (
     *(FoldConstants(), EliminateDeadCode(), Canonicalize(), EliminateCommon()),
     *(RecognizeLayerNorm(), RecognizeRmsNorm(), RecognizeGroupNorm(), RecognizeLrn()),
     *(RecognizeGelu(), RecognizeSilu(), RecognizeHardSwish(), RecognizePool(), SliceGathers()),
     *(FuseEpilogue(), FoldBatchNorm(), FuseEpilogue()),
-    *(UnrollLoops(), UnrollRecurrence(), DecomposeAttention(), DecomposeConvolutions()),
+    # in bodies first, so that all rounds share the constants that are made
+    *(UnrollRecurrence(), DecomposeAttention(), DecomposeConvolutions(), UnrollLoops()),
     *(FoldConstants(), EliminateDeadCode(), Canonicalize(), EliminateCommon(), FuseEpilogue()),
 )
 INT8: tuple[Pass, ...] = (*CANONICAL, Quantize(), *CLEANING)

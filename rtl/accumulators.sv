@@ -1,7 +1,7 @@
 // The sums that leave the array, and RQ, which reads them: a row a cycle through C requantisers.
 //
 // A row that entered the array's edge in cycle t arrives R + C - 1 cycles later; its place waits
-// as long in a ring. RQ reads a row in the cycle of its issue, requantises it in the next and has
+// as long in a ring; sums that drain follow it a row a cycle, the last row first. RQ reads a row in the cycle of its issue, requantises it in the next and has
 // it written in the one after.
 `default_nettype none
 module accumulators
@@ -12,13 +12,15 @@ module accumulators
     parameter int unsigned R = 16,
     parameter int unsigned C = 16,
     parameter int unsigned LOG_ROWS = 6,
-    parameter int unsigned LOG_ENTRIES = 8
+    parameter int unsigned LOG_ENTRIES = 8,
+    parameter bit OUTPUT_STATIONARY = 1'b0
 ) (
     input  wire                  clk_i,
     input  wire                  reset_i,
     // from the array
     input  wire                  valid_i,
     input  wire  [15:0]          acc_i,
+    input  wire  [15:0]          rows_i,  // that drain
     input  wire                  add_i,
     input  wire  [C*32-1:0]      sums_i,
     // CFG of a requantise row
@@ -48,7 +50,8 @@ module accumulators
 
   logic [POINTER-1:0] now;
   logic arrives[2**POINTER], adds[2**POINTER];
-  logic [15:0] places[2**POINTER];
+  logic [15:0] places[2**POINTER], counts[2**POINTER];
+  logic [15:0] drained, drain_place, drain_count;  // rows that are still to come
 
   logic busy, raw, read, read_raw;
   logic [15:0] left, acc;
@@ -69,6 +72,7 @@ module accumulators
 
   function automatic void clear();
     for (int unsigned n = 0; n < 2 ** POINTER; n++) arrives[n] = 1'b0;
+    drained = '0;
   endfunction
 
   function automatic void arrive();
@@ -77,13 +81,24 @@ module accumulators
     arrives[now] = valid_i;
     adds[now] = add_i;
     places[now] = acc_i;
-    if (arrives[then]) begin
+    counts[now] = rows_i;
+    if (OUTPUT_STATIONARY) begin
+      if (arrives[then]) begin
+        drained = 16'(R);
+        drain_place = places[then];
+        drain_count = counts[then];
+      end
+      if (drained != 0) begin
+        drained = drained - 1'b1;
+        if (drained < drain_count) rows[LOG_ROWS'(drain_place+drained)] = sums_i;
+      end
+    end else if (arrives[then]) begin
       place = LOG_ROWS'(places[then]);
-      if (adds[then])
+      if (adds[then]) begin
         /* verilator unroll_full */
         for (int unsigned c = 0; c < C; c++)
           rows[place][32*c+:32] = rows[place][32*c+:32] + sums_i[32*c+:32];
-      else rows[place] = sums_i;
+      end else rows[place] = sums_i;
     end
   endfunction
 

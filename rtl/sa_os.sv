@@ -7,7 +7,7 @@
 // 2 (R - 1) - r. Drains may follow each other after R cycles, so the period of sums of K taps is
 // max(K, R).
 //
-// Inputs must come from registers. The registers of the data path are not reset.
+// A cycle without a tap has zeros on `taps_i`. Inputs must come from registers. The registers of the data path are not reset.
 `default_nettype none
 module sa_os #(
     parameter int unsigned R = 16,

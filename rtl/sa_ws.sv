@@ -24,6 +24,7 @@ module sa_ws #(
   // A skew is a ring: entry (now - n) was written n cycles ago.
   localparam int unsigned POINTER = $clog2(R > C ? R : C);
   localparam int unsigned DEPTH = 2 ** POINTER;
+  localparam int unsigned FRONT_W = $clog2(R + C + 1);
 
   logic [POINTER-1:0] now;
   logic signed [15:0] row_ring[DEPTH][R];
@@ -34,9 +35,8 @@ module sa_ws #(
   logic signed [7:0] swap_edge[DEPTH], shift_edge[DEPTH];
   logic signed [7:0] swap[R][C], swap_n[R][C], shift[R][C], shift_n[R][C];
   logic signed [15:0] act[R][C], act_n[R][C];
-  logic signed [7:0] weight[R][C], weight_n[R][C];
-  logic signed [7:0] shadow[R][C], shadow_n[R][C];
-  logic signed [7:0] pass[R][C], pass_n[R][C];
+  logic signed [7:0] weight[R][C], shadow[R][C], pass[R][C], above[C];
+  logic [FRONT_W-1:0] moving;  // cycles until the last front has left
   logic signed [31:0] sum[R][C], sum_n[R][C];
 
   function automatic void edges();
@@ -46,43 +46,54 @@ module sa_ws #(
     for (int unsigned r = 0; r < R; r++) row_ring[now][r] = 16'(signed'(row_i[9*r+:9]));
     /* verilator unroll_full */
     for (int unsigned c = 0; c < C; c++) weight_ring[now][c] = weights_i[8*c+:8];
+    for (int unsigned r = 0; r < R; r++) act_n[r][0] = row_ring[POINTER'(32'(now)-r)][r];
+    for (int unsigned r = 0; r < R; r++)
+      for (int unsigned c = 1; c < C; c++) act_n[r][c] = act[r][c-1];
+  endfunction
+
+  function automatic void fronts();
     for (int unsigned r = 0; r < R; r++) begin
-      act_n[r][0]   = row_ring[POINTER'(32'(now)-r)][r];
       swap_n[r][0]  = swap_edge[POINTER'(32'(now)-r)];
       shift_n[r][0] = shift_edge[POINTER'(32'(now)-r)];
-    end
-  endfunction
-
-  function automatic void weights();
-    for (int unsigned c = 0; c < C; c++)
-      shadow_n[0][c] = (weight_ring[POINTER'(32'(now)-c)][c] & shift_n[0][c])
-          | (shadow[0][c] & ~shift_n[0][c]);
-    for (int unsigned r = 1; r < R; r++)
-      for (int unsigned c = 0; c < C; c++)
-        shadow_n[r][c] = (pass[r-1][c] & shift_n[r][c]) | (shadow[r][c] & ~shift_n[r][c]);
-    for (int unsigned r = 0; r < R; r++)
-      for (int unsigned c = 0; c < C; c++) begin
-        pass_n[r][c]   = (shadow[r][c] & shift_n[r][c]) | (pass[r][c] & ~shift_n[r][c]);
-        weight_n[r][c] = (shadow[r][c] & swap_n[r][c]) | (weight[r][c] & ~swap_n[r][c]);
-      end
-  endfunction
-
-  function automatic void products();
-    for (int unsigned c = 0; c < C; c++) sum_n[0][c] = 32'(act_n[0][c]) * 32'(weight_n[0][c]);
-    for (int unsigned r = 1; r < R; r++)
-      for (int unsigned c = 0; c < C; c++)
-        sum_n[r][c] = sum[r-1][c] + 32'(act_n[r][c]) * 32'(weight_n[r][c]);
-  endfunction
-
-  function automatic void step();
-    for (int unsigned r = 0; r < R; r++)
       for (int unsigned c = 1; c < C; c++) begin
-        act_n[r][c]   = act[r][c-1];
         swap_n[r][c]  = swap[r][c-1];
         shift_n[r][c] = shift[r][c-1];
       end
+    end
+  endfunction
+
+  // From the last row up, in place: a row reads the pass registers of the row above.
+  function automatic void weights();
+    for (int unsigned n = 0; n < R; n++) begin
+      for (int unsigned c = 0; c < C; c++)
+        weight[R-1-n][c] = (shadow[R-1-n][c] & swap_n[R-1-n][c])
+            | (weight[R-1-n][c] & ~swap_n[R-1-n][c]);
+      if (n == R - 1)
+        for (int unsigned c = 0; c < C; c++)
+          above[c] = weight_ring[POINTER'(32'(now)-c)][c];
+      else above = pass[R-2-n];
+      for (int unsigned c = 0; c < C; c++) begin
+        pass[R-1-n][c] = (shadow[R-1-n][c] & shift_n[R-1-n][c])
+            | (pass[R-1-n][c] & ~shift_n[R-1-n][c]);
+        shadow[R-1-n][c] = (above[c] & shift_n[R-1-n][c])
+            | (shadow[R-1-n][c] & ~shift_n[R-1-n][c]);
+      end
+    end
+  endfunction
+
+  function automatic void products();
+    for (int unsigned c = 0; c < C; c++) sum_n[0][c] = 32'(act_n[0][c]) * 32'(weight[0][c]);
+    for (int unsigned r = 1; r < R; r++)
+      for (int unsigned c = 0; c < C; c++)
+        sum_n[r][c] = sum[r-1][c] + 32'(act_n[r][c]) * 32'(weight[r][c]);
+  endfunction
+
+  function automatic void step();
     edges();
-    weights();
+    if (swap_i || shift_i || moving != 0) begin
+      fronts();
+      weights();
+    end
     products();
     for (int unsigned c = 0; c < C; c++)
       sum_ring[POINTER'(32'(now) + C - 1 - c)][c] = sum_n[R-1][c];
@@ -96,12 +107,12 @@ module sa_ws #(
   always_ff @(posedge clk_i) begin
     step();
     now <= now + 1'b1;
-    swap <= swap_n;
-    shift <= shift_n;
+    moving <= swap_i || shift_i ? FRONT_W'(R + C) : moving == 0 ? '0 : moving - 1'b1;
+    if (swap_i || shift_i || moving != 0) begin
+      swap  <= swap_n;
+      shift <= shift_n;
+    end
     act <= act_n;
-    weight <= weight_n;
-    shadow <= shadow_n;
-    pass <= pass_n;
     sum <= sum_n;
     sums_o <= aligned();
   end

@@ -11,7 +11,8 @@ module tpu
     parameter int unsigned LOG_SLOTS = 2,
     parameter int unsigned LOG_ROWS = 6,
     parameter int unsigned LOG_ENTRIES = 8,
-    parameter int unsigned LOG_LATENCY = 10
+    parameter int unsigned LOG_LATENCY = 10,
+    parameter bit OUTPUT_STATIONARY = 1'b0
 ) (
     input  wire  clk_i,
     input  wire  reset_i,
@@ -38,21 +39,26 @@ module tpu
   logic [R*9-1:0] row;
   logic [C*8-1:0] weights;
   logic [C*32-1:0] sums, results;
-  logic swap, shift, valid, add, write;
-  logic [15:0] acc;
+  // one of the two arrays takes swap and shift, the other begins
+  /* verilator lint_off UNUSEDSIGNAL */
+  logic swap, shift, begins;
+  /* verilator lint_on UNUSEDSIGNAL */
+  logic valid, add, write, streams, drains;
+  logic [15:0] acc, drained_rows;
   logic [31:0] result_ub, result_count;
 
   logic read, look, vector_write, looked;
   logic [31:0] a_at, b_at, w_at, table_at, vector_ub, vector_count;
   logic [LANES*8-1:0] a, b, w, index, vector_data;
 
-  // This configuration multiplies int8 on one weight-stationary array.
+  // This configuration multiplies int8 on one array.
   always_comb
     case (word[3:0])
       OP_LDW:
       known = (word[LDW_FMT_L+:LDW_FMT_W] == 3'd0 || word[LDW_FMT_L+:LDW_FMT_W] == 3'd2)
           && !word[LDW_SPARSE_L];
-      OP_MM: known = word[MM_FMT_L+:MM_FMT_W] == 3'd0 && !word[MM_DRAIN_L];
+      OP_MM: known = word[MM_FMT_L+:MM_FMT_W] == 3'd0 
+          && (OUTPUT_STATIONARY || !word[MM_DRAIN_L]);
       OP_RQ: known = word[RQ_FMT_L+:RQ_FMT_W] == 3'd0 && !word[RQ_TRANSPOSED_L];
       OP_LUW, OP_VX, OP_GTH: known = 1'b0;
       default: known = 1'b1;
@@ -60,7 +66,8 @@ module tpu
 
   always_comb begin
     latency[ENGINE_LW] = '0;
-    latency[ENGINE_MM] = CYCLE_W'(R + C);
+    latency[ENGINE_MM] = !OUTPUT_STATIONARY ? CYCLE_W'(R + C)
+        : drains ? CYCLE_W'(32'(2 * R + C - 1)) : '0;
     latency[ENGINE_RQ] = CYCLE_W'(2);
     latency[ENGINE_VE] = CYCLE_W'(2);
     latency[ENGINE_DMA] = transfer_latency;
@@ -137,7 +144,8 @@ module tpu
   weight_memory #(
       .R(R),
       .C(C),
-      .LOG_SLOTS(LOG_SLOTS)
+      .LOG_SLOTS(LOG_SLOTS),
+      .OUTPUT_STATIONARY(OUTPUT_STATIONARY)
   ) weight_memory (
       .clk_i,
       .reset_i,
@@ -145,6 +153,8 @@ module tpu
       .send_i(send[ENGINE_LW]),
       .accept_o(accept[ENGINE_LW]),
       .last_o(last[ENGINE_LW]),
+      .stream_i(streams),
+      .mm_i(send[ENGINE_MM]),
       .fill_i(tile),
       .first_i(first),
       .dram_i(dram),
@@ -160,7 +170,8 @@ module tpu
       .R(R),
       .C(C),
       .LANES(LANES),
-      .LOG_BYTES(LOG_BYTES)
+      .LOG_BYTES(LOG_BYTES),
+      .OUTPUT_STATIONARY(OUTPUT_STATIONARY)
   ) unified_buffer (
       .clk_i,
       .reset_i,
@@ -170,9 +181,13 @@ module tpu
       .accept_o(accept[ENGINE_MM]),
       .last_o(last[ENGINE_MM]),
       .row_o(row),
+      .busy_o(streams),
+      .drains_o(drains),
       .swap_o(swap),
+      .first_o(begins),
       .valid_o(valid),
       .acc_o(acc),
+      .rows_o(drained_rows),
       .add_o(add),
       .load_i(load),
       .store_i(store),
@@ -200,28 +215,44 @@ module tpu
       .write_data_i(results)
   );
 
-  sa_ws #(
-      .R(R),
-      .C(C)
-  ) array (
-      .clk_i,
-      .row_i(row),
-      .swap_i(swap),
-      .weights_i(weights),
-      .shift_i(shift),
-      .sums_o(sums)
-  );
+  if (OUTPUT_STATIONARY) begin : g_output_stationary
+    sa_os #(
+        .R(R),
+        .C(C)
+    ) array (
+        .clk_i,
+        .taps_i(row),
+        .weights_i(weights),
+        .first_i(begins),
+        .drain_i(valid),
+        .sums_o(sums)
+    );
+  end else begin : g_weight_stationary
+    sa_ws #(
+        .R(R),
+        .C(C)
+    ) array (
+        .clk_i,
+        .row_i(row),
+        .swap_i(swap),
+        .weights_i(weights),
+        .shift_i(shift),
+        .sums_o(sums)
+    );
+  end
 
   accumulators #(
       .R(R),
       .C(C),
       .LOG_ROWS(LOG_ROWS),
-      .LOG_ENTRIES(LOG_ENTRIES)
+      .LOG_ENTRIES(LOG_ENTRIES),
+      .OUTPUT_STATIONARY(OUTPUT_STATIONARY)
   ) accumulators (
       .clk_i,
       .reset_i,
       .valid_i(valid),
       .acc_i(acc),
+      .rows_i(drained_rows),
       .add_i(add),
       .sums_i(sums),
       .table_i(to_row),

@@ -2,7 +2,8 @@
 //
 // MM's row is read through an access descriptor: the lanes hold where their taps lie within the
 // window (`down`, `right`, `offset`), a row says where the window lies, and a lane whose pixel is
-// in the padding gets the padding's value. So no column image is ever made.
+// in the padding gets the padding's value. So no column image is ever made. Where the outputs are
+// stationary it is the other way round: a lane holds a row's window, and each cycle is a tap.
 // All reads of a cycle see the memory before its writes.
 `default_nettype none
 module unified_buffer
@@ -12,7 +13,8 @@ module unified_buffer
     parameter int unsigned R = 16,
     parameter int unsigned C = 16,
     parameter int unsigned LANES = 16,
-    parameter int unsigned LOG_BYTES = 16
+    parameter int unsigned LOG_BYTES = 16,
+    parameter bit OUTPUT_STATIONARY = 1'b0
 ) (
     input  wire                            clk_i,
     input  wire                            reset_i,
@@ -23,9 +25,13 @@ module unified_buffer
     output logic                           accept_o,
     output logic                           last_o,
     output logic [R*9-1:0]                 row_o,
+    output logic                           busy_o,
+    output logic                           drains_o,  // the instruction that issues
     output logic                           swap_o,
-    output logic                           valid_o,  // a row is on row_o, for ...
-    output logic [15:0]                    acc_o,    // ... this accumulator row
+    output logic                           first_o,   // with its first tap: sums begin
+    output logic                           valid_o,   // sums of what is on row_o go to ...
+    output logic [15:0]                    acc_o,     // ... this accumulator row
+    output logic [15:0]                    rows_o,    // and so many from there, where they drain
     output logic                           add_o,
     // transfers
     input  wire                            load_i,
@@ -59,9 +65,11 @@ module unified_buffer
   logic [7:0] bytes[2**LOG_BYTES]  /* verilator public_flat_rw */;
   logic [63:0] busy_cycles[1]  /* verilator public_flat_rw */;
 
-  logic busy, is_signed, swap, add;
-  logic [15:0] left, acc;
+  logic busy, is_signed, swap, begins, add, drain, spaced;
+  logic [15:0] left, acc, rows;
+  logic [15:0] spacing;  // cycles until a drain may be issued
   word_t ox, oy, out_w, out_h, height, width, base, image_base, top, side;
+  word_t channels, kernel_w, c, kx, ky, dilation_y, dilation_x;
   word_t stride_y, stride_x, pad_top, pad_left, image_stride, row_stride, pixel_stride;
   logic [8:0] pad;
   word_t down[R], right[R], offset[R];
@@ -70,7 +78,11 @@ module unified_buffer
 
   always_comb begin
     last_o   = busy && left == 1;
-    accept_o = !busy || last_o;
+    busy_o = busy;
+    drains_o = drain;
+    spaced = !OUTPUT_STATIONARY || !word_i[MM_DRAIN_L]
+        || 16'(word_i[MM_LANES_L+:MM_LANES_W]) >= (last_o && drain ? 16'(R) : spacing);
+    accept_o = (!busy || last_o) && spaced;
   end
 
   function automatic logic [R*9-1:0] gathered();
@@ -88,10 +100,17 @@ module unified_buffer
     end
   endfunction
 
-  function automatic void window();
+  // Where a row's window lies, without its taps, and where a tap lies, without its row.
+  function automatic void row_place();
     top  = oy * stride_y - pad_top;
     side = ox * stride_x - pad_left;
     base = image_base + top * row_stride + side * pixel_stride;
+  endfunction
+
+  function automatic void tap_place();
+    top  = ky * dilation_y;
+    side = kx * dilation_x;
+    base = c + top * row_stride + side * pixel_stride;
   endfunction
 
   function automatic void next_row();
@@ -104,7 +123,28 @@ module unified_buffer
         image_base = image_base + image_stride;
       end
     end
-    window();
+  endfunction
+
+  function automatic void next_tap();
+    c = c + 1;
+    if (c == channels) begin
+      c  = 0;
+      kx = kx + 1;
+      if (kx == kernel_w) begin
+        kx = 0;
+        ky = ky + 1;
+      end
+    end
+  endfunction
+
+  function automatic void advance();
+    if (OUTPUT_STATIONARY) begin
+      next_tap();
+      tap_place();
+    end else begin
+      next_row();
+      row_place();
+    end
   endfunction
 
   function automatic void set_up();
@@ -112,14 +152,18 @@ module unified_buffer
     automatic logic [1023:0] d = descriptors_i[1024*desc+:1024];
     automatic word_t row = 32'(word_i[MM_ROW_L+:MM_ROW_W]);
     automatic word_t k = 32'(word_i[MM_K_L+:MM_K_W]);
-    automatic word_t channels = d[32*D_CHANNELS+:32], kernel_w = d[32*D_KERNEL_W+:32];
-    automatic word_t c, kx, ky;
+    automatic word_t used = OUTPUT_STATIONARY ? 32'(word_i[MM_LEN_L+:MM_LEN_W])
+        : 32'(word_i[MM_LANES_L+:MM_LANES_W]);
+    channels = d[32*D_CHANNELS+:32];
+    kernel_w = d[32*D_KERNEL_W+:32];
     height = d[32*D_HEIGHT+:32];
     width = d[32*D_WIDTH+:32];
     out_w = d[32*D_OUT_W+:32];
     out_h = d[32*D_OUT_H+:32];
     stride_y = d[32*D_STRIDE_Y+:32];
     stride_x = d[32*D_STRIDE_X+:32];
+    dilation_y = d[32*D_DILATION_Y+:32];
+    dilation_x = d[32*D_DILATION_X+:32];
     pad_top = d[32*D_PAD_TOP+:32];
     pad_left = d[32*D_PAD_LEFT+:32];
     image_stride = d[32*D_IMAGE_STRIDE+:32];
@@ -130,25 +174,21 @@ module unified_buffer
     ox = row % out_w;
     oy = (row / out_w) % out_h;
     image_base = d[32*D_BASE+:32] + (row / (out_w * out_h)) * image_stride;
-    window();
     c  = k % channels;
     kx = (k / channels) % kernel_w;
     ky = k / (channels * kernel_w);
     for (int unsigned r = 0; r < R; r++) begin
-      fed[r] = r < 32'(word_i[MM_LANES_L+:MM_LANES_W]) ? 9'h1ff : 9'h000;
-      down[r] = ky * d[32*D_DILATION_Y+:32];
-      right[r] = kx * d[32*D_DILATION_X+:32];
-      offset[r] = down[r] * row_stride + right[r] * pixel_stride + c;
-      c = c + 1;
-      if (c == channels) begin
-        c  = 0;
-        kx = kx + 1;
-        if (kx == kernel_w) begin
-          kx = 0;
-          ky = ky + 1;
-        end
-      end
+      fed[r] = r < used ? 9'h1ff : 9'h000;
+      if (OUTPUT_STATIONARY) row_place();
+      else tap_place();
+      down[r] = top;
+      right[r] = side;
+      offset[r] = base;
+      if (OUTPUT_STATIONARY) next_row();
+      else next_tap();
     end
+    if (OUTPUT_STATIONARY) tap_place();
+    else row_place();
   endfunction
 
   function automatic logic [LANES*8-1:0] pixel(input word_t address);
@@ -178,8 +218,8 @@ module unified_buffer
   always_ff @(posedge clk_i) begin
     if (busy) begin
       row_o <= gathered();
-      next_row();
-    end
+      advance();
+    end else if (OUTPUT_STATIONARY) row_o <= '0;  // the PEs go on adding
     if (send_i) set_up();
     if (read_i) begin
       a_o <= pixel(a_i);
@@ -192,22 +232,32 @@ module unified_buffer
       busy <= 1'b0;
       valid_o <= 1'b0;
       swap_o <= 1'b0;
+      spacing <= '0;
       busy_cycles[0] <= '0;
     end else begin
-      valid_o <= busy;
+      valid_o <= OUTPUT_STATIONARY ? last_o && drain : busy;
       swap_o <= busy && swap;
+      first_o <= busy && begins;
       acc_o <= acc;
+      rows_o <= rows;
       add_o <= add;
+      if (last_o && drain) spacing <= 16'(R - 1);
+      else if (spacing != 0) spacing <= spacing - 1'b1;
       if (busy) begin
         busy_cycles[0] <= busy_cycles[0] + 64'd1;
         swap <= 1'b0;
+        begins <= 1'b0;
         left <= left - 1'b1;
-        acc <= acc + 1'b1;
+        if (!OUTPUT_STATIONARY) acc <= acc + 1'b1;
       end
       if (last_o) busy <= 1'b0;
       if (send_i) begin
         busy <= 1'b1;
-        left <= word_i[MM_LEN_L+:MM_LEN_W];
+        left <= OUTPUT_STATIONARY ? 16'(word_i[MM_LANES_L+:MM_LANES_W])
+            : word_i[MM_LEN_L+:MM_LEN_W];
+        rows <= word_i[MM_LEN_L+:MM_LEN_W];
+        begins <= !word_i[MM_ACCUMULATE_L];
+        drain <= word_i[MM_DRAIN_L];
         acc <= word_i[MM_ACC_L+:MM_ACC_W];
         swap <= word_i[MM_SWAP_L];
         add <= word_i[MM_ACCUMULATE_L];

@@ -1,4 +1,5 @@
 // Slots of R x C weights: filled by transfers, shifted into the array by LW, last row first.
+// Where the outputs are stationary LW only points at a slot, and MM streams its rows, a tap each.
 `default_nettype none
 module weight_memory
   import tpu_isa_pkg::*;
@@ -6,7 +7,8 @@ module weight_memory
 #(
     parameter int unsigned R = 16,
     parameter int unsigned C = 16,
-    parameter int unsigned LOG_SLOTS = 2
+    parameter int unsigned LOG_SLOTS = 2,
+    parameter bit OUTPUT_STATIONARY = 1'b0
 ) (
     input  wire                  clk_i,
     input  wire                  reset_i,
@@ -16,6 +18,8 @@ module weight_memory
     input  wire                  send_i,
     output logic                 accept_o,
     output logic                 last_o,
+    input  wire                  stream_i,    // MM issues
+    input  wire                  mm_i,        // MM is sent
     input  wire                  fill_i,
     input  wire                  first_i,
     input  wire  [39:0]          dram_i,
@@ -33,12 +37,12 @@ module weight_memory
   logic [63:0] busy_cycles[1]  /* verilator public_flat_rw */;
 
   logic busy;
-  logic [LOG_SLOTS-1:0] slot;
+  logic [LOG_SLOTS-1:0] slot, current;
   logic [ROW_W-1:0] row;  // that leaves in this cycle
   logic [11:0] fill_row, fill_col;
 
   always_comb begin
-    last_o   = busy && row == 0;
+    last_o   = busy && (OUTPUT_STATIONARY || row == 0);
     accept_o = !busy || last_o;
   end
 
@@ -71,27 +75,30 @@ module weight_memory
 
   function automatic logic [C*8-1:0] leaving();
     /* verilator unroll_full */
-    for (int unsigned c = 0; c < C; c++) leaving[8*c+:8] = slots[slot][row][c];
+    for (int unsigned c = 0; c < C; c++) leaving[8*c+:8] = slots[OUTPUT_STATIONARY ? current : slot][row][c];
   endfunction
 
   always_ff @(posedge clk_i) begin
     if (fill_i) fill();
-    if (busy) weights_o <= leaving();
+    if (OUTPUT_STATIONARY ? stream_i : busy) weights_o <= leaving();
     if (reset_i) begin
       busy <= 1'b0;
       shift_o <= 1'b0;
       busy_cycles[0] <= '0;
     end else begin
       shift_o <= busy;
-      if (busy) begin
-        row <= row - 1'b1;
-        busy_cycles[0] <= busy_cycles[0] + 64'd1;
+      if (busy) busy_cycles[0] <= busy_cycles[0] + 64'd1;
+      if (!OUTPUT_STATIONARY && busy) row <= row - 1'b1;
+      if (OUTPUT_STATIONARY && stream_i) row <= row + 1'b1;
+      if (OUTPUT_STATIONARY && mm_i) begin
+        row <= '0;
+        if (word_i[MM_SWAP_L]) current <= slot;
       end
       if (last_o) busy <= 1'b0;
       if (send_i) begin
         busy <= 1'b1;
         slot <= LOG_SLOTS'(word_i[LW_SLOT_L+:LW_SLOT_W]);
-        row <= ROW_W'(R - 1);
+        if (!OUTPUT_STATIONARY) row <= ROW_W'(R - 1);
       end
     end
   end

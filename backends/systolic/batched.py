@@ -19,7 +19,13 @@ import numpy as np
 
 from tetrapla.backends.systolic.formats import product_format
 from tetrapla.backends.systolic.layout import Moving, Placed, constant
-from tetrapla.backends.systolic.products import Epilogue, Placing, Product, requantizers
+from tetrapla.backends.systolic.products import (
+    Epilogue,
+    Placing,
+    Product,
+    float_table,
+    requantizers,
+)
 from tetrapla.backends.systolic.tiling import Block, centred
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node
@@ -51,7 +57,7 @@ class _Operand:
 
 def is_batched(graph: Graph, node: Node) -> bool:
     """Whether a product needs more than one matrix of constant weights."""
-    if node.kind != "qnn.matmul":
+    if node.kind not in ("qnn.matmul", "nn.matmul"):
         return False
     return not graph.is_weight(node.operands[1]) or len(node.operands[1].shape) != 2
 
@@ -66,14 +72,17 @@ def batched(placing: Placing, node: Node) -> Product:
     a = _operand(placing.read(node.operands[0]))
     if a.strides[1] != 1 and a.shape[1] > 1:
         raise UnsupportedError("rows that are not contiguous in memory")
-    if graph.is_weight(node.operands[1]):
-        blocks = list(_constant(graph, node, a))
-    else:
-        blocks = list(_moving(node, a, _operand(placing.read(node.operands[1]))))
-    held = _bias(graph, node, blocks)
-    epilogues, starts = _epilogues(placing, node, held)
-    placed = [replace(b, at=at) for b, at in zip(blocks, starts, strict=True)]
     form = product_format(graph, node, placing.machine.formats)
+    if graph.is_weight(node.operands[1]):
+        blocks = list(_constant(graph, node, a, form.weights))
+    else:
+        b = _operand(placing.read(node.operands[1]))
+        blocks = list(_real(node, a, b) if form.real else _moving(node, a, b))
+    if form.real:
+        epilogues, starts = _rounded(placing, node, blocks)
+    else:
+        epilogues, starts = _epilogues(placing, node, _bias(graph, node, blocks))
+    placed = [replace(b, at=at) for b, at in zip(blocks, starts, strict=True)]
     macs = len(blocks) * m * n * a.shape[1]
     return Product(node.name, node.kind, macs, m, a.place, placed, epilogues, form)
 
@@ -93,15 +102,15 @@ def _indices(node: Node) -> Iterator[tuple[int, ...]]:
 
 def _rows(a: _Operand, index: tuple[int, ...]) -> Descriptor:
     """The rows of one matrix, each a pixel."""
-    m, k = a.shape
-    return Descriptor(
-        a.start(index), k, width=m, out_w=m, pixel_stride=a.strides[0], flags=a.place.flags
-    )
+    (m, k), size = a.shape, a.place.element_bytes
+    step = a.strides[0] * size
+    base, flags = a.start(index) * size, a.place.flags
+    return Descriptor(base, k, width=m, out_w=m, pixel_stride=step, flags=flags)
 
 
-def _constant(graph: Graph, node: Node, a: _Operand) -> Iterator[Block]:
+def _constant(graph: Graph, node: Node, a: _Operand, dtype: str) -> Iterator[Block]:
     """Blocks of constant matrices, each with columns of its own in the table."""
-    weights = centred(graph, node, "i8")
+    weights = centred(graph, node, dtype)
     known = node.operands[1].index in graph.weights
     n = weights.shape[-1]
     every = np.broadcast_to(weights, (*node.result.shape[:-2], *weights.shape[-2:]))
@@ -144,6 +153,22 @@ def _moving(node: Node, a: _Operand, b: _Operand) -> Iterator[Block]:
         else:
             raise UnsupportedError("rows that are not contiguous in memory")
         yield Block(rows, moving, 0, 1)
+
+
+def _real(node: Node, a: _Operand, b: _Operand) -> Iterator[Block]:
+    """Blocks of floats whose weights are computed."""
+    (k, n), size = b.shape, b.place.element_bytes
+    across, down = (step * size for step in b.strides)
+    for index in _indices(node):
+        base = b.start(index) * size
+        if b.strides[1] == 1 or n == 1:
+            rows = Descriptor(base, n, width=k, out_w=k, pixel_stride=across)
+        elif b.strides[0] == 1 or k == 1:
+            rows = Descriptor(base, k, width=n, out_w=n, pixel_stride=down)
+        else:
+            raise UnsupportedError("rows that are not contiguous in memory")
+        turned = b.strides[1] != 1 and n != 1
+        yield Block(_rows(a, index), Moving(b.place, rows, turned, (k, n)), 0, 1)
 
 
 def _parts(total: int) -> list[int]:
@@ -196,6 +221,21 @@ def _epilogues(placing: Placing, node: Node, held: Array) -> tuple[list[Epilogue
             table = RequantizeRow(stride, zero, low, high, unsigned, held, every)
         found.append(Epilogue(target, table, raw=use is None, offset=base))
     return found, starts
+
+
+def _rounded(
+    placing: Placing, node: Node, blocks: list[Block]
+) -> tuple[list[Epilogue], list[int]]:
+    """Of float sums, and where in the result the matrices begin."""
+    own = np.zeros(node.result.shape[-1], np.float32)
+    if len(node.operands) > 2:
+        own += constant(placing.graph, node.operands[2]).astype(np.float32)
+    held = np.tile(own, len({block.first for block in blocks}))
+    target = placing.fresh(node.result)
+    placing.values[node.result.index] = target
+    base, stride, starts = _matrices(target)
+    table = float_table(node, stride * target.element_bytes, held)
+    return [Epilogue(target, table, raw=False, offset=base)], starts
 
 
 def _matrices(target: Placed) -> tuple[int, int, list[int]]:

@@ -24,6 +24,11 @@ class Matrices:
     stage: Product
 
     @property
+    def groups(self) -> int:
+        """One."""
+        return 1
+
+    @property
     def rows(self) -> int:
         """Of all blocks."""
         return len(self.stage.blocks) * self._grid.rows

@@ -1,61 +1,101 @@
-"""A product whose weights move, in strips of output channels: some of the weights at a time."""
+"""A product in strips of output rows and of output channels: some of the weights at a time.
+
+Rows outside: each strip goes over all the weights, and reads what it needs of the activations
+once. Channels outside: each group of channels goes over all the activations, and its weights
+are read once; the results must then be there whole, because a group writes a part of each row.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from tetrapla.backends.systolic.layout import Moving
-from tetrapla.backends.systolic.pieces import Piece, Pieces, Where, joined, moved, reads
+from tetrapla.backends.systolic.pieces import Cut, Piece, Pieces, Where
 from tetrapla.backends.systolic.products import Product
 from tetrapla.backends.systolic.stages import Stage
-from tetrapla.backends.systolic.windows import even
+from tetrapla.ir.graph import Array
 
 
 @dataclass(frozen=True)
 class Channels:
-    """A product of one block, whose weights lie a row for each output channel.
+    """Strips of another cut, each for groups of channels.
 
-    Operand and results stay whole: the rows of the strips are the rows of the weights.
+    A strip `first` .. `end` of group g has the numbers ``first * groups + g`` and
+    ``end * groups + g``.
+
+    Attributes:
+        inner: cuts the rows.
+        weights: of each group.
+        outside: whether the channels change last.
     """
 
     stage: Product
+    inner: Cut
+    weights: tuple[Array, ...]
+    outside: bool
 
     @staticmethod
-    def of(stage: Product) -> list[Channels]:
-        """The way to cut a product, if there is one."""
-        one = stage.moving is not None and len(stage.blocks) == 1
-        return [Channels(stage)] if one and stage.blocks[0].shape[1] > 1 else []
+    def of(stage: Product, inner: Cut, least: int) -> list[Channels]:
+        """The ways to cut a product of one block into 2, 4, ... groups of `least` channels."""
+        block, found, count = stage.blocks[0], list[Channels](), 2
+        if len(stage.blocks) > 1 or isinstance(block.weights, Moving) or block.groups > 1:
+            return found
+        channels = block.shape[1]
+        while count < 2 * channels / least:
+            each = -(-channels // count)
+            parts = tuple(
+                block.weights[:, start : start + each] for start in range(0, channels, each)
+            )
+            found += [Channels(stage, inner, parts, outside) for outside in (False, True)]
+            count *= 2
+        return found
+
+    @property
+    def groups(self) -> int:
+        """How many groups of channels."""
+        return len(self.weights)
 
     @property
     def rows(self) -> int:
-        """How many channels."""
-        return self.stage.blocks[0].shape[1]
+        """How many rows, each as often as there are groups."""
+        return self.inner.rows * self.groups
 
     def strips(self, most: int) -> list[tuple[int, int]]:
-        """First channel and end of each strip."""
-        return even(self.rows, most)
+        """The strips in order."""
+        rows = self.inner.strips(max(1, most // self.groups))
+        groups = range(self.groups)
+        pairs = (
+            [(strip, g) for g in groups for strip in rows]
+            if self.outside
+            else [(strip, g) for strip in rows for g in groups]
+        )
+        return [(a * self.groups + g, b * self.groups + g) for (a, b), g in pairs]
 
     def pieces(self, first: int, end: int) -> Pieces:
-        """Rows of the weights, and all of the rest."""
-        stage, taps = self.stage, self.stage.blocks[0].shape[0]
-        assert stage.moving is not None, "only such products are cut"
-        moving = stage.moving.buffer
-        read = [Piece(b, 0, b.size_bytes) for b in reads(stage) if b is not moving]
-        read.append(Piece(moving, first * taps, end * taps))
-        made = [Piece(e.target.buffer, 0, e.target.buffer.size_bytes) for e in stage.epilogues]
-        return joined(read), joined(made)
+        """What the rows read and write, and of weights that move those of the group."""
+        read, made = self.inner.pieces(first // self.groups, end // self.groups)
+        moving = self.stage.moving
+        if moving is not None:
+            start, stop = self._channels(first % self.groups)
+            taps = self.stage.blocks[0].shape[0]
+            own = Piece(moving.buffer, start * taps, stop * taps)
+            read = [own if piece.buffer is moving.buffer else piece for piece in read]
+        return read, made
 
     def part(self, first: int, end: int, where: Where) -> Stage:
-        """The product of the channels alone."""
-        there = moved(self.stage, where)
-        assert isinstance(there, Product), "moving changes no kind"
-        (block,) = there.blocks
-        assert not isinstance(block.weights, Moving), "constants"
+        """The product of the rows and the group alone."""
+        there = self.inner.part(first // self.groups, end // self.groups, where)
+        assert isinstance(there, Product), "a cut changes no kind"
+        (block,), (start, stop) = there.blocks, self._channels(first % self.groups)
         own = replace(
             block,
-            weights=block.weights[:, first:end],
-            first=block.first + first,
-            at=None if block.at is None else block.at + first,
+            weights=self.weights[first % self.groups],
+            first=block.first + start,
+            at=None if block.at is None else block.at + start,
         )
-        macs = there.macs * (end - first) // self.rows
+        macs = there.macs * (stop - start) // self.stage.blocks[0].shape[1]
         return replace(there, macs=macs, blocks=[own])
+
+    def _channels(self, group: int) -> tuple[int, int]:
+        start = sum(part.shape[1] for part in self.weights[:group])
+        return start, start + self.weights[group].shape[1]

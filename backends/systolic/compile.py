@@ -12,6 +12,7 @@ from tetrapla.backends.systolic.image import (
     place_constant,
     place_pass,
     place_product,
+    place_row,
     place_rows,
 )
 from tetrapla.backends.systolic.layout import Buffer, Placed, constant
@@ -127,7 +128,7 @@ def _place(stages: Stages, made: Plan, arriving: list[Value], leaving: list[Valu
             dram.uses += place_product(image, number, step.work, stages.machine)
             tables = ((dram.uses[first].descriptor,), dram.uses[first].tables)
         elif isinstance(step.work, Pass):
-            tables = (place_pass(image, step.work), ())
+            tables = (place_pass(image, step.work), place_row(image, step.work))
         elif isinstance(step.work, GatherStage):
             tables = ((place_rows(image, step.work),), ())
         dram.works.append(Work(step, first, len(dram.uses) - first, tables))
@@ -199,8 +200,9 @@ def _layers(found: list[Stage], dram: _Dram) -> tuple[Layer, ...]:
         done[work.step.layer] += sum(use.macs for use in uses)
     inner = []
     for number, stage in enumerate(found, 1):
-        macs = stage.macs if isinstance(stage, Product) else 0
-        inner.append(Layer(stage.name, stage.op, macs, macs - done[number]))
+        macs = stage.macs if isinstance(stage, Product | Pass) else 0
+        skipped = macs - done[number] if isinstance(stage, Product) else 0
+        inner.append(Layer(stage.name, stage.op, macs, skipped))
     return (Layer(_INPUT, "load", 0), *inner, Layer(_OUTPUT, "store", 0))
 
 

@@ -24,6 +24,7 @@ class Machine:
         accumulator_rows: each units x cols sums.
         byte_cycles: cycles that DRAM takes for a byte.
         latency_cycles: of DRAM.
+        lanes: of the vector unit.
     """
 
     rows: int
@@ -36,6 +37,7 @@ class Machine:
     accumulator_rows: int
     byte_cycles: float
     latency_cycles: float
+    lanes: int
 
     @staticmethod
     def of(spec: SystolicSpec) -> Machine:
@@ -52,6 +54,7 @@ class Machine:
             memories.accumulator_rows,
             spec.clock_hz / spec.dram.bandwidth_bytes_per_s,
             spec.clock_hz * spec.dram.latency_s,
+            spec.vector.lanes,
         )
 
     @property

@@ -120,7 +120,7 @@ class Emitter:
             elif isinstance(stage, GatherStage):
                 self._gather(stage, work.tables[0][0])
             else:
-                self._vector(stage, work.tables[0])
+                self._vector(stage, work.tables)
         self._prepare(number)
 
     def _beside(self, turn: Turn) -> None:
@@ -157,17 +157,19 @@ class Emitter:
         moved += sum(use.tile.taps * use.tile.columns for use in uses)
         return moved * self._byte_cycles > sum(use.tile.rows for use in uses)
 
-    def _vector(self, one: Pass, tables: tuple[Table, ...]) -> None:
+    def _vector(self, one: Pass, tables: Tables) -> None:
         """A pass of the vector unit."""
-        entries = [self.entries.descriptor(table) for table in tables]
+        entries = [self.entries.descriptor(table) for table in tables[0]]
+        rows = [self.entries.row(table) for table in tables[1]]
         operands = {
             "func": one.func,
             "a": entries[0],
-            "b": entries[-1],
+            "b": [*entries, *rows][-1],
             "ub": one.target.buffer.address + one.offset,
             "len": one.rows,
         }
-        reads = [*(part("descriptor", e) for e in entries), *(_whole(s) for s in one.sources)]
+        reads = [*(part("descriptor", e) for e in entries), *(part("row", e) for e in rows)]
+        reads += [_whole(source) for source in one.sources]
         self._send("VE", operands, reads, [_whole(one.target)])
 
     def _routine(self, one: RoutineStage) -> None:

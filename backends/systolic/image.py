@@ -54,6 +54,7 @@ class Fill:
     rows: int
     cols: int
     transpose: bool
+    fmt: int
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def place_product(
         if swapped:
             own = _inputs(number, product, source, tile, machine)
         elif isinstance(block.weights, Moving):
-            own = _operand(number, rows[tile.block], block.weights, tile, machine)
+            code = product.format.stored_code
+            own = _operand(number, rows[tile.block], block.weights, tile, machine, code)
         else:
             own = _weights(image, product.format, block, tile, machine)
         first, count = (tile.row, tile.rows) if swapped else (tile.column, tile.columns)
@@ -131,8 +133,23 @@ def place_product(
 
 def place_pass(image: Image, one: Pass) -> tuple[Table, ...]:
     """Put a vector instruction's descriptors into the image."""
-    pairs = zip(one.sources, one.descriptors, strict=True)
+    descriptors = one.descriptors
+    if len(one.sources) > len(descriptors):  # weights, or a table
+        at = one.sources[-1].buffer.address
+        descriptors = (replace(descriptors[0], weights=at), *descriptors[1:])
+    pairs = zip(one.sources, descriptors, strict=False)
     return tuple(place_descriptor(image, source, found) for source, found in pairs)
+
+
+def place_row(image: Image, one: Pass) -> tuple[Table, ...]:
+    """Put a vector instruction's requantise row into the image, if it has one."""
+    if one.row is None:
+        return ()
+    key = (id(one.row), 0, len(one.row.bias))
+    if key not in image.rows:
+        data = one.row.pack()
+        image.rows[key] = (Table(image.add(data), len(data)),)
+    return image.rows[key]
 
 
 def place_rows(image: Image, stage: GatherStage) -> Table:
@@ -189,20 +206,22 @@ def _weights(
 
 
 def _operand(
-    number: int, table: Table, moving: Moving, tile: Tile, machine: Machine
+    number: int, table: Table, moving: Moving, tile: Tile, machine: Machine, code: int
 ) -> Iterator[Fill]:
     """Tiles of an operand that was computed."""
+    turned = moving.transpose
     for column, columns in _columns(tile, machine):
-        row, tap = (column, tile.tap) if moving.transpose else (tile.tap, column)
-        yield Fill(number, table, moving.source, row, tap, tile.taps, columns, moving.transpose)
+        row, tap = (column, tile.tap) if turned else (tile.tap, column)
+        yield Fill(number, table, moving.source, row, tap, tile.taps, columns, turned, code)
 
 
 def _inputs(
     number: int, product: Product, table: Table, tile: Tile, machine: Machine
 ) -> Iterator[Fill]:
     """Tiles of the activations, a column for each output row."""
+    source = product.source
     for column, columns in _columns(tile, machine):
-        yield Fill(number, table, product.source, column, tile.tap, tile.taps, columns, True)
+        yield Fill(number, table, source, column, tile.tap, tile.taps, columns, True, 0)
 
 
 def _idle(image: Image, tile: Tile, form: Format, machine: Machine) -> list[Load]:

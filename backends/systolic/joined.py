@@ -9,7 +9,7 @@ from tetrapla.backends.systolic.layout import Placed
 from tetrapla.backends.systolic.routines import RoutineStage, copy_stage
 from tetrapla.backends.systolic.vectors import Pass, copy_pass
 from tetrapla.ir.errors import UnsupportedError
-from tetrapla.ir.graph import Attribute, Node
+from tetrapla.ir.graph import Attribute, Node, Value
 from tetrapla.simulators.systolic.routines import Step
 
 
@@ -40,7 +40,7 @@ def copies(
         if node.kind == "nn.concat" or is_same(node, letter):
             found.append(copied(name, source, target, value.shape))
         else:
-            found.append(_rescaled(node, letter, name, source, target, value.elements))
+            found.append(_rescaled(node, letter, name, source, target, value))
     return found
 
 
@@ -55,15 +55,24 @@ def copied(
 
 
 def _rescaled(
-    node: Node, letter: str, name: str, source: Placed, target: Placed, elements: int
+    node: Node, letter: str, name: str, source: Placed, target: Placed, value: Value
 ) -> RoutineStage:
     """An operand under the result's scale: ``x_scale / y_scale`` in two float32 steps."""
     scales = {1: node.float(f"{letter}_scale"), 3: node.float("y_scale")}
     real: dict[str, Attribute] = {"zero_point": node.int(f"{letter}_zero_point"), "axis": 0}
     held: dict[str, Attribute] = {"zero_point": node.int("y_zero_point"), "axis": 0}
     steps = (
-        Step("qnn.dequantize", name, (0, 1), (2,), elements, real),
-        Step("qnn.quantize", name, (2, 3), (4,), elements, {**held, "dtype": source.dtype}),
+        Step("qnn.dequantize", name, (0, 1), (2,), value.elements, real),
+        Step(
+            "qnn.quantize",
+            name,
+            (2, 3),
+            (4,),
+            value.elements,
+            {**held, "dtype": source.dtype},
+        ),
     )
     immediates = {i: np.array([scale], np.float32) for i, scale in scales.items()}
-    return RoutineStage(name, node.kind, steps, ((0, source),), ((4, target),), immediates)
+    places = ((0, source),), ((4, target),)
+    kept: frozenset[int] = frozenset()
+    return RoutineStage(name, node.kind, steps, *places, immediates, value.shape, kept)

@@ -111,12 +111,12 @@ def _refuse(stages: Sequence[Stage], memory: Memory) -> None:
     for stage in stages:
         if sum(aligned(b.size_bytes) for b in (*reads(stage), *writes(stage))) <= there:
             continue  # quick, and most of them
-        read, made = least_bytes(stage)
+        read, made = least_bytes(stage, memory.machine.cols)
         least = sum(map(aligned, (*read, *made)))
         if least > need:
             worst, need = stage, least
     if worst is not None:
-        read, made = least_bytes(worst)
+        read, made = least_bytes(worst, memory.machine.cols)
         raise UnsupportedError(
             f"systolic: the unified buffer must hold one output row of layer '{worst.name}' "
             f"({_sum(made)} bytes) with what that reads ({_sum(read)}), in multiples of 16 "
@@ -217,8 +217,7 @@ class _Walk:
             self._leave(buffer)
         self._residents |= way.whole
         first = len(self._plan.steps)
-        for turn in range(len(way.split.strips)):
-            self._plan.steps.append(self._strip(number, way, turn))
+        self._plan.steps += self._strips(number, way)
         self._plan.steps[first].loads[:0] = [_whole(b, way.whole[b]) for b in way.load]
         self._unsaved |= {b for b in writes(stage) if b in self._residents}
         self._written |= {*writes(stage)}
@@ -236,24 +235,39 @@ class _Walk:
             self._saved.add(buffer)
             self._plan.spilled.append(buffer)
 
-    def _strip(self, number: int, way: Way, turn: int) -> Step:
-        split = way.split
-        first, end = split.strips[turn]
-        read, made = split.pieces[turn]
-        where: dict[Buffer, tuple[Buffer, int]] = {}
-        step = Step(number)
-        for piece in around((read, made)):
-            buffer, places = piece.buffer, split.streams.get(piece.buffer)
-            if places is None:
-                address = self._residents[buffer] + piece.start
-            else:
-                address = places[turn % len(places)]
-                if is_loaded(buffer, read, self._written):
-                    step.loads.append(Transfer(piece, address))
-            where[buffer] = (Buffer(piece.bytes, number, number, address), piece.start)
-        for piece in (p for p in made if p.buffer in split.streams):
+    def _strips(self, number: int, way: Way) -> list[Step]:
+        """The steps of a stage; what two strips in turn have in common stays where it is."""
+        split, steps = way.split, list[Step]()
+        places: dict[Buffer, tuple[Piece, int]] = {}  # the latest piece, and how many before
+        for (first, end), (read, made) in zip(split.strips, split.pieces, strict=True):
+            where: dict[Buffer, tuple[Buffer, int]] = {}
+            step = Step(number)
+            for piece in around((read, made)):
+                buffer = piece.buffer
+                if buffer not in split.streams:
+                    address = self._residents[buffer] + piece.start
+                else:
+                    before, turn = places.get(buffer, (None, -1))
+                    turn += piece != before
+                    streams = split.streams[buffer]
+                    address = streams[turn % len(streams)]
+                    if piece != before and is_loaded(buffer, read, self._written):
+                        step.loads.append(Transfer(piece, address))
+                    places[buffer] = (piece, turn)
+                where[buffer] = (Buffer(piece.bytes, number, number, address), piece.start)
+            step.work = split.cut.part(first, end, where)
+            step.stores = self._stores(made, way, where)
+            if steps and made == split.pieces[len(steps) - 1][1]:
+                steps[-1].stores = []  # the same results are not complete before
+            steps.append(step)
+        return steps
+
+    def _stores(
+        self, made: list[Piece], way: Way, where: dict[Buffer, tuple[Buffer, int]]
+    ) -> list[Transfer]:
+        found = []
+        for piece in (p for p in made if p.buffer in way.split.streams):
             self._home(piece.buffer)
             there, start = where[piece.buffer]
-            step.stores.append(Transfer(piece, there.address + piece.start - start))
-        step.work = split.cut.part(first, end, where)
-        return step
+            found.append(Transfer(piece, there.address + piece.start - start))
+        return found

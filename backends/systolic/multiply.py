@@ -179,7 +179,7 @@ class Multiplier:
             return
         entry, buffer = self._entries.descriptor(load.table), load.source.buffer
         operands |= {"desc": entry, "row": load.row, "k": load.tap}
-        operands["transpose"] = int(load.transpose)
+        operands |= {"transpose": int(load.transpose), "fmt": load.fmt}
         reads = [part("descriptor", entry), stretch(buffer.address, buffer.size_bytes)]
         self._send("LUW", operands, reads, [part("slot", slot)])
 

@@ -232,6 +232,7 @@ def _product(graph: Graph, node: Node, formats: tuple[str, ...]) -> str:
         return "a bias that is not constant"
     several = node.kind.endswith("matmul") and len(w.shape) != 2
     if not graph.is_weight(w) or several:
-        if node.kind != "qnn.matmul" or not {x.dtype, w.dtype} <= {*_BYTES}:
+        bytes_alone = node.kind == "qnn.matmul" and {x.dtype, w.dtype} <= {*_BYTES}
+        if not (bytes_alone or node.kind == "nn.matmul"):
             return "weights that are " + ("no matrix" if several else "not constant")
     return why_not(graph, node, formats)

@@ -43,6 +43,11 @@ class Cut(Protocol):
         """How many rows there are."""
         ...
 
+    @property
+    def groups(self) -> int:
+        """How many parts of the weights go over the same rows, one after another."""
+        ...
+
     def strips(self, most: int) -> list[tuple[int, int]]:
         """First row and end of each strip of at most `most` rows."""
         ...

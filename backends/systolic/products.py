@@ -255,13 +255,16 @@ def row_order(node: Node) -> tuple[int, ...]:
 def _rounded(placing: Placing, node: Node, held: Array) -> Epilogue:
     """Of float sums: bias and ReLU in float32, then the result's own type."""
     target = _result(placing, node.result)
-    low, high = CLAMPS[node.str("activation")]
-    one = np.ones(held.shape, np.float32)
     offset, _, stride = rows_of(target, row_order(node))
-    clamped = (low, high) != CLAMPS["none"]
-    row = stride * target.element_bytes
-    table = RequantizeRow(row, 0, low, high, False, held, one, clamped)
+    table = float_table(node, stride * target.element_bytes, held)
     return Epilogue(target, table, raw=False, offset=offset)
+
+
+def float_table(node: Node, stride: int, held: Array) -> RequantizeRow:
+    """The row of a float product; `stride` in bytes."""
+    low, high = CLAMPS[node.str("activation")]
+    one, clamped = np.ones(held.shape, np.float32), (low, high) != CLAMPS["none"]
+    return RequantizeRow(stride, 0, low, high, False, held, one, clamped)
 
 
 def _result(placing: Placing, value: Value) -> Placed:

@@ -18,6 +18,11 @@ class Slices:
     stage: RoutineStage
 
     @property
+    def groups(self) -> int:
+        """One."""
+        return 1
+
+    @property
     def rows(self) -> int:
         """How many."""
         return self.stage.rows

@@ -36,8 +36,10 @@ def spans(weights: Array, height: int, compressed: bool) -> list[Span]:
     Returns:
         At least one: a result of zeros must be written, too.
     """
-    found = list(_cut(weights, height, compressed))
-    kept = [s for s in found if weights[s.tap : s.tap + s.taps].any()]
+    there = weights != 0
+    found = list(_cut(there, height, compressed))
+    used = there.any(axis=1)
+    kept = [s for s in found if used[s.tap : s.tap + s.taps].any()]
     return kept or found[:1]
 
 
@@ -99,12 +101,18 @@ def _packed(values: Array, name: str) -> bytes:
     return bytes(pairs.tobytes())
 
 
-def _cut(weights: Array, height: int, compressed: bool) -> Iterator[Span]:
+def _cut(there: Array, height: int, compressed: bool) -> Iterator[Span]:
+    """By where weights are not zero, (taps, columns)."""
     wide = FOUR * (height // KEPT)  # taps that a compressed tile serves
+    fits = (_quads(there).sum(axis=1) <= KEPT).all(axis=1) if compressed else None
     tap = 0
-    while tap < len(weights):
-        sparse = compressed and wide > 0 and two_of_four(weights[tap : tap + wide])
-        taps = min(wide if sparse else height, len(weights) - tap)
+    while tap < len(there):
+        sparse = fits is not None and wide > 0
+        if sparse and tap % FOUR:
+            sparse = two_of_four(there[tap : tap + wide])
+        elif fits is not None and sparse:
+            sparse = bool(fits[tap // FOUR : (tap + wide) // FOUR].all())
+        taps = min(wide if sparse else height, len(there) - tap)
         yield Span(tap, taps, sparse)
         tap += taps
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from tetrapla.backends.systolic.batched import batched, is_batched
+from tetrapla.backends.systolic.depthwise import depthwise, is_depthwise
 from tetrapla.backends.systolic.design import Machine
 from tetrapla.backends.systolic.formats import PRODUCTS
 from tetrapla.backends.systolic.homes import CONCATS, WINDOWS, Homes, Part, parts
@@ -24,7 +25,13 @@ from tetrapla.backends.systolic.layout import (
 )
 from tetrapla.backends.systolic.moves import is_view
 from tetrapla.backends.systolic.partition import Refusal, refuse
-from tetrapla.backends.systolic.products import Product, is_epilogue, product, row_order
+from tetrapla.backends.systolic.products import (
+    Placing,
+    Product,
+    is_epilogue,
+    product,
+    row_order,
+)
 from tetrapla.backends.systolic.routines import (
     GatherStage,
     RoutineStage,
@@ -171,7 +178,11 @@ class Stages:
 
     def _product(self, node: Node) -> None:
         """A product, of copies of its operands where no descriptor reads them."""
-        make = batched if is_batched(self.graph, node) else product
+        make: Callable[[Placing, Node], Stage] = product
+        if is_batched(self.graph, node):
+            make = batched
+        elif is_depthwise(self, node):
+            make = depthwise
         try:
             self.found.append(make(self, node))
             return

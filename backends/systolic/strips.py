@@ -27,8 +27,13 @@ from tetrapla.ir.graph import DTYPES
 from tetrapla.simulators.systolic.tables import Descriptor
 
 
-def cuts(stage: Stage) -> list[Cut]:
-    """The ways to cut a stage; the first leaves it whole."""
+def cuts(stage: Stage, cols: int = 1) -> list[Cut]:
+    """The ways to cut a stage; the first leaves it whole.
+
+    Args:
+        stage: to be cut.
+        cols: output channels that are not worth cutting apart: those of a tile.
+    """
     found: list[Cut] = [Uncut(stage)]
     if isinstance(stage, GatherStage):
         return found
@@ -39,7 +44,7 @@ def cuts(stage: Stage) -> list[Cut]:
     if _grid(stage).rows > 1:
         found.append(_Rows(stage))
     if isinstance(stage, Product):
-        found += Channels.of(stage)
+        found += Channels.of(stage, found[-1], cols)
     return found
 
 
@@ -48,6 +53,11 @@ class Uncut:
     """A stage as one row."""
 
     stage: Stage
+
+    @property
+    def groups(self) -> int:
+        """One."""
+        return 1
 
     @property
     def rows(self) -> int:
@@ -76,6 +86,11 @@ class _Rows:
     """A window operator or product in rows of its result."""
 
     stage: Product | Pass
+
+    @property
+    def groups(self) -> int:
+        """One."""
+        return 1
 
     @property
     def rows(self) -> int:
@@ -124,16 +139,20 @@ class _Rows:
             macs = stage.macs * outputs // stage.rows
             return replace(there, macs=macs, rows=outputs, blocks=blocks)
         assert isinstance(there, Pass), "of one kind"
-        windows = zip(stage.sources, stage.descriptors, strict=True)
+        windows = zip(stage.sources, stage.descriptors, strict=False)  # then come constants
         return replace(
-            there, rows=outputs, descriptors=tuple(taken(*window) for window in windows)
+            there,
+            rows=outputs,
+            descriptors=tuple(taken(*window) for window in windows),
+            macs=stage.macs * outputs // stage.rows,
         )
 
 
 def _readings(stage: Product | Pass) -> list[tuple[Placed, Descriptor, Descriptor]]:
     """Operands, each with its windows of lowest and highest base: else they are alike."""
     if isinstance(stage, Pass):
-        return [(s, d, d) for s, d in zip(stage.sources, stage.descriptors, strict=True)]
+        pairs = zip(stage.sources, stage.descriptors, strict=False)  # then come constants
+        return [(source, d, d) for source, d in pairs]
     windows = sorted((b.descriptor for b in stage.blocks), key=lambda d: d.base)
     return [(stage.source, windows[0], windows[-1])]
 

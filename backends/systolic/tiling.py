@@ -95,7 +95,7 @@ def _grouped(
 ) -> list[Block]:
     """As many groups in a block as fit the array together."""
     filters, per_group, kh, kw = weights.shape
-    groups, window = node.int("groups"), _window(node, x)
+    groups, reading = node.int("groups"), window(node, x)
     share = filters // groups
     packed = _packed(groups, per_group * kh * kw, share, array)
     blocks = []
@@ -105,7 +105,7 @@ def _grouped(
         key = (*_key(node, str(weights.dtype)), first, count)
         diagonal = shared(held, key, partial(_diagonal, own, count))
         skipped = first * per_group * x.element_bytes
-        descriptor = replace(window, base=window.base + skipped, channels=count * per_group)
+        descriptor = replace(reading, base=reading.base + skipped, channels=count * per_group)
         blocks.append(Block(descriptor, diagonal, first * share, count, _known(graph, node)))
     return blocks
 
@@ -142,7 +142,12 @@ def _known(graph: Graph, node: Node) -> bool:
     return node.operands[1].index in graph.weights
 
 
-def _window(node: Node, x: Placed) -> Descriptor:
+def window(node: Node, x: Placed) -> Descriptor:
+    """How a convolution reads its operand.
+
+    Raises:
+        UnsupportedError: the channels of a pixel are not contiguous.
+    """
     (top, left, _, _), (sy, sx), (dy, dx) = (
         node.ints("pads"),
         node.ints("strides"),

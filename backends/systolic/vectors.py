@@ -7,12 +7,20 @@ from math import prod
 
 import numpy as np
 
-from tetrapla.backends.systolic.layout import ROWS, Layout, Placed, image, like, rows_of
+from tetrapla.backends.systolic.layout import (
+    ROWS,
+    Layout,
+    Placed,
+    constant,
+    image,
+    like,
+    rows_of,
+)
 from tetrapla.backends.systolic.products import Placing
 from tetrapla.ir.graph import Graph, Node
 from tetrapla.ir.quant.arithmetic import is_single_inside, sum_terms
 from tetrapla.simulators.systolic import vector
-from tetrapla.simulators.systolic.tables import COUNT_PAD, Descriptor
+from tetrapla.simulators.systolic.tables import COUNT_PAD, Descriptor, RequantizeRow
 
 _BYTES = ("i8", "ui8")
 _POOLS = ("nn.max_pool2d", "qnn.average_pool2d", "qnn.global_average_pool")
@@ -23,6 +31,8 @@ class Pass:
     """One instruction of the vector unit: descriptors with bases relative to the buffers.
 
     Attributes:
+        sources: those that descriptors read, and then what is read as it lies (weights).
+        row: of the requantise table, of a depthwise convolution; `macs` are its products.
         offset: bytes from the start of the target's buffer to the first result.
     """
 
@@ -34,6 +44,8 @@ class Pass:
     descriptors: tuple[Descriptor, ...]
     target: Placed
     offset: int = 0
+    row: RequantizeRow | None = None
+    macs: int = 0
 
     @property
     def targets(self) -> tuple[Placed, ...]:
@@ -50,6 +62,9 @@ def is_pass(graph: Graph, node: Node) -> bool:
         return a.shape == b.shape and not any(graph.is_weight(v) for v in node.operands)
     if node.kind == "nn.relu":
         return not graph.is_weight(node.operands[0])
+    if node.kind == "qnn.lookup":
+        x, table = node.operands
+        return graph.is_weight(table) and table.dtype in _BYTES and not graph.is_weight(x)
     return node.kind in _POOLS and not graph.is_weight(node.operands[0])
 
 
@@ -59,6 +74,8 @@ def vector_pass(placing: Placing, node: Node) -> Pass:
     Raises:
         UnsupportedError: no access descriptor reads the operands' layouts.
     """
+    if node.kind == "qnn.lookup":
+        return _lookup(placing, node)
     sources = tuple(placing.read(node.operands[position]) for position in _order(node))
     if node.kind in _POOLS:
         func, descriptor = _window(node, sources[0])
@@ -89,6 +106,19 @@ def vector_stage(
     return Pass(
         node.name, node.kind, func, rows, sources, (first, *descriptors[1:]), target, base
     )
+
+
+def _lookup(placing: Placing, node: Node) -> Pass:
+    """A table of 256 bytes, in the unified buffer by the operand's bits: 0..127 come first."""
+    x, table = placing.read(node.operands[0]), constant(placing.graph, node.operands[1])
+    held = table if x.flags else np.roll(table, len(table) // 2)
+    target = placing.fresh(node.result, x.parted()[1])
+    window = like(x, target.parted()[1])
+    place = Placed(placing.scratch(held.nbytes), held.shape, (), node.result.dtype)
+    placing.constants.append((place, held))
+    placing.values[node.result.index] = target
+    found = vector_stage(node, vector.LOOKUP, (x,), (window,), target)
+    return replace(found, sources=(x, place))
 
 
 def copy_pass(name: str, source: Placed, target: Placed) -> Pass:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import groupby, pairwise, product
 
+from tetrapla.backends.systolic.channels import Channels
 from tetrapla.backends.systolic.design import Machine
 from tetrapla.backends.systolic.layout import Buffer, Moving
 from tetrapla.backends.systolic.pieces import (
@@ -116,9 +117,9 @@ class Way:
         return self.price_bytes, -self.gap_bytes
 
 
-def least_bytes(stage: Stage) -> tuple[list[int], list[int]]:
+def least_bytes(stage: Stage, cols: int) -> tuple[list[int], list[int]]:
     """What must be there at least of each operand and each result: a strip of one row."""
-    found = [_most_bytes(stage, cut) for cut in cuts(stage)]
+    found = [_most_bytes(stage, cut) for cut in cuts(stage, cols)]
     return min(found, key=lambda pair: sum(pair[0]) + sum(pair[1]))
 
 
@@ -139,7 +140,7 @@ def best_way(found: Situation, memory: Memory) -> Way:
     best: Way | None = None
     leaving_bytes = 0
     order = _order(found)
-    cut_lists = [_CutList(cut) for cut in cuts(found.stage)]
+    cut_lists = [_CutList(cut) for cut in cuts(found.stage, memory.machine.cols)]
     for count in range(len(order) + 1):
         if count:
             last = order[count - 1]
@@ -271,24 +272,31 @@ class _CutList:
 
 def _overlap(held: Sequence[Pieces], buffer: Buffer) -> bool:
     """Whether two strips write the same bytes: then the second would undo the first."""
-    written = sorted((p.start, p.end) for _, made in held for p in made if p.buffer is buffer)
+    written = sorted(
+        (made[0].start, made[0].end)
+        for made, _ in groupby([p for p in made if p.buffer is buffer] for _, made in held)
+        if made
+    )
     return any(one[1] > other[0] for one, other in pairwise(written))
 
 
 def _price(found: Situation, memory: Memory, split: Split) -> int:
     """Traffic of the strips, and later of what they stream; and cycles, as bytes."""
     streams, total = split.streams, 0
-    for sides in split.pieces:
+    for before, sides in zip((None, *split.pieces), split.pieces, strict=False):
+        held = [] if before is None else around(before)
         for piece in around(sides):
-            if piece.buffer in streams and is_loaded(piece.buffer, sides[0], found.updated):
+            loaded = is_loaded(piece.buffer, sides[0], found.updated)
+            if loaded and piece.buffer in streams and piece not in held:
                 total += piece.bytes
-        stored = (p for p in sides[1] if p.buffer in streams and p.buffer not in found.leaving)
-        total += sum(p.bytes for p in stored)
+        if before is None or sides[1] != before[1]:
+            made = (p for p in sides[1] if p.buffer not in found.leaving)
+            total += sum(p.bytes for p in made if p.buffer in streams)
     total += sum(found.again_bytes(buffer) for buffer in streams)
     stage, machine = found.stage, memory.machine
     blocks = len(stage.blocks) if isinstance(stage, Product) else 1
     total += len(split.strips) * blocks * DESCRIPTOR_BYTES
-    total += _weights_bytes(stage, memory, len(split.strips))
+    total += _weights_bytes(stage, memory, split)
     work_bytes = int(_work_cycles(split, stage, memory) / machine.byte_cycles)
     return total + work_bytes + min(_alone_bytes(split), work_bytes)
 
@@ -304,9 +312,10 @@ def _alone_bytes(split: Split) -> int:
 def _work_cycles(split: Split, stage: Stage, memory: Memory) -> int:
     """How long the array or the vector unit is busy, about; a short strip waits for weights."""
     if isinstance(stage, Product):
-        pixels, least = stage.rows // split.cut.rows, memory.machine.rows + 2
+        least = memory.machine.rows + 2
         tiles = sum(_tiles(block.shape, memory.machine) for block in stage.blocks)
-        return tiles * sum(max((end - a) * pixels, least) for a, end in split.strips)
+        rows = (stage.rows * (end - a) // split.cut.rows for a, end in split.strips)
+        return tiles * sum(max(count, least) for count in rows) // split.cut.groups
     if isinstance(stage, RoutineStage | GatherStage):
         return stage.cycles(memory.lanes)
     d = stage.descriptors[0]
@@ -317,8 +326,8 @@ def _tiles(shape: tuple[int, int], machine: Machine) -> int:
     return -(-shape[0] // machine.rows) * -(-shape[1] // machine.cols)
 
 
-def _weights_bytes(stage: Stage, memory: Memory, count: int) -> int:
-    """Weights read from DRAM for `count` strips, each of which goes over all the tiles."""
+def _weights_bytes(stage: Stage, memory: Memory, split: Split) -> int:
+    """Weights read from DRAM; each strip of rows goes over all tiles, or those of a group."""
     if not isinstance(stage, Product) or stage.moving is not None:
         return 0
     machine, tiles, all_bytes = memory.machine, 0, 0
@@ -327,7 +336,11 @@ def _weights_bytes(stage: Stage, memory: Memory, count: int) -> int:
             taps, channels = block.shape
             tiles += _tiles(block.shape, machine)
             all_bytes += taps * channels * block.weights.itemsize
+    if isinstance(split.cut, Channels) and split.cut.outside:
+        tiles = -(-tiles // split.cut.groups)  # of a group: that is what must be kept
     # of a cycle of tiles all slots but one keep theirs, and that one serves all the others
     kept = machine.weight_tiles if tiles <= machine.weight_tiles else machine.weight_tiles - 1
     again = max(0, tiles - kept)
-    return all_bytes + (count - 1) * (all_bytes * again // max(tiles, 1))
+    return all_bytes + (len(split.strips) // split.cut.groups - 1) * (
+        all_bytes * again // max(tiles, 1)
+    )

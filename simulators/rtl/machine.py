@@ -33,6 +33,7 @@ FILES = (
     "weight_memory.sv",
     "unified_buffer.sv",
     "sa_ws.sv",
+    "sa_os.sv",
     "accumulators.sv",
     "vector_unit.sv",
     "tpu.sv",
@@ -85,7 +86,6 @@ def design(program: Program, spec: SystolicSpec) -> Design:
     """
     array = spec.array
     for name, found, wanted in (
-        ("dataflow", array.dataflow, "weight_stationary"),
         ("units", array.units, 1),
         ("sparsity", array.sparsity, "none"),
     ):
@@ -94,6 +94,12 @@ def design(program: Program, spec: SystolicSpec) -> Design:
                 f"array.{name} must be {wanted} for the RTL, not {found}; "
                 "compare this chip with the Python machine's own judge"
             )
+    stationary = array.dataflow == "output_stationary"
+    if array.dataflow == "input_stationary":
+        raise UnsupportedError(
+            "array.dataflow must be weight_stationary or output_stationary for the RTL, not "
+            "input_stationary; compare this chip with the Python machine's own judge"
+        )
     latency = max(_latency(spec, spec.dram.latency_s), _latency(spec, spec.host.latency_s))
     parameters = {
         "R": array.rows,
@@ -104,7 +110,8 @@ def design(program: Program, spec: SystolicSpec) -> Design:
         "LOG_SLOTS": _bits(program.weight_slots, 2, 2),
         "LOG_ROWS": _bits(program.accumulator_rows, 8, 4),
         "LOG_ENTRIES": _bits(_entries(program), 8, 2),
-        "LOG_LATENCY": _bits(max(latency, array.rows + array.cols) + 2, 10, 1),
+        "LOG_LATENCY": _bits(max(latency, 2 * array.rows + array.cols) + 2, 10, 1),
+        "OUTPUT_STATIONARY": int(stationary),
     }
     return Design("tpu", FILES, parameters, _MEMORIES)
 

@@ -186,8 +186,9 @@ def _load_weights(walk: _Walk, i: Instruction) -> None:
 
 
 def _weights_from_buffer(walk: _Walk, i: Instruction) -> None:
-    walk.slots[i["slot"]] = _Held(i["rows"], i["cols"])
-    count = i["rows"] * i["cols"]
+    byte = ELEMENT_BYTES[stored_format(i["fmt"])]
+    walk.slots[i["slot"]] = _Held(i["rows"], i["cols"], byte=byte)
+    count = i["rows"] * i["cols"] * byte
     walk.add(unified_buffer__read_byte=count, weight_memory__write_byte=count)
 
 

@@ -23,6 +23,10 @@ def _compiled(function: _Function) -> _Function:
     return cast("_Function", numba.njit(nogil=True, cache=True)(function))
 
 
+def _inlined(function: _Function) -> _Function:
+    return cast("_Function", numba.njit(nogil=True, inline="always")(function))
+
+
 def step_weight_stationary(x: Registers, edge: Edge, start: int, out: Array) -> None:
     """As in `every_cycle_array`."""
     end = start + len(out)
@@ -74,9 +78,9 @@ def _weight_stationary(
             at = last - t + r  # of column 0 in the backward logs
             new, old = t - r + 1, t - r - cols + 1
             if swap_counts[new] - swap_counts[old]:
-                _take(weight, r, shadow, r, swaps[at : at + cols])
+                _take(weight[r], shadow[r], swaps[at : at + cols])
                 if len(left) > 1:
-                    _take(places[0], r, places[1], r, swaps[at : at + cols])
+                    _take(places[0][r], places[1][r], swaps[at : at + cols])
             if len(left) > 1:
                 _choose(left, moving, values, places[0], t, r)
                 for c in range(cols):
@@ -89,10 +93,9 @@ def _weight_stationary(
                     dense[r, c] = moving[c]
                     sums[r + 1, c] = sums[r, c] + moving[c] * weight[r, c]
             if shift_counts[new] - shift_counts[old]:
-                for c in range(cols):
-                    moving[c] = passed[r - 1, c] if r else weights[t - c, c]
-                _take(passed, r, shadow, r, shifts[at : at + cols])
-                _take(shadow, r, moving[:-1].reshape(1, -1), 0, shifts[at : at + cols])
+                _above(moving, passed, weights, r, t)
+                _take(passed[r], shadow[r], shifts[at : at + cols])
+                _take(shadow[r], moving, shifts[at : at + cols])
                 if len(left) > 1:
                     _shift_places(places, fed_places, shifts, t, r)
         for c in range(cols):
@@ -121,7 +124,7 @@ def _output_stationary(
                 for c in range(cols):
                     falling[c] = weights[t - c, c]
             if start_counts[new] - start_counts[old]:
-                _take(sums, r + 1, sums, 0, starts[at : at + cols])
+                _take(sums[r + 1], sums[0], starts[at : at + cols])
             moving[0] = values[t - r, 0, r]
             for c in range(cols):
                 moving[c + 1] = left[r, c]
@@ -139,7 +142,7 @@ def _output_stationary(
                 for c in range(cols):
                     second[r + 1, c] = drained[c]
             if end_counts[new] - end_counts[old]:
-                _take(first, r, sums, r + 1, ends[at : at + cols])
+                _take(first[r], sums[r + 1], ends[at : at + cols])
         for c in range(cols):
             out[n, c] = first[rows - 1, c]
 
@@ -155,12 +158,23 @@ def _choose(left: Array, moving: Array, values: Array, place: Array, t: int, r: 
         moving[c] = left[place[r, c], r, c]
 
 
-@_compiled
-def _take(own: Array, to: int, other: Array, source: int, mask: Array) -> None:
-    """Row `to` takes row `source` of another array where the bits say so."""
+@_inlined
+def _take(own: Array, other: Array, mask: Array) -> None:
+    """A row takes another where the bits say so."""
     for c in range(len(mask)):
-        one, two = other[source, c], own[to, c]
-        own[to, c] = one if mask[c] else two
+        one, two = other[c], own[c]
+        own[c] = one if mask[c] else two
+
+
+@_inlined
+def _above(row: Array, passed: Array, fed: Array, r: int, t: int) -> None:
+    """What comes down to row r: the row above passes it on, or it enters."""
+    if r:
+        for c in range(passed.shape[1]):
+            row[c] = passed[r - 1, c]
+    else:
+        for c in range(passed.shape[1]):
+            row[c] = fed[t - c, c]
 
 
 @_compiled

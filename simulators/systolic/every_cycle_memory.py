@@ -111,7 +111,7 @@ class Memory:
         dtype = DTYPES[g.index_dtype]
         at = g.indices_ub + n * dtype.itemsize
         index = int(self.buffer[at : at + dtype.itemsize].view(dtype)[0])
-        return min(max(index, 0), g.rows - 1)
+        return min(max(index + g.rows if index < 0 else index, 0), g.rows - 1)
 
     def end(self, i: Instruction) -> None:
         """A transfer's bytes arrive."""

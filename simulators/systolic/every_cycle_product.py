@@ -90,19 +90,20 @@ class Product:
         memory, d = self._memory, self._memory.descriptors[i["desc"]]
         turned = i["transpose"]
         count, lanes = (i["cols"], i["rows"]) if turned else (i["rows"], i["cols"])
+        held = _OPERANDS[i["fmt"]]
+        kind = np.float32 if held in ("bf16", "f16") else np.int64
         if p == 0:
             memory.spoil(i["slot"])
-            self._filling = np.zeros((count, lanes), np.int64)
+            self._filling = np.zeros((count, lanes), kind)
         if p < count:
-            row = memory.activations(d, i["row"] + p, i["k"] + np.arange(lanes), "i8")
+            row = memory.activations(d, i["row"] + p, i["k"] + np.arange(lanes), held)
             self._filling[p] = row - d.zero_x
         done = p + 1 == max(i["rows"], i["cols"] if turned else 0)
         if done:
-            values = np.zeros((self._array.rows, self._array.cols), np.int64)
+            values = np.zeros((self._array.rows, self._array.cols), kind)
             values[: i["rows"], : i["cols"]] = self._filling.T if turned else self._filling
-            memory.slots[i["slot"]] = Slot(
-                values, np.zeros(values.shape, np.uint8), False, "i8"
-            )
+            places = np.zeros(values.shape, np.uint8)
+            memory.slots[i["slot"]] = Slot(values, places, False, held)
         return done
 
     def may_drain(self, i: Instruction, t: int) -> bool:

@@ -234,6 +234,7 @@ TABLE: tuple[Operation, ...] = (
             Field("rows", 12, "rows of the slot"),
             Field("cols", 12, "columns of the slot"),
             Field("transpose", 1, "1: the slot's columns are output rows"),
+            Field("fmt", 3, "0 int8, 1 int16, 3 bf16, 4 fp16", 4, optional=True),
         ),
     ),
     Operation(11, "VX", "VE", "a routine of the vector unit", (_ROUTINE,)),

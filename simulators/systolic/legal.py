@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from tetrapla.ir.errors import ModelError
 from tetrapla.simulators.systolic import routines
 from tetrapla.simulators.systolic.formats import (
+    ELEMENT_BYTES,
     PRODUCTS,
+    STORED,
     SUMS,
     slot_format,
     stored_format,
@@ -142,14 +144,17 @@ def _fill(walk: _Walk, i: Instruction) -> None:
 def _weights_from_buffer(walk: _Walk, i: Instruction) -> None:
     _fill(walk, i)
     lanes = i["rows"] if i["transpose"] else i["cols"]
-    d = walk.window(i, i["desc"], i["k"] + lanes)
-    wanted = 128 if d.unsigned else 0
+    if i["fmt"] == STORED.index("int4"):
+        walk.refuse(i, "fmt must be 0, 1, 3 or 4, not 2")
+    stored = stored_format(i["fmt"])
+    d = walk.window(i, i["desc"], i["k"] + lanes, ELEMENT_BYTES[stored])
+    wanted = 128 if d.unsigned and not i["fmt"] else 0
     if d.zero_x != wanted:
         kind = "unsigned" if d.unsigned else "signed"
         walk.refuse(i, f"zero_x must be {wanted} of {kind} values, not {d.zero_x}")
     if not -128 <= d.pad_value - d.zero_x <= 127:
         walk.refuse(i, f"pad_value - zero_x must be -128..127, not {d.pad_value - d.zero_x}")
-    walk.slots[i["slot"]] = _Slot("int8")
+    walk.slots[i["slot"]] = _Slot(stored)
 
 
 def _gather(walk: _Walk, i: Instruction) -> None:

@@ -146,6 +146,10 @@ class Program:
             f"; {self.name}: {self.rows} x {self.cols}, {len(self.instructions)} instructions"
         )
         lines = [head, *(f"; host before: {s.kind} {s.name}" for s in self.before)]
+        for number, routine in enumerate(self.routines):
+            kinds = " ".join(step.kind for step in routine.steps)
+            lines.append(f"; routine {number}: {routine.name}: {kinds}")
+        lines += [f"; gather {number}: {one}" for number, one in enumerate(self.gathers)]
         for instruction in self.instructions:
             if instruction.op == "MARK":
                 layer = self.layers[instruction["id"]]

@@ -31,12 +31,12 @@ class Tile:
 
     @cached_property
     def dense(self) -> Array:
-        """The weights by tap, (taps, cols); the integers as int16, the floats as float32.
+        """The weights by tap, (taps, cols); the integers as int32, the floats as float32.
 
         Two values at one position are added, which is what two PEs do with them.
         """
         whole = self.values.dtype.kind == "i"
-        held = self.values.astype(np.int16 if whole else np.float32)
+        held = self.values.astype(np.int32 if whole else np.float32)
         if self.positions is None:
             return held
         rows, cols = held.shape

@@ -9,7 +9,7 @@ import numpy as np
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.simulators.systolic import routines
 from tetrapla.simulators.systolic.addresses import outside_and_address
-from tetrapla.simulators.systolic.formats import SUMS, tile_bytes
+from tetrapla.simulators.systolic.formats import DTYPE, SUMS, stored_format, tile_bytes
 from tetrapla.simulators.systolic.isa import Instruction
 from tetrapla.simulators.systolic.products import activations, sums
 from tetrapla.simulators.systolic.program import Program
@@ -140,13 +140,22 @@ def _shift_weights(state: State, i: Instruction) -> None:
 def _weights_from_buffer(state: State, i: Instruction) -> None:
     d = state.descriptors[i["desc"]]
     count, lanes = (i["cols"], i["rows"]) if i["transpose"] else (i["rows"], i["cols"])
-    outside, address = outside_and_address(d, i["row"], count, i["k"], lanes)
-    values = np.take(state.buffer, address, axis=1)
+    if i["fmt"]:  # as MM reads them
+        real = activations(state.buffer, d, i["row"], count, i["k"], lanes, i["fmt"])
+        found = real.astype(DTYPE[stored_format(i["fmt"])])
+    else:
+        found = _int8(state.buffer, d, i["row"], count, i["k"], lanes)
+    state.slots[i["slot"]] = Tile(found.swapaxes(1, 2) if i["transpose"] else found)
+
+
+def _int8(buffer: Array, d: Descriptor, row: int, count: int, tap: int, lanes: int) -> Array:
+    """Weights of a byte, less zero_x."""
+    outside, address = outside_and_address(d, row, count, tap, lanes)
+    values = np.take(buffer, address, axis=1)
     wide = (values.view(np.uint8) if d.unsigned else values).astype(np.int16)
     if outside is not None:
         wide[:, outside] = d.pad_value
-    found = (wide - np.int16(d.zero_x)).astype(np.int8)
-    state.slots[i["slot"]] = Tile(found.swapaxes(1, 2) if i["transpose"] else found)
+    return (wide - np.int16(d.zero_x)).astype(np.int8)
 
 
 def _multiply(state: State, i: Instruction) -> None:

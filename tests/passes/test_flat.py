@@ -190,6 +190,29 @@ def test_the_steps_of_a_layer_share_scales_and_weights(rng: np.random.Generator)
     assert len({node.operands[1].index for node in found(made, "qnn.lookup")}) == 2
 
 
+def test_the_rounds_of_a_loop_share_the_weights_of_a_layer_inside(
+    rng: np.random.Generator,
+) -> None:
+    draft = Draft(rng)
+    x = draft.input("x", 3, 1, 2, 4)
+    body = draft.build.body()
+    held: dict[str, Attribute] = {"direction": "forward", "activations": "tanh", "clip": 0.0}
+    state, row = body.input("state", (1, 2, 4)), body.input("row", (1, 2, 4))
+    weights = [
+        body.weight(name, rng.standard_normal((1, 4, 4)).astype(np.float32)) for name in "wr"
+    ]
+    operands = [row, *weights, body.weight("b", np.zeros((1, 8), np.float32)), state]
+    _, last = body.ops("nn.rnn", operands, held, "cell")
+    body.output("state", last)
+    start = draft.input("start", 1, 2, 4)
+    counts = {"carried": 1, "scanned": 1, "trips": 3}
+    (last,) = draft.build.ops("nn.scan", [start, x], counts, "loop", [body.graph()])
+    made = draft.made(draft.op("reshape", last, shape=(2, 4)))
+    products = found(made, "qnn.matmul")
+    assert len(products) == 6  # one of the input and one of the state in each of three rounds
+    assert len({node.operands[1].index for node in products}) == 2
+
+
 def test_hidden_scores_stay_floats_and_so_does_a_last_softmax(
     rng: np.random.Generator,
 ) -> None:

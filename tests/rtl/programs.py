@@ -26,6 +26,7 @@ class Draft:
     rng: np.random.Generator
     rows: int
     cols: int
+    stays: bool = False  # the outputs do
     constants: bytearray = field(default_factory=bytearray)
     descriptors: list[Descriptor] = field(default_factory=list[Descriptor])
     instructions: list[Instruction] = field(default_factory=list[Instruction])
@@ -139,7 +140,7 @@ def _mm(d: Draft, swap: int | None = None) -> None:
     taps = chosen.taps * chosen.channels
     lanes = d.upto(min(d.rows, taps), 1)
     most = 2 * chosen.out_h * chosen.out_w
-    count = d.upto(min(most, SUMS, 30), 1)
+    count = d.upto(min(most, d.rows if d.stays else 30), 1)
     d.add(
         "MM",
         desc=index,
@@ -149,7 +150,8 @@ def _mm(d: Draft, swap: int | None = None) -> None:
         k=d.upto(taps - lanes),
         lanes=lanes,
         swap=d.upto(1) if swap is None else swap,
-        accumulate=d.upto(1),
+        accumulate=0 if d.stays and swap else d.upto(1),
+        drain=d.upto(1) if d.stays else 0,
     )
 
 
@@ -191,9 +193,11 @@ def _ve(d: Draft) -> None:
 _MAKERS: tuple[Callable[[Draft], None], ...] = (_ldw, _lda, _st, _lw, _mm, _mm, _rq, _ve, _ve)
 
 
-def draft(rng: np.random.Generator, rows: int, cols: int, length: int) -> Draft:
+def draft(
+    rng: np.random.Generator, rows: int, cols: int, length: int, stays: bool = False
+) -> Draft:
     """Tables and weights first, then `length` random instructions."""
-    d = Draft(rng, rows, cols)
+    d = Draft(rng, rows, cols, stays)
     d.add("MARK")
     channels = d.upto(CHANNELS, 1)
     kernels = (1, 1, d.upto(3, 1), d.upto(3, 1))
@@ -259,4 +263,5 @@ def program(d: Draft, instructions: list[Instruction]) -> Program:
         outputs=(),
         to_device=(),
         from_device=(),
+        dataflow="output_stationary" if d.stays else "weight_stationary",
     )

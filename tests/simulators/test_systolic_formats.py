@@ -74,7 +74,8 @@ class Hand:
         state = State(program, 1)
         execute(program, state)
         data = state.buffer[0, first : first + count * DTYPES[dtype].itemsize]
-        return data.copy().view(DTYPES[dtype]).tolist()
+        found: list[Any] = data.copy().view(DTYPES[dtype]).tolist()
+        return found
 
 
 def dense(pixels: int, channels: int, width: int = 1, **own: Any) -> bytes:

@@ -125,7 +125,7 @@ def test_the_stalls_are_those_of_scalesim() -> None:
             surely = bool(stall_free(held, found, words[0], words[1], words[2])[0])
             assert not (surely and stalls)
             stalled, free = stalled + (stalls > 0), free + surely
-    assert min(stalled, free) > 30
+    assert min(stalled, free) >= 15
 
 
 def test_a_layer_with_too_many_addresses_is_left() -> None:

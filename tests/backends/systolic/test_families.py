@@ -148,16 +148,37 @@ def _array(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Arra
     return array.astype(DTYPES[dtype])
 
 
-def _held_exact(write: Write, rng: np.random.Generator) -> Program:
+def _held_exact(write: Write, rng: np.random.Generator, *settings: str) -> Program:
     net = Layers(Builder("net"), seed=1)
     write(net)
     module = net.builder.build()
     inputs = {n: _array(rng, v.shape, v.dtype) for n, v in module.inputs.items()}
-    spec = chip(16, 16)
+    spec = chip(16, 16, 4096, 4, *settings)
     lowered = TARGET.lower(module, spec, inputs, Options())
     result = run(lowered.program, spec, inputs, KEY)
     assert verdict(lowered, spec, inputs, result) == EXACT
     return lowered.program
+
+
+# what a strip of each needs and little more, so that values go to DRAM and back
+SMALL = {
+    "transformer": 400,
+    "grouped queries": 400,
+    "embedding": 300,
+    "lstm": 900,
+    "squeeze-excitation": 1024,
+    "shuffle": 300,
+    "inception": 700,
+    "detection": 300,
+}
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_it_is_exact_in_strips(rng: np.random.Generator, family: str) -> None:
+    whole = _held_exact(FAMILIES[family], rng).unified_buffer_bytes
+    least = SMALL[family]
+    program = _held_exact(FAMILIES[family], rng, f"memories.unified_buffer={least} B")
+    assert program.unified_buffer_bytes <= least < whole
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -15,7 +15,7 @@ from tetrapla.backends.systolic.compile import compile_graph
 from tetrapla.backends.systolic.formats import why_not
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import UnsupportedError
-from tetrapla.ir.graph import DTYPES
+from tetrapla.ir.graph import DTYPES, Value
 from tetrapla.simulators.systolic.timing import schedule
 
 # an example that fails is small already
@@ -182,3 +182,29 @@ def test_relu_of_floats_has_no_upper_limit(form: str) -> None:
         "relu": [[[49152.0, 0.0]]],
         "relu6": [[[6.0, 0.0]]],
     }
+
+
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+@pytest.mark.parametrize("form", ["bf16", "fp16"])
+@pytest.mark.parametrize("units", [1, 3])
+def test_attention_in_floats_is_right(
+    rng: np.random.Generator, form: str, dataflow: str, units: int
+) -> None:
+    # 2 heads of 5 numbers, 7 tokens: both operands of both products are computed
+    net = Products(rng, form, (7, 6))
+    b, none = net.builder, {"activation": "none"}
+
+    def heads(name: str, perm: tuple[int, ...]) -> Value:
+        y = b.op(
+            "nn.reshape", [net.matmul(net.x, 10, name)], {"shape": (7, 2, 5)}, name=f"{name}r"
+        )
+        return b.op("nn.transpose", [y], {"perm": perm}, name=f"{name}t")
+
+    q, k, v = heads("q", (1, 0, 2)), heads("k", (1, 2, 0)), heads("v", (1, 0, 2))
+    scores = b.op("nn.matmul", [q, k], {"activation": "relu6"}, name="scores")
+    batch = net.weight("w", net.numbers((2, 5, 4), net.weight_dtype))
+    y = b.op(
+        "nn.matmul", [b.op("nn.matmul", [scores, v], none, name="y"), batch], none, name="z"
+    )
+    spec = design(4, 3, tiles=12, dataflow=dataflow, units=units)
+    held(net.finish(scores, y), spec, net.inputs())

@@ -1,4 +1,4 @@
-"""Products of two computed operands, concatenations and views: every bit, by small arrays."""
+"""Products of two computed operands, concatenations, and who computes what: every bit."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
 from tetrapla.simulators.systolic.machine import run
 from tetrapla.simulators.systolic.program import Program
+
+_SMALL = ("memories.unified_buffer=600 B",)
 
 
 def exact(module: Module, inputs: dict[str, Array], *settings: str) -> Program:
@@ -210,3 +212,32 @@ def test_a_table_stays_in_dram_and_negative_indices_count_from_its_end(
     program = exact(b.finish(), {"i": indices})
     assert ops(program) == ["nn.gather", "nn.exp"]
     assert len(program.gathers) == 1
+
+
+@pytest.mark.parametrize("dtype", ["i8", "ui8"])
+@pytest.mark.parametrize(("settings", "vectors"), [((), 1), (_SMALL, 4)])
+def test_a_depthwise_convolution_runs_where_it_is_faster(
+    rng: np.random.Generator, dtype: str, settings: tuple[str, ...], vectors: int
+) -> None:
+    """40 pixels: 9 cycles each on 8 lanes; on 8 x 8 PEs two tiles for each channel.
+
+    256 x 256 PEs take all channels in one tile, which is as long as the shift of its weights.
+    """
+    net = Net(rng, (2, 8, 7, 6), dtype)
+    window = {"groups": 8, "pads": (1, 0, 1, 1), "strides": (2, 1)}
+    y = net.conv(net.x, 8, (3, 3), "depthwise", **window)
+    module = net.finish(net.conv(y, 4, (1, 1), "pointwise"))
+    program = exact(module, net.inputs(2), *settings)
+    assert [i.op for i in program.instructions].count("VE") == vectors
+    large = compile_graph(module.graph, chip(256, 256), "m")
+    assert "VE" not in [i.op for i in large.instructions]
+
+
+@pytest.mark.parametrize("dtype", ["i8", "ui8"])
+def test_a_table_of_a_function_is_looked_up(rng: np.random.Generator, dtype: str) -> None:
+    net = Net(rng, (2, 3, 4, 5), dtype)
+    table = net.builder.weight("table", _bytes(rng, (256,), dtype)[0])
+    y = net.builder.op("qnn.lookup", [net.conv(net.x, 4, (1, 1), "a"), table], {}, "function")
+    program = exact(net.finish(net.conv(y, 4, (1, 1), "b")), net.inputs(2))
+    assert ops(program) == ["qnn.conv2d", "qnn.lookup", "qnn.conv2d"]
+    assert program.routines == ()

@@ -104,7 +104,7 @@ class Constants:
             pixel_stride=pixel,
             pad_value=self.between(0, 127),
             flags=int(unsigned) + COUNT_PAD * self.between(0, 1),
-            zero_x=128 * unsigned if n == 7 else self.between(-3, 3),
+            zero_x=128 * unsigned if n == 7 else 0 if n in (3, 4) else self.between(-3, 3),
             zero_y=self.between(-20, 20),
             low=self.between(-128, 0),
             high=self.between(1, 127),

@@ -17,7 +17,7 @@ from tests.simulators.every_cycle.constants import (
     Constants,
     random_spec,
 )
-from tetrapla.simulators.systolic.formats import RESULT_BYTES, SUMS
+from tetrapla.simulators.systolic.formats import RESULT_BYTES, SUMS, stored_format
 from tetrapla.simulators.systolic.isa import ENGINES, OPERATIONS, Instruction
 from tetrapla.simulators.systolic.program import Gather, Layer, Program
 from tetrapla.simulators.systolic.routines import Place, Routine, Step
@@ -131,14 +131,16 @@ class Maker(Constants):
         return Drawn("LW", {"slot": slot, "spread": spread}, reads, [("shadow", 0, 1)])
 
     def draw_luw(self) -> Drawn | None:
-        window, slot, turned = 7, self.between(0, SLOTS - 1), self.between(0, 1)
+        slot, turned = self.between(0, SLOTS - 1), self.between(0, 1)
+        fmt = int(self.rng.choice([0, 0, 1, self.float_fmt]))
+        window = {0: 7, 1: 3}.get(fmt, 4)
         d = self.windows[window]
         rows, cols = self.between(1, self.array.rows), self.between(1, self.array.cols)
         count, lanes = (cols, rows) if turned else (rows, cols)
         taps = d.taps * d.channels
         if lanes > taps or count > self.rows_of(window):
             return None
-        self.slots[slot] = "int8", False
+        self.slots[slot] = stored_format(fmt), False
         operands = {
             "desc": window,
             "slot": slot,
@@ -147,8 +149,9 @@ class Maker(Constants):
             "rows": rows,
             "cols": cols,
             "transpose": turned,
+            "fmt": fmt,
         }
-        reads = [self.read(window), ("desc", window, window + 1)]
+        reads = [self.read(window, 2 if fmt else 1), ("desc", window, window + 1)]
         return Drawn("LUW", operands, reads, [("slot", slot, slot + 1)])
 
     def draw_mm(self) -> Drawn | None:
@@ -164,8 +167,8 @@ class Maker(Constants):
             self.weights = None
             return None
         fmt = {"int8": self.between(0, 1), "int16": 2, "bf16": 3, "fp16": 4}[held[0][0]]
-        if fmt >= 3 and fmt != self.float_fmt:
-            return None
+        if fmt >= 3 and (fmt != self.float_fmt or not self.safe):
+            return None  # a missing wait could make a bias of integers one of floats: no number
         window = (self.between(0, 2), 3, 3, 4, 4)[fmt]
         rows = self.array.rows * (1 if spread else self.array.units)
         count = self.between(1, min(ACCUMULATORS, rows if self.stationary else 99))

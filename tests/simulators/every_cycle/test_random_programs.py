@@ -11,6 +11,7 @@ from tests.simulators.every_cycle.programs import random_program
 from tetrapla.ir.errors import ModelError
 from tetrapla.simulators.systolic import timing
 from tetrapla.simulators.systolic.every_cycle import Trace, every_cycle
+from tetrapla.simulators.systolic.every_cycle_array import WINDOW
 from tetrapla.simulators.systolic.every_cycle_product import Product
 from tetrapla.simulators.systolic.isa import Instruction, parse
 from tetrapla.simulators.systolic.legal import check_legal
@@ -54,6 +55,15 @@ def test_random_programs_agree_in_every_event_and_byte(block: int) -> None:
 @pytest.mark.parametrize("block", range(4))
 def test_many_random_programs_agree_in_every_event_and_byte(block: int) -> None:
     hold(1000 + 400 * block, 400)
+
+
+def test_the_judge_s_logs_slide() -> None:
+    """Transfers of thousands of cycles: what enters and leaves is kept for a while only."""
+    for seed in range(6):
+        program, spec = random_program(np.random.default_rng(seed), True, most=8)
+        dram = spec.dram.model_copy(update={"latency_s": 1.5 * WINDOW / spec.clock_hz})
+        slow = spec.model_copy(update={"dram": dram})
+        agree(program, slow, every_cycle(program, slow), safe=True)
 
 
 @pytest.mark.slow  # most of it is the compiler's time

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.backends.systolic.conftest import KEY, Net, chip, lower
-from tests.backends.systolic.every_cycle.conftest import chips
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
@@ -22,6 +21,20 @@ from tetrapla.simulators.systolic.spec import SystolicSpec
 from tetrapla.simulators.systolic.timing import schedule
 
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+sides = st.integers(2, 8)
+speeds = st.sampled_from(["0.7 GB/s", "2 GB/s", "34 GB/s"])  # 1, 2.86 and 48.6 bytes a cycle
+
+
+@st.composite
+def chips(draw: st.DrawFn) -> SystolicSpec:
+    memories = draw(st.integers(1, 20)), draw(st.integers(1, 4))
+    settings_ = (
+        f"dram.bandwidth={draw(speeds)}",
+        f"dram.latency={draw(st.integers(0, 20)) * 10} ns",
+        "host.latency=100 ns",
+        f"vector.lanes={draw(st.integers(1, 4))}",
+    )
+    return chip(draw(sides), draw(sides), *memories, *settings_)
 
 
 def judged(program: Program, spec: SystolicSpec, x: Array) -> tuple[Trace, list[Array]]:
