@@ -1,6 +1,6 @@
 """The RTL: builds from nothing, simulated cycles per second, requantised vectors.
 
-A product of 2048 x 512 x 4 C on R x C keeps the array busy, so the machine's figure is that of a
+A product of 2048 x 512 x 4 C on R x C keeps the array busy, so the figure is that of a
 layer that the array bounds. Cycles are counted by the RTL, seconds are of this process.
 
     python benchmarks/bench_rtl.py [size ...]
@@ -19,6 +19,7 @@ import numpy as np
 from tetrapla.backends.systolic import TARGET
 from tetrapla.backends.target_ import Options
 from tetrapla.ir.build import ModuleBuilder
+from tetrapla.ir.graph import Attribute
 from tetrapla.ir.module import Module
 from tetrapla.simulators.rtl import machine
 from tetrapla.simulators.rtl.compare import compare
@@ -42,7 +43,13 @@ def _product(rows: int, taps: int, outputs: int) -> Module:
     w = b.weight("w", rng.integers(-128, 128, (taps, outputs)).astype(np.int8))
     acc = b.op("qnn.matmul", [x, w], {"x_zero_point": 3, "w_zero_point": 0}, name="product")
     scale = b.weight("s", np.full(outputs, 0.0007, np.float32))
-    bounds = {"zero_point": -9, "low": -128, "high": 127, "axis": 1, "dtype": "i8"}
+    bounds: dict[str, Attribute] = {
+        "zero_point": -9,
+        "low": -128,
+        "high": 127,
+        "axis": 1,
+        "dtype": "i8",
+    }
     b.output("y", b.op("qnn.requantize", [acc, scale], bounds, name="requantize"))
     return b.finish()
 

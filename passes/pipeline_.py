@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from tetrapla.ir.graph import DTYPES, Array
+from tetrapla.ir.graph import DTYPES, Array, Node
 from tetrapla.ir.module import Module
 from tetrapla.ir.unfuse import unfused
 from tetrapla.passes.calibrate_ import Progress, Ranges
@@ -30,6 +30,7 @@ from tetrapla.passes.fuse_epilogue import FuseEpilogue
 from tetrapla.passes.fuse_pool import FusePool
 from tetrapla.passes.fuse_siblings import FuseSiblings
 from tetrapla.passes.pass_ import Pass, run
+from tetrapla.passes.plan_ import LINEAR
 from tetrapla.passes.quantize import Quantize
 from tetrapla.passes.recognize_attention import RecognizeAttention
 from tetrapla.passes.recognize_gelu import RecognizeGelu
@@ -113,6 +114,9 @@ PIPELINES: Mapping[str, tuple[Pass, ...]] = MappingProxyType(
     }
     | {f"array-{name}": (*FLAT, pass_, *CLEANING) for name, pass_ in ARRAY.items()}
 )
+# weights of a model that are rounded by second-order repair, assumed: it takes seconds for so
+# many and minutes for ten times as many
+MOST_REPAIRED = 2**20
 SCHEMES = ("int8", "int4")  # those that turn a float model into integers
 
 
@@ -186,7 +190,8 @@ def flattened(
         module: float32; of a shape-only one the result is shape-only.
         calibration: arrays of shape (invocations, *static shape) by input name; not looked at
             for a shape-only module, nor for a format of floats.
-        quant: a format of `ARRAY`, or a pipeline's text, which follows the flat one.
+        quant: a format of `ARRAY`, or a pipeline's text, which follows the flat one; int4
+            rounds the weights of models of over `MOST_REPAIRED` by "mse".
         rest: bf16 or fp16, for the products that `quant` leaves as floats.
         narrow: whether weights under 8 bits stay so.
 
@@ -196,12 +201,32 @@ def flattened(
     """
     from tetrapla.passes.text_ import parse
 
-    own = PIPELINES[f"array-{quant}"] if quant in ARRAY else (*FLAT, *parse(quant))
-    others = () if rest is None else (ARRAY[rest], *CLEANING)
-    passes = (*own, *others, *(() if narrow else (WidenWeights(),)))
+    if quant in ARRAY:
+        own = tuple(_in_seconds(each, module) for each in PIPELINES[f"array-{quant}"])
+    else:
+        own = (*FLAT, *parse(quant))
+    made = _run(own, module, calibration)
+    if rest is not None and any(map(_is_float, made.graph.nodes)):
+        made = _run((ARRAY[rest], *CLEANING), made, calibration)
+    return made if narrow else run(made, (WidenWeights(),))
+
+
+def _run(passes: tuple[Pass, ...], module: Module, calibration: Mapping[str, Array]) -> Module:
     if module.shape_only:
         return _shapes(passes, module, (Quantize, FoldBatchNorm))
     return run(module, passes, Context(calibration))
+
+
+def _is_float(node: Node) -> bool:
+    return node.kind in LINEAR and node.results[0].dtype == "f32"
+
+
+def _in_seconds(pass_: Pass, module: Module) -> Pass:
+    """The pass with the rounding of least error in place of one that takes minutes."""
+    size = sum(array.size for array in module.weights.values())
+    if isinstance(pass_, Quantize) and pass_.rounding == "gptq" and size > MOST_REPAIRED:
+        return replace(pass_, rounding="mse")
+    return pass_
 
 
 def _shapes(

@@ -15,6 +15,8 @@ from tetrapla.backends.systolic.products import Product
 from tetrapla.backends.systolic.stages import Stage
 from tetrapla.ir.graph import Array
 
+_MOST_GROUPS = 8
+
 
 @dataclass(frozen=True)
 class Channels:
@@ -36,17 +38,23 @@ class Channels:
 
     @staticmethod
     def of(stage: Product, inner: Cut, least: int) -> list[Channels]:
-        """The ways to cut a product of one block into 2, 4, ... groups of `least` channels."""
+        """The ways to cut a product of one block into 2, 4, ... groups of `least` channels.
+
+        Rows outside is of use only where weights take room in the unified buffer: then any
+        number of groups may be needed; else a few show whether it is worth it.
+        """
         block, found, count = stage.blocks[0], list[Channels](), 2
         if len(stage.blocks) > 1 or isinstance(block.weights, Moving) or block.groups > 1:
             return found
-        channels = block.shape[1]
-        while count < 2 * channels / least:
+        channels, moves = block.shape[1], stage.moving is not None
+        most = 2 * channels / least if moves else min(2 * channels / least, _MOST_GROUPS + 1)
+        while count < most:
             each = -(-channels // count)
             parts = tuple(
                 block.weights[:, start : start + each] for start in range(0, channels, each)
             )
-            found += [Channels(stage, inner, parts, outside) for outside in (False, True)]
+            orders = (False, True) if moves else (True,)
+            found += [Channels(stage, inner, parts, outside) for outside in orders]
             count *= 2
         return found
 

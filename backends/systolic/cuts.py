@@ -25,11 +25,13 @@ class Cut:
         rows: how many there are.
         lead: how many outermost axes in memory they go through.
         numbers: of the operands and results that are cut.
+        rank: of the shape that the routine goes through; lower ones have axes of size 1 before.
     """
 
     rows: int
     lead: int
     numbers: frozenset[int]
+    rank: int = 0
 
 
 WHOLE = Cut(1, 0, frozenset())
@@ -92,8 +94,8 @@ def cut_of(places: Mapping[int, Placed], shape: tuple[int, ...], kept: Collectio
     rank = len(shape)
     full: dict[int, _Held] = {}
     for number, place in places.items():
-        held = _held(place)
-        value = _shape(place)
+        padded = _padded(place, rank)
+        held, value = _held(padded), _shape(padded)
         alike = len(value) == rank and all(
             size == shape[axis] or axis in kept for axis, size in enumerate(value)
         )
@@ -111,13 +113,20 @@ def cut_of(places: Mapping[int, Placed], shape: tuple[int, ...], kept: Collectio
             break
         lead = level + 1
     rows = prod(shape[axis] for axis in first[:lead])
-    return Cut(rows, lead, frozenset(full)) if rows > 1 else WHOLE
+    return Cut(rows, lead, frozenset(full), rank) if rows > 1 else WHOLE
 
 
 def _varies(value: tuple[int, ...], axis: int, shape: tuple[int, ...]) -> bool:
     """Whether a smaller operand, broadcast from the right, differs along an axis."""
     own = axis - (len(shape) - len(value))
     return own >= 0 and value[own] != 1
+
+
+def _padded(place: Placed, rank: int) -> Placed:
+    """The value with axes of size 1 before its own, as broadcasting has it."""
+    shape = _shape(place)
+    missing = rank - len(shape)
+    return place.then("reshape", (*([1] * missing), *shape)) if missing > 0 else place
 
 
 def _shape(place: Placed) -> tuple[int, ...]:
@@ -128,7 +137,7 @@ def _shape(place: Placed) -> tuple[int, ...]:
 
 def part_of(place: Placed, cut: Cut, count: int) -> Placed:
     """A cut operand or result with `count` rows alone, from the start of its buffer."""
-    held = _held(place)
+    held = _held(_padded(place, cut.rank))
     assert held is not None, "only what lies alike is cut"
     rows = (*([1] * (cut.lead - 1)), count)
     physical, sizes = (rows + own[cut.lead :] for own in (held.physical, held.sizes))

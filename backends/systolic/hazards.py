@@ -119,7 +119,9 @@ class Dispatcher:
         for resource in writes:
             for record in self._overlapping(resource):
                 _later(needed, record.writers, engine)
-                _later(needed, record.readers, engine)
+                # a store reads until its last byte has left: a load may not overtake it
+                late = resource[0] == "ub" and engine == "DMA"
+                _later(needed, record.readers, None if late else engine)
         waits = {}
         for other, number in needed.items():
             if number >= self._retired[other]:

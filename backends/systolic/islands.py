@@ -51,6 +51,7 @@ class Unit:
         others: shapes of what is reduced.
         moves: whether it begins with an operator that moves values about.
         direct: the units whose results it reads.
+        viewed: those of them whose results it reads through a view, and so from memory.
         before: those and all before them, as bits.
     """
 
@@ -60,6 +61,7 @@ class Unit:
     others: frozenset[tuple[int, ...]] = frozenset()
     moves: bool = False
     direct: set[int] = field(default_factory=set[int])
+    viewed: set[int] = field(default_factory=set[int])
     before: int = 0
 
     def fits(self, other: Unit) -> bool:
@@ -179,15 +181,21 @@ class Grouping:
             return {number for v in node.operands for number in self._sources(v, through_views)}
         if is_view(node) and not through_views:
             return set()
-        found = self._of.get(value.index)
-        while found in self._part_of:
-            found = self._part_of[found]
-        return set() if found is None else {found}
+        number = self._of.get(value.index)
+        return set() if number is None else {self._found(number)}
+
+    def _found(self, number: int) -> int:
+        """What a unit has become a part of."""
+        while number in self._part_of:
+            number = self._part_of[number]
+        return number
 
     def _place(self, node: Node, unit: Unit) -> None:
         number = len(self._units)
         self._units.append(unit)
         unit.direct = {s for v in node.operands for s in self._sources(v, True)}
+        for value in node.operands:
+            unit.viewed |= self._sources(value, True) - self._sources(value, False)
         for source in unit.direct:
             unit.before |= self._unit(source).before | 1 << source
         near = {s for v in node.operands for s in self._sources(v, False)}
@@ -205,7 +213,10 @@ class Grouping:
         return unit
 
     def _between(self, a: int, b: int) -> bool:
-        """Whether a way from one to the other leads through a third."""
+        """Whether a way from one to the other leads through a third, or through memory."""
+        for one, other in ((a, b), (b, a)):
+            if any(self._found(n) == one for n in self._unit(other).viewed):
+                return True
         return any(
             other not in (a, b) and self._unit(other).before >> first & 1
             for first, then in ((a, b), (b, a))
@@ -223,6 +234,7 @@ class Grouping:
             one.others | two.others,
             one.moves or two.moves,
             (one.direct | two.direct) - {a, b},
+            one.viewed | two.viewed,
             (one.before | two.before) & ~(1 << a | 1 << b),
         )
         self._units[a], self._units[b] = both, None

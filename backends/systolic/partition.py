@@ -22,6 +22,7 @@ _NEVER_HOST = (
     *("nn.gru", "nn.rnn", "qnn.conv_integer", "qnn.matmul_integer", *PRODUCTS),
 )
 _BYTES = ("i8", "ui8")
+_WAY_OUT = "on floats; quantise with --quant int8"
 _BORDER = ("qnn.dequantize", "qnn.quantize")
 
 
@@ -218,10 +219,8 @@ def _alone(graph: Graph, formats: tuple[str, ...]) -> Iterator[Refusal]:
             if reason := _product(graph, node, formats):
                 yield _refusal(node, reason)
         elif node.kind in _NEVER_HOST:
-            yield _refusal(node, _WAY_OUT)
-
-
-_WAY_OUT = "on floats; quantise with --quant int8"
+            integer = node.kind.startswith("qnn.")
+            yield _refusal(node, "zero points that are operands" if integer else _WAY_OUT)
 
 
 def _product(graph: Graph, node: Node, formats: tuple[str, ...]) -> str:

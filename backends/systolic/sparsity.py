@@ -64,9 +64,12 @@ def compress(weights: Array) -> tuple[Array, Array]:
         among the four it stands, 0..3, uint8. Where fewer than two are not zero, zeros stay.
     """
     quads = _quads(weights)
-    # stable: non-zeros first, each group in the order of its taps
-    order = np.argsort(quads == 0, axis=1, kind="stable")[:, :KEPT]
-    order.sort(axis=1)
+    # the two smallest: non-zeros first, then zeros, each in the order of the taps
+    rank = np.arange(FOUR, dtype=np.uint8)[:, None] + FOUR * (quads == 0).astype(np.uint8)
+    first = rank.min(axis=1)
+    second = np.where(rank == first[:, None], np.uint8(2 * FOUR), rank).min(axis=1)
+    first, second = first % FOUR, second % FOUR
+    order = np.stack([np.minimum(first, second), np.maximum(first, second)], axis=1)
     values = np.take_along_axis(quads, order, axis=1)
     shape = (-1, weights.shape[1])
     return values.reshape(shape), order.reshape(shape).astype(np.uint8)

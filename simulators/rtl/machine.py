@@ -149,17 +149,7 @@ def run(
         model.dram(own)
         model.reset()
         cycles = model.run(most_cycles)
-        error, at, marks, _ = (int(v) for v in model.memory("dispatcher.status", np.uint32))
-        if error:
-            raise ModelError(
-                f"program '{program.name}' instruction {at} must be known to the RTL, not "
-                f"{_ERRORS[error]}; compile it again"
-            )
-        if cycles >= most_cycles:
-            raise ModelError(
-                f"program '{program.name}' must end within {most_cycles} cycles, not hang; "
-                "its waits name what never comes"
-            )
+        marks = _marked(program, model, cycles, most_cycles)
         trace = model.memory("dispatcher.marks", np.uint64)[:marks]
         busy = (int(model.memory(f"{u}.busy_cycles", np.uint64)[0]) for u in _UNITS)
         count = len(program.instructions)
@@ -172,6 +162,22 @@ def run(
             accumulators=rows[: len(accumulators)].copy(),
             busy_cycles=dict(zip(ENGINES, busy, strict=True)),
         )
+
+
+def _marked(program: Program, model: Model, cycles: int, most_cycles: int) -> int:
+    """How many MARKs a run that ended well has left."""
+    error, at, marks, _ = (int(v) for v in model.memory("dispatcher.status", np.uint32))
+    if error:
+        raise ModelError(
+            f"program '{program.name}' instruction {at} must be known to the RTL, not "
+            f"{_ERRORS[error]}; compile it again"
+        )
+    if cycles >= most_cycles:
+        raise ModelError(
+            f"program '{program.name}' must end within {most_cycles} cycles, not hang; "
+            "its waits name what never comes"
+        )
+    return marks
 
 
 def _links(spec: SystolicSpec) -> list[int]:

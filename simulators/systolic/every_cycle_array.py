@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -208,9 +208,10 @@ class Grid:
             place = cycle - self._first + self.history
         return place
 
-    def left_at(self, cycle: int, column: int) -> Any:
-        """What left a column at the bottom at the end of a cycle."""
-        return self._out[cycle - self._first + self.history, column]
+    def left_from(self, cycle: int) -> Array:
+        """A row of sums: what left column c at the bottom at the end of cycle + c."""
+        c = np.arange(self.cols)
+        return np.asarray(self._out[cycle - self._first + self.history + c, c])
 
     def advance(self, end: int) -> None:
         """Step every cycle before `end`."""

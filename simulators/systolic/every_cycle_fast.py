@@ -29,33 +29,40 @@ def _inlined(function: _Function) -> _Function:
 
 def step_weight_stationary(x: Registers, edge: Edge, start: int, out: Array) -> None:
     """As in `every_cycle_array`."""
-    end = start + len(out)
+    span, first = _span(x, start, out)
     _weight_stationary(
         (x.left, x.weight, x.shadow, x.passed, x.sums),
         (x.place, x.shadow_place, x.passed_place),
-        (edge.values, edge.weights, edge.places),
-        (*_bits(edge.begin[:end]), *_bits(edge.end[:end])),
+        (edge.values[span], edge.weights[span], edge.places[span]),
+        (*_bits(edge.begin[span]), *_bits(edge.end[span])),
         np.zeros(x.left.shape[2] + 1, x.left.dtype),
-        start,
+        first,
         out,
     )
 
 
 def step_output_stationary(x: Registers, edge: Edge, start: int, out: Array) -> None:
     """As in `every_cycle_array`."""
-    end = start + len(out)
+    span, first = _span(x, start, out)
     _output_stationary(
         (x.left[0], x.weight, x.sums, x.first, x.second),
-        (edge.values, edge.weights),
-        (*_bits(edge.begin[:end]), *_bits(edge.end[:end])),
+        (edge.values[span], edge.weights[span]),
+        (*_bits(edge.begin[span]), *_bits(edge.end[span])),
         (
             np.zeros(x.left.shape[2] + 1, x.left.dtype),
             np.zeros_like(x.weight[0]),
             np.zeros_like(x.sums[0]),
         ),
-        start,
+        first,
         out,
     )
+
+
+def _span(x: Registers, start: int, out: Array) -> tuple[slice, int]:
+    """The part of the logs that is looked at, and where in it the steps begin."""
+    rows, cols = x.weight.shape
+    back = 2 * rows + cols
+    return slice(start - back, start + len(out)), back
 
 
 def _bits(log: Array) -> tuple[Array, Array]:

@@ -215,7 +215,7 @@ class Product:
     def _write(self, leaving: _Leaving) -> None:
         cols, grid = self._array.cols, self._grids[leaving.kind][leaving.unit]
         grid.advance(leaving.due)
-        row = np.array([grid.left_at(leaving.first + c, c) for c in range(cols)])
+        row = grid.left_from(leaving.first)
         held = self.accumulators[leaving.kind][leaving.row]
         first = leaving.unit * cols if leaving.spread else 0
         if not leaving.add and not leaving.spread:

@@ -14,6 +14,7 @@ from tetrapla.ir.errors import RegistryError
 from tetrapla.ir.graph import Array, Attribute, Graph, Node, Value
 from tetrapla.ir.interpret import evaluate, evaluate_many
 from tetrapla.ir.module import Module
+from tetrapla.passes import pipeline_
 from tetrapla.passes.pipeline_ import ARRAY, flattened
 
 APART = frozenset(
@@ -267,6 +268,25 @@ def test_four_bits_stay_where_they_may(rng: np.random.Generator) -> None:
         for narrow in (True, False)
     ]
     assert [value.dtype for value in held] == ["i4", "i8"]
+
+
+def test_four_bits_of_a_large_model_are_rounded_in_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    build, _ = FAMILIES["convolutional"]
+    module = build(("conv",), 1)
+    inputs = sampled(module, 1)
+    monkeypatch.setattr(pipeline_, "MOST_REPAIRED", 10)
+    large = flattened(module, inputs, "int4")
+    text = "quantize{weights=i4,rounding=mse,correct_bias=true,all_operators=true,whole=true}"
+    wanted = flattened(module, inputs, f"{text},clean")
+    assert large.text() == wanted.text()
+    assert all(
+        np.array_equal(large.weights[name], wanted.weights[name]) for name in wanted.weights
+    )
+    monkeypatch.undo()
+    repaired = flattened(module, inputs, "int4").weights
+    assert any(not np.array_equal(repaired[name], large.weights[name]) for name in repaired)
 
 
 def test_a_text_follows_the_flat_pipeline() -> None:

@@ -36,7 +36,9 @@ def decay(trips: int = 4) -> Module:
     body = build.body()
     state, row, factor = (body.input(n, s) for n, s in (("s", (3,)), ("x", (3,)), ("g", ())))
     captured = body.input("o", ())
-    half = body.op("nn.mul", [state, body.weight("half", np.float32(0.5))], {}, "half")
+    half = body.op(
+        "nn.mul", [state, body.weight("half", np.array(0.5, np.float32))], {}, "half"
+    )
     scaled = body.op("nn.mul", [row, body.op("nn.sqrt", [factor], {}, "root")], {}, "scaled")
     total = body.op("nn.add", [half, body.op("nn.add", [scaled, captured])], {}, "total")
     body.output("s", total)
@@ -64,13 +66,17 @@ def counted(bound: int, most: int, *, known: bool = True) -> Module:
     """Doubles x until a counter from 0 reaches a bound."""
     build = ModuleBuilder("counted")
     x = build.input("x", (2,))
-    first = build.weight("first", np.int32(0)) if known else build.input("first", (), "i32")
+    first = (
+        build.weight("first", np.array(0, np.int32))
+        if known
+        else build.input("first", (), "i32")
+    )
     condition, body = build.body(), build.body()
     at, _ = condition.input("at", (), "i32"), condition.input("x", (2,))
     limit = condition.weight("bound", np.array(bound, np.int32))
     condition.output("go", condition.op("nn.less", [at, limit]))
     at, inner = body.input("at", (), "i32"), body.input("x", (2,))
-    body.output("at", body.op("nn.add", [at, body.weight("one", np.int32(1))]))
+    body.output("at", body.op("nn.add", [at, body.weight("one", np.array(1, np.int32))]))
     body.output("x", body.op("nn.add", [inner, inner], {}, "double"))
     counts = {"carried": 2, "most": most}
     bodies = [condition.graph(), body.graph()]
@@ -95,8 +101,8 @@ def test_loops_inside_loops_are_written_out_from_the_inside(rng: np.random.Gener
     build.reserve(s for graph in inner.nested() for s in graph.constants.values())
     body = build.body()
     values: list[Value] = []
-    for name, value in (("s", (3,)), ("x", (2, 3)), ("o", ())):
-        values.append(body.input(name, value))
+    for name, shape in {"s": (3,), "x": (2, 3), "o": ()}.items():
+        values.append(body.input(name, shape))
     gain = body.weight("gains", np.arange(1, 3, dtype=np.float32))
     (scan,) = inner.nodes
     state, rows = body.ops(
@@ -108,15 +114,12 @@ def test_loops_inside_loops_are_written_out_from_the_inside(rng: np.random.Gener
     )
     body.output("s", state)
     body.output("rows", rows)
-    shapes = {"s": (3,), "x": (3, 2, 3), "o": ()}
+    shapes: dict[str, tuple[int, ...]] = {"s": (3,), "x": (3, 2, 3), "o": ()}
     given = [build.input(name, shape) for name, shape in shapes.items()]
     counts = {"carried": 1, "scanned": 1, "trips": 3}
-    for name, value in zip(
-        ("last", "rows"),
-        build.ops("nn.scan", given, counts, "outer", [body.graph()]),
-        strict=True,
-    ):
-        build.output(name, value)
+    last, rows = build.ops("nn.scan", given, counts, "outer", [body.graph()])
+    build.output("last", last)
+    build.output("rows", rows)
     module = build.finish()
     inputs = {n: rng.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
     made = same(module, inputs)

@@ -1,4 +1,4 @@
-"""Laws of the memory model, on random programs of random machines.
+"""Laws of the memory model and of the counts, on random programs of random machines.
 
 Double counting, negative stalls and partial sums that nobody reads back are known faults of
 other simulators; here they would be broken laws.
@@ -16,6 +16,7 @@ import pytest
 from tests.simulators.every_cycle.programs import random_program
 from tetrapla.simulators.report import summed
 from tetrapla.simulators.systolic.counts import actions
+from tetrapla.simulators.systolic.formats import PRODUCTS
 from tetrapla.simulators.systolic.isa import Instruction
 from tetrapla.simulators.systolic.program import Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
@@ -113,6 +114,32 @@ def test_partial_sums_are_read_back() -> None:
         assert total["accumulator.write_byte"] == written
         found += read > 0
     assert found >= 10
+
+
+def test_every_pe_and_cycle_of_an_mm_is_counted_once() -> None:
+    for program, spec in PROGRAMS:
+        array, plan = spec.array, schedule(program, spec)
+        cycles = 0
+        for n, i in enumerate(program.instructions):
+            if i.op == "MM":
+                busy = plan.free[n] - plan.dispatch[n]
+                cycles += busy // array.formats[PRODUCTS[i["fmt"]]]
+        total = summed(actions(program))
+        done = sum(count for name, count in total.items() if name.startswith("mac."))
+        assert done == cycles * array.rows * array.cols * array.units
+        assert all(count >= 0 for layer in actions(program) for count in layer.values())
+
+
+def test_gating_moves_macs_to_zeros_and_changes_nothing_else() -> None:
+    found = 0
+    for program, _ in PROGRAMS:
+        plain, gated = summed(actions(program)), summed(actions(program, gate_zeros=True))
+        zeros = gated.pop("mac.zero", 0)
+        kinds = [name for name in plain if name.startswith("mac.") and name != "mac.idle"]
+        assert sum(plain.pop(n) for n in kinds) == sum(gated.pop(n, 0) for n in kinds) + zeros
+        assert plain == gated
+        found += zeros > 0
+    assert found >= 5
 
 
 def _with(program: Program, instructions: list[Instruction]) -> Program:

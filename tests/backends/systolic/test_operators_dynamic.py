@@ -241,3 +241,58 @@ def test_a_table_of_a_function_is_looked_up(rng: np.random.Generator, dtype: str
     program = exact(net.finish(net.conv(y, 4, (1, 1), "b")), net.inputs(2))
     assert ops(program) == ["qnn.conv2d", "qnn.lookup", "qnn.conv2d"]
     assert program.routines == ()
+
+
+def test_no_routine_waits_for_itself(rng: np.random.Generator) -> None:
+    """What follows a product of a routine's result is another routine, though shapes agree."""
+    net = Net(rng, (3, 8))
+    b = net.builder
+    scale = b.weight("s", np.full(1, 0.02, np.float32))
+    quantize: dict[str, Attribute] = {"zero_point": 5, "axis": 0, "dtype": "i8"}
+    dequantize: dict[str, Attribute] = {"zero_point": 5, "axis": 0}
+    real = b.op("qnn.dequantize", [net.product(net.x, 8, "first"), scale], dequantize)
+    gate = b.op("nn.exp", [b.op("nn.tanh", [real], name="tanh")], name="exp")
+    inner = net.product(b.op("qnn.quantize", [gate, scale], quantize), 8, "second")
+    y = b.op("nn.mul", [gate, b.op("qnn.dequantize", [inner, scale], dequantize)], name="mul")
+    last = net.product(b.op("qnn.quantize", [y, scale], quantize), 4, "third")
+    program = exact(net.finish(last), net.inputs(2))
+    assert ops(program) == ["qnn.matmul", "nn.tanh", "qnn.matmul", "nn.mul", "qnn.matmul"]
+    assert [len(routine.results) for routine in program.routines] == [2, 1]
+
+
+def test_floats_that_were_joined_are_never_written(rng: np.random.Generator) -> None:
+    """Two scales: each reader dequantises and joins the bytes for itself."""
+    net = Net(rng, (1, 3, 4, 5))
+    b = net.builder
+    parts = []
+    for filters, step in ((4, 0.1), (6, 0.3)):
+        scale = b.weight(f"s{filters}", np.full(1, step, np.float32))
+        y = net.conv(net.x, filters, (1, 1), f"conv{filters}")
+        parts.append(b.op("qnn.dequantize", [y, scale], {"zero_point": 5, "axis": 0}))
+    both = b.op("nn.concat", parts, {"axis": 1}, name="join")
+    quantize: dict[str, Attribute] = {"zero_point": 5, "axis": 0, "dtype": "i8"}
+    one = b.op("qnn.quantize", [b.op("nn.relu", [both]), scale], quantize)
+    two = b.op("qnn.quantize", [b.op("nn.sigmoid", [both]), scale], quantize)
+    program = exact(
+        net.finish(net.conv(one, 2, (1, 1), "a"), net.conv(two, 2, (1, 1), "b")), net.inputs(2)
+    )
+    assert len(program.routines) == 2
+    for routine in program.routines:
+        assert {p.dtype for p in (*routine.operands, *routine.results)} == {"i8"}
+        assert [step.kind for step in routine.steps][:3] == [
+            "qnn.dequantize",
+            "qnn.dequantize",
+            "nn.concat",
+        ]
+
+
+def test_a_routine_does_not_read_a_part_of_what_it_is_about_to_write(
+    rng: np.random.Generator,
+) -> None:
+    b = ModuleBuilder("net")
+    y = b.op("nn.exp", [b.input("x", (2, 5, 8))], name="exp")
+    sizes: dict[str, Attribute] = {"starts": (0, 0, 0), "sizes": (2, 1, 8), "steps": (1, 1, 1)}
+    first = b.op("nn.slice", [y], sizes)
+    b.output("y", b.op("nn.mul", [y, first], name="mul"))
+    x = rng.standard_normal((2, 2, 5, 8)).astype(np.float32)
+    assert ops(exact(b.finish(), {"x": x})) == ["nn.exp", "nn.mul"]

@@ -104,3 +104,13 @@ def test_a_model_that_does_not_fit_dram_is_refused(rng: np.random.Generator) -> 
         "not 448 bytes; enlarge dram.capacity"
     )
     compile_graph(module.graph, chip(8, 8, 4096, 4, "dram.capacity=448 B"), "m")
+
+
+def test_zero_points_that_are_computed_are_refused(rng: np.random.Generator) -> None:
+    net = Net(rng, (4, 8))
+    operands = [net.x, net.weights((8, 3), "w"), net.builder.input("zero", (), "i8")]
+    net.builder.output("y", net.builder.op("qnn.matmul_integer", operands, {}, name="dynamic"))
+    assert refusal(net.builder.finish()) == (
+        "systolic has no instruction for "
+        "1 qnn.matmul_integer (dynamic: zero points that are operands); " + CAN
+    )

@@ -95,7 +95,9 @@ def hazard(program: Program, spec: SystolicSpec) -> str:
             flying = [item for item in flying if events[item[0]].retire >= now]
             for earlier, other in flying:
                 before = program.instructions[earlier]
-                if _conflict(access, other) and not _ordered(before, instruction, access):
+                if _conflict(access, other) and not _ordered(
+                    before, instruction, access, other
+                ):
                     return (
                         f"{number} {instruction.op} touches {access} of {before.op} too early"
                     )
@@ -108,9 +110,14 @@ def _conflict(one: Access, other: Access) -> bool:
     return not apart and (one.writes or other.writes)
 
 
-def _ordered(before: Instruction, after: Instruction, access: Access) -> bool:
-    """An engine keeps its own order; LW follows the wave that took the shadow weights."""
-    same = before.engine == after.engine and (access.memory != "buffer" or access.writes)
+def _ordered(before: Instruction, after: Instruction, access: Access, other: Access) -> bool:
+    """An engine keeps its own order, but what it wrote arrives late, and what DMA stores leaves
+    late; LW follows the wave that took the shadow weights.
+    """
+    late = before.engine == "DMA" and not other.writes
+    same = before.engine == after.engine and (
+        access.memory != "buffer" or (access.writes and not late)
+    )
     return same or (before.op == "MM" and access.memory == "shadow")
 
 

@@ -156,19 +156,18 @@ class Maker(Constants):
 
     def draw_mm(self) -> Drawn | None:
         swap = int(self.shadow is not None and self.rng.random() < 0.6)
-        if swap:
-            self.weights = self.shadow
-        if self.weights is None:
+        weights = self.shadow if swap else self.weights
+        if weights is None:
             return None
-        held, spread, run = self.weights
+        held, spread, run = weights
         if self.stationary:  # slots are read now, and may have been filled again
             held = [self.slots[s] for s in run]
         if len({one[0] for one in held}) > 1:
-            self.weights = None
             return None
         fmt = {"int8": self.between(0, 1), "int16": 2, "bf16": 3, "fp16": 4}[held[0][0]]
         if fmt >= 3 and (fmt != self.float_fmt or not self.safe):
             return None  # a missing wait could make a bias of integers one of floats: no number
+        self.weights = weights
         window = (self.between(0, 2), 3, 3, 4, 4)[fmt]
         rows = self.array.rows * (1 if spread else self.array.units)
         count = self.between(1, min(ACCUMULATORS, rows if self.stationary else 99))
