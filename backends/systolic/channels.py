@@ -7,15 +7,14 @@ are read once; the results must then be there whole, because a group writes a pa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from tetrapla.backends.systolic.design import Machine
 from tetrapla.backends.systolic.layout import Moving
 from tetrapla.backends.systolic.pieces import Cut, Piece, Pieces, Where
 from tetrapla.backends.systolic.products import Product
 from tetrapla.backends.systolic.stages import Stage
 from tetrapla.ir.graph import Array
-
-_MOST_GROUPS = 8
 
 
 @dataclass(frozen=True)
@@ -29,33 +28,44 @@ class Channels:
         inner: cuts the rows.
         weights: of each group.
         outside: whether the channels change last.
+        held: what is known of the rows, which is the same for each group.
     """
 
     stage: Product
     inner: Cut
     weights: tuple[Array, ...]
     outside: bool
+    held: dict[tuple[int, int], Pieces] = field(
+        default_factory=dict[tuple[int, int], Pieces], compare=False, repr=False
+    )
 
     @staticmethod
-    def of(stage: Product, inner: Cut, least: int) -> list[Channels]:
-        """The ways to cut a product of one block into 2, 4, ... groups of `least` channels.
+    def of(stage: Product, inner: Cut, machine: Machine) -> list[Channels]:
+        """The ways to cut a product of one block.
 
-        Rows outside is of use only where weights take room in the unified buffer: then any
-        number of groups may be needed; else a few show whether it is worth it.
+        Weights that move take room in the unified buffer: 2, 4, ... groups. Others are read
+        once where the weight memory keeps those of a group.
         """
-        block, found, count = stage.blocks[0], list[Channels](), 2
+        block = stage.blocks[0]
         if len(stage.blocks) > 1 or isinstance(block.weights, Moving) or block.groups > 1:
-            return found
-        channels, moves = block.shape[1], stage.moving is not None
-        most = 2 * channels / least if moves else min(2 * channels / least, _MOST_GROUPS + 1)
-        while count < most:
-            each = -(-channels // count)
-            parts = tuple(
-                block.weights[:, start : start + each] for start in range(0, channels, each)
-            )
-            orders = (False, True) if moves else (True,)
+            return []
+        taps, channels = block.shape
+        columns = -(-channels // machine.cols)
+        if stage.moving is not None:
+            counts = [2**n for n in range(1, columns.bit_length() + 1)]
+            orders = (False, True)
+        else:
+            kept = machine.weight_tiles // -(-taps // machine.rows)  # columns of tiles
+            counts = [-(-columns // kept)] if 0 < kept < columns else []
+            orders = (True,)
+        found = []
+        for count in counts:
+            each = -(-columns // count) * machine.cols
+            if stage.moving is not None:
+                each = max(1, -(-channels // count))
+            starts = range(0, channels, each)
+            parts = tuple(block.weights[:, start : start + each] for start in starts)
             found += [Channels(stage, inner, parts, outside) for outside in orders]
-            count *= 2
         return found
 
     @property
@@ -81,7 +91,10 @@ class Channels:
 
     def pieces(self, first: int, end: int) -> Pieces:
         """What the rows read and write, and of weights that move those of the group."""
-        read, made = self.inner.pieces(first // self.groups, end // self.groups)
+        rows = (first // self.groups, end // self.groups)
+        if rows not in self.held:
+            self.held[rows] = self.inner.pieces(*rows)
+        read, made = self.held[rows]
         moving = self.stage.moving
         if moving is not None:
             start, stop = self._channels(first % self.groups)

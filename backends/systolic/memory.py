@@ -111,12 +111,12 @@ def _refuse(stages: Sequence[Stage], memory: Memory) -> None:
     for stage in stages:
         if sum(aligned(b.size_bytes) for b in (*reads(stage), *writes(stage))) <= there:
             continue  # quick, and most of them
-        read, made = least_bytes(stage, memory.machine.cols)
+        read, made = least_bytes(stage, memory.machine)
         least = sum(map(aligned, (*read, *made)))
         if least > need:
             worst, need = stage, least
     if worst is not None:
-        read, made = least_bytes(worst, memory.machine.cols)
+        read, made = least_bytes(worst, memory.machine)
         raise UnsupportedError(
             f"systolic: the unified buffer must hold one output row of layer '{worst.name}' "
             f"({_sum(made)} bytes) with what that reads ({_sum(read)}), in multiples of 16 "

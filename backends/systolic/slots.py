@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
 from heapq import heappop, heappush
 
 
@@ -11,24 +9,24 @@ class Slots:
     """Belady's rule: the tile whose next use lies farthest makes room.
 
     Of tiles that are not used again, the one shifted longest ago does, so that its slot can be
-    filled while later ones are still read.
+    filled while later ones are still read. Tiles are taken in the order of the sequence, so the
+    next use of what is there is known when it is taken.
     """
 
-    def __init__(self, count: int, sequence: Sequence[int]) -> None:
-        """`sequence` names the tiles in the order in which they are shifted into the array.
-
-        `take` is to be called for each place of it, in order.
-        """
+    def __init__(self, count: int, sequence: list[int]) -> None:
+        """`sequence` names the tiles in the order in which they are shifted into the array."""
         self._sequence = sequence
-        self._places: dict[int, list[int]] = {}
-        for place, tile in enumerate(sequence):
-            self._places.setdefault(tile, []).append(place)
+        self._next = [len(sequence)] * len(sequence)  # by place, the tile's next one
+        later: dict[int, int] = {}
+        for place in range(len(sequence) - 1, -1, -1):
+            self._next[place] = later.get(sequence[place], len(sequence))
+            later[sequence[place]] = place
         self._count = count
         self._tiles: list[int] = []  # by slot in use
         self._slots: dict[int, int] = {}  # and back
         self._latest: list[int] = []  # by slot, the latest place that it was taken for
-        # who leaves first: (-next use, latest place, slot); old if the latest place is another
-        self._leaving: list[tuple[int, int, int]] = []
+        # the farthest next use first, then the earliest place; outdated ones are passed over
+        self._farthest: list[tuple[int, int, int]] = []
 
     @property
     def used(self) -> int:
@@ -49,35 +47,30 @@ class Slots:
         present = tile in self._slots
         if present:
             slot = self._slots[tile]
+            self._latest[slot] = place
         elif len(self._tiles) < self._count:
             slot = len(self._tiles)
             self._tiles.append(tile)
             self._latest.append(place)
         else:
-            slot = self._emptied(set(self._sequence[current:place]))
-            self._tiles[slot] = tile
-        self._slots[tile], self._latest[slot] = slot, place
-        heappush(self._leaving, (-self._next_use(tile, place), place, slot))
+            slot = self._freed(current)
+            del self._slots[self._tiles[slot]]
+            self._tiles[slot], self._latest[slot] = tile, place
+        self._slots[tile] = slot
+        heappush(self._farthest, (-self._next[place], place, slot))
         return slot, present
 
-    def _emptied(self, needed: set[int]) -> int:
-        """The slot of the tile that leaves."""
-        kept = []
+    def _freed(self, current: int) -> int:
+        """The slot whose tile is needed last, and not from `current` on up to now."""
+        kept: list[tuple[int, int, int]] = []
         while True:
-            entry = heappop(self._leaving)
-            _, latest, slot = entry
-            if self._latest[slot] != latest:
-                continue  # old
-            if self._tiles[slot] not in needed:
+            entry = heappop(self._farthest)
+            _, place, slot = entry
+            if self._latest[slot] != place:
+                continue  # taken again since
+            if place < current:
                 break
             kept.append(entry)
         for entry in kept:
-            heappush(self._leaving, entry)
-        del self._slots[self._tiles[slot]]
+            heappush(self._farthest, entry)
         return slot
-
-    def _next_use(self, tile: int, after: int) -> int:
-        """Place of the tile's next use; one past the end where there is none."""
-        places = self._places[tile]
-        index = bisect_right(places, after)
-        return places[index] if index < len(places) else len(self._sequence)

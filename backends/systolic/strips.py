@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from tetrapla.backends.systolic.batches import Matrices
 from tetrapla.backends.systolic.channels import Channels
+from tetrapla.backends.systolic.design import Machine
 from tetrapla.backends.systolic.layout import Placed
 from tetrapla.backends.systolic.pieces import (
     Cut,
@@ -27,12 +28,12 @@ from tetrapla.ir.graph import DTYPES
 from tetrapla.simulators.systolic.tables import Descriptor
 
 
-def cuts(stage: Stage, cols: int = 1) -> list[Cut]:
+def cuts(stage: Stage, machine: Machine) -> list[Cut]:
     """The ways to cut a stage; the first leaves it whole.
 
     Args:
         stage: to be cut.
-        cols: output channels that are not worth cutting apart: those of a tile.
+        machine: whose tiles and slots say how channels are cut.
     """
     found: list[Cut] = [Uncut(stage)]
     if isinstance(stage, GatherStage):
@@ -44,7 +45,7 @@ def cuts(stage: Stage, cols: int = 1) -> list[Cut]:
     if _grid(stage).rows > 1:
         found.append(_Rows(stage))
     if isinstance(stage, Product):
-        found += Channels.of(stage, found[-1], cols)
+        found += Channels.of(stage, found[-1], machine)
     return found
 
 

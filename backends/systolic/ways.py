@@ -117,19 +117,15 @@ class Way:
         return self.price_bytes, -self.gap_bytes
 
 
-def least_bytes(stage: Stage, cols: int) -> tuple[list[int], list[int]]:
+def least_bytes(stage: Stage, machine: Machine) -> tuple[list[int], list[int]]:
     """What must be there at least of each operand and each result: a strip of one row."""
-    found = [_most_bytes(stage, cut) for cut in cuts(stage, cols)]
+    found = [_most_bytes(stage, _CutList(cut).of(1)) for cut in cuts(stage, machine)]
     return min(found, key=lambda pair: sum(pair[0]) + sum(pair[1]))
 
 
-def _most_bytes(stage: Stage, cut: Cut) -> tuple[list[int], list[int]]:
-    held = [cut.pieces(*ends) for ends in cut.strips(1)]
-
+def _most_bytes(stage: Stage, strips: _Strips) -> tuple[list[int], list[int]]:
     def most(buffer: Buffer) -> int:
-        if _overlap(held, buffer):
-            return buffer.size_bytes  # it cannot stream
-        return max(p.bytes for one in held for p in around(one) if p.buffer is buffer)
+        return buffer.size_bytes if buffer in strips.fixed else strips.most_bytes[buffer]
 
     made = writes(stage)  # what is read and written counts as written
     return [most(b) for b in reads(stage) if b not in made], [most(b) for b in made]
@@ -140,7 +136,7 @@ def best_way(found: Situation, memory: Memory) -> Way:
     best: Way | None = None
     leaving_bytes = 0
     order = _order(found)
-    cut_lists = [_CutList(cut) for cut in cuts(found.stage, memory.machine.cols)]
+    cut_lists = [_CutList(cut) for cut in cuts(found.stage, memory.machine)]
     for count in range(len(order) + 1):
         if count:
             last = order[count - 1]

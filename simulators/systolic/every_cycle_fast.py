@@ -124,12 +124,7 @@ def _output_stationary(
         for r in range(rows - 1, -1, -1):
             at = last - t + r
             new, old = t - r + 1, t - r - cols + 1
-            if r:
-                for c in range(cols):
-                    falling[c] = weight[r - 1, c]
-            else:
-                for c in range(cols):
-                    falling[c] = weights[t - c, c]
+            _above(falling, weight, weights, r, t)
             if start_counts[new] - start_counts[old]:
                 _take(sums[r + 1], sums[0], starts[at : at + cols])
             moving[0] = values[t - r, 0, r]
