@@ -16,6 +16,8 @@ from tetrapla.backends.systolic.products import Product
 from tetrapla.backends.systolic.stages import Stage
 from tetrapla.ir.graph import Array
 
+_MOST_STRIPS = 1024  # assumed: looking at more takes the compiler longer than it is worth
+
 
 @dataclass(frozen=True)
 class Channels:
@@ -53,10 +55,11 @@ class Channels:
         columns = -(-channels // machine.cols)
         if stage.moving is not None:
             counts = [2**n for n in range(1, columns.bit_length() + 1)]
-            orders = (False, True)
+            orders: tuple[bool, ...] = (False, True)
         else:
             kept = machine.weight_tiles // -(-taps // machine.rows)  # columns of tiles
             counts = [-(-columns // kept)] if 0 < kept < columns else []
+            counts = [count for count in counts if count * inner.rows <= _MOST_STRIPS]
             orders = (True,)
         found = []
         for count in counts:

@@ -1,7 +1,7 @@
 """The array's part of a program: tiles to their slots, into the array, sums out of it.
 
-weights        LDW as far ahead as there are slots, LW right after the MM that takes the tile
-               before; LUW one tile ahead, since it shares LW's engine
+weights        LDW as far ahead as there are slots, up to 16 tiles; LW right after the MM that
+               takes the tile before; LUW one tile ahead, since it shares LW's engine
 accumulators   a ring of rows; RQ of a tile is sent once its sums have left the array, so that
                it does not keep the MMs of the next tiles from being dispatched
 
@@ -22,6 +22,7 @@ from tetrapla.backends.systolic.slots import Slots
 
 _TABLES_AHEAD = 3  # uses; the tables of one leave entries for those that are being read
 _AT_ONCE = 2
+_MOST_AHEAD = 16  # tiles; more hide little, and finding room for them takes its time
 
 
 @dataclass
@@ -78,6 +79,7 @@ class Multiplier:
     def prefetch(self) -> None:
         """LDW of the tiles that come next."""
         ahead = self._machine.weight_tiles // self._width - 1 - self._stays
+        ahead = min(ahead, _MOST_AHEAD)
         if self._begun < 0:  # more would keep the first layer from beginning
             ahead = min(ahead, _AT_ONCE)
         # a few at a time: each takes a cycle of the dispatcher, which the next MM waits for

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
+from dataclasses import replace
+from typing import NamedTuple, Protocol, TypeAlias
 
 from tetrapla.backends.systolic.layout import Buffer, Moving, Placed
 from tetrapla.backends.systolic.products import Product
@@ -13,8 +13,7 @@ from tetrapla.backends.systolic.stages import Stage
 from tetrapla.backends.systolic.tiling import Block
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """Bytes `start` up to `end` of a buffer."""
 
     buffer: Buffer
@@ -106,6 +105,8 @@ def _operand_at(block: Block, at: Callable[[Placed], Placed]) -> Block:
 
 def joined(found: Sequence[Piece]) -> list[Piece]:
     """One piece for each buffer, around all of its own."""
+    if len({id(piece.buffer) for piece in found}) == len(found):
+        return list(found)
     spans: dict[Buffer, Piece] = {}
     for piece in found:
         held = spans.get(piece.buffer, piece)

@@ -13,7 +13,12 @@ from tetrapla.simulators.rtl.toolchain import Design, lint
 
 HERE = Path(__file__).parent
 CYCLES = 1024
-SIZES = [(4, 4), (8, 8), (16, 16), (32, 32), (4, 16), (16, 8)]
+SIZES = [
+    (4, 4),
+    (8, 8),
+    (4, 16),
+    *(pytest.param(*size, marks=pytest.mark.slow) for size in [(16, 16), (32, 32), (16, 8)]),
+]
 WS = ("sa_ws.sv", "pe_ws.sv", "sa_ws_structural.sv", HERE / "sa_ws_bench.sv")
 
 

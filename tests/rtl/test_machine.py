@@ -70,7 +70,7 @@ def test_many_random_programs_agree() -> None:
     agree(range(120, 1000))
 
 
-@pytest.mark.parametrize("size", [8, 16])
+@pytest.mark.parametrize("size", [8, pytest.param(16, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["digits_cnn", "digits_mlp"])
 def test_the_digits_networks_agree_in_every_byte_and_layer(name: str, size: int) -> None:
     module = load(ROOT / "examples" / f"{name}.onnx")
