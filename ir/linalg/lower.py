@@ -81,7 +81,7 @@ class NodeFunctions:
 
 
 def lowered(graph: Graph, functions: NodeFunctions, name: str = "main") -> Function:
-    """A function that computes the graph's outputs, then its faults, of `functions` for its nodes.
+    """A function that computes the outputs, then the faults; `functions` holds those of nodes.
 
     Raises:
         UnsupportedError: an operator has no lowering, or a type of float nothing rounds to.
