@@ -81,7 +81,7 @@ class NodeFunctions:
 
 
 def lowered(graph: Graph, functions: NodeFunctions, name: str = "main") -> Function:
-    """A function that computes the outputs, then the faults; `functions` holds those of nodes.
+    """A function that computes a graph's outputs, then its faults, through `functions`.
 
     Raises:
         UnsupportedError: an operator has no lowering, or a type of float nothing rounds to.

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tetrapla.backends.analog import TARGET, deviations, predict
+from tetrapla.backends.analog.check import cross_check
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Array, Attribute
@@ -52,7 +53,7 @@ class Case:
         return found
 
     def judged(self, run: AnalogRun) -> CrossCheck:
-        return TARGET.cross_check(self.lowered, self.spec, self.inputs, run, self.reference)
+        return cross_check(self.lowered, self.spec, self.inputs, run, self.reference)
 
 
 def case(*overrides: str, ideal: bool = False) -> Case:

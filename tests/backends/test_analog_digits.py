@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tetrapla.backends.analog import TARGET
+from tetrapla.backends.analog.check import cross_check
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.frontend.onnx import load
 from tetrapla.ir.graph import Array
@@ -70,7 +71,7 @@ def test_noise_costs_the_cnn_less_than_a_point_and_a_half(cnn: Digits) -> None:
     shares = []
     for seed in range(5):
         run = TARGET.run(cnn.lowered.program, cnn.spec, cnn.test, Key(seed))
-        found = TARGET.cross_check(cnn.lowered, cnn.spec, cnn.test, run, reference)
+        found = cross_check(cnn.lowered, cnn.spec, cnn.test, run, reference)
         assert found.kind == "statistical"
         assert found.passed
         shares.append(cnn.share(dict(run.outputs)))
@@ -85,7 +86,7 @@ def test_the_mlp_passes_over_twenty_seeds_and_loses_little(mlp: Digits) -> None:
     shares = []
     for seed in range(20):
         run = TARGET.run(mlp.lowered.program, mlp.spec, mlp.test, Key(seed))
-        assert TARGET.cross_check(mlp.lowered, mlp.spec, mlp.test, run, reference).passed
+        assert cross_check(mlp.lowered, mlp.spec, mlp.test, run, reference).passed
         shares.append(mlp.share(dict(run.outputs)))
     exact = mlp.share(evaluate_many(mlp.module, mlp.test))
     assert exact - np.mean(shares) <= 0.015
@@ -101,7 +102,7 @@ def test_an_ideal_chip_is_exact_and_its_program_travels_as_json(
     lowered = net.lower(spec)
     reference = evaluate_many(lowered.module, net.test)
     run = TARGET.run(lowered.program, spec, net.test, Key(0))
-    found = TARGET.cross_check(lowered, spec, net.test, run, reference)
+    found = cross_check(lowered, spec, net.test, run, reference)
     assert found == CrossCheck("bit_exact", 0, None, None, True)
     again = Program.from_dict(json.loads(json.dumps(lowered.program.to_dict())))
     assert again.text() == lowered.program.text()
@@ -132,5 +133,5 @@ def test_a_tile_that_the_noisy_machine_drops_is_seen(
         # the second tile of conv3 is 16 of 144 rows
         for number in range(len(layer.tiles)):
             run = TARGET.run(without(layer, number), net.spec, inputs, Key(0))
-            found = TARGET.cross_check(net.lowered, net.spec, inputs, run, reference)
+            found = cross_check(net.lowered, net.spec, inputs, run, reference)
             assert not found.passed, f"{layer.name}, tile {number}"

@@ -12,6 +12,7 @@ from tetrapla.backends.gpu import TARGET, verdict
 from tetrapla.backends.gpu.bound import Kept, error_bounds, kernel_bounds
 from tetrapla.backends.gpu.lower import lower, planned
 from tetrapla.backends.gpu.rules import SUBNORMAL16, U16, Tracked, rectified, stored
+from tetrapla.backends.gpu.verdict import cross_check
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.frontend.builder import Builder
 from tetrapla.ir.graph import Array
@@ -75,7 +76,7 @@ def ran(lowered: Lowered[Program], spec: GpuSpec, inputs: Inputs) -> GpuRun:
 def judge(
     compiled: Lowered[Program], h100: GpuSpec, inputs: Inputs, reference: Inputs
 ) -> Callable[[GpuRun], CrossCheck]:
-    return lambda run: TARGET.cross_check(compiled, h100, inputs, run, reference)
+    return lambda run: cross_check(compiled, h100, inputs, run, reference)
 
 
 Judge = Callable[[GpuRun], CrossCheck]
@@ -301,12 +302,12 @@ def test_the_invocations_between_the_probed_ones_are_judged_too(
     run, reference = ran(lowered, h100, inputs), evaluate_many(lowered.module, inputs)
     assert len(run.held.probed) == 16
     assert (run.held.probed[0], run.held.probed[-1]) == (0, 39)
-    assert TARGET.cross_check(lowered, h100, inputs, run, reference).passed
+    assert cross_check(lowered, h100, inputs, run, reference).passed
     for invocation in range(40):
         wrong = np.array(run.outputs["y"])
         wrong[invocation] *= np.float32(1.1)
         broken = replace(run, outputs={"y": wrong})
-        assert not TARGET.cross_check(lowered, h100, inputs, broken, reference).passed
+        assert not cross_check(lowered, h100, inputs, broken, reference).passed
 
 
 def test_what_was_stored_cannot_be_changed(
@@ -331,7 +332,7 @@ def test_float16_outputs_alone_overflow(h100: GpuSpec, rng: np.random.Generator)
     run = ran(lowered, h100, inputs)
     assert np.abs(run.outputs["y"]).max() > 65504
     reference = evaluate_many(lowered.module, inputs)
-    check = TARGET.cross_check(lowered, h100, inputs, run, reference)
+    check = cross_check(lowered, h100, inputs, run, reference)
     assert check.passed, check
     # from the inputs on, too: the outputs are float32
     _, layout = planned(lowered.module, "fp16")

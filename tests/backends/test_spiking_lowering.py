@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tetrapla.backends.spiking import TARGET, lower
+from tetrapla.backends.spiking import cross_check, lower
 from tetrapla.backends.spiking.capacity import list_words
 from tetrapla.backends.spiking.quantise import neuron_scaling
 from tetrapla.backends.spiking.ranges import Magnitude, ranges
@@ -75,7 +75,7 @@ def network(seed: int, signed: bool, pool: str, residual: bool) -> tuple[Module,
 def checked(lowered: Lowered[Program], spec: SpikingSpec, inputs: dict[str, Array]) -> Any:
     done = run(lowered.program, spec, inputs, Key(0))
     reference = evaluate_many(lowered.module, inputs)
-    return TARGET.cross_check(lowered, spec, inputs, done, reference)
+    return cross_check(lowered, spec, inputs, done, reference)
 
 
 @settings(max_examples=12, deadline=None)
@@ -125,7 +125,7 @@ def test_digits_lose_at_most_a_point_in_32_timesteps(name: str, loihi: SpikingSp
     assert lowered.notes["timesteps"] == 32
     done = run(lowered.program, loihi, {source: test}, Key(0))
     reference = evaluate_many(lowered.module, {source: test})
-    check = TARGET.cross_check(lowered, loihi, {source: test}, done, reference)
+    check = cross_check(lowered, loihi, {source: test}, done, reference)
     assert (check.mismatches, check.passed) == (0, True)
 
     def accuracy(outputs: Array) -> float:
