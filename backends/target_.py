@@ -25,7 +25,7 @@ S = TypeVar("S", bound=Spec)
 P = TypeVar("P")
 
 # files of other tools: by suffix, the family and the module that reads them as its chips
-_READERS = {".cfg": ("systolic", "tetrapla.simulators.systolic.scalesim_chip")}
+_READERS = {".cfg": ("systolic", "tetrapla.simulators.systolic.scalesim.chip")}
 
 Inputs: TypeAlias = dict[str, Array]
 """Arrays of shape (invocations, *static shape), by input name."""

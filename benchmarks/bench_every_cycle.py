@@ -14,8 +14,8 @@ from time import process_time
 
 import numpy as np
 
-from tetrapla.simulators.systolic import every_cycle_array as plain
-from tetrapla.simulators.systolic.every_cycle_array import NUMBERS, WINDOW, Grid, Stepper
+from tetrapla.simulators.systolic.every_cycle import array as plain
+from tetrapla.simulators.systolic.every_cycle.array import NUMBERS, WINDOW, Grid, Stepper
 
 ROUNDS = 15
 SIZES = (32, 128)
@@ -25,7 +25,7 @@ def main() -> None:
     """Print cycles a second."""
     steppers = {"numpy": (plain.step_weight_stationary, plain.step_output_stationary)}
     try:
-        from tetrapla.simulators.systolic import every_cycle_fast as fast
+        from tetrapla.simulators.systolic.every_cycle import fast
     except ImportError:
         print("# numba is not installed: pip install 'tetrapla[fast]'")
     else:

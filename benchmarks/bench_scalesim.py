@@ -30,7 +30,7 @@ from time import process_time
 import numpy as np
 
 import tetrapla
-from tetrapla.simulators.systolic.scalesim import (
+from tetrapla.simulators.systolic.scalesim.closed_form import (
     DATAFLOWS,
     Counts,
     Dataflow,

@@ -22,11 +22,11 @@ from tetrapla.ir.op import OPS
 from tetrapla.origins import provenance
 from tetrapla.simulators.report import Energy, LayerRow, Report
 from tetrapla.simulators.report import Layers as Rows
-from tetrapla.simulators.systolic.scalesim import Dataflow, Folded, Layers, folded
-from tetrapla.simulators.systolic.scalesim_cfg import Config
-from tetrapla.simulators.systolic.scalesim_chip import ScaleSimChip
-from tetrapla.simulators.systolic.scalesim_memory import Scratchpads, Windows, stall_cycles
-from tetrapla.simulators.systolic.scalesim_stalls import stall_free
+from tetrapla.simulators.systolic.scalesim.cfg import Config
+from tetrapla.simulators.systolic.scalesim.chip import ScaleSimChip
+from tetrapla.simulators.systolic.scalesim.closed_form import Dataflow, Folded, Layers, folded
+from tetrapla.simulators.systolic.scalesim.memory import Scratchpads, Windows, stall_cycles
+from tetrapla.simulators.systolic.scalesim.stalls import stall_free
 from tetrapla.simulators.systolic.spec import SystolicSpec
 
 DATAFLOWS: Mapping[str, Dataflow] = {

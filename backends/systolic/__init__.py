@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tetrapla.backends.systolic.array.formats import stores_narrow
 from tetrapla.backends.systolic.check import cross_check
 from tetrapla.backends.systolic.compile import compile_graph
-from tetrapla.backends.systolic.formats import stores_narrow
 from tetrapla.backends.systolic.partition import Refusal, refuse
 from tetrapla.backends.target_ import Inputs, Lowered, Options, Target
 from tetrapla.ir.errors import ModelError, UnsupportedError

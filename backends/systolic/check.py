@@ -24,8 +24,8 @@ from math import inf, prod
 
 import numpy as np
 
+from tetrapla.backends.systolic.array.formats import CLAMPS, CONVOLUTIONS, FLOATS, PRODUCTS
 from tetrapla.backends.systolic.compile import compile_graph
-from tetrapla.backends.systolic.formats import CLAMPS, CONVOLUTIONS, FLOATS, PRODUCTS
 from tetrapla.backends.target_ import Inputs, Lowered
 from tetrapla.ir.graph import DTYPES, Array, Graph, Node
 from tetrapla.ir.nn.precision import rounded

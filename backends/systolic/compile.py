@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tetrapla.backends.systolic.design import Machine
-from tetrapla.backends.systolic.emit import Emitter, Home, Homes, Tables, Work
-from tetrapla.backends.systolic.image import (
+from tetrapla.backends.systolic.array.image import (
     Image,
     Use,
     place_constant,
@@ -15,15 +13,17 @@ from tetrapla.backends.systolic.image import (
     place_row,
     place_rows,
 )
+from tetrapla.backends.systolic.array.products import Product
+from tetrapla.backends.systolic.design import Machine
+from tetrapla.backends.systolic.emit import Emitter, Home, Homes, Tables, Work
 from tetrapla.backends.systolic.layout import Buffer, Placed, constant
-from tetrapla.backends.systolic.memory import Plan, Values, plan
-from tetrapla.backends.systolic.moves import on_integers
+from tetrapla.backends.systolic.memory.plan import Plan, Values, plan
+from tetrapla.backends.systolic.memory.ways import Memory
 from tetrapla.backends.systolic.partition import Partition, partition
-from tetrapla.backends.systolic.products import Product
-from tetrapla.backends.systolic.routines import GatherStage
 from tetrapla.backends.systolic.stages import Stage, Stages
-from tetrapla.backends.systolic.vectors import Pass
-from tetrapla.backends.systolic.ways import Memory
+from tetrapla.backends.systolic.vector.moves import on_integers
+from tetrapla.backends.systolic.vector.operators import Pass
+from tetrapla.backends.systolic.vector.routines import GatherStage
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node, Value
 from tetrapla.simulators.systolic.program import HostStep, Layer, Port, Program

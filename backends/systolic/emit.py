@@ -12,18 +12,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from tetrapla.backends.systolic.array.entries import Entries
+from tetrapla.backends.systolic.array.image import Table, Use
+from tetrapla.backends.systolic.array.multiply import Multiplier
+from tetrapla.backends.systolic.array.products import Product
 from tetrapla.backends.systolic.design import Machine
-from tetrapla.backends.systolic.entries import Entries
 from tetrapla.backends.systolic.hazards import Dispatcher, Resource, part, region, stretch
-from tetrapla.backends.systolic.image import Table, Use
 from tetrapla.backends.systolic.layout import Buffer, Placed
-from tetrapla.backends.systolic.memory import Step, Transfer
-from tetrapla.backends.systolic.multiply import Multiplier
-from tetrapla.backends.systolic.pieces import Piece
-from tetrapla.backends.systolic.products import Product
-from tetrapla.backends.systolic.routines import GatherStage, RoutineStage
-from tetrapla.backends.systolic.turns import Turn, turns
-from tetrapla.backends.systolic.vectors import Pass
+from tetrapla.backends.systolic.memory.pieces import Piece
+from tetrapla.backends.systolic.memory.plan import Step, Transfer
+from tetrapla.backends.systolic.memory.turns import Turn, turns
+from tetrapla.backends.systolic.vector.operators import Pass
+from tetrapla.backends.systolic.vector.routines import GatherStage, RoutineStage
 from tetrapla.simulators.systolic.isa import most
 from tetrapla.simulators.systolic.program import Gather
 from tetrapla.simulators.systolic.routines import Routine

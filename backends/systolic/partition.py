@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tetrapla.backends.systolic.formats import FLOATS, PRODUCTS, why_not
-from tetrapla.backends.systolic.moves import is_view
+from tetrapla.backends.systolic.array.formats import FLOATS, PRODUCTS, why_not
+from tetrapla.backends.systolic.vector.moves import is_view
 from tetrapla.ir.errors import UnsupportedError, some
 from tetrapla.ir.graph import Graph, Node, Value
 from tetrapla.simulators.systolic.lanes import LANE_CYCLES

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from tetrapla.backends.systolic.batched import batched, is_batched
-from tetrapla.backends.systolic.depthwise import depthwise, is_depthwise
+from tetrapla.backends.systolic.array.batched import batched, is_batched
+from tetrapla.backends.systolic.array.formats import PRODUCTS
+from tetrapla.backends.systolic.array.products import (
+    Placing,
+    Product,
+    is_epilogue,
+    product,
+    row_order,
+)
+from tetrapla.backends.systolic.array.tiling import Shared
 from tetrapla.backends.systolic.design import Machine
-from tetrapla.backends.systolic.formats import PRODUCTS
-from tetrapla.backends.systolic.homes import CONCATS, WINDOWS, Homes, Part, parts
-from tetrapla.backends.systolic.islands import Grouping, Unit
-from tetrapla.backends.systolic.joined import copied, copies
 from tetrapla.backends.systolic.layout import (
     ROWS,
     Buffer,
@@ -23,24 +27,20 @@ from tetrapla.backends.systolic.layout import (
     placed,
     rows_of,
 )
-from tetrapla.backends.systolic.moves import is_view
 from tetrapla.backends.systolic.partition import Refusal, refuse
-from tetrapla.backends.systolic.products import (
-    Placing,
-    Product,
-    is_epilogue,
-    product,
-    row_order,
-)
-from tetrapla.backends.systolic.routines import (
+from tetrapla.backends.systolic.vector.depthwise import depthwise, is_depthwise
+from tetrapla.backends.systolic.vector.homes import CONCATS, WINDOWS, Homes, Part, parts
+from tetrapla.backends.systolic.vector.islands import Grouping, Unit
+from tetrapla.backends.systolic.vector.joined import copied, copies
+from tetrapla.backends.systolic.vector.moves import is_view
+from tetrapla.backends.systolic.vector.operators import Pass, is_pass, vector_pass
+from tetrapla.backends.systolic.vector.routines import (
     GatherStage,
     RoutineStage,
     gather_stage,
     is_table_lookup,
     routine_stage,
 )
-from tetrapla.backends.systolic.tiling import Shared
-from tetrapla.backends.systolic.vectors import Pass, is_pass, vector_pass
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node, Value
 

@@ -10,8 +10,8 @@ import pytest
 from tetrapla.backends.target_ import find
 from tetrapla.ir.errors import SpecError, TetraplaError
 from tetrapla.simulators.spec_ import load_spec
-from tetrapla.simulators.systolic.scalesim_cfg import read
-from tetrapla.simulators.systolic.scalesim_chip import load
+from tetrapla.simulators.systolic.scalesim.cfg import read
+from tetrapla.simulators.systolic.scalesim.chip import load
 from tetrapla.simulators.systolic.spec import SystolicSpec
 
 FULL = """[general]

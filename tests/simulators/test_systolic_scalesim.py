@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tetrapla.ir.errors import SpecError
-from tetrapla.simulators.systolic.scalesim import (
+from tetrapla.simulators.systolic.scalesim.closed_form import (
     DATAFLOWS,
     Dataflow,
     Layers,
@@ -17,8 +17,8 @@ from tetrapla.simulators.systolic.scalesim import (
     folded,
     totals,
 )
-from tetrapla.simulators.systolic.scalesim_memory import Scratchpads, Windows, stall_cycles
-from tetrapla.simulators.systolic.scalesim_stalls import stall_free
+from tetrapla.simulators.systolic.scalesim.memory import Scratchpads, Windows, stall_cycles
+from tetrapla.simulators.systolic.scalesim.stalls import stall_free
 
 MORE = Path(__file__).parent / "scalesim" / "scalesim3_more.csv"
 USER = MORE.with_name("scalesim3_user.csv")

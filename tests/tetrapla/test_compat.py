@@ -12,8 +12,8 @@ import pytest
 
 import tetrapla
 from tetrapla import Builder, nn
-from tetrapla.simulators.systolic.scalesim import DATAFLOWS, Layers, folded
-from tetrapla.simulators.systolic.scalesim_stalls import stall_free
+from tetrapla.simulators.systolic.scalesim.closed_form import DATAFLOWS, Layers, folded
+from tetrapla.simulators.systolic.scalesim.stalls import stall_free
 
 Cli = Any  # the fixture's, see conftest
 MORE = Path(__file__).parent.parent / "simulators" / "scalesim" / "scalesim3_more.csv"

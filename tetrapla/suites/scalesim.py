@@ -8,8 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from tetrapla.ir.errors import ModelError
-from tetrapla.simulators.systolic.scalesim import DATAFLOWS, Dataflow, Layers, folded
-from tetrapla.simulators.systolic.scalesim_memory import Scratchpads, Windows, stall_cycles
+from tetrapla.simulators.systolic.scalesim.closed_form import (
+    DATAFLOWS,
+    Dataflow,
+    Layers,
+    folded,
+)
+from tetrapla.simulators.systolic.scalesim.memory import Scratchpads, Windows, stall_cycles
 from tetrapla.suites.tables_ import Cells, number, read, whole
 from tetrapla.validation import Row
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tetrapla.backends.systolic.cuts import Cut, cut_of, part_of
 from tetrapla.backends.systolic.layout import Buffer, Placed
+from tetrapla.backends.systolic.vector.cuts import Cut, cut_of, part_of
 from tetrapla.simulators.systolic.views import View
 
 

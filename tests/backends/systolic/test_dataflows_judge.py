@@ -14,7 +14,7 @@ from tests.backends.systolic.designs import ALL, DATAFLOWS, Products, design
 from tetrapla.backends.systolic.compile import compile_graph
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.ir.module import Module
-from tetrapla.simulators.systolic.every_cycle import every_cycle
+from tetrapla.simulators.systolic.every_cycle.machine import every_cycle
 from tetrapla.simulators.systolic.machine import run
 from tetrapla.simulators.systolic.program import Program
 from tetrapla.simulators.systolic.spec import SystolicSpec

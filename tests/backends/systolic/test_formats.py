@@ -11,8 +11,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.backends.systolic.designs import ALL, DATAFLOWS, Products, design, held
+from tetrapla.backends.systolic.array.formats import why_not
 from tetrapla.backends.systolic.compile import compile_graph
-from tetrapla.backends.systolic.formats import why_not
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import DTYPES, Value

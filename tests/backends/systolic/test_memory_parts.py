@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tetrapla.backends.systolic.array.slots import Slots
 from tetrapla.backends.systolic.hazards import Dispatcher, region, stretch
-from tetrapla.backends.systolic.room import Room
-from tetrapla.backends.systolic.slots import Slots
-from tetrapla.backends.systolic.windows import Grid, Part
+from tetrapla.backends.systolic.memory.room import Room
+from tetrapla.backends.systolic.memory.windows import Grid, Part
 from tetrapla.simulators.systolic.addresses import outside_and_address
 from tetrapla.simulators.systolic.tables import Descriptor
 

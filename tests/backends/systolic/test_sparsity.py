@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.backends.systolic.conftest import KEY, gemm
 from tests.backends.systolic.designs import Products, design, held
+from tetrapla.backends.systolic.array.sparsity import compress, spans, stored, two_of_four
 from tetrapla.backends.systolic.compile import compile_graph
-from tetrapla.backends.systolic.sparsity import compress, spans, stored, two_of_four
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module
 from tetrapla.simulators.systolic.formats import STORED

@@ -10,9 +10,9 @@ import pytest
 from tests.simulators.every_cycle.programs import random_program
 from tetrapla.ir.errors import ModelError
 from tetrapla.simulators.systolic import timing
-from tetrapla.simulators.systolic.every_cycle import Trace, every_cycle
-from tetrapla.simulators.systolic.every_cycle_array import WINDOW
-from tetrapla.simulators.systolic.every_cycle_product import Product
+from tetrapla.simulators.systolic.every_cycle.array import WINDOW
+from tetrapla.simulators.systolic.every_cycle.machine import Trace, every_cycle
+from tetrapla.simulators.systolic.every_cycle.product import Product
 from tetrapla.simulators.systolic.isa import Instruction, parse
 from tetrapla.simulators.systolic.legal import check_legal
 from tetrapla.simulators.systolic.program import Program

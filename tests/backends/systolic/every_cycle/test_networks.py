@@ -14,7 +14,7 @@ from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
 from tetrapla.simulators.systolic import timing
-from tetrapla.simulators.systolic.every_cycle import Trace, every_cycle
+from tetrapla.simulators.systolic.every_cycle.machine import Trace, every_cycle
 from tetrapla.simulators.systolic.machine import run
 from tetrapla.simulators.systolic.program import Program
 from tetrapla.simulators.systolic.spec import SystolicSpec

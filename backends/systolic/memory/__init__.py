@@ -1,0 +1,1 @@
+"""Where values are when: homes in the unified buffer or in DRAM, and stages in strips."""

@@ -1,0 +1,1 @@
+"""The vector unit's part: which operators become which instructions and routines."""

@@ -1,0 +1,1 @@
+"""The judge: every register of every PE in every cycle."""

@@ -1,0 +1,216 @@
+"""The judge: the whole machine cycle by cycle, to hold the fast simulation against.
+
+It shares with `values` and `timing` only the decoding of words, tables and routines.
+Instructions take effect when the hardware would do them: a row of MM leaves the unified buffer
+one cycle after the one before and crosses the array PE by PE; a transfer spoils its destination
+at once and fills it at its end. So values are right only where the waits are, and cycles only
+where the recurrence is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+from tetrapla.ir.errors import ModelError
+from tetrapla.ir.graph import Array
+from tetrapla.simulators.systolic.every_cycle.memory import Memory
+from tetrapla.simulators.systolic.every_cycle.product import Product
+from tetrapla.simulators.systolic.every_cycle.vector import requantize, routine, vector
+from tetrapla.simulators.systolic.isa import ENGINES, WORD_BYTES, Instruction, decode
+from tetrapla.simulators.systolic.program import Program
+from tetrapla.simulators.systolic.spec import DramSection, HostSection, SystolicSpec
+
+Write = Callable[[], None]
+MOST_CYCLES = 10**7
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What happened: by instruction its cycles, and the memories at the end.
+
+    Attributes:
+        dispatch, free, retire: as in `timing.Event`; -1 where the dispatcher does it itself.
+        dram: int8, all of it.
+        buffer: the unified buffer, int8.
+    """
+
+    dispatch: list[int]
+    free: list[int]
+    retire: list[int]
+    cycles: int
+    dram: Array
+    buffer: Array
+
+
+def every_cycle(
+    program: Program,
+    spec: SystolicSpec,
+    region: bytes = b"",
+    fast: bool = False,
+    most_cycles: int = MOST_CYCLES,
+) -> Trace:
+    """Run one invocation of a legal program.
+
+    Args:
+        program: compiled for this array.
+        spec: the design point.
+        region: DRAM after the constants; what is missing is spoilt.
+        fast: step the PEs with the compiled twin (extra `fast`).
+        most_cycles: where to give up.
+
+    Raises:
+        ModelError: the program takes more cycles.
+    """
+    machine = _Machine(program, spec, Memory(program, region), fast)
+    machine.run(most_cycles)
+    memory = machine.memory
+    return Trace(
+        machine.dispatch,
+        machine.free,
+        machine.retire,
+        machine.dispatch[-1] + 1,
+        memory.dram,
+        memory.buffer,
+    )
+
+
+@dataclass
+class _Flying:
+    """An instruction that has issued: cycles to go, and what it writes then."""
+
+    number: int
+    left: int
+    writes: list[Write]
+
+
+@dataclass
+class _Engine:
+    """In order: `active` issues, `flying` has issued and not retired."""
+
+    active: Instruction | None = None
+    number: int = -1
+    progress: int = 0
+    credit: Fraction = Fraction(0)
+    flying: deque[_Flying] = field(default_factory=deque[_Flying])
+    sent: int = 0
+    retired: int = 0
+
+
+class _Machine:
+    def __init__(
+        self, program: Program, spec: SystolicSpec, memory: Memory, fast: bool
+    ) -> None:
+        self.program, self.spec, self.memory = program, spec, memory
+        self.product = Product(program, spec, memory, fast)
+        self.engines = {name: _Engine() for name in ENGINES}
+        self.dispatch: list[int] = []
+        count = len(program.instructions)
+        self.free, self.retire = [-1] * count, [-1] * count
+        self._links = [_link(spec, link) for link in (spec.dram, spec.host)]
+        self.window: dict[tuple[int, int], Any] = {}
+        self._later: dict[int, list[Write]] = {}
+
+    def run(self, most_cycles: int) -> None:
+        instructions = [*map(decode, _words(self.program.binary()))]
+        at = 0
+        for t in range(most_cycles):
+            self.product.catch_up(t)
+            for name, engine in self.engines.items():
+                if engine.active is not None:
+                    self._issue(name, engine, engine.active, t)
+            instruction = instructions[at]
+            if self._ready(instruction, t):
+                self.dispatch.append(t)
+                if instruction.op == "HALT":
+                    return
+                if instruction.engine is not None:
+                    engine = self.engines[instruction.engine]
+                    engine.active, engine.number, engine.progress = instruction, at, 0
+                    engine.sent += 1
+                at += 1
+            for write in self._later.pop(t, []):
+                write()
+            for engine in self.engines.values():
+                self._retire(engine, t)
+        raise ModelError(
+            f"program '{self.program.name}' must halt within {most_cycles} cycles, not run on; "
+            "allow more"
+        )
+
+    def _ready(self, i: Instruction, t: int) -> bool:
+        if i.engine is not None and self.engines[i.engine].active is not None:
+            return False
+        if i["drain"] and not self.product.may_drain(i, t):
+            return False
+        waits = dict.fromkeys(ENGINES, 0) if i.op == "HALT" else i.waits
+        return all(
+            self.engines[name].sent - self.engines[name].retired <= allowed
+            for name, allowed in waits.items()
+        )
+
+    def _retire(self, engine: _Engine, t: int) -> None:
+        for entry in engine.flying:
+            entry.left -= 1
+        while engine.flying and engine.flying[0].left < 0:
+            entry = engine.flying.popleft()
+            for write in entry.writes:
+                write()
+            self.retire[entry.number] = t
+            engine.retired += 1
+
+    def _issue(self, name: str, engine: _Engine, i: Instruction, t: int) -> None:
+        """One cycle of an engine; after its last, the engine is free."""
+        p, writes, latency = engine.progress, list[Write](), 0
+        match i.op:
+            case "LW":
+                done = self.product.shift(i, p, t)
+            case "LUW":
+                done = self.product.fill(i, p)
+            case "MM":
+                done, latency = self.product.multiply(i, p, t)
+            case "RQ":
+                self.product.settle(t)
+                done, latency = requantize(self, i, p, t), 2
+            case "VE":
+                done, latency = vector(self, i, p, t), 2
+            case "VX":
+                done, latency = routine(self, i, p, t), 2
+            case _:
+                done, latency, writes = self._transfer(engine, i)
+        engine.progress += 1
+        if done:
+            engine.active = None
+            self.free[engine.number] = t
+            engine.flying.append(_Flying(engine.number, latency, writes))
+
+    def at_end_of(self, t: int, write: Write) -> None:
+        """Do something after everything else of a cycle."""
+        self._later.setdefault(t, []).append(write)
+
+    def _transfer(self, engine: _Engine, i: Instruction) -> tuple[bool, int, list[Write]]:
+        """One cycle of the link: a fraction of bytes; a gather's rows are transfers each."""
+        memory, (pace, latency) = self.memory, self._links[i["host"]]
+        if engine.progress == 0:
+            engine.credit = Fraction(0)
+            memory.begin(i)
+        engine.credit += pace
+        done = engine.credit >= memory.piece_bytes(i)
+        if done and memory.another(i):
+            engine.credit, done = Fraction(0), False
+        return done, latency, [lambda: memory.end(i)]
+
+
+def _link(spec: SystolicSpec, link: DramSection | HostSection) -> tuple[Fraction, int]:
+    """Bytes a cycle, and whole cycles of latency; times finer than a picosecond are noise."""
+    clock = Fraction(spec.clock_hz)
+    latency = Fraction(link.latency_s).limit_denominator(10**12) * clock
+    return Fraction(link.bandwidth_bytes_per_s) / clock, ceil(latency)
+
+
+def _words(binary: bytes) -> list[bytes]:
+    return [binary[n : n + WORD_BYTES] for n in range(0, len(binary), WORD_BYTES)]

@@ -1,0 +1,243 @@
+"""The judge's engines LW and MM: what they put on the edges of the arrays, cycle by cycle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tetrapla.ir.graph import DTYPES, Array
+from tetrapla.simulators.systolic.every_cycle import array as plain
+from tetrapla.simulators.systolic.every_cycle.memory import SPOILT, Memory, Slot
+from tetrapla.simulators.systolic.formats import PRODUCTS, SUMS
+from tetrapla.simulators.systolic.isa import Instruction
+from tetrapla.simulators.systolic.program import Program
+from tetrapla.simulators.systolic.spec import SystolicSpec
+
+_OPERANDS = ("i8", "i16", "i16", "bf16", "f16")
+
+
+@dataclass(frozen=True)
+class _Leaving:
+    """A row of sums on its way to the accumulators.
+
+    Attributes:
+        due: at the end of which cycle it is written.
+        first: at the end of which cycle its column 0 is at the bottom; column c is c later.
+    """
+
+    due: int
+    first: int
+    unit: int
+    row: int
+    kind: str
+    spread: int
+    add: bool
+
+
+class Product:
+    """The arrays of all units, one set of registers for each type of sums."""
+
+    def __init__(
+        self, program: Program, spec: SystolicSpec, memory: Memory, fast: bool
+    ) -> None:
+        self._memory, self._array = memory, spec.array
+        self._stationary = spec.array.dataflow == "output_stationary"
+        stepper = _stepper(self._stationary, fast)
+        planes = 4 if spec.array.sparsity == "2:4" else 1
+        size = spec.array.rows, spec.array.cols
+        kinds = {SUMS[i["fmt"]] for i in program.instructions if i.op == "MM"} or {"i32"}
+        self._grids = {
+            kind: [
+                plain.Grid(*size, plain.NUMBERS[kind], stepper, planes)
+                for _ in range(spec.array.units)
+            ]
+            for kind in sorted(kinds)
+        }
+        shape = (program.accumulator_rows, size[1] * spec.array.units)
+        self.accumulators = {
+            kind: np.full((*shape, DTYPES[kind].itemsize), SPOILT, np.int8).view(DTYPES[kind])[
+                ..., 0
+            ]
+            for kind in ("i32", "i64", "f32")
+        }
+        self.kinds = ["i32"] * program.accumulator_rows
+        self._leaving: list[_Leaving] = []
+        self._shadow: list[Slot] = []
+        self._weights: list[Slot] = []
+        self._stream = self._next_stream = [0] * spec.array.units
+        self.last_capture: int | None = None
+        self._filling: Array = np.zeros(0, np.int64)
+
+    def shift(self, i: Instruction, p: int, t: int) -> bool:
+        """A cycle of LW: one row of each unit's slot, the last one first."""
+        slots = [i["slot"] + (u if i["spread"] else 0) for u in range(self._array.units)]
+        if self._stationary:
+            self._next_stream = slots
+            return True
+        r = self._array.rows - 1 - p
+        self._shadow = [self._memory.slots[slot] for slot in slots]
+        for kind, grids in self._grids.items():
+            for grid, slot in zip(grids, self._shadow, strict=True):
+                at = grid.at(t + 1)
+                grid.edge.weights[at] = _weights(slot, kind)[r]
+                grid.edge.places[at] = slot.places[r]
+                grid.edge.end[at] = True
+        return r == 0
+
+    def fill(self, i: Instruction, p: int) -> bool:
+        """A cycle of LUW: one output row of the descriptor."""
+        memory, d = self._memory, self._memory.descriptors[i["desc"]]
+        turned = i["transpose"]
+        count, lanes = (i["cols"], i["rows"]) if turned else (i["rows"], i["cols"])
+        held = _OPERANDS[i["fmt"]]
+        kind = np.float32 if held in ("bf16", "f16") else np.int64
+        if p == 0:
+            memory.spoil(i["slot"])
+            self._filling = np.zeros((count, lanes), kind)
+        if p < count:
+            row = memory.activations(d, i["row"] + p, i["k"] + np.arange(lanes), held)
+            self._filling[p] = row - d.zero_x
+        done = p + 1 == max(i["rows"], i["cols"] if turned else 0)
+        if done:
+            values = np.zeros((self._array.rows, self._array.cols), kind)
+            values[: i["rows"], : i["cols"]] = self._filling.T if turned else self._filling
+            places = np.zeros(values.shape, np.uint8)
+            memory.slots[i["slot"]] = Slot(values, places, False, held)
+        return done
+
+    def may_drain(self, i: Instruction, t: int) -> bool:
+        """Whether an MM dispatched now captures its sums behind those that are leaving."""
+        if self.last_capture is None:
+            return True
+        last_tap = t + i["lanes"] * self._pace(i)
+        return last_tap - self.last_capture >= self._array.rows
+
+    def multiply(self, i: Instruction, p: int, t: int) -> tuple[bool, int]:
+        """A cycle of MM: whether it is the last, and the cycles that its results need."""
+        pace = self._pace(i)
+        if self._stationary:
+            return self._tap(i, p, pace, t)
+        n, due = divmod(p + 1, pace)
+        share = self._share(i)
+        if p == 0 and i["swap"]:
+            self._weights = self._shadow
+            for grids in self._grids.values():
+                for grid in grids:
+                    grid.edge.begin[grid.at(t + 1)] = True
+        if not due:
+            self._row(i, n - 1, share, t)
+        return p + 1 == share * pace, self._array.rows + self._array.cols
+
+    def _pace(self, i: Instruction) -> int:
+        return self._array.formats[PRODUCTS[i["fmt"]]]
+
+    def _share(self, i: Instruction) -> int:
+        units = 1 if i["spread"] else self._array.units
+        return (i["len"] + units - 1) // units
+
+    def _row(self, i: Instruction, n: int, share: int, t: int) -> None:
+        """Activation row n of each unit enters, with the last of its cycles."""
+        rows, cols = self._array.rows, self._array.cols
+        for unit, grid in enumerate(self._grids[SUMS[i["fmt"]]]):
+            m = n + (0 if i["spread"] else unit * share)
+            if m >= i["len"]:
+                continue
+            fed = self._values(i, i["row"] + m, i["k"] + np.arange(i["lanes"]))
+            # row r takes tap r, or four of which a sparse weight picks one
+            lanes = np.arange(rows)[None]
+            if self._weights[unit].sparse:
+                lanes = np.arange(rows)[None] // 2 * 4 + np.arange(4)[:, None]
+            padded = np.append(fed, np.zeros(2 * rows + 4 - len(fed), fed.dtype))
+            grid.edge.values[grid.at(t + 1), : len(lanes)] = padded[lanes]
+            first = t + rows
+            leaving = first + cols, first, unit, i["acc"] + m, SUMS[i["fmt"]], i["spread"]
+            self._leaving.append(_Leaving(*leaving, bool(i["accumulate"])))
+
+    def _tap(self, i: Instruction, p: int, pace: int, t: int) -> tuple[bool, int]:
+        """One tap of all rows enters at the left, its weights at the top."""
+        rows, cols = self._array.rows, self._array.cols
+        if p == 0 and i["swap"]:
+            self._stream = self._next_stream
+        done = p + 1 == i["lanes"] * pace
+        latency = 2 * rows + cols - 1 if i["drain"] else 0
+        n, due = divmod(p + 1, pace)
+        if due:
+            return done, latency
+        k, share, kind = n - 1, self._share(i), SUMS[i["fmt"]]
+        for unit, grid in enumerate(self._grids[kind]):
+            at = grid.at(t + 1)
+            start = 0 if i["spread"] else unit * share
+            for m in range(start, min(start + share, i["len"])):
+                value = self._values(i, i["row"] + m, i["k"] + np.arange(k, k + 1))
+                grid.edge.values[at, 0, m - start] = value[0]
+            slot = self._memory.slots[self._stream[unit]]
+            grid.edge.weights[at] = _weights(slot, kind)[k]
+            grid.edge.begin[at] = k == 0 and not i["accumulate"]
+            grid.edge.end[at] = done and bool(i["drain"])
+        if done and i["drain"]:
+            self.last_capture = t
+            self._drain(i, t, share)
+        return done, latency
+
+    def _drain(self, i: Instruction, t: int, share: int) -> None:
+        """Sums were captured by the wave that enters at t + 1; two registers a row to go."""
+        rows, cols = self._array.rows, self._array.cols
+        for unit in range(self._array.units):
+            start = 0 if i["spread"] else unit * share
+            for m in range(start, min(start + share, i["len"])):
+                r = m - start
+                first = (t + 1) + r + 2 * (rows - 1 - r)
+                leaving = first + cols, first, unit, i["acc"] + m, SUMS[i["fmt"]], i["spread"]
+                self._leaving.append(_Leaving(*leaving, False))
+
+    def _values(self, i: Instruction, m: int, taps: Array) -> Array:
+        d = self._memory.descriptors[i["desc"]]
+        return self._memory.activations(d, m, taps, _OPERANDS[i["fmt"]])
+
+    def catch_up(self, t: int) -> None:
+        """Step every array to cycle t: their logs are not endless."""
+        if t % (plain.WINDOW // 2) == 0:
+            self.settle(t)
+            for grids in self._grids.values():
+                for grid in grids:
+                    grid.advance(t)
+
+    def settle(self, t: int) -> None:
+        """Write every row of sums that was due before cycle t."""
+        due = [leaving for leaving in self._leaving if leaving.due < t]
+        if not due:
+            return
+        self._leaving = [leaving for leaving in self._leaving if leaving.due >= t]
+        for leaving in sorted(due, key=lambda one: one.due):
+            self._write(leaving)
+
+    def _write(self, leaving: _Leaving) -> None:
+        cols, grid = self._array.cols, self._grids[leaving.kind][leaving.unit]
+        grid.advance(leaving.due)
+        row = grid.left_from(leaving.first)
+        held = self.accumulators[leaving.kind][leaving.row]
+        first = leaving.unit * cols if leaving.spread else 0
+        if not leaving.add and not leaving.spread:
+            held[:] = 0
+        own = held[first : first + cols]
+        own[:] = own + row if leaving.add else row
+        self.kinds[leaving.row] = leaving.kind
+
+
+def _weights(slot: Slot, kind: str) -> Array:
+    """What a slot is to an array of another type of numbers: nothing to rely on."""
+    whole = slot.held in ("i8", "i16")
+    if whole == (kind != "f32"):
+        return slot.values
+    return np.zeros(slot.values.shape, np.int64)
+
+
+def _stepper(stationary: bool, fast: bool) -> plain.Stepper:
+    if fast:
+        from tetrapla.simulators.systolic.every_cycle import fast as compiled
+
+        if stationary:
+            return compiled.step_output_stationary
+        return compiled.step_weight_stationary
+    return plain.step_output_stationary if stationary else plain.step_weight_stationary

@@ -1,0 +1,1 @@
+"""SCALE-Sim's numbers, files and memory model."""
