@@ -9,7 +9,7 @@ from tetrapla.backends.systolic.check import cross_check
 from tetrapla.backends.systolic.compile import compile_graph
 from tetrapla.backends.systolic.partition import Refusal, refuse
 from tetrapla.backends.target_ import Inputs, Lowered, Options, Target
-from tetrapla.ir.errors import ModelError, UnsupportedError
+from tetrapla.ir.errors import ModelError, SpecError, UnsupportedError
 from tetrapla.ir.module import Module
 from tetrapla.passes.cells_ import CELLS
 from tetrapla.passes.pass_ import run as run_passes
@@ -39,13 +39,28 @@ def lower(
 
     Raises:
         ModelError: a float module without calibration data.
+        SpecError: the chip's default format is none of this family's.
         UnsupportedError: the array has not the number format, or no instruction can do a node.
     """
     quant = options.quant or spec.chip.default_format
+    if options.quant is None and quant not in ARRAY:
+        raise SpecError(
+            f"chip.default_format must be one of {', '.join(ARRAY)}, not '{quant}'; "
+            "name one or give --quant"
+        )
     lowered = _lowered(module, calibration, quant, tuple(spec.array.formats))
     refuse(_left(lowered))
     program = compile_graph(lowered.graph, spec, lowered.name)
-    return Lowered(lowered, program)
+    return Lowered(lowered, program, _warnings(quant, spec))
+
+
+def _warnings(quant: str, spec: SystolicSpec) -> tuple[str, ...]:
+    if quant != "int4" or stores_narrow(tuple(spec.array.formats)):
+        return ()
+    return (
+        "4-bit weights take a byte each in DRAM, since array.formats has no int4; "
+        "time and energy are those of int8",
+    )
 
 
 def _lowered(

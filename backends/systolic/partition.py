@@ -22,7 +22,7 @@ _NEVER_HOST = (
     *("nn.gru", "nn.rnn", "qnn.conv_integer", "qnn.matmul_integer", *PRODUCTS),
 )
 _BYTES = ("i8", "ui8")
-_WAY_OUT = "on floats; quantise with --quant int8"
+_WAY_OUT = "on floats; give --quant a number format of the array"
 _BORDER = ("qnn.dequantize", "qnn.quantize")
 
 

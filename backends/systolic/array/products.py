@@ -144,13 +144,14 @@ def product(placing: Placing, node: Node) -> Product:
     graph, machine = placing.graph, placing.machine
     x, form = placing.read(node.operands[0]), product_format(graph, node, machine.formats)
     convolves = node.kind in CONVOLUTIONS
+    # LUW makes int8 of what it reads, so other formats stay with the weights in the array
+    swapped = machine.dataflow == INPUTS and form.name == "int8"
     if convolves:
-        array = (machine.rows, machine.cols)
+        # where inputs stay, groups that share a tile would move their zeros as if of use
+        array = (1, 1) if swapped else (machine.rows, machine.cols)
         blocks = conv_blocks(graph, node, x, array, form.weights, placing.shared)
     else:
         blocks = matmul_blocks(graph, node, x, form.weights, placing.shared)
-    # LUW makes int8 of what it reads, so other formats stay with the weights in the array
-    swapped = machine.dataflow == INPUTS and form.name == "int8"
     moving = _moving(placing, blocks) if swapped else None
     if swapped:
         blocks = [replace(b, descriptor=_signed(b.descriptor)) for b in blocks]

@@ -141,3 +141,16 @@ def test_a_float_network_becomes_the_same_integers_on_every_dataflow(
     spec = design(32, 16, accumulators=512, dataflow=dataflow, formats={"int8": 1})
     lowered = TARGET.lower(module, spec, inputs, Options())
     held(lowered.module, spec, inputs)
+
+
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+@pytest.mark.parametrize("units", [1, 3])
+def test_groups_that_would_share_a_tile_keep_their_count_of_products(
+    dataflow: str, units: int
+) -> None:
+    net = Net(np.random.default_rng(5), (2, 6, 7, 5))
+    y = net.conv(net.x, 9, (3, 3), "conv", pads=(1, 1, 1, 1), groups=3)
+    spec = design(64, 64, dataflow=dataflow, formats={"int8": 1}, units=units)
+    result, _ = held(net.finish(y), spec, net.inputs())
+    # 2 images of 7 x 5 pixels, 9 filters, 9 taps of 2 channels
+    assert sum(row.macs for row in result.layers) == 2 * 35 * 9 * 9 * 2

@@ -10,7 +10,7 @@ from tests.passes.random_graphs import FAMILIES, sampled
 from tetrapla.backends.systolic import TARGET
 from tetrapla.backends.target_ import Options
 from tetrapla.ir.build import ModuleBuilder
-from tetrapla.ir.errors import ModelError, UnsupportedError
+from tetrapla.ir.errors import ModelError, SpecError, UnsupportedError
 from tetrapla.ir.graph import Attribute
 from tetrapla.ir.module import Module
 from tetrapla.passes.pipeline_ import quantised
@@ -149,4 +149,24 @@ def test_a_recurrent_layer_beyond_the_limit_is_refused_with_the_reason() -> None
         "systolic has no instruction for 1 nn.rnn (layer: its 2049 steps are 65568 operators, "
         "more than 65536); its array multiplies integers, and its vector unit has routines for "
         "what docs/isa.md lists"
+    )
+
+
+def test_4_bit_weights_that_are_stored_wide_say_so() -> None:
+    module, data = FAMILIES["transformer"][0](("linear",), 5), Options(quant="int4")
+    inputs = sampled(module, 5)
+    assert TARGET.lower(module, having("int4"), inputs, data).warnings == ()
+    assert TARGET.lower(module, chip(16, 16), inputs, data).warnings == (
+        "4-bit weights take a byte each in DRAM, since array.formats has no int4; "
+        "time and energy are those of int8",
+    )
+
+
+def test_a_chip_whose_own_format_is_none_is_refused() -> None:
+    module = FAMILIES["transformer"][0](("linear",), 5)
+    with pytest.raises(SpecError) as error:
+        TARGET.lower(module, having(default="int3"), sampled(module, 5), Options())
+    assert str(error.value) == (
+        "chip.default_format must be one of int8, int4, int16, bf16, fp16, not 'int3'; "
+        "name one or give --quant"
     )

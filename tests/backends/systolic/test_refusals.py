@@ -62,8 +62,8 @@ def test_a_float_model_asks_for_quantisation(rng: np.random.Generator) -> None:
         TARGET.lower(digits(rng), spec, None, Options(quant="none"))
     assert str(refused.value) == (
         "systolic has no instruction for "
-        "2 nn.conv2d (conv1, conv2: on floats; quantise with --quant int8), "
-        "1 nn.matmul (fc: on floats; quantise with --quant int8); " + CAN
+        "2 nn.conv2d (conv1, conv2: on floats; give --quant a number format of the array), "
+        "1 nn.matmul (fc: on floats; give --quant a number format of the array); " + CAN
     )
     with pytest.raises(ModelError) as asked:
         TARGET.lower(digits(rng), spec, None, Options())
