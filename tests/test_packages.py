@@ -7,7 +7,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = ("frontend", "ir", "passes", "backends", "simulators")
+LAYERS = ("frontend", "ir", "passes", "backends", "rtl", "simulators")
 
 
 def setuptools() -> dict[str, dict[str, list[str]]]:
@@ -52,6 +52,7 @@ def test_data_files_match_the_listed_patterns() -> None:
         path = Path("data") / name
         assert (ROOT / "tetrapla" / path).is_file()
         assert any(path.match(pattern) for pattern in patterns["tetrapla"])
+    assert patterns["tetrapla.rtl"] == ["*.sv"]
     assert {"chips/*.yaml", "costs/*.yaml"} <= set(patterns["tetrapla.simulators"])
 
 

@@ -38,6 +38,7 @@ from tetrapla.simulators.systolic.formats import (
 )
 from tetrapla.simulators.systolic.isa import Instruction
 from tetrapla.simulators.systolic.known import Known
+from tetrapla.simulators.systolic.owners import owners
 from tetrapla.simulators.systolic.program import Program
 from tetrapla.simulators.systolic.sparse import tile_of
 from tetrapla.simulators.systolic.timing import transfer_bytes
@@ -125,37 +126,32 @@ class _Walk:
     stream: tuple[int, ...] = ()
     layers: list[dict[str, int]] = field(default_factory=list[dict[str, int]])
     macs: list[int] = field(default_factory=list[int])
+    owner: int = 0
 
     @property
     def stationary(self) -> bool:
         return self.program.dataflow == "output_stationary"
 
-    def begin(self) -> None:
-        """A layer."""
-        self.layers.append({})
-        self.macs.append(0)
-
     def add(self, macs: int = 0, **counts: int) -> None:
         """Count actions; ``unit__action`` stands for ``unit.action``."""
-        if not self.layers:
-            self.begin()
-        found = self.layers[-1]
+        found = self.layers[self.owner]
         for name, count in counts.items():
             action = name.replace("__", ".")
             found[action] = found.get(action, 0) + count
-        self.macs[-1] += macs
+        self.macs[self.owner] += macs
 
 
 def counted(program: Program, gate_zeros: bool = False) -> list[Counted]:
-    """What each layer does, in the order of the program's MARKs.
+    """What each layer does, in the order of the program's MARKs, with the weights it takes.
 
     `ALWAYS` are there in every layer, the others where the program uses them.
     """
-    walk = _Walk(program, gate_zeros, Known(program))
-    for instruction in program.instructions:
-        if instruction.op == "MARK":
-            walk.begin()
-        elif instruction.op in _COUNTERS:
+    works = owners(program)
+    count = max(works, default=0) + 1
+    layers: list[dict[str, int]] = [{} for _ in range(count)]
+    walk = _Walk(program, gate_zeros, Known(program), layers=layers, macs=[0] * count)
+    for walk.owner, instruction in zip(works, program.instructions, strict=True):
+        if instruction.op in _COUNTERS:
             _COUNTERS[instruction.op](walk, instruction)
     used = {name for layer in walk.layers for name, count in layer.items() if count}
     names = [n for n in ACTIONS if n != "static.cycle" and (n in ALWAYS or n in used)]

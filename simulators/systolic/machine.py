@@ -18,6 +18,7 @@ from tetrapla.simulators.report import LayerRun, Run, Slice, summed
 from tetrapla.simulators.systolic.counts import counted
 from tetrapla.simulators.systolic.formats import PRODUCTS, STORED
 from tetrapla.simulators.systolic.legal import check_legal
+from tetrapla.simulators.systolic.owners import owners
 from tetrapla.simulators.systolic.program import HostStep, Port, Program
 from tetrapla.simulators.systolic.spec import ArraySection, SystolicSpec
 from tetrapla.simulators.systolic.timing import (
@@ -262,13 +263,16 @@ def _warnings(program: Program) -> tuple[str, ...]:
 
 
 def _trace(program: Program, plan: Schedule) -> tuple[Slice, ...]:
-    slices, layer = [], "start"
-    for n, instruction in enumerate(program.instructions):
+    marks = [i["id"] for i in program.instructions if i.op == "MARK"]
+    names = [program.layers[number].name for number in marks]
+    slices = []
+    for n, (instruction, owner) in enumerate(
+        zip(program.instructions, owners(program), strict=True)
+    ):
         engine = instruction.engine
-        if instruction.op == "MARK":
-            layer = program.layers[instruction["id"]].name
         if engine is not None:
             moved = transfer_bytes(program, instruction) if engine == "DMA" else 0
             start, end = plan.dispatch[n] + 1, plan.free[n] + 1
-            slices.append(Slice(engine, f"{instruction.op} {layer}", start, end, moved))
+            name = f"{instruction.op} {names[owner]}"
+            slices.append(Slice(engine, name, start, end, moved))
     return tuple(slices)

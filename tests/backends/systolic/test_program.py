@@ -7,11 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from tests.backends.systolic.conftest import KEY, chip, digits, gemm
+from tests.backends.systolic.conftest import KEY, Net, chip, digits, gemm, lower
 from tetrapla.backends.systolic import TARGET
 from tetrapla.backends.systolic.compile import compile_graph
 from tetrapla.backends.target_ import Options
 from tetrapla.ir.errors import ModelError
+from tetrapla.simulators.systolic.counts import actions
 from tetrapla.simulators.systolic.isa import WORD_BYTES, decode, encode, text
 from tetrapla.simulators.systolic.machine import run
 from tetrapla.simulators.systolic.program import Program
@@ -90,3 +91,21 @@ def test_a_shape_only_module_has_cycles_but_no_values() -> None:
     with pytest.raises(ModelError) as refused:
         run(program, spec, {"x": np.zeros((1, 4, 4), np.int8)}, KEY)
     assert str(refused.value) == "model 'm' is shape-only and has no values to compute"
+
+
+def test_weights_count_in_the_layer_that_multiplies_with_them() -> None:
+    # tiles of later layers are loaded beside the work of earlier ones
+    net = Net(np.random.default_rng(2), (4, 24))
+    y = net.product(net.product(net.product(net.x, 40, "a"), 16, "b"), 9, "c")
+    spec = chip(8, 8, tiles=8)
+    program = lower(net.finish(y), spec).program
+    loads = [n for n, i in enumerate(program.instructions) if i.op == "LDW"]
+    marks = [n for n, i in enumerate(program.instructions) if i.op == "MARK"]
+    assert any(marks[1] < n < marks[2] for n in loads)
+    found = {
+        program.layers[program.instructions[n]["id"]].name: layer["weight_memory.write_byte"]
+        for n, layer in zip(marks, actions(program), strict=True)
+    }
+    assert {k: v for k, v in found.items() if v} == {"a": 24 * 40, "b": 40 * 16, "c": 16 * 9}
+    names = [each.name for each in run(program, spec, {}, KEY).trace]
+    assert names.count("LDW c") == 2 * 2  # of 16 x 9 weights in tiles of 8 x 8

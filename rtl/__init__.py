@@ -1,0 +1,1 @@
+"""The systolic machine in SystemVerilog; `tetrapla.simulators.rtl` builds and runs it."""
