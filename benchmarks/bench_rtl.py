@@ -23,7 +23,7 @@ from tetrapla.ir.graph import Attribute
 from tetrapla.ir.module import Module
 from tetrapla.simulators.rtl import machine
 from tetrapla.simulators.rtl.compare import compare
-from tetrapla.simulators.rtl.library import Model
+from tetrapla.simulators.rtl.model import Model
 from tetrapla.simulators.rtl.toolchain import CACHE_VARIABLE, Design, library
 from tetrapla.simulators.spec_ import load_spec
 from tetrapla.simulators.systolic.spec import SystolicSpec

@@ -14,7 +14,7 @@ import numpy as np
 
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Array
-from tetrapla.simulators.rtl.library import Model
+from tetrapla.simulators.rtl.model import Model
 from tetrapla.simulators.rtl.toolchain import Design
 from tetrapla.simulators.systolic.isa import ENGINES
 from tetrapla.simulators.systolic.program import Program

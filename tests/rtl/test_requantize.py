@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tetrapla.ir.graph import Array
-from tetrapla.simulators.rtl.library import Model
+from tetrapla.simulators.rtl.model import Model
 from tetrapla.simulators.rtl.toolchain import Design, lint
 from tetrapla.simulators.systolic.requantize import requantized
 from tetrapla.simulators.systolic.tables import RequantizeRow

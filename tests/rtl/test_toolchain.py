@@ -13,7 +13,7 @@ from tests.backends.systolic.conftest import chip
 from tests.rtl import programs
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.simulators.rtl import machine, toolchain
-from tetrapla.simulators.rtl.library import Model
+from tetrapla.simulators.rtl.model import Model
 from tetrapla.simulators.systolic.isa import Instruction
 from tetrapla.simulators.systolic.program import Program
 
