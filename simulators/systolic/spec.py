@@ -76,9 +76,7 @@ class ArraySection(Section):
                 "array.formats must have a format that is multiplied, not "
                 f"{', '.join(self.formats) or 'none'}; add int8: 1"
             )
-        if self.formats.get("int4", 1) != self.formats.get("int8", 1) or (
-            "int4" in self.formats and "int8" not in self.formats
-        ):
+        if "int4" in self.formats and self.formats["int4"] != self.formats.get("int8"):
             raise ValueError(
                 "array.formats.int4 must be as int8, of which it is a form of storage, not "
                 f"{self.formats['int4']}; set both to the same cycles"

@@ -24,6 +24,7 @@ def test_an_array_is_one_dense_int8_unit_unless_it_says_more() -> None:
     assert dict(array.formats) == {"int8": 1}
     assert (array.gate_zeros, array.element_bytes) == (False, 1)
     assert ArraySection.model_validate({**ROW, "formats": {"bf16": 1}}).element_bytes == 2
+    assert ArraySection.model_validate({**ROW, "formats": {"int8": 2}}).formats["int8"] == 2
 
 
 @pytest.mark.parametrize(
