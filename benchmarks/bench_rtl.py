@@ -24,7 +24,7 @@ from tetrapla.ir.module import Module
 from tetrapla.simulators.rtl import machine
 from tetrapla.simulators.rtl.compare import compare
 from tetrapla.simulators.rtl.model import Model
-from tetrapla.simulators.rtl.toolchain import CACHE_VARIABLE, Design, library
+from tetrapla.simulators.rtl.toolchain import CACHE_VARIABLE, Design, shared_object
 from tetrapla.simulators.spec_ import load_spec
 from tetrapla.simulators.systolic.spec import SystolicSpec
 from tetrapla.simulators.systolic.timing import schedule
@@ -65,7 +65,7 @@ def _machine(size: int) -> None:
         kept = os.environ.pop(CACHE_VARIABLE, None)
         os.environ[CACHE_VARIABLE] = folder
         start = os.times()
-        library(design)
+        shared_object(design)
         end = os.times()
         del os.environ[CACHE_VARIABLE]
         if kept is not None:

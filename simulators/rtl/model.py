@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tetrapla.ir.graph import Array
-from tetrapla.simulators.rtl.toolchain import Design, library
+from tetrapla.simulators.rtl.toolchain import Design, shared_object
 
 
 class _Memory(ctypes.Structure):
@@ -28,7 +28,7 @@ class Model:
 
     def __init__(self, design: Design) -> None:
         self._design = design
-        self._code = ctypes.CDLL(str(library(design)))
+        self._code = ctypes.CDLL(str(shared_object(design)))
         self._code.rtl_create.restype = ctypes.c_void_p
         self._code.rtl_memory.restype = _Memory
         self._code.rtl_run.restype = ctypes.c_longlong

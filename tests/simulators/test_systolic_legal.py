@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -243,10 +244,10 @@ def test_activations_that_do_not_fit_a_weight_are_refused() -> None:
         ({"ub": 60}, "ub end must be at most 64, not 68"),
     ],
 )
-def test_an_illegal_gather_is_named(gather: dict[str, int | str], rule: str) -> None:
+def test_an_illegal_gather_is_named(gather: dict[str, Any], rule: str) -> None:
     plain = Gather(0, 4, 10, 0, "i32", 2, 0)
     made = program(*START, "GTH routine=0", "HALT")
-    made = replace(made, gathers=(replace(plain, **gather),))  # type: ignore[arg-type]
+    made = replace(made, gathers=(replace(plain, **gather),))
     with pytest.raises(ModelError) as refused:
         run(made, SPEC, {}, Key(0))
     assert str(refused.value) == f"program 'p' instruction 7: GTH {rule}; compile it again"

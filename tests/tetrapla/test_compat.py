@@ -56,10 +56,9 @@ def golden() -> dict[tuple[str, str, str, str, bool], list[dict[str, str]]]:
     found: dict[tuple[str, str, str, str, bool], list[dict[str, str]]] = {}
     with MORE.open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            names = ("kind", "array_rows", "array_cols", "dataflow")
             sparse = row["layer"] in ("a", "b", "c", "d", "e", "DPf")
-            key = (*(row[name] for name in names), sparse)
-            found.setdefault(key, []).append(row)  # type: ignore[arg-type]
+            array = row["array_rows"], row["array_cols"]
+            found.setdefault((row["kind"], *array, row["dataflow"], sparse), []).append(row)
     return found
 
 
