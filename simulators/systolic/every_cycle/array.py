@@ -34,7 +34,7 @@ class Registers:
             PE picks one of four.
         weight, shadow, passed: weights in use, being shifted in, and on their way down; an
             output-stationary array has those on their way down in `weight`.
-        place, shadow_place, passed_place: which plane they pick.
+        place, shadow_place, passed_place: which plane they pick; not there with one plane.
         sums: moving down, or staying; (1 + rows, columns), of which the first row is the zero
             that enters at the top.
         first, second: drain registers of an output-stationary array; `second` as `sums`.
@@ -69,6 +69,7 @@ class Edge:
 
 def step_weight_stationary(x: Registers, edge: Edge, start: int, out: Array) -> None:
     """Weights in place: activations move right, sums and shadow weights down."""
+    sparse = len(x.left) > 1
     for first, count in _blocks(x, len(out)):
         times = start + first + np.arange(count)
         late = _Late(x, edge, times)
@@ -77,15 +78,17 @@ def step_weight_stationary(x: Registers, edge: Edge, start: int, out: Array) -> 
             x.left[..., 0] = late.values[n]
             if late.begins[n]:
                 np.copyto(x.weight, x.shadow, where=late.begin[n])
-                np.copyto(x.place, x.shadow_place, where=late.begin[n])
+                if sparse:
+                    np.copyto(x.place, x.shadow_place, where=late.begin[n])
             taken = x.left[0]
-            if len(x.left) > 1:
+            if sparse:
                 taken = np.take_along_axis(x.left, x.place[None].astype(np.intp), 0)[0]
             x.sums[1:] = x.sums[:-1] + np.multiply(taken, x.weight, dtype=x.sums.dtype)
             if late.ends[n]:
                 shift = late.end[n]
                 _shift(x.shadow, x.passed, late.weights[n], shift)
-                _shift(x.shadow_place, x.passed_place, late.places[n], shift)
+                if sparse:
+                    _shift(x.shadow_place, x.passed_place, late.places[n], shift)
             out[first + n] = x.sums[-1]
 
 

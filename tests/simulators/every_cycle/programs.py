@@ -20,9 +20,10 @@ from tests.simulators.every_cycle.constants import (
 from tetrapla.simulators.systolic.formats import RESULT_BYTES, SUMS, stored_format
 from tetrapla.simulators.systolic.isa import ENGINES, OPERATIONS, Instruction
 from tetrapla.simulators.systolic.program import Gather, Layer, Program
-from tetrapla.simulators.systolic.routines import Place, Routine, Step
+from tetrapla.simulators.systolic.routines import Routine, Step
 from tetrapla.simulators.systolic.spec import SystolicSpec
 from tetrapla.simulators.systolic.tables import COUNT_PAD, Descriptor
+from tetrapla.simulators.systolic.views import Place
 
 Resource = tuple[str, int, int]
 """What an instruction reads or writes: a memory, its first and its end."""
