@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tetrapla.backends.systolic.array.image import (
@@ -26,8 +29,9 @@ from tetrapla.backends.systolic.vector.operators import Pass
 from tetrapla.backends.systolic.vector.routines import GatherStage
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node, Value
-from tetrapla.simulators.systolic.program import HostStep, Layer, Port, Program
+from tetrapla.simulators.systolic.program import HostStep, Layer, Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
+from tetrapla.simulators.systolic.views import Place
 
 _INPUT, _OUTPUT = "(input)", "(output)"
 
@@ -39,6 +43,23 @@ def compile_graph(graph: Graph, spec: SystolicSpec, name: str) -> Program:
         UnsupportedError: nodes that no instruction can do, all in one message; or activations
             or a model that do not fit their memory.
     """
+    with _uncollected():
+        return _compiled(graph, spec, name)
+
+
+@contextmanager
+def _uncollected() -> Generator[None]:
+    """No garbage collection: it would walk millions of instructions again and again."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _compiled(graph: Graph, spec: SystolicSpec, name: str) -> Program:
     machine = Machine.of(spec)
     graph = on_integers(graph)
     parts = partition(graph, machine.formats)
@@ -108,8 +129,8 @@ class _Dram:
     works: list[Work] = field(default_factory=list[Work])
     uses: list[Use] = field(default_factory=list[Use])
     homes: Homes = field(default_factory=Homes)
-    arriving: tuple[Port, ...] = ()
-    leaving: tuple[Port, ...] = ()
+    arriving: tuple[Place, ...] = ()
+    leaving: tuple[Place, ...] = ()
     end: int = 0
 
 
@@ -178,12 +199,12 @@ def _leaving(graph: Graph, parts: Partition) -> list[Value]:
     return list({v.index: v for v in wanted if v.index in made}.values())
 
 
-def _ports(values: list[Value], stages: Stages, start: int) -> tuple[tuple[Port, ...], int]:
-    """Ports one after another from `start`, and their end."""
+def _ports(values: list[Value], stages: Stages, start: int) -> tuple[tuple[Place, ...], int]:
+    """Places one after another from `start`, and their end."""
     found = []
     for value in values:
         place: Placed = stages.values[value.index]
-        port = Port(value.index, start, place.dtype, place.physical, place.view)
+        port = Place(value.index, start, place.dtype, place.physical, place.view)
         found.append(port)
         start += _padded(port.traffic_bytes)
     return tuple(found), start

@@ -17,7 +17,7 @@ from tetrapla.backends.systolic.array.image import Table, Use
 from tetrapla.backends.systolic.array.multiply import Multiplier
 from tetrapla.backends.systolic.array.products import Product
 from tetrapla.backends.systolic.design import Machine
-from tetrapla.backends.systolic.hazards import Dispatcher, Resource, part, region, stretch
+from tetrapla.backends.systolic.hazards import Dispatcher, Resource, Stretch, region, stretch
 from tetrapla.backends.systolic.layout import Buffer, Placed
 from tetrapla.backends.systolic.memory.pieces import Piece
 from tetrapla.backends.systolic.memory.plan import Step, Transfer
@@ -168,7 +168,8 @@ class Emitter:
             "ub": one.target.buffer.address + one.offset,
             "len": one.rows,
         }
-        reads = [*(part("descriptor", e) for e in entries), *(part("row", e) for e in rows)]
+        reads: list[Resource] = [self.entries.descriptor_part(e) for e in entries]
+        reads += [self.entries.row_part(e) for e in rows]
         reads += [_whole(source) for source in one.sources]
         self._send("VE", operands, reads, [_whole(one.target)])
 
@@ -243,11 +244,11 @@ def _portions(found: Sequence[Transfer], most_bytes: int) -> Iterator[Transfer]:
             yield Transfer(Piece(piece.buffer, start, end), address)
 
 
-def _touched(one: RoutineStage | GatherStage) -> tuple[list[Resource], list[Resource]]:
+def _touched(one: RoutineStage | GatherStage) -> tuple[list[Stretch], list[Stretch]]:
     """What it reads and what it writes."""
     read = list(dict.fromkeys(_whole(source) for source in one.sources))
     return read, list(dict.fromkeys(_whole(target) for target in one.targets))
 
 
-def _whole(value: Placed) -> Resource:
+def _whole(value: Placed) -> Stretch:
     return stretch(value.buffer.address, value.buffer.size_bytes)

@@ -29,7 +29,15 @@ from tetrapla.backends.systolic.layout import (
 )
 from tetrapla.backends.systolic.partition import Refusal, refuse
 from tetrapla.backends.systolic.vector.depthwise import depthwise, is_depthwise
-from tetrapla.backends.systolic.vector.homes import CONCATS, WINDOWS, Homes, Part, parts
+from tetrapla.backends.systolic.vector.fusion import fused
+from tetrapla.backends.systolic.vector.homes import (
+    CONCATS,
+    WINDOWS,
+    Homes,
+    Part,
+    parts,
+    unshaped,
+)
 from tetrapla.backends.systolic.vector.islands import Grouping, Unit
 from tetrapla.backends.systolic.vector.joined import copied, copies
 from tetrapla.backends.systolic.vector.moves import is_view
@@ -63,9 +71,11 @@ class Stages:
         self._makers = {v.index: node for node in graph.nodes for v in node.results}
         self._homes = Homes(graph)
         self._parts: dict[int, Part] = {}
+        self._views: dict[int, Node] = {}
         self._wholes: dict[int, Placed] = {}
         self._at_home: set[int] = set()
         self._repeated: dict[int, Node] = {}
+        self._fused: frozenset[str] = frozenset()
 
     def add_all(self, nodes: tuple[Node, ...]) -> None:
         """Make the stages of the accelerator's nodes.
@@ -73,10 +83,12 @@ class Stages:
         Raises:
             UnsupportedError: layouts that no instruction can read; one message for all.
         """
-        grouping = Grouping(self.graph, nodes, self._alone, self._is_epilogue)
+        ways = self._alone, self._is_epilogue
+        self._fused = fused(self.graph, nodes, self.machine, *ways)
+        grouping = Grouping(self.graph, nodes, *ways)
         self._repeated = {i: self._makers[i] for i in grouping.repeated}
-        views = {n.result.index: n for n in nodes if is_view(n)}
-        self._parts = parts(self.graph, nodes, self._repeated, views)
+        self._views = {n.result.index: n for n in nodes if is_view(n)}
+        self._parts = parts(self.graph, nodes, self._repeated, self._views)
         refusals = []
         for unit in grouping.ordered():
             try:
@@ -134,7 +146,7 @@ class Stages:
             return None
         if part.whole.index not in self._wholes:
             self._wholes[part.whole.index] = self.fresh(part.whole)
-        found = part.inside(self._wholes[part.whole.index], value.shape[part.axis])
+        found = part.inside(self._wholes[part.whole.index])
         if found is None:
             return None
         maker = self._makers[value.index]
@@ -144,6 +156,8 @@ class Stages:
             try:
                 if not is_batched(self.graph, maker):
                     rows_of(found, _rows(maker))
+                elif part.back is not None:
+                    return None  # matrices that a reshape may have cut
             except UnsupportedError:
                 return None
         return found
@@ -152,7 +166,7 @@ class Stages:
         """Whether something else than a routine computes a node."""
         return (
             node.kind in (*PRODUCTS, *CONCATS)
-            or is_pass(self.graph, node)
+            or (is_pass(self.graph, node) and node.name not in self._fused)
             or is_table_lookup(self.graph, node)
         )
 
@@ -211,8 +225,8 @@ class Stages:
         self.values[node.result.index] = whole
         a, b = (self.read(value) for value in node.operands)
         there = tuple(
-            value.index in self._at_home and self._parts[value.index].whole == node.result
-            for value in node.operands
+            own.index in self._at_home and self._parts[own.index].whole == node.result
+            for own in (unshaped(value, self._views) for value in node.operands)
         )
         for stage in copies(node, whole, (a, b), (there[0], there[1])):
             self.found.append(stage)

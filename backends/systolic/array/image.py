@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,16 +24,14 @@ from tetrapla.simulators.systolic.tables import Descriptor
 _ALIGNMENT = 64
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table entry in DRAM."""
 
     address: int
     bytes: int
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(NamedTuple):
     """A tile of weights in DRAM, as LDW takes it."""
 
     address: int
@@ -42,8 +41,7 @@ class Load:
     sparse: bool
 
 
-@dataclass(frozen=True)
-class Fill:
+class Fill(NamedTuple):
     """A tile in the unified buffer, as LUW takes it; `product` is the stage that reads it."""
 
     product: int
@@ -57,8 +55,7 @@ class Fill:
     fmt: int
 
 
-@dataclass(frozen=True)
-class Use:
+class Use(NamedTuple):
     """One MM, with where its tiles and tables lie.
 
     Attributes:
@@ -115,7 +112,7 @@ def place_product(
     swapped = product.moving is not None
     for tile in tiles(product.blocks, product.rows, machine, pace, swapped):
         block, source = product.blocks[tile.block], sources[tile.block]
-        own: Iterator[Load | Fill]
+        own: Iterable[Load | Fill]
         if swapped:
             own = _inputs(number, product, source, tile, machine)
         elif isinstance(block.weights, Moving):

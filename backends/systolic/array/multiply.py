@@ -18,7 +18,14 @@ from tetrapla.backends.systolic.array.image import Fill, Load, Use
 from tetrapla.backends.systolic.array.products import Product
 from tetrapla.backends.systolic.array.slots import Slots
 from tetrapla.backends.systolic.design import OUTPUTS, Machine
-from tetrapla.backends.systolic.hazards import Dispatcher, Resource, part, stretch, sums
+from tetrapla.backends.systolic.hazards import (
+    Dispatcher,
+    Part,
+    Resource,
+    Stretch,
+    stretch,
+    sums,
+)
 
 _TABLES_AHEAD = 3  # uses; the tables of one leave entries for those that are being read
 _AT_ONCE = 2
@@ -70,6 +77,11 @@ class Multiplier:
         self._arriving: dict[int, float] = {}  # by use, cycles that DMA takes for its tiles
         self._swapped = 0  # shifts that an MM took
         self._streaming: list[int] = []
+        self._slot_parts = [Part.untouched() for _ in range(machine.weight_tiles)]
+        self._shadow = Part.untouched()
+        self._moved: Stretch = stretch(0, 0)  # what the present stage moves through the array
+        # from the last row or tap fed: a cycle to see it, and one before the next MM
+        self._latency = machine.leaving_cycles + 2
 
     @property
     def weight_slots(self) -> int:
@@ -94,12 +106,11 @@ class Multiplier:
 
     def multiply(self, first: int, count: int) -> None:
         """The uses of one stage, all but the last RQ."""
-        self._begun = self._uses[first].product
+        self._begin(self._uses[first])
         for number in range(first, first + count):
             use = self._uses[number]
             self._shift_for(number)
-            for table in use.tables:
-                self._entries.row(table)
+            self._entries.rows(use.tables)
             self._make_room(use)
             self._multiply(use, number)
             self._shift_for(number + 1)
@@ -109,13 +120,17 @@ class Multiplier:
             if use.tile.last:
                 self._waiting.append(_Waiting(use, self._start))
 
+    def _begin(self, use: Use) -> None:
+        self._begun, product = use.product, self._product(use)
+        moved = (product.moving or product.source).buffer
+        self._moved = stretch(moved.address, moved.size_bytes)
+
     def _look_ahead(self, number: int) -> None:
         """The tables of the uses to come: DRAM's latency passes beside the work."""
         for use in self._uses[number + 1 : number + 1 + _TABLES_AHEAD]:
             if use.product == self._begun:
                 self._entries.descriptor(use.descriptor)
-                for table in use.tables:
-                    self._entries.row(table)
+                self._entries.rows(use.tables)
 
     def finish(self) -> None:
         """RQ of what is complete and waits."""
@@ -138,14 +153,15 @@ class Multiplier:
 
     def _requantize_left(self, use: Use, number: int) -> None:
         """RQ of sums that have left the array by the time that this MM has been fed."""
+        arriving = self._arriving.pop(number, 0.0)
+        if not self._waiting:
+            return
         tile, form = use.tile, self._product(use).format.name
         fed = self._machine.fed_cycles(tile.taps, tile.rows, form, tile.spread)
-        passed = max(fed, self._arriving.pop(number, 0.0))
+        passed = max(fed, arriving)
         for waiting in self._waiting:
             waiting.age += passed
-        # a cycle to see it, and one before the next MM
-        latency = self._machine.leaving_cycles + 2
-        left = [n for n, w in enumerate(self._waiting) if w.age >= latency]
+        left = [n for n, w in enumerate(self._waiting) if w.age >= self._latency]
         self._requantize_first(left[-1] + 1 if left else 0)
 
     def _requantize_first(self, count: int) -> None:
@@ -154,7 +170,8 @@ class Multiplier:
         del self._waiting[:count]
 
     def _constant(self, number: int) -> bool:
-        return all(isinstance(load, Load) for load in self._uses[number].loads)
+        # beside a computed tile, only the idle arrays' zeros are constant
+        return isinstance(self._uses[number].loads[0], Load)
 
     def _ready(self, number: int) -> bool:
         """Whether the tiles of a use are there, to be loaded before its stage begins."""
@@ -177,13 +194,14 @@ class Multiplier:
         operands = {"slot": slot, "rows": load.rows, "cols": load.cols}
         if isinstance(load, Load):
             operands |= {"dram": load.address, "fmt": load.fmt, "sparse": int(load.sparse)}
-            self._send("LDW", operands, writes=[part("slot", slot)])
+            self._send("LDW", operands, writes=[self._slot_parts[slot]])
             return
         entry, buffer = self._entries.descriptor(load.table), load.source.buffer
         operands |= {"desc": entry, "row": load.row, "k": load.tap}
         operands |= {"transpose": int(load.transpose), "fmt": load.fmt}
-        reads = [part("descriptor", entry), stretch(buffer.address, buffer.size_bytes)]
-        self._send("LUW", operands, reads, [part("slot", slot)])
+        reads: list[Resource] = [self._entries.descriptor_part(entry)]
+        reads.append(stretch(buffer.address, buffer.size_bytes))
+        self._send("LUW", operands, reads, [self._slot_parts[slot]])
 
     def _shift_for(self, number: int) -> None:
         """LW of the tiles of use `number`, unless it was sent, must wait or is not needed."""
@@ -195,8 +213,8 @@ class Multiplier:
             self._load_tiles()
         use, slots = self._uses[number], self._slots(self._shifted)
         operands = {"slot": slots[0], "spread": int(use.tile.spread)}
-        reads = [part("slot", slot) for slot in slots]
-        self._send("LW", operands, reads, [part("shadow", 0)])
+        reads = [self._slot_parts[slot] for slot in slots]
+        self._send("LW", operands, reads, [self._shadow])
         self._shifted += 1
 
     def _slots(self, shift: int) -> list[int]:
@@ -220,20 +238,19 @@ class Multiplier:
             "spread": int(tile.spread),
             "drain": int(self._stays and tile.last),
         }
-        moved = (product.moving or product.source).buffer
-        reads = [part("descriptor", entry), stretch(moved.address, moved.size_bytes)]
+        reads: list[Resource] = [self._entries.descriptor_part(entry), self._moved]
         if self._stays:  # the weights stream from their slots
             reads += self._streamed(swap)
-        takes = [part("shadow", 0)] if swap else []
+        takes = [self._shadow] if swap else []
         leaves = tile.last or not self._stays
         writes = [sums(self._start, tile.rows)] if leaves else []
         self._send("MM", operands, reads, writes, takes)
 
-    def _streamed(self, swap: bool) -> list[Resource]:
+    def _streamed(self, swap: bool) -> list[Part]:
         if swap:
             self._streaming = self._slots(self._swapped)
             self._swapped += 1
-        return [part("slot", slot) for slot in self._streaming]
+        return [self._slot_parts[slot] for slot in self._streaming]
 
     def _requantize(self, use: Use, first: int) -> None:
         product, tile = self._product(use), use.tile
@@ -255,7 +272,7 @@ class Multiplier:
                 "spread": int(tile.spread),
                 "fmt": epilogue.fmt,
             }
-            reads = [part("row", entry), sums(first, tile.rows)]
+            reads: list[Resource] = [self._entries.row_part(entry), sums(first, tile.rows)]
             self._send("RQ", operands, reads, [stretch(target.address, target.size_bytes)])
 
     def _product(self, use: Use) -> Product:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 from tetrapla.backends.systolic.array.sparsity import Span, dense, spans
 from tetrapla.backends.systolic.array.tiling import Block
@@ -20,8 +21,7 @@ from tetrapla.backends.systolic.design import OUTPUTS, Machine
 from tetrapla.backends.systolic.layout import Moving
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """One pass of what moves through one tile of what stays.
 
     Attributes:

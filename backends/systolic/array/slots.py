@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from heapq import heappop, heappush
 
 
@@ -27,6 +28,7 @@ class Slots:
         self._latest: list[int] = []  # by slot, the latest place that it was taken for
         # the farthest next use first, then the earliest place; outdated ones are passed over
         self._farthest: list[tuple[int, int, int]] = []
+        self._recent: deque[tuple[int, int, int]] = deque()  # that may still have to stay
 
     @property
     def used(self) -> int:
@@ -57,20 +59,14 @@ class Slots:
             del self._slots[self._tiles[slot]]
             self._tiles[slot], self._latest[slot] = tile, place
         self._slots[tile] = slot
-        heappush(self._farthest, (-self._next[place], place, slot))
+        self._recent.append((-self._next[place], place, slot))
         return slot, present
 
     def _freed(self, current: int) -> int:
         """The slot whose tile is needed last, and not from `current` on up to now."""
-        kept: list[tuple[int, int, int]] = []
+        while self._recent and self._recent[0][1] < current:
+            heappush(self._farthest, self._recent.popleft())
         while True:
-            entry = heappop(self._farthest)
-            _, place, slot = entry
-            if self._latest[slot] != place:
-                continue  # taken again since
-            if place < current:
-                break
-            kept.append(entry)
-        for entry in kept:
-            heappush(self._farthest, entry)
-        return slot
+            _, place, slot = heappop(self._farthest)
+            if self._latest[slot] == place:  # not taken again since
+                return slot

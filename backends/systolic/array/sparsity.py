@@ -7,7 +7,8 @@ dense, and so do the zeros beside the diagonal blocks of packed groups.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import compress as selected
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +17,7 @@ from tetrapla.ir.graph import Array
 FOUR, KEPT = 4, 2
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Taps of one pass; `sparse` where two of each four of them are kept."""
 
     tap: int
@@ -37,10 +37,11 @@ def spans(weights: Array, height: int, compressed: bool) -> list[Span]:
         At least one: a result of zeros must be written, too.
     """
     there = weights != 0
-    found = list(_cut(there, height, compressed))
-    used = there.any(axis=1)
-    kept = [s for s in found if used[s.tap : s.tap + s.taps].any()]
-    return kept or found[:1]
+    found = list(_cut(there, height)) if compressed else dense(len(there), height)
+    if not found:
+        return found
+    used = np.logical_or.reduceat(there.any(axis=1), [span.tap for span in found])
+    return found if used.all() else [*selected(found, used)] or found[:1]
 
 
 def dense(taps: int, height: int) -> list[Span]:
@@ -104,16 +105,16 @@ def _packed(values: Array, name: str) -> bytes:
     return bytes(pairs.tobytes())
 
 
-def _cut(there: Array, height: int, compressed: bool) -> Iterator[Span]:
-    """By where weights are not zero, (taps, columns)."""
+def _cut(there: Array, height: int) -> Iterator[Span]:
+    """For compressed tiles, by where weights are not zero, (taps, columns)."""
     wide = FOUR * (height // KEPT)  # taps that a compressed tile serves
-    fits = (_quads(there).sum(axis=1) <= KEPT).all(axis=1) if compressed else None
+    fits = (_quads(there).sum(axis=1) <= KEPT).all(axis=1)
     tap = 0
     while tap < len(there):
-        sparse = fits is not None and wide > 0
+        sparse = wide > 0
         if sparse and tap % FOUR:
             sparse = two_of_four(there[tap : tap + wide])
-        elif fits is not None and sparse:
+        elif sparse:
             sparse = bool(fits[tap // FOUR : (tap + wide) // FOUR].all())
         taps = min(wide if sparse else height, len(there) - tap)
         yield Span(tap, taps, sparse)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tetrapla.backends.systolic.array.products import Product
 from tetrapla.backends.systolic.layout import Buffer
 from tetrapla.backends.systolic.memory.pieces import Piece, around, is_loaded, reads, writes
 from tetrapla.backends.systolic.memory.room import Room, aligned
@@ -97,7 +98,7 @@ def plan(values: Values, memory: Memory) -> Plan:
     Raises:
         UnsupportedError: a strip of one output row of some stage does not fit.
     """
-    found = _at_once(values, memory)
+    found = _at_once(values, memory, early=True) or _at_once(values, memory, early=False)
     if found is None:
         _refuse(values.stages, memory)
         found = _Walk(values, memory).plan()
@@ -133,12 +134,16 @@ def _whole(buffer: Buffer, address: int) -> Transfer:
     return Transfer(Piece(buffer, 0, buffer.size_bytes), address)
 
 
-def _at_once(values: Values, memory: Memory) -> Plan | None:
-    """Everything in the unified buffer from its birth to its last use, if it fits."""
+def _at_once(values: Values, memory: Memory, early: bool) -> Plan | None:
+    """Everything in the unified buffer from its birth to its last use, if it fits.
+
+    A constant is loaded beside the work of the stage before or, `early`, of the last product
+    before: beside a short stage it would queue behind the weights of the next product.
+    """
     uses = values.uses()
     first = {buffer: found[0] for buffer, found in uses.items()}
-    # a constant is loaded beside the work of the stage before
-    first |= {b: uses[b][0] - 1 for b in values.constants if b in uses}
+    beside = _last_products(values.stages) if early else list(range(-1, values.end))
+    first |= {b: beside[uses[b][0]] for b in values.constants if b in uses}
     first |= dict.fromkeys(values.arriving, 0)
     address: dict[Buffer, int] = {}
     for buffer in sorted(first, key=lambda b: first[b]):
@@ -153,10 +158,19 @@ def _at_once(values: Values, memory: Memory) -> Plan | None:
     for number, stage in enumerate(values.stages, 1):
         steps.append(Step(number, Uncut(stage).part(0, 1, where)))
     for buffer in (b for b in values.constants if b in uses):
-        steps[uses[buffer][0]].loads.append(_whole(buffer, address[buffer]))
+        steps[first[buffer] + 1].loads.append(_whole(buffer, address[buffer]))
     steps.append(Step(values.end, stores=[_whole(b, address[b]) for b in values.leaving]))
     used = max((address[b] + b.size_bytes for b in address), default=0)
     return Plan(steps, used)
+
+
+def _last_products(stages: Sequence[Stage]) -> list[int]:
+    """By stage, the last product before it; without one the stage before."""
+    found, last = [-1], 0
+    for number, stage in enumerate(stages, 1):
+        found.append(last or number - 1)
+        last = number if isinstance(stage, Product) else last
+    return found
 
 
 def _alias(buffer: Buffer, address: int, start: int, end: int) -> Buffer:

@@ -42,8 +42,4 @@ class Slices:
         return moved(self.stage.part(first, end), where)
 
     def _piece(self, number: int, place: Placed, first: int, end: int) -> Piece:
-        size_bytes = place.buffer.size_bytes
-        if number not in self.stage.cut:
-            return Piece(place.buffer, 0, size_bytes)
-        each = size_bytes // self.rows
-        return Piece(place.buffer, first * each, end * each)
+        return Piece(place.buffer, *self.stage.span(number, place, first, end))

@@ -29,13 +29,19 @@ _FAR = 12  # readers of readers that are looked at
 
 @dataclass(frozen=True)
 class Part:
-    """A value's place in a concatenation: along an axis, from `start` on."""
+    """A value's place in a concatenation: `size` along an axis, from `start` on.
+
+    Attributes:
+        back: the shape of the value itself, where a reshape of it is what is joined.
+    """
 
     whole: Value
     axis: int
     start: int
+    size: int
+    back: tuple[int, ...] | None = None
 
-    def inside(self, whole: Placed, size: int) -> Placed | None:
+    def inside(self, whole: Placed) -> Placed | None:
         """The slice of the whole; None where its layout is more than a transpose."""
         count = sum(step == "slice" for step, _ in whole.view)
         slices, rest = whole.view[:count], whole.view[count:]
@@ -44,9 +50,10 @@ class Part:
         shape = whole.parted()[1][0]
         axis = rest[0][1][self.axis] if rest else self.axis
         starts, stops = [0] * len(shape), list(shape)
-        starts[axis], stops[axis] = self.start, self.start + size
+        starts[axis], stops[axis] = self.start, self.start + self.size
         cut = ("slice", (*starts, *stops, *([1] * len(shape))))
-        return Placed(whole.buffer, whole.physical, (*slices, cut, *rest), whole.dtype)
+        found = Placed(whole.buffer, whole.physical, (*slices, cut, *rest), whole.dtype)
+        return found if self.back is None else found.then("reshape", self.back)
 
 
 class Homes:
@@ -133,19 +140,35 @@ def parts(
     """
     made = {v.index: node for node in nodes for v in node.results}
     found: dict[int, Part] = {}
+    inputs = _inputs(graph)
     for node in nodes:
         if node.kind not in CONCATS or node.result.index in skipped:
             continue
         axis, start = node.int("axis") % len(node.result.shape), 0
         twice = node.operands[0] == node.operands[1]
         for letter, value in zip("ab", node.operands, strict=True):
-            maker = made.get(value.index)
+            own = unshaped(value, views)
+            maker = made.get(own.index)
             ready = maker is not None and maker.kind != "nn.gather"
-            if ready and not twice and value.index not in (*found, *views, *_inputs(graph)):
+            if ready and not twice and own.index not in (*found, *views, *inputs):
                 if node.kind == "nn.concat" or is_same(node, letter):
-                    found[value.index] = Part(node.result, axis, start)
+                    back = None if own == value else own.shape
+                    size = value.shape[axis]
+                    found[own.index] = Part(node.result, axis, start, size, back)
             start += value.shape[axis]
     return found
+
+
+def unshaped(value: Value, views: Mapping[int, Node]) -> Value:
+    """The value of which another is a reshape, or itself.
+
+    Args:
+        value: any.
+        views: the nodes that make values that lie where others do.
+    """
+    while value.index in views and views[value.index].kind == "nn.reshape":
+        value = views[value.index].operands[0]
+    return value
 
 
 def is_same(node: Node, letter: str) -> bool:

@@ -30,7 +30,7 @@ def copies(
     axis, start = node.int("axis") % len(node.result.shape), 0
     found: list[RoutineStage | Pass] = []
     for letter, value, source, ready in zip("ab", node.operands, operands, there, strict=True):
-        target = Part(node.result, axis, start).inside(whole, value.shape[axis])
+        target = Part(node.result, axis, start, value.shape[axis]).inside(whole)
         start += value.shape[axis]
         if ready or not value.elements:
             continue

@@ -9,12 +9,21 @@ from math import prod
 
 from tetrapla.backends.systolic.array.products import Placing
 from tetrapla.backends.systolic.layout import Layout, Placed, constant
-from tetrapla.backends.systolic.vector.cuts import WHOLE, Cut, cut_of, part_of, steps_of
+from tetrapla.backends.systolic.vector.cuts import (
+    WHOLE,
+    Cut,
+    cut_of,
+    part_of,
+    slice_of,
+    span_of,
+    steps_of,
+)
 from tetrapla.backends.systolic.vector.islands import Unit
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node, Value
 from tetrapla.simulators.systolic.lanes import step_cycles
-from tetrapla.simulators.systolic.routines import Place, Routine, Step
+from tetrapla.simulators.systolic.routines import Routine, Step
+from tetrapla.simulators.systolic.views import Place
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,8 @@ class RoutineStage:
     def _cut(self) -> Cut:
         if self.kept is None:
             return WHOLE
-        return cut_of(dict((*self.operands, *self.results)), self.shape, self.kept)
+        places = dict((*self.operands, *self.results))
+        return cut_of(places, self.shape, self.kept, [number for number, _ in self.results])
 
     @property
     def rows(self) -> int:
@@ -63,12 +73,20 @@ class RoutineStage:
         """Numbers of the operands and results that are cut; the others are read whole."""
         return self._cut.numbers
 
+    def span(self, number: int, place: Placed, first: int, end: int) -> tuple[int, int]:
+        """Bytes of an operand's or result's buffer that some rows read or write."""
+        if number not in self.cut:
+            return 0, place.buffer.size_bytes
+        return span_of(place, self._cut, first, end)
+
     def part(self, first: int, end: int) -> RoutineStage:
         """Rows `first` up to `end` alone, each buffer beginning with the first of them."""
         count = end - first
 
         def alone(number: int, place: Placed) -> tuple[int, Placed]:
-            return number, part_of(place, self._cut, count) if number in self.cut else place
+            if number in self.cut:
+                return number, part_of(place, self._cut, count)
+            return number, slice_of(place, self._cut, first, end)
 
         return replace(
             self,

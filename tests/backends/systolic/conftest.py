@@ -130,7 +130,7 @@ def check(module: Module, spec: SystolicSpec, inputs: dict[str, Array]) -> tuple
         target="chip",
         family="systolic",
         command="",
-        cost=spec.cost,
+        cost=spec.prices,
         macs=macs,
         least_cycles=TARGET.least_cycles(lowered.program, spec),
     )

@@ -16,6 +16,7 @@ from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import DTYPES, Array, Attribute, Value
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
+from tetrapla.simulators.price_ import STATIC
 from tetrapla.simulators.report import Run, assemble
 from tetrapla.simulators.systolic.counts import ACTIONS
 from tetrapla.simulators.systolic.machine import run
@@ -61,7 +62,7 @@ def held(module: Module, spec: SystolicSpec, inputs: dict[str, Array]) -> tuple[
         target="chip",
         family="systolic",
         command="",
-        cost=dict.fromkeys(ACTIONS),
+        cost=dict.fromkeys((*ACTIONS, STATIC)),
         macs=sum(layer.macs for layer in lowered.program.layers),
         least_cycles=TARGET.least_cycles(lowered.program, spec),
     )

@@ -11,7 +11,6 @@ import pytest
 from tetrapla.ir.errors import ModelError
 from tetrapla.simulators.systolic.lanes import step_cycles
 from tetrapla.simulators.systolic.routines import (
-    Place,
     Routine,
     Step,
     check,
@@ -21,6 +20,7 @@ from tetrapla.simulators.systolic.routines import (
     routine_dict,
     routine_of,
 )
+from tetrapla.simulators.systolic.views import Place
 
 # int8 [2, 3] at 0, under scale 0.5 and zero point 1, through exp to float32 at 8
 ROUTINE = Routine(
@@ -67,7 +67,7 @@ def test_its_actions() -> None:
 
 def test_a_slice_counts_as_its_own_elements() -> None:
     whole = Place(0, 0, "i8", (2, 3), (("slice", (0, 1, 2, 3, 1, 1)),))
-    assert whole.span_bytes == 6
+    assert whole.traffic_bytes == 6
     assert whole.value_bytes == 4
     np.testing.assert_array_equal(whole.positions(), [[1, 2], [4, 5]])
 
