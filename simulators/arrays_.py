@@ -33,4 +33,4 @@ def unpacked(data: Mapping[str, Any]) -> Array:
 
 def is_packed(data: Mapping[str, Any]) -> bool:
     """Whether plain data is an array."""
-    return data.keys() == {"dtype", "shape", "base64"}
+    return set(data) == {"dtype", "shape", "base64"}

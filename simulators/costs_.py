@@ -18,7 +18,7 @@ from tetrapla.simulators import units_
 from tetrapla.simulators.leaves_ import leaves
 from tetrapla.simulators.messages_ import messages
 from tetrapla.simulators.section_ import Section
-from tetrapla.simulators.yaml_ import read_file, read_text
+from tetrapla.simulators.yaml_ import listed, read_file, read_text
 
 
 class Record(Section):
@@ -120,5 +120,5 @@ def read(text: str, shown: str) -> Table:
     except ValidationError as refused:
         errors += messages(refused, tree, Table, shown)
     if made is None or errors:
-        raise SpecError("\n".join(dict.fromkeys(errors)))
+        raise SpecError(listed(errors))
     return made

@@ -4,7 +4,6 @@
               table: jouppi-2021                         mac.int8: {value: 0.1 pJ, source: …}
               dram_kind: hbm2                            dram.read_byte: {value: 43.75 pJ, …}
               banks: {unified_buffer: 1 MiB}             unified_buffer.read_byte: …
-              idle: 90 W                                 static.cycle: …
               mac.idle: 0.02 pJ                          mac.idle: 0.02 pJ
 
 A price that the file states stays. Nodes are scaled by `nodes_`; the area is derived, too,
@@ -40,7 +39,6 @@ class Recipe(Section):
         tables: names of cost tables; of each price the first that has its constants.
         mixed: why tables of several families stand beside each other.
         banks: what one access of a memory reads from, by memory; all of it where not given.
-        idle_w: power of the idle chip.
     """
 
     tables: str | tuple[str, ...] = Field(alias="table")
@@ -48,7 +46,6 @@ class Recipe(Section):
     dram_kind: str | None = None
     link_kind: str | None = None
     banks: dict[str, units_.Bytes] = Field(default_factory=dict[str, int])
-    idle_w: units_.Watts | None = Field(default=None, alias="idle")
 
 
 class _Chip(Section):
@@ -156,8 +153,6 @@ def _prices(
     ):
         price = _outside(getattr(recipe, kind), kind, name, places)
         found.update(dict.fromkeys(actions, price))
-    clock_hz = _quantity(tree, ("clock",), units_.Hertz)
-    found["static.cycle"] = _static(recipe.idle_w, clock_hz, said.get("idle", ("", "", "")))
     return found
 
 
@@ -204,19 +199,6 @@ def _outside(
             f"{places[key]}: cost.{key} must be of the table '{name}', not {kind}{hint}"
         )
     return price
-
-
-def _static(idle_w: float | None, clock_hz: float | None, said: Said) -> Price | None:
-    if idle_w is None or not clock_hz:
-        return None
-    energy_pj = idle_w / clock_hz * 1e12
-    shown, source, grade = said
-    text = f"{_said(shown, source)} / clock"
-    return Price(energy_pj, energy_pj, energy_pj, text, _derived(grade))
-
-
-def _derived(grade: str) -> str:
-    return ASSUMED if grade == ASSUMED else "derived"
 
 
 def _said(shown: str, source: str) -> str:

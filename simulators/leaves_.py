@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tetrapla.ir.errors import SpecError, nearest
-from tetrapla.simulators.schema_ import KeyPath, aliases, models_at
+from tetrapla.simulators.price_ import CLOCK
+from tetrapla.simulators.schema_ import KeyPath, aliases, is_open, models_at
 from tetrapla.simulators.units_ import is_quantity, split
 from tetrapla.simulators.yaml_ import (
     Mapping,
@@ -22,6 +23,7 @@ from tetrapla.simulators.yaml_ import (
 ASSUMED: Final = "assumed"
 USER: Final = "user"
 GRADES: Final = ("measured", "published", "derived", ASSUMED)
+STATIC_POWER: Final = ("chip", "static_power")
 _LEAF_KEYS = ("value", "source", "grade", "range")
 
 
@@ -137,9 +139,13 @@ def _home(
 
 
 def _can_have(model: Any, path: KeyPath) -> bool:
-    # a table by name (cost) takes any key, so there only what the file has can be set
+    if models_at(model, path):
+        return False
+    if path[:-1] == ("cost",):
+        # any key would do, so a misspelt one would pass
+        return path[-1] in (CLOCK, *getattr(model, "optional_actions", ()))
     parents = models_at(model, path[:-1])
-    return any(path[-1] in aliases(one) for one in parents) and not models_at(model, path)
+    return any(path[-1] in aliases(one) for one in parents) or is_open(model, path[:-1])
 
 
 def _data(tree: Tree, path: KeyPath, found: list[Leaf], errors: list[str]) -> Any:
@@ -185,8 +191,11 @@ def _ends(tree: Mapping, path: KeyPath, thing: str, errors: list[str]) -> tuple[
     if entry is None:
         return ()
     place = tree.keys["range"]
-    if path[:1] != ("cost",):
-        errors.append(f"{place}: {thing}.range can be given for a price alone; remove it")
+    if path[:1] != ("cost",) and path != STATIC_POWER:
+        errors.append(
+            f"{place}: {thing}.range can be given for a price or chip.static_power alone; "
+            "remove it"
+        )
         return ()
     items = entry.items if isinstance(entry, Sequence) else []
     ends = tuple(item.text for item in items if isinstance(item, Scalar))

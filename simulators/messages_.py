@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 _BOUNDS = {
-    "greater_than": ("gt", "greater than"),
-    "greater_than_equal": ("ge", "at least"),
-    "less_than": ("lt", "less than"),
-    "less_than_equal": ("le", "at most"),
-    "multiple_of": ("multiple_of", "a multiple of"),
+    "greater_than": ("gt", "greater than", "give a larger one"),
+    "greater_than_equal": ("ge", "at least", "give a larger one"),
+    "less_than": ("lt", "less than", "give a smaller one"),
+    "less_than_equal": ("le", "at most", "give a smaller one"),
 }
 _KINDS = {
     "int": "must be a whole number",
@@ -51,7 +50,10 @@ def messages(refused: ValidationError, tree: Mapping, model: Any, shown: str) ->
             continue
         if error["type"] == "missing" and path in misspelt:
             continue
-        known.append((_place(tree, path), _sentence(error, path, tree, model)))
+        if error["type"] == "value_error":
+            known.append(_judged(error, path, tree))
+        else:
+            known.append((_place(tree, path), _sentence(error, path, tree, model)))
     known.sort(key=lambda entry: (entry[0].line == 0, entry[0].line, entry[0].column))
     return [_at(place, text, shown) for place, text in known]
 
@@ -131,12 +133,52 @@ def _unknown(path: KeyPath, model: Any, missing: list[str]) -> tuple[str, str]:
     return f"{thing} has no key '{shortened(key)}'{hint}", meant
 
 
+def _judged(error: Any, path: KeyPath, tree: Mapping) -> tuple[Place, str]:
+    """Where a whole section's check belongs: to the field that its sentence begins with.
+
+    What the command line changed is said beside a field of the file, which it may contradict.
+    """
+    text = str(error["ctx"]["error"])
+    thing, _, rest = text.partition(" ")
+    place = _place(tree, _path_of(tree, thing) or path)
+    if not place.line:
+        return place, rest
+    changed = ", ".join(_overrides(tree))
+    return place, f"with {changed}, {text}" if changed else text
+
+
+def _path_of(tree: Mapping, name: str) -> KeyPath:
+    """The keys of a dotted name, as far as the tree has them; a key may hold dots."""
+    here, parts = tree, name.removesuffix(":").split(".")
+    path: KeyPath = ()
+    while parts:
+        keys = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+        key = next((key for key in keys if key in here.entries), None)
+        if key is None:
+            return path
+        path, parts, inner = (*path, key), parts[key.count(".") + 1 :], here.entries[key]
+        if not isinstance(inner, Mapping) or is_leaf(inner):
+            return path
+        here = inner
+    return path
+
+
+def _overrides(tree: Mapping, path: KeyPath = ()) -> list[str]:
+    """What the command line set, as it was written."""
+    found: list[str] = []
+    for key, item in tree.entries.items():
+        here = (*path, key)
+        if tree.keys[key].name == f"--set {dotted(here)}":
+            found.append(f"--set {dotted(here)}={written(item)}")
+        elif isinstance(item, Mapping) and not is_leaf(item):
+            found += _overrides(item, here)
+    return found
+
+
 def _sentence(error: Any, path: KeyPath, tree: Mapping, model: Any) -> str:
     if error["type"] == "missing":
         thing = dotted(path[:-1]) or "the file"
         return f"{thing} needs the key '{path[-1]}'; add '{path[-1]}: …'"
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
     here = _lookup(tree, path)
     override = not _place(tree, path).line
     rule, way_out = _rule(error, unit_at(model, path))
@@ -153,8 +195,8 @@ def _rule(error: Any, unit: str) -> tuple[str, str]:
     if kind == RULE:
         return context["rule"], context["way_out"]
     if kind in _BOUNDS:
-        name, words = _BOUNDS[kind]
-        return f"must be {words} {context[name]:g} {unit}".rstrip(), ""
+        name, words, way_out = _BOUNDS[kind]
+        return f"must be {words} {context[name]:g} {unit}".rstrip(), way_out
     if kind in ("literal_error", "enum"):
         allowed = re.findall(r"'([^']*)'", context["expected"])
         hint = nearest(str(error["input"]), allowed).removeprefix("; ")

@@ -1,6 +1,7 @@
 """Energy = actions x cost, for every machine: counting is the machine's, a cost is data.
 
-An action is named ``unit.action``, for example ``mac.int8``; its price is in picojoules.
+An action is named ``unit.action``, for example ``mac.int8``; its price is in picojoules. What a
+chip draws whatever it computes is a power, priced by the time: ``static.second``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from tetrapla.ir.errors import SpecError, nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+
+STATIC = "static.second"  # its price is chip.static_power
+CLOCK = "clock.cycle"
 
 # of a sum of up to a million products, 2^-53 each
 _ROUNDING = 1e-10
@@ -50,10 +54,27 @@ def price(actions: Mapping[str, int | float], cost: Mapping[str, float | None]) 
             unknown.setdefault(unit, []).append(action)
     by_unit = {unit: None if unit in unknown else fsum(pj) for unit, pj in parts.items()}
     if unknown:
-        names = ", ".join(name for names in unknown.values() for name in names)
+        names = ", ".join(_shown(name) for names in unknown.values() for name in names)
         warning = f"the energy total is null: no source gives the price of {names}"
         return Energy(None, by_unit, (warning,))
     return Energy(fsum(pj for pj in by_unit.values() if pj is not None), by_unit)
+
+
+def standing(
+    cost: Mapping[str, float | None], time_s: float, cycles: float = 0.0
+) -> dict[str, int | float]:
+    """The actions of a run that go with its time and not with its work.
+
+    ``clock.cycle`` is there where `cost` has a price for a cycle of the clock tree; elsewhere
+    the static power holds it, at the clock that the power was published for.
+
+    Args:
+        cost: the chip's prices by action.
+        time_s: of the run.
+        cycles: of the run; 0 for a chip without a clock.
+    """
+    clock = {CLOCK: cycles} if CLOCK in cost else {}
+    return {**clock, STATIC: time_s}
 
 
 def energy_range(
@@ -106,6 +127,10 @@ def summed(counts: Iterable[Mapping[str, int | float]]) -> dict[str, int | float
         for action, count in part.items():
             total[action] = total.get(action, 0) + count
     return dict(sorted(total.items()))
+
+
+def _shown(action: str) -> str:
+    return "static.second (chip.static_power)" if action == STATIC else action
 
 
 def _refuse_unlisted(

@@ -9,6 +9,16 @@ from typing import Any
 from tetrapla.ir.errors import ModelError
 
 
+def listed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields as JSON has them: tuples become lists."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+
+
+def tupled(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that `listed` wrote."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+
+
 @contextmanager
 def reading(data: Mapping[str, Any], schema: str) -> Generator[None]:
     """Around the reading of a program: whatever is wrong with the data is a `ModelError`.
@@ -22,7 +32,7 @@ def reading(data: Mapping[str, Any], schema: str) -> Generator[None]:
         yield
     except KeyError as error:
         raise ModelError(f"a program must have the part {error}; compile it again") from None
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
         raise ModelError(

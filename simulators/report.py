@@ -22,6 +22,7 @@ from tetrapla.ir.graph import Array
 from tetrapla.simulators.price_ import Energy as Energy
 from tetrapla.simulators.price_ import energy_range, power_warnings
 from tetrapla.simulators.price_ import price as price
+from tetrapla.simulators.price_ import standing as standing
 from tetrapla.simulators.price_ import summed as summed
 from tetrapla.simulators.spec_ import Provenance
 
@@ -64,7 +65,7 @@ class Run:
         outputs: values by output name, shape (invocations, \*shape); may be empty.
         layers: in order of execution; their actions do not include those in `actions`.
         cycles: of the whole invocation; layers may overlap, so not their sum.
-        actions: what belongs to no layer, e.g. ``static.cycle``.
+        actions: what belongs to no layer, ``static.second``.
     """
 
     outputs: Mapping[str, Array]
@@ -352,7 +353,8 @@ def _row(layer: LayerRun, cost: Mapping[str, float | None]) -> LayerRow:
 def _at_least(thing: str, value: float, least: float) -> None:
     if not isfinite(value):
         raise InternalError(f"{thing} must be finite, not {value}")
-    if value < least:
+    # a bound is a sum or quotient of a few floats, each rounded by 2^-53
+    if value < least * (1 - 2**-49):
         raise InternalError(f"{thing} must be at least {least}, not {value}")
 
 

@@ -35,6 +35,15 @@ def members(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
+def is_open(model: Any, path: KeyPath) -> bool:
+    """Whether the section at `path` takes keys of the file's own, each with one value."""
+    return any(
+        get_origin(member) is dict
+        for one in annotation_at(model, path)
+        for member in members(one)
+    )
+
+
 def models_at(model: Any, path: KeyPath) -> list[type[BaseModel]]:
     """Return the models that the section at `path` may be."""
     return [

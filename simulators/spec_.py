@@ -12,19 +12,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Generic, Self, TypeAlias, TypeVar
+from typing import Annotated, ClassVar, Generic, Self, TypeAlias, TypeVar
 
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, field_validator
 
 from tetrapla.ir.errors import RegistryError, SpecError, nearest
 from tetrapla.simulators import units_
 from tetrapla.simulators.derive_ import derive, is_recipe_key
-from tetrapla.simulators.leaves_ import ASSUMED, GRADES, USER, Leaf, dotted, leaves, override
+from tetrapla.simulators.leaves_ import (
+    ASSUMED,
+    GRADES,
+    STATIC_POWER,
+    USER,
+    Leaf,
+    dotted,
+    leaves,
+    override,
+)
 from tetrapla.simulators.messages_ import foreign_names, messages
+from tetrapla.simulators.price_ import STATIC
 from tetrapla.simulators.schema_ import annotation_at, is_numeric, unit_at
 from tetrapla.simulators.section_ import Section as Section
 from tetrapla.simulators.yaml_ import Mapping as YamlMapping
-from tetrapla.simulators.yaml_ import Scalar, read_file, read_text
+from tetrapla.simulators.yaml_ import Scalar, listed, read_file, read_text
 
 Amperes = units_.Amperes
 Bits = units_.Bits
@@ -52,22 +62,53 @@ Cost: TypeAlias = dict[Action, Picojoules | None]  # a price is null where no so
 
 
 class ChipSection(Section):
-    """What is printed on the box; `None` where no source gives it."""
+    """What is printed on the box; `None` where no source gives it.
+
+    Attributes:
+        static_power_w: what the chip draws whatever it computes: leakage, and the clock tree
+            where the cost table has no ``clock.cycle``.
+    """
 
     area_mm2: SquareMillimetres | None = Field(alias="area")
     default_format: str
     deviation: str | None = None  # how the machine differs from the chip; a report says it
-    node_nm: Nanometres | None = Field(default=None, alias="node")
-    tdp_w: Watts | None = Field(default=None, alias="tdp")
+    node_nm: Nanometres | None = Field(default=None, alias="node", gt=0)
+    static_power_w: Watts | None = Field(default=None, alias="static_power")
+    tdp_w: Watts | None = Field(default=None, alias="tdp", gt=0)
 
 
 class Spec(Section):
-    """One design point; a family's subclass adds its sections."""
+    """One design point; a family's subclass adds its sections.
+
+    Attributes:
+        optional_actions: what only some design points of the family do; a price that the file
+            does not give is unknown.
+    """
+
+    optional_actions: ClassVar[tuple[str, ...]] = ()
 
     name: str
     family: str
     cost: Cost
     chip: ChipSection
+
+    @field_validator("cost")
+    @classmethod
+    def _static_is_a_power(cls, cost: Cost) -> Cost:
+        for action in cost:
+            if action.startswith("static."):
+                raise ValueError(
+                    f"cost.{action} must be a power, chip.static_power, not an energy; write "
+                    "'static_power: 28 W' under chip"
+                )
+        return cost
+
+    @property
+    def prices(self) -> Cost:
+        """Picojoules by action, those of the static power included."""
+        power_w = self.chip.static_power_w
+        unknown = dict.fromkeys(self.optional_actions)
+        return {**unknown, **self.cost, STATIC: None if power_w is None else power_w * 1e12}
 
     def ideal(self) -> Self:
         """Return the spec with every non-ideality off; a digital machine has none."""
@@ -164,7 +205,7 @@ def load_tree(
     except ValidationError as refused:
         errors += messages(refused, tree, spec_type, shown)
     if spec is None or errors or refusals:
-        raise SpecError("\n".join(dict.fromkeys([*errors, *refusals])))
+        raise SpecError(listed([*errors, *refusals]))
     provenance = tuple(_provenance(found.leaves, spec_type, spec))
     if spec.chip.deviation:
         said = (f"{spec.name} is not the chip in all: {spec.chip.deviation}", *said)
@@ -233,24 +274,29 @@ def _sets_a_price(assignment: str) -> bool:
 
 def _ranges(found: Sequence[Leaf], errors: list[str]) -> dict[str, tuple[float, float]]:
     """Ends of the prices that have them; what is no range is added to `errors`."""
-    adapter = TypeAdapter(tuple[Picojoules, Picojoules, Picojoules])
+    energies = TypeAdapter(tuple[Picojoules, Picojoules, Picojoules])
+    powers = TypeAdapter(tuple[Watts, Watts, Watts])
     ranges: dict[str, tuple[float, float]] = {}
     for leaf in found:
         if not leaf.range or not isinstance(leaf.tree, Scalar):
             continue
         written = (leaf.range[0], leaf.tree.text, leaf.range[1])
+        static = leaf.path == STATIC_POWER
         try:
-            low, value, high = adapter.validate_python(
+            low, value, high = (powers if static else energies).validate_python(
                 written, context={units_.FROM_YAML: True}
             )
         except ValidationError:
             low, value, high = 1.0, 0.0, 0.0
         if not low <= value <= high:
+            kind = "powers" if static else "energies"
             errors.append(
-                f"{leaf.tree.place}: {dotted(leaf.path)}.range must be energies from below the "
+                f"{leaf.tree.place}: {dotted(leaf.path)}.range must be {kind} from below the "
                 f"value to above it, not [{', '.join(leaf.range)}]; mend it"
             )
-        ranges[str(leaf.path[-1])] = (low, high)
+        ranges[STATIC if static else str(leaf.path[-1])] = (
+            (low * 1e12, high * 1e12) if static else (low, high)
+        )
     return ranges
 
 

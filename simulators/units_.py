@@ -125,6 +125,8 @@ def _bytes(per: str = "") -> dict[str, Decimal]:
 def _whole(raw: object, info: ValidationInfo) -> object:
     if isinstance(raw, int) and not isinstance(raw, bool):
         return raw
+    if isinstance(raw, float) and abs(raw) >= 1e18:
+        raise _error("must be a whole number of at most 18 digits", "give a smaller one")
     raise _error("must be a whole number without a unit")
 
 

@@ -2,7 +2,8 @@
 
 Built from the parser's events, without recursion and without ever making a Python object that
 the file names. What a chip never needs is refused: aliases, tags, several documents, nesting
-deeper than `_DEPTH`, a key given twice (many readers drop the first silently).
+deeper than `_DEPTH`, more than `MOST_SCALARS` keys and values, a key given twice (many readers
+drop the first silently).
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_BYTES = 256 * 1024
+MOST_SCALARS = 4096
 _DEPTH = 16
+_MOST_DEFECTS = 20
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _REAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SPECIAL = re.compile(r"[-+]?\.inf|\.nan", re.IGNORECASE)
@@ -138,7 +141,7 @@ def _parsed(text: str, name: str) -> Mapping:
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise SpecError(f"{place}: the file must be YAML: {problem}") from None
     if builder.errors:
-        raise SpecError("\n".join(builder.errors))
+        raise SpecError(listed(builder.errors))
     if not isinstance(builder.top, Mapping):
         raise SpecError(
             f"{Place(name, 1, 1)}: the file must hold keys and values, not "
@@ -174,6 +177,14 @@ def kind_of(tree: Tree | None) -> str:
             return f"'{shortened(tree.text)}'"
         case None:
             return "nothing"
+
+
+def listed(defects: list[str]) -> str:
+    """Return the defects of a file, one a line: each once, and no more than a person reads."""
+    lines = list(dict.fromkeys(defects))
+    more = len(lines) - _MOST_DEFECTS
+    shown = lines[:_MOST_DEFECTS] + ([f"and {more} more; mend these first"] if more > 0 else [])
+    return "\n".join(shown)
 
 
 def shortened(text: str) -> str:
@@ -213,6 +224,7 @@ class _Builder:
         self.top: Tree | None = None
         self.errors: list[str] = []
         self.documents = 0
+        self.scalars = 0
         self.stack: list[Sequence | Mapping] = []
         self.pending: list[tuple[str, Place] | None] = []  # the key that waits for its value
 
@@ -248,6 +260,12 @@ class _Builder:
             )
 
     def _scalar(self, scalar: Scalar) -> None:
+        self.scalars += 1
+        if self.scalars > MOST_SCALARS:
+            raise SpecError(
+                f"{scalar.place}: a chip must have at most {MOST_SCALARS} keys and values, not "
+                "more; remove what it does not need"
+            )
         if any("\ud800" <= letter <= "\udfff" for letter in scalar.text):
             raise SpecError(f"{scalar.place}: text must be Unicode, not half a surrogate")
         if self.stack and isinstance(self.stack[-1], Mapping) and self.pending[-1] is None:

@@ -127,7 +127,7 @@ class Executable:
                 target=self.design.label,
                 family=self.design.target.family,
                 command=command,
-                cost=self.spec.cost,
+                cost=self.spec.prices,
                 seed=seed,
                 batch=trial.samples.batch,
                 ranges=self.design.chip.ranges,
@@ -200,8 +200,20 @@ def compile_for(
     found = design(chosen, overrides) if isinstance(chosen, str) else chosen
     spec = found.spec(options)
     data = None if calibration is None else as_invocations(module, calibration)
-    lowered = found.target.lower(module, spec, data, options)
+    try:
+        lowered = found.target.lower(module, spec, data, options)
+    except (ModelError, UnsupportedError) as error:
+        raise _of_the_chip(error, found) from None
     return Executable(module, found, spec, lowered, options)
+
+
+def _of_the_chip(
+    error: ModelError | UnsupportedError, found: Design
+) -> ModelError | UnsupportedError:
+    """A compiler speaks of its family; a person named a chip."""
+    family, text = found.target.family, str(error)
+    rest = text.removeprefix(family)
+    return type(error)(found.label + rest) if rest[:1] in (" ", ":") else error
 
 
 def check_computable(module: Module) -> None:

@@ -87,7 +87,7 @@ class Settings:
         if self.compat not in _COMPAT:
             raise ModelError(
                 f"--compat must be {', '.join(_COMPAT)}, not '{self.compat}'"
-                f"{nearest(self.compat, _COMPAT)}"
+                f"{nearest(self.compat, _COMPAT) or '; leave it out for our own numbers'}"
             )
         for name in _VALUES:
             if getattr(self, name) not in (None, False):

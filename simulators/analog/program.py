@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
-from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array, Attribute
 from tetrapla.simulators.arrays_ import packed, unpacked
+from tetrapla.simulators.program_ import listed, reading, tupled
 
 SCHEMA = "tetrapla.analog/1"
 
@@ -170,9 +170,7 @@ class Program:
         Raises:
             ModelError: the data is of another kind or lacks a part.
         """
-        if data.get("schema") != SCHEMA:
-            raise ModelError(f"a program's schema must be {SCHEMA}, not {data.get('schema')}")
-        try:
+        with reading(data, SCHEMA):
             return Program(
                 **{name: data[name] for name in _PLAIN},
                 inputs=tuple((name, value) for name, value in data["inputs"]),
@@ -181,15 +179,6 @@ class Program:
                 constants={int(k): unpacked(item) for k, item in data["constants"].items()},
                 steps=tuple(_step(item) for item in data["steps"]),
             )
-        except KeyError as missing:
-            raise ModelError(
-                f"a program must have all its parts, not lack {missing}; compile it again"
-            ) from None
-        except (AttributeError, TypeError, ValueError) as error:
-            raise ModelError(
-                f"a program must be as `to_dict` writes it, not another way ({error}); "
-                "compile it again"
-            ) from None
 
 
 _PLAIN = ("name", "rows", "cols", "cell_bits", "dac_bits")
@@ -228,27 +217,19 @@ def _step_dict(step: Step) -> dict[str, Any]:
             **{name: getattr(step, name) for name in (*names, "macs")},
             "matrix": packed(step.matrix),
             "bias": packed(step.bias),
-            "window": None if step.window is None else _lists(asdict(step.window)),
-            "tiles": [_lists(asdict(tile)) for tile in step.tiles],
+            "window": None if step.window is None else listed(asdict(step.window)),
+            "tiles": [listed(asdict(tile)) for tile in step.tiles],
         }
     }
 
 
 def _step(data: Mapping[str, Any]) -> Step:
     if "digital" in data:
-        fields = _tuples(data["digital"])
-        fields["attributes"] = _tuples(fields["attributes"])
+        fields = tupled(data["digital"])
+        fields["attributes"] = tupled(fields["attributes"])
         return Digital(**fields)
     fields = dict(data["product"])
     fields["matrix"], fields["bias"] = unpacked(fields["matrix"]), unpacked(fields["bias"])
-    fields["window"] = fields["window"] and Window(**_tuples(fields["window"]))
-    fields["tiles"] = tuple(Tile(**_tuples(tile)) for tile in fields["tiles"])
+    fields["window"] = fields["window"] and Window(**tupled(fields["window"]))
+    fields["tiles"] = tuple(Tile(**tupled(tile)) for tile in fields["tiles"])
     return Product(**fields)
-
-
-def _lists(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
-
-
-def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}

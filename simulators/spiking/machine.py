@@ -18,7 +18,7 @@ from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.op import evaluated
 from tetrapla.simulators.random_ import Key
-from tetrapla.simulators.report import LayerRun, Run
+from tetrapla.simulators.report import LayerRun, Run, standing
 from tetrapla.simulators.spiking.membrane import Activity, integrate, maximum
 from tetrapla.simulators.spiking.meter import FORMATS, Events, Meter
 from tetrapla.simulators.spiking.program import Core, Encoder, Population, Program, Readout
@@ -65,7 +65,7 @@ def run(program: Program, spec: SpikingSpec, inputs: Mapping[str, Array], key: K
         layers=tuple(_layer(program, p, tally) for p in program.populations),
         cycles=float(program.chip_timesteps * program.batch),
         time_s=tally.time_s * program.batch,
-        actions={"static.ns": tally.time_s * program.batch * 1e9},
+        actions=standing(spec.cost, tally.time_s * program.batch),
         warnings=tally.warnings(),
     )
 

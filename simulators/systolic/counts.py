@@ -17,7 +17,8 @@
   a transcendental function;
 * ``dram.*_byte``: the accelerator's own DRAM; ``host_link.byte``: to or from the host; the
   small tables that CFG fills are not counted as memories;
-* ``static.cycle``: the whole chip's clock and leakage for a cycle; of the run, not a layer.
+
+What goes with the run's time is of no layer: ``static.second``, ``clock.cycle`` (`price_`).
 """
 
 from __future__ import annotations
@@ -55,7 +56,6 @@ ALWAYS = (
     "mac.idle",
     "mac.int8",
     "requantize.op",
-    "static.cycle",
     "unified_buffer.read_byte",
     "unified_buffer.write_byte",
     "vector.op",
@@ -154,7 +154,7 @@ def counted(program: Program, gate_zeros: bool = False) -> list[Counted]:
         if instruction.op in _COUNTERS:
             _COUNTERS[instruction.op](walk, instruction)
     used = {name for layer in walk.layers for name, count in layer.items() if count}
-    names = [n for n in ACTIONS if n != "static.cycle" and (n in ALWAYS or n in used)]
+    names = [n for n in ACTIONS if n in ALWAYS or n in used]
     return [
         Counted({name: layer.get(name, 0) for name in names}, macs)
         for layer, macs in zip(walk.layers, walk.macs, strict=True)

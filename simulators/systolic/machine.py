@@ -14,12 +14,12 @@ import numpy as np
 from tetrapla.ir.errors import ModelError, SpecError
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.simulators.random_ import Key
-from tetrapla.simulators.report import LayerRun, Run, Slice, summed
+from tetrapla.simulators.report import LayerRun, Run, Slice, standing, summed
 from tetrapla.simulators.systolic.counts import counted
 from tetrapla.simulators.systolic.formats import PRODUCTS, STORED
 from tetrapla.simulators.systolic.legal import check_legal
 from tetrapla.simulators.systolic.owners import owners
-from tetrapla.simulators.systolic.program import HostStep, Port, Program
+from tetrapla.simulators.systolic.program import HostStep, Program
 from tetrapla.simulators.systolic.spec import ArraySection, SystolicSpec
 from tetrapla.simulators.systolic.timing import (
     Schedule,
@@ -28,6 +28,7 @@ from tetrapla.simulators.systolic.timing import (
     transfer_bytes,
 )
 from tetrapla.simulators.systolic.values import State, execute, invocation_bytes
+from tetrapla.simulators.systolic.views import Place
 
 _CHUNK_BYTES = 2**26
 
@@ -51,12 +52,13 @@ def run(program: Program, spec: SystolicSpec, inputs: Mapping[str, Array], key: 
     check_fit(program, spec)
     check_legal(program)
     plan = schedule(program, spec)
+    time_s = plan.cycles / spec.clock_hz
     return Run(
         outputs=outputs(program, inputs) if inputs else {},
         layers=_layers(program, spec, plan),
         cycles=plan.cycles,
-        time_s=plan.cycles / spec.clock_hz,
-        actions={"static.cycle": plan.cycles},
+        time_s=time_s,
+        actions=standing(spec.cost, time_s, plan.cycles),
         warnings=_warnings(program),
         trace=_trace(program, plan),
     )
@@ -101,15 +103,20 @@ def check_fit(program: Program, spec: SystolicSpec) -> None:
     _check_array(program, spec.array)
     memories = spec.memories
     needs = (
-        ("weight_tiles", program.weight_slots, memories.weight_tiles),
-        ("accumulator_rows", program.accumulator_rows, memories.accumulator_rows),
-        ("unified_buffer", program.unified_buffer_bytes, memories.unified_buffer_bytes),
-        ("dram.capacity", program.dram_bytes, spec.dram.capacity_bytes),
+        ("weight_tiles", "", program.weight_slots, memories.weight_tiles),
+        ("accumulator_rows", "", program.accumulator_rows, memories.accumulator_rows),
+        (
+            "unified_buffer",
+            " bytes",
+            program.unified_buffer_bytes,
+            memories.unified_buffer_bytes,
+        ),
+        ("dram.capacity", " bytes", program.dram_bytes, spec.dram.capacity_bytes),
     )
-    for name, need, there in needs:
+    for name, unit, need, there in needs:
         if need > there:
             raise SpecError(
-                f"{name} must be at least the program's {need}, not {there}; "
+                f"{name} must be at least the program's {need}{unit}, not {there}{unit}; "
                 "compile the model for this chip"
             )
 
@@ -204,7 +211,7 @@ def _check_value(array: Array, shape: tuple[int, ...], dtype: str) -> None:
         )
 
 
-def _region(state: State, port: Port) -> Array:
+def _region(state: State, port: Place) -> Array:
     """The port's part of DRAM, (invocations, elements) of its type; a view of int8 memory."""
     start = port.address - len(state.constants)
     return state.regions[:, start : start + port.traffic_bytes].view(DTYPES[port.dtype])

@@ -5,45 +5,17 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, field
-from math import prod
 from typing import Any
 
-import numpy as np
-
-from tetrapla.ir.graph import DTYPES, Array, Attribute
+from tetrapla.ir.graph import Array, Attribute
 from tetrapla.simulators import arrays_
-from tetrapla.simulators.program_ import reading
-from tetrapla.simulators.systolic.isa import Instruction, encode, parse, text
+from tetrapla.simulators.program_ import listed, reading, tupled
+from tetrapla.simulators.systolic import words
+from tetrapla.simulators.systolic.isa import Instruction, parse, text
 from tetrapla.simulators.systolic.routines import Routine, routine_dict, routine_of
-from tetrapla.simulators.systolic.views import View, view_list, view_of, viewed
+from tetrapla.simulators.systolic.views import Place, place_of
 
 SCHEMA = "tetrapla.systolic/1"
-
-
-@dataclass(frozen=True)
-class Port:
-    """A value that crosses between host and accelerator, and where it lies in DRAM.
-
-    Attributes:
-        value: the host's number for it.
-        physical: its shape in memory, row-major.
-        view: the steps from there to its own shape.
-    """
-
-    value: int
-    address: int
-    dtype: str
-    physical: tuple[int, ...]
-    view: View = ()
-
-    @property
-    def traffic_bytes(self) -> int:
-        """Its size."""
-        return prod(self.physical) * DTYPES[self.dtype].itemsize
-
-    def positions(self) -> Array:
-        """For each element in the value's own order and shape, its index in memory."""
-        return viewed(np.arange(prod(self.physical)).reshape(self.physical), self.view)
 
 
 @dataclass(frozen=True)
@@ -106,6 +78,7 @@ class Program:
         packed: by DRAM address of a tile, how many diagonal blocks (groups) share it; the
             other elements are zero and no useful MACs.
         inputs, outputs: names, and the host's numbers for the values.
+        to_device, from_device: values that cross between host and accelerator, in DRAM.
         before, after: the host's work before and after the accelerator's.
         has_values: the weights were known; else only cycles and actions mean something.
         units, dataflow: of the array that it was compiled for.
@@ -125,8 +98,8 @@ class Program:
     packed: Mapping[int, int]
     inputs: tuple[tuple[str, int], ...]
     outputs: tuple[tuple[str, int], ...]
-    to_device: tuple[Port, ...]
-    from_device: tuple[Port, ...]
+    to_device: tuple[Place, ...]
+    from_device: tuple[Place, ...]
     before: tuple[HostStep, ...] = ()
     after: tuple[HostStep, ...] = ()
     has_values: bool = True
@@ -138,7 +111,7 @@ class Program:
 
     def binary(self) -> bytes:
         """The instruction words, as the RTL's instruction memory takes them."""
-        return b"".join(encode(instruction) for instruction in self.instructions)
+        return words.binary(self.instructions)
 
     def text(self) -> str:
         """The disassembly, with the layers' names and the host's steps as comments."""
@@ -170,8 +143,8 @@ class Program:
             "packed": {str(address): groups for address, groups in self.packed.items()},
             "inputs": [list(item) for item in self.inputs],
             "outputs": [list(item) for item in self.outputs],
-            "to_device": [_port_dict(port) for port in self.to_device],
-            "from_device": [_port_dict(port) for port in self.from_device],
+            "to_device": [port.to_dict() for port in self.to_device],
+            "from_device": [port.to_dict() for port in self.from_device],
             "before": [_step_dict(step) for step in self.before],
             "after": [_step_dict(step) for step in self.after],
             "host_constants": {
@@ -215,8 +188,8 @@ def _from_dict(data: Mapping[str, Any]) -> Program:
         packed={int(address): groups for address, groups in data["packed"].items()},
         inputs=tuple((name, value) for name, value in data["inputs"]),
         outputs=tuple((name, value) for name, value in data["outputs"]),
-        to_device=tuple(_port(item) for item in data["to_device"]),
-        from_device=tuple(_port(item) for item in data["from_device"]),
+        to_device=tuple(place_of(item) for item in data["to_device"]),
+        from_device=tuple(place_of(item) for item in data["from_device"]),
         before=tuple(_step(item) for item in data["before"]),
         after=tuple(_step(item) for item in data["after"]),
         host_constants={int(k): arrays_.unpacked(v) for k, v in data["host_constants"].items()},
@@ -229,32 +202,16 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _port_dict(port: Port) -> dict[str, Any]:
-    return {
-        "value": port.value,
-        "address": port.address,
-        "dtype": port.dtype,
-        "physical": list(port.physical),
-        "view": view_list(port.view),
-    }
-
-
-def _port(data: Mapping[str, Any]) -> Port:
-    physical, view = tuple(data["physical"]), view_of(data["view"])
-    return Port(data["value"], data["address"], data["dtype"], physical, view)
-
-
 def _step_dict(step: HostStep) -> dict[str, Any]:
-    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in step.attributes.items()}
     return {
         "kind": step.kind,
         "name": step.name,
         "operands": list(step.operands),
         "result": step.result,
-        "attributes": plain,
+        "attributes": listed(step.attributes),
     }
 
 
 def _step(data: Mapping[str, Any]) -> HostStep:
-    held = {k: tuple(v) if isinstance(v, list) else v for k, v in data["attributes"].items()}
-    return HostStep(data["kind"], data["name"], tuple(data["operands"]), data["result"], held)
+    operands, attributes = tuple(data["operands"]), tupled(data["attributes"])
+    return HostStep(data["kind"], data["name"], operands, data["result"], attributes)

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,40 +20,9 @@ import numpy as np
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import DTYPES, Array, Attribute
 from tetrapla.simulators import arrays_
+from tetrapla.simulators.program_ import listed, tupled
 from tetrapla.simulators.systolic.lanes import FUNCTIONS, LANE_CYCLES, step_cycles
-from tetrapla.simulators.systolic.views import View, view_list, view_of, viewed
-
-
-@dataclass(frozen=True)
-class Place:
-    """A value in the unified buffer.
-
-    Attributes:
-        value: its number in the routine.
-        address: of the buffer's first byte.
-        physical: the buffer's shape, row-major.
-        view: steps from there to the value's own shape.
-    """
-
-    value: int
-    address: int
-    dtype: str
-    physical: tuple[int, ...]
-    view: View = ()
-
-    @property
-    def span_bytes(self) -> int:
-        """From the first byte of the buffer to its end."""
-        return prod(self.physical) * DTYPES[self.dtype].itemsize
-
-    @property
-    def value_bytes(self) -> int:
-        """Of the value alone, which may be a part of the buffer."""
-        return self.positions().size * DTYPES[self.dtype].itemsize
-
-    def positions(self) -> Array:
-        """For each element in the value's own order and shape, its index in the buffer."""
-        return viewed(np.arange(prod(self.physical)).reshape(self.physical), self.view)
+from tetrapla.simulators.systolic.views import Place, place_of
 
 
 @dataclass(frozen=True)
@@ -133,7 +101,7 @@ def check(routine: Routine, unified_buffer_bytes: int) -> None:
         known.update(step.results)
     _known(head, tuple(p.value for p in routine.results), known)
     for place in (*routine.operands, *routine.results):
-        end = place.address + place.span_bytes
+        end = place.address + place.traffic_bytes
         if end > unified_buffer_bytes:
             raise ModelError(
                 f"{head}: ub end must be at most {unified_buffer_bytes}, not {end}; "
@@ -165,7 +133,7 @@ def execute(buffer: Array, routine: Routine) -> None:
 
 def _region(row: Array, place: Place) -> Array:
     """A place's buffer as elements of its type; writing it writes `row`."""
-    part = row[place.address : place.address + place.span_bytes]
+    part = row[place.address : place.address + place.traffic_bytes]
     return part.view(DTYPES[place.dtype])
 
 
@@ -188,8 +156,8 @@ def routine_dict(routine: Routine) -> dict[str, Any]:
     """The routine as plain data for JSON."""
     return {
         "name": routine.name,
-        "operands": [_place_dict(place) for place in routine.operands],
-        "results": [_place_dict(place) for place in routine.results],
+        "operands": [place.to_dict() for place in routine.operands],
+        "results": [place.to_dict() for place in routine.results],
         "steps": [_step_dict(step) for step in routine.steps],
         "immediates": {str(k): arrays_.packed(v) for k, v in routine.immediates.items()},
     }
@@ -199,48 +167,30 @@ def routine_of(data: Mapping[str, Any]) -> Routine:
     """The routine that `routine_dict` wrote."""
     return Routine(
         data["name"],
-        tuple(_place(item) for item in data["operands"]),
-        tuple(_place(item) for item in data["results"]),
+        tuple(place_of(item) for item in data["operands"]),
+        tuple(place_of(item) for item in data["results"]),
         tuple(_step(item) for item in data["steps"]),
         {int(k): arrays_.unpacked(v) for k, v in data["immediates"].items()},
     )
 
 
-def _place_dict(place: Place) -> dict[str, Any]:
-    return {
-        "value": place.value,
-        "address": place.address,
-        "dtype": place.dtype,
-        "physical": list(place.physical),
-        "view": view_list(place.view),
-    }
-
-
-def _place(data: Mapping[str, Any]) -> Place:
-    view = view_of(data["view"])
-    physical = tuple(data["physical"])
-    return Place(data["value"], data["address"], data["dtype"], physical, view)
-
-
 def _step_dict(step: Step) -> dict[str, Any]:
-    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in step.attributes.items()}
     return {
         "kind": step.kind,
         "name": step.name,
         "operands": list(step.operands),
         "results": list(step.results),
         "elements": step.elements,
-        "attributes": plain,
+        "attributes": listed(step.attributes),
     }
 
 
 def _step(data: Mapping[str, Any]) -> Step:
-    held = {k: tuple(v) if isinstance(v, list) else v for k, v in data["attributes"].items()}
     return Step(
         data["kind"],
         data["name"],
         tuple(data["operands"]),
         tuple(data["results"]),
         data["elements"],
-        held,
+        tupled(data["attributes"]),
     )

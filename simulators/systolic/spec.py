@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,7 +16,7 @@ from tetrapla.simulators.spec_ import (
     Section,
     Spec,
 )
-from tetrapla.simulators.systolic.formats import ELEMENT_BYTES, FORMATS
+from tetrapla.simulators.systolic.formats import ELEMENT_BYTES, FORMATS, PRODUCTS
 from tetrapla.simulators.systolic.isa import most
 
 # what the fields of the instructions hold
@@ -141,6 +141,8 @@ class HostSection(Section):
 class SystolicSpec(Spec):
     """A systolic chip."""
 
+    optional_actions: ClassVar[tuple[str, ...]] = tuple(f"mac.{name}" for name in PRODUCTS)
+
     array: ArraySection
     clock_hz: Hertz = Field(alias="clock", gt=0)
     memories: MemoriesSection
@@ -157,7 +159,7 @@ class SystolicSpec(Spec):
         if there < row_in + row_out:
             raise SpecError(
                 "memories.unified_buffer must hold one row in and one row out, "
-                f"{row_in + row_out} bytes, not {there}; enlarge it or shrink the array"
+                f"{row_in + row_out} bytes, not {there} bytes; enlarge it or shrink the array"
             )
         if memories.weight_tiles < array.units:
             raise SpecError(
@@ -168,6 +170,6 @@ class SystolicSpec(Spec):
         if self.dram.capacity_bytes < tile:
             raise SpecError(
                 f"dram.capacity must hold one tile of weights, {tile} bytes, not "
-                f"{self.dram.capacity_bytes}; enlarge it or shrink the array"
+                f"{self.dram.capacity_bytes} bytes; enlarge it or shrink the array"
             )
         return self

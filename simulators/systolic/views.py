@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeAlias
 
-from tetrapla.ir.graph import Array
+import numpy as np
+
+from tetrapla.ir.graph import DTYPES, Array
 
 View: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
 """Steps: ("reshape", shape), ("transpose", perm) and ("slice", (*starts, *stops, *steps))."""
@@ -34,11 +38,50 @@ def _slices(arguments: Sequence[int]) -> tuple[slice, ...]:
     return tuple(slice(*part) for part in parts)
 
 
-def view_list(view: View) -> list[list[Any]]:
-    """The steps as plain data."""
-    return [[step, list(arguments)] for step, arguments in view]
+@dataclass(frozen=True)
+class Place:
+    """A value in a memory.
+
+    Attributes:
+        value: its number in the program, the host's part or a routine.
+        address: of the array's first byte.
+        physical: the array's shape, row-major.
+        view: the steps from there to the value's own shape.
+    """
+
+    value: int
+    address: int
+    dtype: str
+    physical: tuple[int, ...]
+    view: View = ()
+
+    @property
+    def traffic_bytes(self) -> int:
+        """Of the whole array."""
+        return prod(self.physical) * DTYPES[self.dtype].itemsize
+
+    @property
+    def value_bytes(self) -> int:
+        """Of the value alone, which may be a part of the array."""
+        return self.positions().size * DTYPES[self.dtype].itemsize
+
+    def positions(self) -> Array:
+        """For each element in the value's own order and shape, its index in the array."""
+        return viewed(np.arange(prod(self.physical)).reshape(self.physical), self.view)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `place_of` gives the same place back."""
+        return {
+            "value": self.value,
+            "address": self.address,
+            "dtype": self.dtype,
+            "physical": list(self.physical),
+            "view": [[step, list(arguments)] for step, arguments in self.view],
+        }
 
 
-def view_of(data: Sequence[Sequence[Any]]) -> View:
-    """The steps that `view_list` wrote."""
-    return tuple((step, tuple(arguments)) for step, arguments in data)
+def place_of(data: Mapping[str, Any]) -> Place:
+    """The place that `to_dict` wrote."""
+    view = tuple((step, tuple(arguments)) for step, arguments in data["view"])
+    physical = tuple(data["physical"])
+    return Place(data["value"], data["address"], data["dtype"], physical, view)

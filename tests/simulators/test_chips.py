@@ -88,7 +88,7 @@ def test_prices_are_all_there_or_the_chip_has_no_node_to_derive_them(name: str) 
 def test_a_busy_chip_draws_between_idle_and_its_tdp(name: str) -> None:
     spec = systolic(name)
     assert spec.chip.tdp_w is not None
-    idle_w = (spec.cost["static.cycle"] or 0.0) * spec.clock_hz * 1e-12
+    idle_w = spec.chip.static_power_w or 0.0
     for number_format in spec.array.formats:
         busy_w = busy_power_w(spec, number_format)
         assert busy_w is not None

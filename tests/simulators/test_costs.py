@@ -27,7 +27,6 @@ cost:
   dram_kind: hbm2
   link_kind: pcie
   banks: {unified_buffer: 1 MiB, weight_memory: 32 KiB, accumulator: 8 KiB}
-  idle: 10 W
   mac.idle: {value: 0.5 pJ, source: "measured here", grade: measured, range: [0.4 pJ, 0.6 pJ]}
 chip: {area: 5 mm2, default_format: int8, node: 7 nm}
 """
@@ -171,7 +170,6 @@ def test_prices_follow_from_the_tables(tmp_path: Path) -> None:
         "accumulator.read_byte": 7.5 / 8,
         "dram.write_byte": 350 / 8,
         "host_link.byte": 40.0,
-        "static.cycle": 10_000.0,  # 10 W / 1 GHz
     }
     assert {name: cost[name] for name in expected} == pytest.approx(expected)
 
@@ -200,9 +198,8 @@ def test_a_price_says_its_rule_its_factor_and_its_grade(tmp_path: Path) -> None:
 
 
 def test_an_override_reaches_a_derived_price_and_what_it_follows_from(tmp_path: Path) -> None:
-    chip = loaded(tmp_path, sets=("cost.mac.int8=2 pJ", "cost.idle=20 W", "clock=2 GHz"))
+    chip = loaded(tmp_path, sets=("cost.mac.int8=2 pJ", "clock=2 GHz"))
     assert chip.spec.cost["mac.int8"] == 2.0
-    assert chip.spec.cost["static.cycle"] == 10_000.0
     assert origin(chip, "cost.mac.int8").grade == "user"
     larger = loaded(tmp_path, sets=("cost.banks.unified_buffer=4 MiB",))
     # beyond the table the square root of the capacity: 14 * 2 / 8
@@ -221,10 +218,8 @@ def test_a_memory_without_a_bank_is_one_bank(tmp_path: Path) -> None:
 
 
 def test_what_no_table_has_is_null(tmp_path: Path) -> None:
-    chip = loaded(
-        tmp_path, ("jouppi-2021", "eyeriss-65"), ("7 nm", "65 nm"), ("  idle: 10 W\n", "")
-    )
-    for name in ("accumulator.add", "requantize.op", "mac.bf16", "static.cycle"):
+    chip = loaded(tmp_path, ("jouppi-2021", "eyeriss-65"), ("7 nm", "65 nm"))
+    for name in ("accumulator.add", "requantize.op", "mac.bf16"):
         assert chip.spec.cost[name] is None
     assert chip.spec.cost["mac.int8"] == 0.21
 
@@ -276,17 +271,32 @@ def test_two_families_stand_beside_each_other_only_with_a_reason(tmp_path: Path)
         ),
         (
             ("range: [0.4 pJ, 0.6 pJ]", "range: [0.6 pJ, 0.7 pJ]"),
-            "mine.yaml:12:21: cost.mac.idle.range must be energies from below the value to "
+            "mine.yaml:11:21: cost.mac.idle.range must be energies from below the value to "
             "above it, not [0.6 pJ, 0.7 pJ]; mend it",
         ),
         (
             ("range: [0.4 pJ, 0.6 pJ]", "range: 0.4 pJ"),
-            "mine.yaml:12:71: cost.mac.idle.range must be the least and the most, not 0.4 pJ; "
+            "mine.yaml:11:71: cost.mac.idle.range must be the least and the most, not 0.4 pJ; "
             "write '[1 pJ, 2 pJ]'",
         ),
         (
             ("area: 5 mm2", "area: {value: 5 mm2, range: [4 mm2, 6 mm2]}"),
-            "mine.yaml:13:29: chip.area.range can be given for a price alone; remove it",
+            "mine.yaml:12:29: chip.area.range can be given for a price or "
+            "chip.static_power alone; remove it",
+        ),
+        (
+            ("area: 5 mm2", "area: 5 mm2, static_power: {value: 3 W, range: [4 W, 5 W]}"),
+            "mine.yaml:12:43: chip.static_power.range must be powers from below the value to "
+            "above it, not [4 W, 5 W]; mend it",
+        ),
+        (
+            ("area: 5 mm2", "area: 5 mm2, tdp: 0 W"),
+            "mine.yaml:12:21: chip.tdp must be greater than 0 W, not 0 W; give a larger one",
+        ),
+        (
+            ("  dram_kind", "  static.cycle: 3 pJ\n  dram_kind"),
+            "mine.yaml:8:3: cost.static.cycle must be a power, chip.static_power, not an "
+            "energy; write 'static_power: 28 W' under chip",
         ),
     ],
 )

@@ -194,7 +194,7 @@ def test_nan_becomes_the_least_integer_as_in_the_interpreter() -> None:
 def test_energy_is_idle_plus_operations_plus_bytes(h100: GpuSpec) -> None:
     result = run(gemm(4096, 4096, 4096, Tile(128, 128, 64)), h100, {}, KEY)
     counted = summed([*(layer.actions for layer in result.layers), result.actions])
-    energy = price(counted, h100.cost)
+    energy = price(counted, h100.prices)
     # flop: 2 * 4096^3 * 0.675 pJ = 92.77 mJ; 100663296 bytes * 36 pJ = 3.62 mJ;
     # idle: 80 W * 201.995 us = 16.16 mJ
     assert energy.by_unit["flop"] == pytest.approx(92.771e9, rel=1e-4)

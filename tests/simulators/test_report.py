@@ -27,7 +27,7 @@ from tetrapla.simulators.report import (
 )
 from tetrapla.simulators.spec_ import Provenance
 
-COST = {"mac.int8": 0.5, "dram.read_byte": 20.0, "dram.write_byte": None, "static.cycle": 3.0}
+COST = {"mac.int8": 0.5, "dram.read_byte": 20.0, "dram.write_byte": None, "static.second": 3.0}
 CONV = LayerRun("conv1", "qnn.conv2d", 100.0, 640, 0.8, "compute", {"mac.int8": 640})
 DENSE = LayerRun(
     "dense", "qnn.matmul", 50.5, 60, None, "memory", {"mac.int8": 60, "dram.read_byte": 10}
@@ -37,7 +37,7 @@ RUN = Run(
     layers=(CONV, DENSE),
     cycles=150.0,
     time_s=1.5e-7,
-    actions={"static.cycle": 150},
+    actions={"static.second": 150},
     warnings=("T = 32 timesteps",),
 )
 
@@ -49,7 +49,7 @@ def report(run: Run = RUN, **changes: Any) -> Report:
 
 
 def test_energy_is_actions_times_cost_by_unit() -> None:
-    energy = price({"mac.int8": 700, "dram.read_byte": 10, "static.cycle": 150}, COST)
+    energy = price({"mac.int8": 700, "dram.read_byte": 10, "static.second": 150}, COST)
     # 700 * 0.5 = 350, 10 * 20 = 200, 150 * 3 = 450
     assert energy.by_unit == {"dram": 200.0, "mac": 350.0, "static": 450.0}
     assert energy.total_pj == 1000.0
@@ -220,8 +220,8 @@ def _conv(**changes: Any) -> Run:
         (replace(RUN, cycles=-1), "cycles of the run must be at least 120, not -1"),
         (replace(RUN, cycles=119), "cycles of the run must be at least 120, not 119"),
         (
-            replace(RUN, actions={"static.cycle": float("nan")}),
-            "static.cycle of the run must be finite, not nan",
+            replace(RUN, actions={"static.second": float("nan")}),
+            "static.second of the run must be finite, not nan",
         ),
     ],
 )

@@ -167,13 +167,13 @@ def test_what_is_odd_is_said(tmp_path: Path) -> None:
         (
             "int8: 2 Top/s",
             "int8: 0 op/s",
-            "sheet.yaml:3:1: peak.int8 must be greater than 0 op/s, not 0; leave a format out "
+            "sheet.yaml:3:8: peak.int8 must be greater than 0 op/s, not 0; leave a format out "
             "that the chip lacks",
         ),
         (
             "default_format: int8",
             "default_format: bf16",
-            "sheet.yaml:1:1: chip.default_format must be one of peak, int8, fp16, not bf16; "
+            "sheet.yaml:7:30: chip.default_format must be one of peak, int8, fp16, not bf16; "
             "add its peak",
         ),
     ],

@@ -143,7 +143,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "a huge array": (
         "ArrayHeight:    16",
         "ArrayHeight:    99999",
-        ":5:17: array.rows must be at most 4095, not 99999",
+        ":5:17: array.rows must be at most 4095, not 99999; give a smaller one",
     ),
     "another dataflow": (
         "Dataflow : is",

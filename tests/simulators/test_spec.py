@@ -234,7 +234,7 @@ def test_all_defects_are_reported_in_the_order_of_the_file(folder: Path) -> None
     with pytest.raises(SpecError) as caught:
         load_spec("mine.yaml", Toy, ["memories.unified_buffer=3"])
     assert str(caught.value) == (
-        "mine.yaml:5:3: array.cols must be at least 0, not -1\n"
+        "mine.yaml:5:3: array.cols must be at least 0, not -1; give a larger one\n"
         "mine.yaml:7:1: clock must be in Hz, not '700 MHzz'; did you mean 'MHz'?\n"
         "mine.yaml:9:11: bits[1] must be a whole number without a unit, not 'x'\n"
         "--set memories.unified_buffer needs a unit, not 3; write '3 KiB'"
@@ -245,11 +245,15 @@ def test_all_defects_are_reported_in_the_order_of_the_file(folder: Path) -> None
     ("old", "new", "message"),
     [
         ("  cols: 128\n", "", "3:1: array needs the key 'cols'; add 'cols: …'"),
-        ("value: 256", "value: 0", "4:3: array.rows must be at least 1, not 0"),
+        (
+            "value: 256",
+            "value: 0",
+            "4:3: array.rows must be at least 1, not 0; give a larger one",
+        ),
         (
             "value: 256",
             "value: 900",
-            "3:1: array.rows must be at most 4 cols, not 900",
+            "4:3: array.rows must be at most 4 cols, not 900",
         ),
         (
             "weight_stationary",
@@ -257,8 +261,16 @@ def test_all_defects_are_reported_in_the_order_of_the_file(folder: Path) -> None
             "6:3: array.dataflow must be 'weight_stationary' or 'output_stationary', "
             "not 'weight_stationery'; did you mean 'weight_stationary'?",
         ),
-        ("700 MHz", "0 MHz", "7:1: clock must be greater than 0 Hz, not 0 MHz"),
-        ("700 MHz", "-3 MHz", "7:1: clock must be greater than 0 Hz, not -3 MHz"),
+        (
+            "700 MHz",
+            "0 MHz",
+            "7:1: clock must be greater than 0 Hz, not 0 MHz; give a larger one",
+        ),
+        (
+            "700 MHz",
+            "-3 MHz",
+            "7:1: clock must be greater than 0 Hz, not -3 MHz; give a larger one",
+        ),
         (
             "700 MHz",
             "fast",
@@ -315,7 +327,7 @@ def test_a_wrong_field_is_named(folder: Path, old: str, new: str, message: str) 
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("array.rows=0", "--set array.rows must be at least 1, not 0"),
+        ("array.rows=0", "--set array.rows must be at least 1, not 0; give a larger one"),
         ("array.rosw=3", "--set array.rosw must name a field of the chip; "
          "did you mean 'array.rows'?"),
         ("cost.mac.int8=3", "--set cost.mac.int8 needs a unit, not 3; write '3 pJ'"),

@@ -16,11 +16,12 @@ from tetrapla.simulators.spec_ import load_spec
 from tetrapla.simulators.systolic.counts import ACTIONS, ALWAYS
 from tetrapla.simulators.systolic.isa import Instruction, parse
 from tetrapla.simulators.systolic.machine import run
-from tetrapla.simulators.systolic.program import Layer, Port, Program
+from tetrapla.simulators.systolic.program import Layer, Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
 from tetrapla.simulators.systolic.tables import Descriptor, RequantizeRow
 from tetrapla.simulators.systolic.timing import schedule
 from tetrapla.simulators.systolic.vector import fused_multiply_add
+from tetrapla.simulators.systolic.views import Place
 
 
 def chip(*settings: str) -> SystolicSpec:
@@ -171,8 +172,8 @@ def _convolution(image: Array, weights: Array, bias: Array, zero_point: int) -> 
         program(16, 8, *lines, constants=constants),
         inputs=(("x", 0),),
         outputs=(("y", 1),),
-        to_device=(Port(0, len(constants), "i8", (4, 5, 2)),),
-        from_device=(Port(1, len(constants) + 64, "i32", (20, 3)),),
+        to_device=(Place(0, len(constants), "i8", (4, 5, 2)),),
+        from_device=(Place(1, len(constants) + 64, "i32", (20, 3)),),
     )
     again = Program.from_dict(json.loads(json.dumps(made.to_dict())))
     assert again == made
@@ -213,16 +214,17 @@ def refusal(*settings: str) -> str:
 
 def test_a_buffer_that_holds_no_tile_is_refused() -> None:
     # tpu-v1 has int16 too: a row in takes 2 x 256 bytes, a row out 256
-    assert refusal("memories.unified_buffer=767 B").endswith(
-        "memories.unified_buffer must hold one row in and one row out, 768 bytes, not 767; "
-        "enlarge it or shrink the array"
+    assert refusal("memories.unified_buffer=767 B") == (
+        "--set memories.unified_buffer must hold one row in and one row out, 768 bytes, not "
+        "767 bytes; enlarge it or shrink the array"
     )
-    assert refusal("array.units=5").endswith(
-        "memories.weight_tiles must hold a tile for each of 5 units, not 4; "
-        "enlarge it or take fewer units"
+    assert refusal("array.units=5") == (
+        "tpu-v1.yaml:31:3: with --set array.formats.int8=1, --set array.units=5, "
+        "memories.weight_tiles must hold a tile for each of 5 units, not 4; enlarge it or take "
+        "fewer units"
     )
-    assert refusal("dram.capacity=131071 B").endswith(
-        "dram.capacity must hold one tile of weights, 131072 bytes, not 131071; "
+    assert refusal("dram.capacity=131071 B") == (
+        "--set dram.capacity must hold one tile of weights, 131072 bytes, not 131071 bytes; "
         "enlarge it or shrink the array"
     )
 

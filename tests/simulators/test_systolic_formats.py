@@ -13,10 +13,11 @@ from tetrapla.simulators.systolic.counts import counted
 from tetrapla.simulators.systolic.formats import tile_bytes
 from tetrapla.simulators.systolic.isa import parse
 from tetrapla.simulators.systolic.program import Gather, Layer, Program
-from tetrapla.simulators.systolic.routines import Place, Routine, Step
+from tetrapla.simulators.systolic.routines import Routine, Step
 from tetrapla.simulators.systolic.sparse import tile_of
 from tetrapla.simulators.systolic.tables import Descriptor, RequantizeRow
 from tetrapla.simulators.systolic.values import State, execute
+from tetrapla.simulators.systolic.views import Place
 
 UB = 512
 

@@ -14,9 +14,10 @@ from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.spec_ import load_spec
 from tetrapla.simulators.systolic.isa import parse
 from tetrapla.simulators.systolic.machine import run
-from tetrapla.simulators.systolic.program import Gather, Layer, Port, Program
+from tetrapla.simulators.systolic.program import Gather, Layer, Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
 from tetrapla.simulators.systolic.tables import Descriptor, RequantizeRow
+from tetrapla.simulators.systolic.views import Place
 
 WINDOW = Descriptor(0, 4, width=10, out_w=10, pixel_stride=4).pack()
 PAIR = Descriptor(0, 4, kernel_w=2, width=10, out_w=9, pixel_stride=4).pack()
@@ -162,7 +163,7 @@ def test_weights_are_there_before_they_are_used() -> None:
     ],
 )
 def test_an_input_of_another_type_or_shape_is_refused(array: Array, found: str) -> None:
-    port = Port(0, len(CONSTANTS), "i8", (3,))
+    port = Place(0, len(CONSTANTS), "i8", (3,))
     made = replace(program("MARK", "HALT"), inputs=(("x", 0),), to_device=(port,))
     with pytest.raises(ModelError) as refused:
         run(made, SPEC, {"x": array}, Key(0))

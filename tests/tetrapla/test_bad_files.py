@@ -139,7 +139,7 @@ def test_own_data_needs_calibration(
     path = _data(tmp_path, x=rng.random((8, 64), np.float32), y=np.zeros(8, np.int64))
     words = ["simulate", mlp, "--target", "tpu-v1", "--data", path]
     refused(
-        "systolic must have calibration data to quantise 'digits_mlp', not none; "
+        "tpu-v1 must have calibration data to quantise 'digits_mlp', not none; "
         "give --calib, --calib-fraction or --data digits",
         *words,
     )

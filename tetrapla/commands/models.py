@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,19 +11,16 @@ from tetrapla.commands import options
 from tetrapla.commands.options import (
     Batch,
     Calib,
-    CalibFraction,
     Data,
     Dims,
     Emit,
     Fixed,
-    Ideal,
     Model,
-    Overrides,
-    Quant,
-    Seed,
     Target,
-    Timesteps,
 )
+
+if TYPE_CHECKING:
+    from tetrapla.settings import Settings
 
 
 def run(
@@ -95,23 +92,14 @@ def run(
     return 0
 
 
+@options.with_settings("samples", "compat")
 def compile_(
+    chosen: Settings,
     model: Model,
     target: Target,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to fill.")
     ],
-    data: Data = None,
-    calib: Calib = None,
-    calib_fraction: CalibFraction = None,
-    dim: Dims = None,
-    seed: Seed = "0",
-    quant: Quant = None,
-    timesteps: Timesteps = None,
-    batch: Batch = None,
-    fix: Fixed = None,
-    ideal: Ideal = False,
-    set_: Overrides = None,
     emit: Emit = None,
 ) -> int:
     """Write the program that a machine would run, and the module it was lowered from."""
@@ -121,14 +109,11 @@ def compile_(
     from tetrapla.models import load_for
     from tetrapla.trials import compiled
 
-    chosen = options.settings(
-        data, calib, calib_fraction, None, dim, seed, quant, timesteps, batch, ideal, set_, fix
-    )
     check_form(emit)
     check_folder(output)
     (design,) = designs([target], chosen.overrides)
     executable, notes = compiled(load_for(model, chosen), design, chosen)
-    sizes, more = write(executable, output, emit, [model, target, data, calib])
+    sizes, more = write(executable, output, emit, [model, target, chosen.data, chosen.calib])
     options.note(*notes, *more)
     for path, size in sizes.items():
         typer.echo(f"{path}  {size} bytes")

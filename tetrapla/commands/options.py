@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, cast, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
     from tetrapla.settings import Settings
+
+P = ParamSpec("P")
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A model file, or zoo:NAME (`zoo`).")
@@ -112,19 +117,19 @@ Csv = Annotated[
 
 
 def settings(
-    data: str | None = None,
-    calib: str | None = None,
-    calib_fraction: str | None = None,
-    samples: str | None = None,
-    dims: list[str] | None = None,
-    seed: str = "0",
-    quant: str | None = None,
-    timesteps: str | None = None,
-    batch: str | None = None,
-    ideal: bool = False,
-    overrides: list[str] | None = None,
-    fixed: list[str] | None = None,
-    compat: str | None = None,
+    data: Data = None,
+    calib: Calib = None,
+    calib_fraction: CalibFraction = None,
+    samples: Samples = None,
+    dims: Dims = None,
+    seed: Seed = "0",
+    quant: Quant = None,
+    timesteps: Timesteps = None,
+    batch: Batch = None,
+    ideal: Ideal = False,
+    overrides: Overrides = None,
+    fixed: Fixed = None,
+    compat: Compat = None,
 ) -> Settings:
     """The options as one frozen value, checked.
 
@@ -148,6 +153,43 @@ def settings(
         overrides=tuple(overrides or ()),
         compat=compat,
     )
+
+
+def with_settings(
+    *left_out: str,
+) -> Callable[[Callable[Concatenate[Settings, P], int]], Callable[..., int]]:
+    """Give a command the options of `settings`, which it takes as its first argument.
+
+    Args:
+        left_out: the parameters of `settings` that the command has no option for.
+    """
+
+    def made(command: Callable[Concatenate[Settings, P], int]) -> Callable[..., int]:
+        shared = [each for each in _parameters(settings) if each.name not in left_out]
+        own = _parameters(command)[1:]
+        needed = [each for each in own if each.default is each.empty]
+        named = [each for each in own if each.default is not each.empty]
+
+        @wraps(command)
+        def run(**words: Any) -> int:
+            chosen = settings(**{each.name: words.pop(each.name) for each in shared})
+            return cast("Callable[..., int]", command)(chosen, **words)
+
+        every = [*needed, *shared, *named]
+        run.__annotations__ = {each.name: each.annotation for each in every}
+        cast("Any", run).__signature__ = Signature(every)
+        return run
+
+    return made
+
+
+def _parameters(function: Callable[..., Any]) -> list[Parameter]:
+    """Parameters with their types evaluated, as the command line's parser needs them."""
+    local = {"Settings": object}  # its module is imported when a command runs
+    hints = get_type_hints(function, localns=local, include_extras=True)
+    found = signature(function).parameters.values()
+    keyword = Parameter.KEYWORD_ONLY  # so that an order of one's own has no rules
+    return [each.replace(annotation=hints[each.name], kind=keyword) for each in found]
 
 
 def split(texts: list[str]) -> list[str]:

@@ -10,30 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tetrapla.commands import options
-from tetrapla.commands.options import (
-    Batch,
-    Calib,
-    CalibFraction,
-    Compat,
-    Csv,
-    Data,
-    Dims,
-    Fixed,
-    Ideal,
-    Json,
-    Model,
-    Models,
-    Overrides,
-    Page,
-    Quant,
-    Samples,
-    Seed,
-    Target,
-    Targets,
-    Timesteps,
-)
+from tetrapla.commands.options import Csv, Json, Model, Models, Page, Target, Targets
 
 if TYPE_CHECKING:
+    from tetrapla.settings import Settings
     from tetrapla.simulators.report import Report
 
 _GRID = "FIELD=V1,V2 or FIELD=A:B; a chip's field, or timesteps, batch, quant."
@@ -57,22 +37,11 @@ def demo(json: Json = None, report: Page = None, csv: Csv = None) -> int:
     return _finish(found, json, report, csv)
 
 
+@options.with_settings()
 def simulate(
+    chosen: Settings,
     model: Model,
     target: Target,
-    data: Data = None,
-    calib: Calib = None,
-    calib_fraction: CalibFraction = None,
-    samples: Samples = None,
-    dim: Dims = None,
-    seed: Seed = "0",
-    quant: Quant = None,
-    timesteps: Timesteps = None,
-    batch: Batch = None,
-    fix: Fixed = None,
-    ideal: Ideal = False,
-    set_: Overrides = None,
-    compat: Compat = None,
     json: Json = None,
     report: Page = None,
     csv: Csv = None,
@@ -88,23 +57,8 @@ def simulate(
     from tetrapla.trace import chrome_trace
     from tetrapla.trials import simulated
 
-    chosen = options.settings(
-        data,
-        calib,
-        calib_fraction,
-        samples,
-        dim,
-        seed,
-        quant,
-        timesteps,
-        batch,
-        ideal,
-        set_,
-        fix,
-        compat,
-    )
-    check_outputs([json, report, csv, trace], [model, target, data, calib])
-    if compat and trace:
+    check_outputs([json, report, csv, trace], [model, target, chosen.data, chosen.calib])
+    if chosen.compat and trace:
         raise ModelError("--trace must come without --compat, which has no times; drop one")
     (design,) = designs([target], chosen.overrides)
     result = simulated(model, target, design, chosen)
@@ -116,22 +70,11 @@ def simulate(
     return _finish([result.report], None, report, csv, extra)
 
 
+@options.with_settings()
 def compare(
+    chosen: Settings,
     model: Models,
     targets: Targets,
-    data: Data = None,
-    calib: Calib = None,
-    calib_fraction: CalibFraction = None,
-    samples: Samples = None,
-    dim: Dims = None,
-    seed: Seed = "0",
-    quant: Quant = None,
-    timesteps: Timesteps = None,
-    batch: Batch = None,
-    fix: Fixed = None,
-    ideal: Ideal = False,
-    set_: Overrides = None,
-    compat: Compat = None,
     json: Json = None,
     report: Page = None,
     csv: Csv = None,
@@ -143,23 +86,8 @@ def compare(
     from tetrapla.settings import command
     from tetrapla.trials import labels, reports
 
-    chosen = options.settings(
-        data,
-        calib,
-        calib_fraction,
-        samples,
-        dim,
-        seed,
-        quant,
-        timesteps,
-        batch,
-        ideal,
-        set_,
-        fix,
-        compat,
-    )
     names = options.split(targets)
-    check_outputs([json, report, csv], [*model, *names, data, calib])
+    check_outputs([json, report, csv], [*model, *names, chosen.data, chosen.calib])
     found = designs(names, chosen.overrides)
     said = command("compare", model, names, chosen)
     modules = [load_for(path, chosen) for path in model]
@@ -167,7 +95,9 @@ def compare(
     return _finish(done, json, report, csv)
 
 
+@options.with_settings("overrides")
 def sweep(
+    chosen: Settings,
     model: Model,
     target: Target,
     set_: Annotated[
@@ -178,18 +108,6 @@ def sweep(
         list[str] | None,
         typer.Option("--objective", help="latency, energy, accuracy or area, for the front."),
     ] = None,
-    data: Data = None,
-    calib: Calib = None,
-    calib_fraction: CalibFraction = None,
-    samples: Samples = None,
-    dim: Dims = None,
-    seed: Seed = "0",
-    quant: Quant = None,
-    timesteps: Timesteps = None,
-    batch: Batch = None,
-    fix: Fixed = None,
-    ideal: Ideal = False,
-    compat: Compat = None,
     json: Json = None,
 ) -> int:
     """Run a model on every point of a grid of a machine's fields."""
@@ -198,21 +116,7 @@ def sweep(
     from tetrapla.grid import parse_grid, swept
     from tetrapla.models import load_for
 
-    chosen = options.settings(
-        data,
-        calib,
-        calib_fraction,
-        samples,
-        dim,
-        seed,
-        quant,
-        timesteps,
-        batch,
-        ideal,
-        fixed=fix,
-        compat=compat,
-    )
-    check_outputs([json], [model, target, data, calib])
+    check_outputs([json], [model, target, chosen.data, chosen.calib])
     grid = parse_grid(set_)
 
     names = options.split(objective or [])

@@ -75,20 +75,19 @@ def busy_power_w(spec: SystolicSpec, number_format: str) -> float | None:
         "accumulator.write_byte": 4 * columns,
         "accumulator.add": columns,
     }
-    row, cycle = price(counts, spec.cost).total_pj, spec.cost["static.cycle"]
-    if row is None or cycle is None:
+    row, static_w = price(counts, spec.cost).total_pj, spec.chip.static_power_w
+    if row is None or static_w is None:
         return None
     # a row of activations takes as many cycles as the format says
-    return (row / array.formats[number_format] + cycle) * spec.clock_hz * 1e-12
+    return row / array.formats[number_format] * spec.clock_hz * 1e-12 + static_w
 
 
 def _at_a_tenth() -> Row:
     """Power at a tenth of the load over that at full load."""
     spec = _systolic("tpu-v1")
-    busy, idle = busy_power_w(spec, "int8"), spec.cost["static.cycle"]
+    busy, idle_w = busy_power_w(spec, "int8"), spec.chip.static_power_w
     ours = None
-    if busy is not None and idle is not None:
-        idle_w = idle * spec.clock_hz * 1e-12
+    if busy is not None and idle_w is not None:
         ours = (idle_w + 0.1 * (busy - idle_w)) / busy
     return _row("tpu-v1 int8", "power_at_10_pct_load", "1", 0.88, ours, _TENTH)
 
@@ -96,7 +95,7 @@ def _at_a_tenth() -> Row:
 def _product() -> Iterator[Row]:
     """AccelForge prices no idle power and no host, so neither is in ours."""
     run = _ran("tpu-v4i", _square(_SIZE))
-    energy = _by_unit(run, _systolic("tpu-v4i").cost)
+    energy = _by_unit(run, _systolic("tpu-v4i").prices)
     parts = [pj for unit, pj in energy.items() if unit not in ("static", "host_link")]
     known = [pj for pj in parts if pj is not None]
     total = fsum(known) * 1e-9 if len(known) == len(parts) else None
