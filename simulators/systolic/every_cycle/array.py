@@ -211,10 +211,10 @@ class Grid:
             place = cycle - self._first + self.history
         return place
 
-    def left_from(self, cycle: int) -> Array:
-        """A row of sums: what left column c at the bottom at the end of cycle + c."""
-        c = np.arange(self.cols)
-        return np.asarray(self._out[cycle - self._first + self.history + c, c])
+    def left_from(self, cycle: int, count: int = 1, pace: int = 1) -> Array:
+        """Rows of sums, one every `pace` cycles: what left column c at the end of cycle + c."""
+        first, c = cycle - self._first + self.history, np.arange(self.cols)
+        return np.asarray(self._out[first + pace * np.arange(count)[:, None] + c, c])
 
     def advance(self, end: int) -> None:
         """Step every cycle before `end`."""
@@ -227,6 +227,11 @@ class Grid:
             start = self._done - self._first + self.history
             self.stepper(self.registers, self.edge, start, self._out[start : start + count])
             self._done += count
+
+    def make_room(self, cycles: int) -> None:
+        """See to it that nothing leaves the logs in the next cycles, at most half a window."""
+        if self._done - self._first + cycles > WINDOW:
+            self._slide()
 
     def _slide(self) -> None:
         """Make room: what is over and old leaves the logs."""

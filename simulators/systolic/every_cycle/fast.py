@@ -5,10 +5,10 @@ n - 1. So the order is free in which rows go through a block of cycles; here a f
 wave by wave. Wave w is row r in cycle w + r of the block for all r; the bits that reach its PE
 of column c entered in cycle w - c. Every PE computes in every cycle from its own registers.
 
-What only moves is not copied: a shift register is a tape, and its registers move along the tape
-by one place a cycle. `left[r, c]` in cycle n is `tape[r, cycles - 1 - n + c]`; what falls a row in
-a cycle (sums, weights) lies in the line of its wave, what falls a row in two (a drain) in line
-n - 2 r. Before and after a block all registers are where `array` has them.
+What only moves is not copied: a shift register is a tape, and its registers move along it by
+one place a cycle. `left[r, c]` in cycle n is `tape[r, cycles - 1 - n + c]`; what falls a row in
+one cycle (sums, weights) lies in the line of its wave, what falls a row in two (a drain) in
+line n - 2 r. Before and after a block all registers are where `array` has them.
 """
 
 from __future__ import annotations
@@ -131,9 +131,7 @@ def _waves(
 
 
 @_compiled
-def _multiply(
-    sums: Array, tape: Array, weight: Array, low: int, high: int, place: int
-) -> None:
+def _multiply(sums: Array, tape: Array, weight: Array, low: int, high: int, place: int) -> None:
     """The sums of a wave fall through some rows, four at a time."""
     whole = low + (high - low) // 4 * 4
     for r in range(low, whole, 4):

@@ -18,8 +18,9 @@ from typing import Any
 
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
+from tetrapla.simulators.systolic.every_cycle import stretches
 from tetrapla.simulators.systolic.every_cycle.memory import Memory
-from tetrapla.simulators.systolic.every_cycle.product import Product
+from tetrapla.simulators.systolic.every_cycle.product import CATCH_UP, Product
 from tetrapla.simulators.systolic.every_cycle.vector import requantize, routine, vector
 from tetrapla.simulators.systolic.isa import ENGINES, WORD_BYTES, Instruction, decode
 from tetrapla.simulators.systolic.program import Program
@@ -60,7 +61,9 @@ def every_cycle(
         program: compiled for this array.
         spec: the design point.
         region: DRAM after the constants; what is missing is spoilt.
-        fast: step the PEs with the compiled twin (extra `fast`).
+        fast: step the PEs with the compiled twin (extra `fast`), and let operands enter the
+            arrays and bytes cross the links for several cycles at once where nothing else
+            happens in them.
         most_cycles: where to give up.
 
     Raises:
@@ -95,7 +98,7 @@ class _Engine:
     active: Instruction | None = None
     number: int = -1
     progress: int = 0
-    credit: Fraction = Fraction(0)
+    credit: int = 0
     flying: deque[_Flying] = field(default_factory=deque[_Flying])
     sent: int = 0
     retired: int = 0
@@ -106,24 +109,29 @@ class _Machine:
         self, program: Program, spec: SystolicSpec, memory: Memory, fast: bool
     ) -> None:
         self.program, self.spec, self.memory = program, spec, memory
-        self.product = Product(program, spec, memory, fast)
+        self.product, self._fast = Product(program, spec, memory, fast), fast
         self.engines = {name: _Engine() for name in ENGINES}
         self.dispatch: list[int] = []
         count = len(program.instructions)
         self.free, self.retire = [-1] * count, [-1] * count
         self._links = [_link(spec, link) for link in (spec.dram, spec.host)]
         self.window: dict[tuple[int, int], Any] = {}
-        self._later: dict[int, list[Write]] = {}
+        self.taken: list[tuple[Array, Array]] = []
+        self._later: dict[int, list[tuple[int, Array]]] = {}
 
     def run(self, most_cycles: int) -> None:
         instructions = [*map(decode, _words(self.program.binary()))]
-        at = 0
-        for t in range(most_cycles):
+        at = t = 0
+        while t < most_cycles:
             self.product.catch_up(t)
+            instruction = instructions[at]
+            if self._fast and (quiet := min(self._quiet(instruction, t), most_cycles - t)) > 0:
+                self._pass(quiet, t)
+                t += quiet
+                continue
             for name, engine in self.engines.items():
                 if engine.active is not None:
                     self._issue(name, engine, engine.active, t)
-            instruction = instructions[at]
             if self._ready(instruction, t):
                 self.dispatch.append(t)
                 if instruction.op == "HALT":
@@ -133,14 +141,88 @@ class _Machine:
                     engine.active, engine.number, engine.progress = instruction, at, 0
                     engine.sent += 1
                 at += 1
-            for write in self._later.pop(t, []):
-                write()
+            for place, data in self._later.pop(t, []):
+                self.memory.buffer[place : place + len(data)] = data
             for engine in self.engines.values():
                 self._retire(engine, t)
+            t += 1
         raise ModelError(
             f"program '{self.program.name}' must halt within {most_cycles} cycles, not run on; "
             "allow more"
         )
+
+    def _quiet(self, waiting: Instruction, t: int) -> int:
+        """Cycles from t in which no instruction starts or ends, and none needs another's."""
+        drains = waiting["drain"] and self.engines["MM"].active is None
+        if drains or self._ready(waiting, t):
+            return 0
+        left, active = [CATCH_UP - t % CATCH_UP], list[Instruction]()
+        for engine in self.engines.values():
+            if (i := engine.active) is not None:
+                if i.op == "RQ":  # sums that have arrived say what they are
+                    self.product.settle_rows(t, i["acc"], i["acc"] + i["len"])
+                left.append(self._issuing(engine, i) - 1)
+                active.append(i)
+            if engine.flying:
+                left.append(engine.flying[0].left)
+        quiet = min(left)
+        if quiet < 1:
+            return 0
+        results = [i for i in active if i.op in ("RQ", "VE")]
+        if self._later or results:
+            later = [(at, at + len(data)) for due in self._later.values() for at, data in due]
+            if not stretches.independent(self, active, later):
+                return 0
+        for i in results:
+            if i.op == "RQ" and self._awaited(i, active):
+                return 0
+            quiet -= quiet % stretches.row_cycles(self, i)
+        return quiet
+
+    def _awaited(self, i: Instruction, active: list[Instruction]) -> bool:
+        """Whether sums may arrive while RQ takes those that are there."""
+        first, end = i["acc"], i["acc"] + i["len"]
+        sent = [j for j in active if j.op == "MM"]
+        meeting = any(j["acc"] < end and first < j["acc"] + j["len"] for j in sent)
+        return meeting or self.product.awaited(first, end)
+
+    def _issuing(self, engine: _Engine, i: Instruction) -> int:
+        """Cycles for which an instruction still issues; 1 where that needs a look."""
+        match i.op:
+            case "LW" | "MM":
+                return self.product.cycles(i) - engine.progress
+            case "RQ" | "VE" if stretches.whole_rows(self, i):
+                if engine.progress % stretches.row_cycles(self, i):
+                    return 1
+                return stretches.cycles(self, i) - engine.progress
+            case "LDW" | "LDA" | "ST" | "CFG" if engine.progress:
+                gain, parts, _ = self._links[i["host"]]
+                return -((engine.credit - self.memory.piece_bytes(i) * parts) // gain)
+            case _:
+                return 1
+
+    def _pass(self, quiet: int, t: int) -> None:
+        """As many cycles at once: operands enter the arrays, bytes cross the links."""
+        for due in sorted(due for due in self._later if due < t + quiet):
+            for at, data in self._later.pop(due):
+                self.memory.buffer[at : at + len(data)] = data
+        for engine in self.engines.values():
+            if (i := engine.active) is not None:
+                p = engine.progress
+                match i.op:
+                    case "LW":
+                        self.product.shift(i, p, t, quiet)
+                    case "MM":
+                        self.product.multiply(i, p, t, quiet)
+                    case "RQ":
+                        stretches.requantize(self, i, p, t, quiet)
+                    case "VE":
+                        stretches.vector(self, i, p, t, quiet)
+                    case _:
+                        engine.credit += quiet * self._links[i["host"]][0]
+                engine.progress += quiet
+            for entry in engine.flying:
+                entry.left -= quiet
 
     def _ready(self, i: Instruction, t: int) -> bool:
         if i.engine is not None and self.engines[i.engine].active is not None:
@@ -174,10 +256,16 @@ class _Machine:
             case "MM":
                 done, latency = self.product.multiply(i, p, t)
             case "RQ":
-                self.product.settle(t)
-                done, latency = requantize(self, i, p, t), 2
+                self.product.settle_rows(t, i["acc"], i["acc"] + i["len"])
+                if self._fast and stretches.whole_rows(self, i):
+                    stretches.requantize(self, i, p, t, 1)
+                    done, latency = p + 1 == stretches.cycles(self, i), 2
+                else:
+                    done, latency = requantize(self, i, p, t), 2
             case "VE":
-                done, latency = vector(self, i, p, t), 2
+                whole = self._fast and stretches.whole_rows(self, i)
+                one = stretches.vector_cycle if whole else vector
+                done, latency = one(self, i, p, t), 2
             case "VX":
                 done, latency = routine(self, i, p, t), 2
             case _:
@@ -188,28 +276,35 @@ class _Machine:
             self.free[engine.number] = t
             engine.flying.append(_Flying(engine.number, latency, writes))
 
-    def at_end_of(self, t: int, write: Write) -> None:
-        """Do something after everything else of a cycle."""
-        self._later.setdefault(t, []).append(write)
+    def put(self, at: int, data: Array, due: int, now: int) -> None:
+        """Write to the buffer after everything else of a cycle; those before `now` are over."""
+        if due < now:
+            self.memory.buffer[at : at + len(data)] = data
+        else:
+            self._later.setdefault(due, []).append((at, data))
 
     def _transfer(self, engine: _Engine, i: Instruction) -> tuple[bool, int, list[Write]]:
-        """One cycle of the link: a fraction of bytes; a gather's rows are transfers each."""
-        memory, (pace, latency) = self.memory, self._links[i["host"]]
+        """One cycle of the link: parts of bytes; a gather's rows are transfers each."""
+        memory, (gain, parts, latency) = self.memory, self._links[i["host"]]
         if engine.progress == 0:
-            engine.credit = Fraction(0)
+            engine.credit = 0
             memory.begin(i)
-        engine.credit += pace
-        done = engine.credit >= memory.piece_bytes(i)
+        engine.credit += gain
+        done = engine.credit >= memory.piece_bytes(i) * parts
         if done and memory.another(i):
-            engine.credit, done = Fraction(0), False
+            engine.credit, done = 0, False
         return done, latency, [lambda: memory.end(i)]
 
 
-def _link(spec: SystolicSpec, link: DramSection | HostSection) -> tuple[Fraction, int]:
-    """Bytes a cycle, and whole cycles of latency; times finer than a picosecond are noise."""
+def _link(spec: SystolicSpec, link: DramSection | HostSection) -> tuple[int, int, int]:
+    """Parts of a byte a cycle, parts in a byte, whole cycles of latency.
+
+    Times finer than a picosecond are noise.
+    """
     clock = Fraction(spec.clock_hz)
     latency = Fraction(link.latency_s).limit_denominator(10**12) * clock
-    return Fraction(link.bandwidth_bytes_per_s) / clock, ceil(latency)
+    pace = Fraction(link.bandwidth_bytes_per_s) / clock
+    return pace.numerator, pace.denominator, ceil(latency)
 
 
 def _words(binary: bytes) -> list[bytes]:

@@ -39,8 +39,10 @@ class Memory:
         self.rows: dict[int, RequantizeRow] = {}
         self._gathered: deque[list[int]] = deque()  # by gather that is on its way, its rows
 
-    def place(self, d: Descriptor, m: int, taps: Array, width: int = 1) -> tuple[Array, Array]:
-        """Where taps of an output row lie, and which of them lie in the padding."""
+    def place(
+        self, d: Descriptor, m: int | Array, taps: Array, width: int = 1
+    ) -> tuple[Array, Array]:
+        """Where taps of an output row lie (or of a column of rows), and which are padding."""
         image, pixel = divmod(m, d.out_w * d.out_h)
         oy, ox = divmod(pixel, d.out_w)
         window, c = np.divmod(taps, d.channels)
@@ -51,20 +53,20 @@ class Memory:
         padded = (y < 0) | (y >= d.height) | (x < 0) | (x >= d.width)
         return np.where(padded, 0, at + c * width), padded
 
-    def read(self, d: Descriptor, m: int, taps: Array) -> tuple[Array, Array]:
+    def read(self, d: Descriptor, m: int | Array, taps: Array) -> tuple[Array, Array]:
         """Bytes as int64, and which of them are padding."""
         at, padded = self.place(d, m, taps)
         values = self.buffer[at].astype(np.int64)
         return (values & 255 if d.unsigned else values), padded
 
-    def activations(self, d: Descriptor, m: int, taps: Array, held: str) -> Array:
-        """Taps of an output row as the array takes them, padding and all."""
+    def activations(self, d: Descriptor, m: int | Array, taps: Array, held: str) -> Array:
+        """Taps of an output row, or of a column of rows, as the array takes them."""
         if held == "i8":
             values, padded = self.read(d, m, taps)
         else:
             at, padded = self.place(d, m, taps, 2)
-            pairs = np.stack([self.buffer[at], self.buffer[at + 1]], axis=1)
-            values = np.ascontiguousarray(pairs).view(DTYPES[held])[:, 0]
+            pairs = np.stack([self.buffer[at], self.buffer[at + 1]], axis=-1)
+            values = np.ascontiguousarray(pairs).view(DTYPES[held])[..., 0]
         wide = values.astype(np.float32 if held in ("bf16", "f16") else np.int64)
         wide[padded] = d.pad_value
         return wide
@@ -137,22 +139,20 @@ class Memory:
     def _tile(self, i: Instruction) -> Slot:
         """The bytes of a tile, weight by weight."""
         rows, cols, fmt = i["rows"], i["cols"], i["fmt"]
-        data = self.dram[i["dram"] : i["dram"] + self.piece_bytes(i)].tobytes()
+        data = self.dram[i["dram"] : i["dram"] + self.piece_bytes(i)]
         held = ("i8", "i16", "i8", "bf16", "f16")[fmt]
         size = DTYPES[held].itemsize
         dtype = np.int64 if held in ("i8", "i16") else np.float32
         shape = (self.program.rows, self.program.cols)
         values, places = np.zeros(shape, dtype), np.zeros(shape, np.uint8)
         stored = rows * ((cols + 1) // 2) if fmt == 2 else rows * cols * size
-        for r in range(rows):
-            for c in range(cols):
-                if fmt == 2:
-                    nibble = data[r * ((cols + 1) // 2) + c // 2] >> 4 * (c % 2) & 15
-                    values[r, c] = nibble - 16 if nibble > 7 else nibble
-                else:
-                    at = (r * cols + c) * size
-                    values[r, c] = np.frombuffer(data, DTYPES[held], 1, at)[0]
-                if i["sparse"]:
-                    n = r * cols + c
-                    places[r, c] = data[stored + n // 4] >> 2 * (n % 4) & 3
+        if fmt == 2:
+            pairs = data[:stored].reshape(rows, -1)
+            nibbles = np.stack([pairs << 4 >> 4, pairs >> 4], axis=-1).reshape(rows, -1)
+            values[:rows, :cols] = nibbles[:, :cols]
+        else:
+            values[:rows, :cols] = data[:stored].view(DTYPES[held]).reshape(rows, cols)
+        if i["sparse"]:
+            four = data[stored:, None].view(np.uint8) >> np.arange(0, 8, 2, dtype=np.uint8) & 3
+            places[:rows, :cols] = four.reshape(-1)[: rows * cols].reshape(rows, cols)
         return Slot(values, places, bool(i["sparse"]), held)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,16 +14,19 @@ from tetrapla.simulators.systolic.isa import Instruction
 from tetrapla.simulators.systolic.program import Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
 
+CATCH_UP = plain.WINDOW // 2  # cycles between two times at which all arrays are stepped
+
 _OPERANDS = ("i8", "i16", "i16", "bf16", "f16")
 
 
 @dataclass(frozen=True)
 class _Leaving:
-    """A row of sums on its way to the accumulators.
+    """Rows of sums on their way to the accumulators, one every `pace` cycles.
 
     Attributes:
-        due: at the end of which cycle it is written.
+        due: at the end of which cycle the first one is written.
         first: at the end of which cycle its column 0 is at the bottom; column c is c later.
+        row: where it is written; the others behind it.
     """
 
     due: int
@@ -33,6 +36,12 @@ class _Leaving:
     kind: str
     spread: int
     add: bool
+    count: int = 1
+    pace: int = 1
+
+    def meets(self, first: int, end: int) -> bool:
+        """Whether some of these accumulators are theirs."""
+        return self.row < end and first < self.row + self.count
 
 
 class Product:
@@ -69,8 +78,8 @@ class Product:
         self.last_capture: int | None = None
         self._filling: Array = np.zeros(0, np.int64)
 
-    def shift(self, i: Instruction, p: int, t: int) -> bool:
-        """A cycle of LW: one row of each unit's slot, the last one first."""
+    def shift(self, i: Instruction, p: int, t: int, cycles: int = 1) -> bool:
+        """Cycles of LW: one row of each unit's slot in each, the last one first."""
         slots = [i["slot"] + (u if i["spread"] else 0) for u in range(self._array.units)]
         if self._stationary:
             self._next_stream = slots
@@ -79,11 +88,12 @@ class Product:
         self._shadow = [self._memory.slots[slot] for slot in slots]
         for kind, grids in self._grids.items():
             for grid, slot in zip(grids, self._shadow, strict=True):
-                at = grid.at(t + 1)
-                grid.edge.weights[at] = _weights(slot, kind)[r]
-                grid.edge.places[at] = slot.places[r]
-                grid.edge.end[at] = True
-        return r == 0
+                at = grid.at(t + cycles) - cycles + 1
+                some, held = slice(at, at + cycles), slice(r + 1 - cycles, r + 1)
+                grid.edge.weights[some] = _weights(slot, kind)[held][::-1]
+                grid.edge.places[some] = slot.places[held][::-1]
+                grid.edge.end[some] = True
+        return r + 1 == cycles
 
     def fill(self, i: Instruction, p: int) -> bool:
         """A cycle of LUW: one output row of the descriptor."""
@@ -113,21 +123,27 @@ class Product:
         last_tap = t + i["lanes"] * self._pace(i)
         return last_tap - self.last_capture >= self._array.rows
 
-    def multiply(self, i: Instruction, p: int, t: int) -> tuple[bool, int]:
-        """A cycle of MM: whether it is the last, and the cycles that its results need."""
+    def multiply(self, i: Instruction, p: int, t: int, cycles: int = 1) -> tuple[bool, int]:
+        """Cycles of MM: whether it is over then, and the cycles that its results need."""
         pace = self._pace(i)
         if self._stationary:
-            return self._tap(i, p, pace, t)
-        n, due = divmod(p + 1, pace)
+            return self._tap(i, p, pace, t, cycles)
         share = self._share(i)
         if p == 0 and i["swap"]:
             self._weights = self._shadow
             for grids in self._grids.values():
                 for grid in grids:
                     grid.edge.begin[grid.at(t + 1)] = True
-        if not due:
-            self._row(i, n - 1, share, t)
-        return p + 1 == share * pace, self._array.rows + self._array.cols
+        first, end = p // pace, (p + cycles) // pace
+        if end > first:
+            self._rows(i, first, end, t + first * pace + pace - 1 - p)
+        return p + cycles == share * pace, self._array.rows + self._array.cols
+
+    def cycles(self, i: Instruction) -> int:
+        """How long an LW or an MM issues."""
+        if i.op == "LW":
+            return 1 if self._stationary else self._array.rows
+        return self._pace(i) * (i["lanes"] if self._stationary else self._share(i))
 
     def _pace(self, i: Instruction) -> int:
         return self._array.formats[PRODUCTS[i["fmt"]]]
@@ -136,48 +152,55 @@ class Product:
         units = 1 if i["spread"] else self._array.units
         return (i["len"] + units - 1) // units
 
-    def _row(self, i: Instruction, n: int, share: int, t: int) -> None:
-        """Activation row n of each unit enters, with the last of its cycles."""
+    def _rows(self, i: Instruction, n: int, end: int, t: int) -> None:
+        """Activation rows of each unit enter, each with the last of its cycles; first at t."""
         rows, cols = self._array.rows, self._array.cols
+        share, pace = self._share(i), self._pace(i)
         for unit, grid in enumerate(self._grids[SUMS[i["fmt"]]]):
-            m = n + (0 if i["spread"] else unit * share)
-            if m >= i["len"]:
+            start = n + (0 if i["spread"] else unit * share)
+            count = min(end - n, i["len"] - start)
+            if count <= 0:
                 continue
-            fed = self._values(i, i["row"] + m, i["k"] + np.arange(i["lanes"]))
+            m = i["row"] + start + np.arange(count)[:, None]
+            fed = self._values(i, m, i["k"] + np.arange(i["lanes"]))
             # row r takes tap r, or four of which a sparse weight picks one
             lanes = np.arange(rows)[None]
             if self._weights[unit].sparse:
                 lanes = np.arange(rows)[None] // 2 * 4 + np.arange(4)[:, None]
-            padded = np.append(fed, np.zeros(2 * rows + 4 - len(fed), fed.dtype))
-            grid.edge.values[grid.at(t + 1), : len(lanes)] = padded[lanes]
-            first = t + rows
-            leaving = first + cols, first, unit, i["acc"] + m, SUMS[i["fmt"]], i["spread"]
-            self._leaving.append(_Leaving(*leaving, bool(i["accumulate"])))
+            padded = np.zeros((count, 2 * rows + 4), fed.dtype)
+            padded[:, : i["lanes"]] = fed
+            last = grid.at(t + 1 + (count - 1) * pace)
+            at = slice(last - (count - 1) * pace, last + 1, pace)
+            grid.edge.values[at, : len(lanes)] = padded[:, lanes]
+            first, acc = t + rows, i["acc"] + start
+            leaving = first + cols, first, unit, acc, SUMS[i["fmt"]], i["spread"]
+            self._leaving.append(_Leaving(*leaving, bool(i["accumulate"]), count, pace))
 
-    def _tap(self, i: Instruction, p: int, pace: int, t: int) -> tuple[bool, int]:
-        """One tap of all rows enters at the left, its weights at the top."""
+    def _tap(self, i: Instruction, p: int, pace: int, t: int, cycles: int) -> tuple[bool, int]:
+        """Taps of all rows enter at the left, their weights at the top."""
         rows, cols = self._array.rows, self._array.cols
         if p == 0 and i["swap"]:
             self._stream = self._next_stream
-        done = p + 1 == i["lanes"] * pace
+        done = p + cycles == i["lanes"] * pace
         latency = 2 * rows + cols - 1 if i["drain"] else 0
-        n, due = divmod(p + 1, pace)
-        if due:
+        taps = np.arange(p // pace, (p + cycles) // pace)
+        if not len(taps):
             return done, latency
-        k, share, kind = n - 1, self._share(i), SUMS[i["fmt"]]
+        share, kind = self._share(i), SUMS[i["fmt"]]
+        enter = t + 1 + (taps + 1) * pace - 1 - p
         for unit, grid in enumerate(self._grids[kind]):
-            at = grid.at(t + 1)
+            at = grid.at(int(enter[-1])) - enter[-1] + enter
             start = 0 if i["spread"] else unit * share
-            for m in range(start, min(start + share, i["len"])):
-                value = self._values(i, i["row"] + m, i["k"] + np.arange(k, k + 1))
-                grid.edge.values[at, 0, m - start] = value[0]
+            count = max(0, min(share, i["len"] - start))
+            m = i["row"] + start + np.arange(count)[:, None]
+            grid.edge.values[at, 0, :count] = self._values(i, m, i["k"] + taps).T
             slot = self._memory.slots[self._stream[unit]]
-            grid.edge.weights[at] = _weights(slot, kind)[k]
-            grid.edge.begin[at] = k == 0 and not i["accumulate"]
-            grid.edge.end[at] = done and bool(i["drain"])
+            grid.edge.weights[at] = _weights(slot, kind)[taps]
+            grid.edge.begin[at] = (taps == 0) & (not i["accumulate"])
+            grid.edge.end[at[-1]] = done and bool(i["drain"])
         if done and i["drain"]:
-            self.last_capture = t
-            self._drain(i, t, share)
+            self.last_capture = t + cycles - 1
+            self._drain(i, t + cycles - 1, share)
         return done, latency
 
     def _drain(self, i: Instruction, t: int, share: int) -> None:
@@ -191,38 +214,64 @@ class Product:
                 leaving = first + cols, first, unit, i["acc"] + m, SUMS[i["fmt"]], i["spread"]
                 self._leaving.append(_Leaving(*leaving, False))
 
-    def _values(self, i: Instruction, m: int, taps: Array) -> Array:
+    def _values(self, i: Instruction, m: Array, taps: Array) -> Array:
         d = self._memory.descriptors[i["desc"]]
         return self._memory.activations(d, m, taps, _OPERANDS[i["fmt"]])
 
     def catch_up(self, t: int) -> None:
         """Step every array to cycle t: their logs are not endless."""
-        if t % (plain.WINDOW // 2) == 0:
+        if t % CATCH_UP == 0:
             self.settle(t)
             for grids in self._grids.values():
                 for grid in grids:
                     grid.advance(t)
+                    grid.make_room(CATCH_UP)
+
+    def settle_rows(self, t: int, first: int, end: int) -> None:
+        """Write what was due before cycle t, where some of these accumulators wait for it."""
+        if any(one.due < t for one in self._leaving if one.meets(first, end)):
+            self.settle(t)
+
+    def awaited(self, first: int, end: int) -> bool:
+        """Whether sums are on their way to some of these accumulators."""
+        return any(one.meets(first, end) for one in self._leaving)
 
     def settle(self, t: int) -> None:
         """Write every row of sums that was due before cycle t."""
-        due = [leaving for leaving in self._leaving if leaving.due < t]
-        if not due:
-            return
-        self._leaving = [leaving for leaving in self._leaving if leaving.due >= t]
-        for leaving in sorted(due, key=lambda one: one.due):
-            self._write(leaving)
+        waiting = list[_Leaving]()
+        due = list[_Leaving]()
+        for one in self._leaving:
+            count = min(one.count, max(0, -((one.due - t) // one.pace)))
+            if count:
+                due.append(replace(one, count=count))
+            if count < one.count:
+                late = count * one.pace
+                waiting.append(
+                    replace(
+                        one,
+                        due=one.due + late,
+                        first=one.first + late,
+                        row=one.row + count,
+                        count=one.count - count,
+                    )
+                )
+        self._leaving = waiting
+        for one in sorted(due, key=lambda leaving: leaving.due):
+            self._write(one)
 
     def _write(self, leaving: _Leaving) -> None:
         cols, grid = self._array.cols, self._grids[leaving.kind][leaving.unit]
-        grid.advance(leaving.due)
-        row = grid.left_from(leaving.first)
-        held = self.accumulators[leaving.kind][leaving.row]
+        late = (leaving.count - 1) * leaving.pace
+        grid.advance(leaving.due + late)
+        rows = grid.left_from(leaving.first, leaving.count, leaving.pace)
+        held = self.accumulators[leaving.kind][leaving.row : leaving.row + leaving.count]
         first = leaving.unit * cols if leaving.spread else 0
         if not leaving.add and not leaving.spread:
             held[:] = 0
-        own = held[first : first + cols]
-        own[:] = own + row if leaving.add else row
-        self.kinds[leaving.row] = leaving.kind
+        own = held[:, first : first + cols]
+        own[:] = own + rows if leaving.add else rows
+        kinds = [leaving.kind] * leaving.count
+        self.kinds[leaving.row : leaving.row + leaving.count] = kinds
 
 
 def _weights(slot: Slot, kind: str) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Protocol
 
@@ -30,8 +29,8 @@ class Machine(Protocol):
     product: Product
     window: dict[tuple[int, int], Any]
 
-    def at_end_of(self, t: int, write: Callable[[], None]) -> None:
-        """Do something after everything else of a cycle."""
+    def put(self, at: int, data: Array, due: int, now: int) -> None:
+        """Write at the end of cycle `due`; every cycle before `now` is over."""
         ...
 
 
@@ -203,7 +202,4 @@ def routine(machine: Machine, i: Instruction, p: int, t: int) -> bool:
 
 
 def _put(machine: Machine, at: int, data: Array, t: int) -> None:
-    def write() -> None:
-        machine.memory.buffer[at : at + len(data)] = data
-
-    machine.at_end_of(t + _LATENCY, write)
+    machine.put(at, data, t + _LATENCY, t)
