@@ -95,7 +95,6 @@ module accumulators
     end else if (arrives[then]) begin
       place = LOG_ROWS'(places[then]);
       if (adds[then]) begin
-        /* verilator unroll_full */
         for (int unsigned c = 0; c < C; c++)
           rows[place][32*c+:32] = rows[place][32*c+:32] + sums_i[32*c+:32];
       end else rows[place] = sums_i;

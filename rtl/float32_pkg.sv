@@ -82,15 +82,18 @@ package float32_pkg;
   endfunction
 
   function automatic logic [31:0] multiply(input logic [31:0] x, input logic [31:0] y);
+    /* verilator no_inline_task */
     return rounded(product(unpacked(x), unpacked(y)));
   endfunction
 
   function automatic logic [31:0] add(input logic [31:0] x, input logic [31:0] y);
+    /* verilator no_inline_task */
     return rounded(sum(unpacked(x), unpacked(y)));
   endfunction
 
   // For normal numbers and zero; y is not zero.
   function automatic logic [31:0] divide(input logic [31:0] x, input logic [31:0] y);
+    /* verilator no_inline_task */
     automatic exact_t a = unpacked(x), b = unpacked(y);
     automatic logic [63:0] dividend = a.significand << 39;
     a.significand = dividend / b.significand;
@@ -103,15 +106,18 @@ package float32_pkg;
   // x y + z with one rounding, x an integer of at most nine bits.
   function automatic logic [31:0] fused(
       input logic signed [31:0] x, input logic [31:0] y, input logic [31:0] z);
+    /* verilator no_inline_task */
     return rounded(sum(product(integer_of(x), unpacked(y)), unpacked(z)));
   endfunction
 
   function automatic logic [31:0] from_integer(input logic signed [31:0] x);
+    /* verilator no_inline_task */
     return rounded(integer_of(x));
   endfunction
 
   // rint(x), at most 2^18 - 1 in magnitude.
   function automatic logic signed [31:0] steps(input logic [31:0] x);
+    /* verilator no_inline_task */
     automatic exact_t y = unpacked(x);
     automatic logic [63:0] whole;
     if (y.exponent >= 0) whole = y.significand == 0 ? 64'd0 : 64'h3_ffff;

@@ -8,21 +8,22 @@
 // neurons; what spikes do to this core comes back as events before the next tick.
 //
 // Cycles: after an event with F synapses the core is ready again in 1 + F cycles; after a tick,
-// in NEURONS + 5 and one for each cycle in which a spike waits for `spike_ready_i`. The spike of
-// neuron n is on the port n + 5 cycles after the tick, and later by what spikes before it
+// in NEURONS + 5 and one for each cycle in which a spike waits for `spike_ready_i`. The spike
+// of neuron n is on the port n + 5 cycles after the tick, and later by what spikes before it
 // waited. After reset the core clears its state for NEURONS cycles. A tick waits where an event
 // comes in the same cycle.
 //
-// Sums wrap in SUM_W bits; 9 + clog2(spikes that one neuron hears in a timestep) hold all.
-// The outside writes a word per cycle, but not while a tick runs. Memory 0: lists {start, count}
-// by axon; 1: synapses {neuron, weight (9 bits with sign)}; 2: neurons {group, bias mantissa (13
-// with sign)}; 3: groups {refractory period - 1 (6), bias exponent (3), weight exponent (4 with
-// sign), threshold (17), voltage decay (12), current decay (12)}.
-// `error_o` stays until reset: 1 no such axon, 2 a list that ends behind the synapses, 3 no such
-// neuron. What it names is left out.
+// The outside writes a word per cycle, but not while a tick runs. Memory 0: lists {start,
+// count} by axon; 1: synapses {neuron, weight (9 bits with sign)}; 2: neurons {group, bias
+// mantissa (13 with sign)}; 3: groups {refractory period - 1 (6), bias exponent (3), weight
+// exponent (4 with sign), threshold (17), voltage decay (12), current decay (12)}.
+//
+// `error_o` stays until reset: 1 no such axon, 2 a list that ends behind the synapses, 3 no
+// such neuron, which are left out; 4 a sum that left its SUM_W bits and wrapped, which 9 +
+// clog2(spikes that one neuron hears in a timestep) bits prevent.
 `default_nettype none
 module lif #(
-    parameter int unsigned NEURONS = 64,
+    parameter int unsigned NEURONS = 64,  // two or more of each
     parameter int unsigned AXONS = 64,
     parameter int unsigned SYNAPSES = 1024,
     parameter int unsigned GROUPS = 4,  // a power of two
@@ -36,21 +37,21 @@ module lif #(
     parameter int unsigned WORDS = AXONS > NEURONS ? AXONS : NEURONS,
     parameter int unsigned ADDRESS_W = $clog2(WORDS > SYNAPSES ? WORDS : SYNAPSES)
 ) (
-    input  wire                 clk_i,
-    input  wire                 reset_i,
-    input  wire                 write_i,
-    input  wire  [         1:0] write_memory_i,
+    input  wire                  clk_i,
+    input  wire                  reset_i,
+    input  wire                  write_i,
+    input  wire  [          1:0] write_memory_i,
     input  wire  [ADDRESS_W-1:0] write_address_i,
-    input  wire  [        53:0] write_data_i,
-    input  wire                 event_valid_i,
-    output logic                event_ready_o,
-    input  wire  [  AXON_W-1:0] event_axon_i,
-    input  wire                 tick_valid_i,
-    output logic                tick_ready_o,
-    output logic                spike_valid_o,
-    input  wire                 spike_ready_i,
-    output logic [NEURON_W-1:0] spike_neuron_o,
-    output logic [         1:0] error_o
+    input  wire  [         53:0] write_data_i,
+    input  wire                  event_valid_i,
+    output logic                 event_ready_o,
+    input  wire  [   AXON_W-1:0] event_axon_i,
+    input  wire                  tick_valid_i,
+    output logic                 tick_ready_o,
+    output logic                 spike_valid_o,
+    input  wire                  spike_ready_i,
+    output logic [ NEURON_W-1:0] spike_neuron_o,
+    output logic [          2:0] error_o
 );
   localparam int unsigned WIDE = SUM_W > 24 ? SUM_W : 24;
   localparam logic [1:0] CLEAR = 2'd0, SERVE = 2'd1, TICK = 2'd2;
@@ -85,7 +86,8 @@ module lif #(
   logic [NEURON_W-1:0] target, added_to, wrote_to;
   logic reads, known, adds, wrote;
   logic signed [8:0] weight;
-  logic signed [SUM_W-1:0] sum, sum_n, wrote_sum;
+  logic signed [SUM_W-1:0] sum, wrote_sum;
+  logic signed [SUM_W:0] sum_n;
 
   // A tick. A cycle reads a neuron, the next decays, the third fires, the last sends.
   logic [NEURON_W:0] next;
@@ -139,7 +141,8 @@ module lif #(
     tick_taken = tick_ready_o && tick_valid_i;
     target = synapse[NEURON_W+8:9];
     known = 32'(target) < NEURONS;
-    sum_n = (wrote && wrote_to == added_to ? wrote_sum : sum) + SUM_W'(weight);
+    sum_n = (SUM_W + 1)'(wrote && wrote_to == added_to ? wrote_sum : sum);
+    sum_n = sum_n + (SUM_W + 1)'(weight);
   end
 
   always_comb begin
@@ -171,7 +174,7 @@ module lif #(
     added_to <= target;
     weight <= synapse[8:0];
     wrote_to <= added_to;
-    wrote_sum <= sum_n;
+    wrote_sum <= SUM_W'(sum_n);
     // neurons
     if (!hold) begin
       sum <= sums[read_at];
@@ -186,7 +189,7 @@ module lif #(
       spike_neuron_o <= fires_at;
     end
     if (write_state) states[write_at] <= phase == CLEAR ? '0 : state_n;
-    if (write_sum) sums[write_at] <= write_state ? '0 : sum_n;
+    if (write_sum) sums[write_at] <= write_state ? '0 : SUM_W'(sum_n);
   end
 
   always_ff @(posedge clk_i)
@@ -203,9 +206,10 @@ module lif #(
       reads <= walks;
       adds <= reads && known;
       wrote <= adds;
-      if (event_taken && 32'(event_axon_i) >= AXONS) error_o <= 2'd1;
-      if (fetched && !legal) error_o <= 2'd2;
-      if (reads && !known) error_o <= 2'd3;
+      if (event_taken && 32'(event_axon_i) >= AXONS) error_o <= 3'd1;
+      if (fetched && !legal) error_o <= 3'd2;
+      if (reads && !known) error_o <= 3'd3;
+      if (adds && sum_n[SUM_W] != sum_n[SUM_W-1]) error_o <= 3'd4;
       if (!hold) begin
         settled <= phase == TICK && !ends;
         decays <= issues;

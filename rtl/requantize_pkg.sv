@@ -55,6 +55,7 @@ package requantize_pkg;
   function automatic logic signed [31:0] requantized(
       input logic signed [31:0] t, input logic [31:0] scale, input logic signed [15:0] zero,
       input logic signed [15:0] low, input logic signed [15:0] high);
+    /* verilator no_inline_task */
     automatic logic signed [31:0] y = scaled(t, scale) + 32'(zero);
     if (y < 32'(low)) return 32'(low);
     if (y > 32'(high)) return 32'(high);

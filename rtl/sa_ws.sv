@@ -35,16 +35,14 @@ module sa_ws #(
   logic signed [7:0] swap_edge[DEPTH], shift_edge[DEPTH];
   logic signed [7:0] swap[R][C], swap_n[R][C], shift[R][C], shift_n[R][C];
   logic signed [15:0] act[R][C], act_n[R][C];
-  logic signed [7:0] weight[R][C], shadow[R][C], pass[R][C], above[C];
+  logic signed [7:0] weight[R][C], shadow[R][C], pass[R][C];
   logic [FRONT_W-1:0] moving;  // cycles until the last front has left
   logic signed [31:0] sum[R][C], sum_n[R][C];
 
   function automatic void edges();
     swap_edge[now]  = {8{swap_i}};
     shift_edge[now] = {8{shift_i}};
-    /* verilator unroll_full */
     for (int unsigned r = 0; r < R; r++) row_ring[now][r] = 16'(signed'(row_i[9*r+:9]));
-    /* verilator unroll_full */
     for (int unsigned c = 0; c < C; c++) weight_ring[now][c] = weights_i[8*c+:8];
     for (int unsigned r = 0; r < R; r++) act_n[r][0] = row_ring[POINTER'(32'(now)-r)][r];
     for (int unsigned r = 0; r < R; r++)
@@ -64,20 +62,18 @@ module sa_ws #(
 
   // From the last row up, in place: a row reads the pass registers of the row above.
   function automatic void weights();
-    for (int unsigned n = 0; n < R; n++) begin
-      for (int unsigned c = 0; c < C; c++)
-        weight[R-1-n][c] = (shadow[R-1-n][c] & swap_n[R-1-n][c])
-            | (weight[R-1-n][c] & ~swap_n[R-1-n][c]);
-      if (n == R - 1)
-        for (int unsigned c = 0; c < C; c++)
-          above[c] = weight_ring[POINTER'(32'(now)-c)][c];
-      else above = pass[R-2-n];
+    for (int unsigned n = 1; n < R; n++)
       for (int unsigned c = 0; c < C; c++) begin
-        pass[R-1-n][c] = (shadow[R-1-n][c] & shift_n[R-1-n][c])
-            | (pass[R-1-n][c] & ~shift_n[R-1-n][c]);
-        shadow[R-1-n][c] = (above[c] & shift_n[R-1-n][c])
-            | (shadow[R-1-n][c] & ~shift_n[R-1-n][c]);
+        weight[R-n][c] = (shadow[R-n][c] & swap_n[R-n][c]) | (weight[R-n][c] & ~swap_n[R-n][c]);
+        pass[R-n][c] = (shadow[R-n][c] & shift_n[R-n][c]) | (pass[R-n][c] & ~shift_n[R-n][c]);
+        shadow[R-n][c] = (pass[R-1-n][c] & shift_n[R-n][c])
+            | (shadow[R-n][c] & ~shift_n[R-n][c]);
       end
+    for (int unsigned c = 0; c < C; c++) begin
+      weight[0][c] = (shadow[0][c] & swap_n[0][c]) | (weight[0][c] & ~swap_n[0][c]);
+      pass[0][c] = (shadow[0][c] & shift_n[0][c]) | (pass[0][c] & ~shift_n[0][c]);
+      shadow[0][c] = (weight_ring[POINTER'(32'(now)-c)][c] & shift_n[0][c])
+          | (shadow[0][c] & ~shift_n[0][c]);
     end
   endfunction
 
@@ -100,7 +96,6 @@ module sa_ws #(
   endfunction
 
   function automatic logic [C*32-1:0] aligned();
-    /* verilator unroll_full */
     for (int unsigned c = 0; c < C; c++) aligned[32*c+:32] = sum_ring[now][c];
   endfunction
 

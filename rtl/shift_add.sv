@@ -3,18 +3,18 @@
 // What it computes is `shift_add` of simulators/analog/shift_add.py. A product has `digits_i`
 // digits of the inputs, lowest first; each has `parts_i` parts of the weights (slices, and the
 // negative columns of pairs); each has TURNS conversions, in which converter a serves column
-// turn x ADCS + a. A conversion's codes come as a SAR converter finds them: one bit per converter
-// and cycle, the highest first. A code counts 2^(shift of the part + digit x digit_shift_i), less
-// than nothing where the part is negative or, with `signed_i`, in the last digit, which then is
-// the plane of the inputs' signs.
+// turn x ADCS + a. A conversion's codes come as a SAR converter finds them: one bit per
+// converter and cycle, the highest first. A code counts 2^(shift of the part + digit x
+// digit_shift_i), less than nothing where the part is negative or, with `signed_i`, in the last
+// digit, which then is the plane of the inputs' signs.
 //
 // A sum that leaves SUM_W bits saturates or wraps, at that addition; `overflow_o` says that one
 // did, from the product's first sum on the port until the next start.
 //
 // Cycles: after a start the unit is ready again in digits x parts x TURNS x CODE_W + TURNS + 2,
 // and one for each cycle in which it waits for bits or a sum waits for `sum_ready_i`. Bits are
-// taken from the cycle after the start on; the sums of the first turn are on the port two cycles
-// after the last bit. Settings are read at the start.
+// taken from the cycle after the start on; the sums of the first turn are on the port two
+// cycles after the last bit. Settings are read at the start.
 `default_nettype none
 module shift_add #(
     parameter int unsigned COLUMNS = 128,
@@ -51,7 +51,7 @@ module shift_add #(
 );
   localparam int unsigned WIDE = CODE_W + SUM_W + 2;
   localparam int unsigned PLACE_W = $clog2(CODE_W + 1);
-  localparam int unsigned TURN_W = $clog2(TURNS + 1);
+  localparam int unsigned TURN_W = TURNS > 1 ? $clog2(TURNS) : 1;
   localparam int unsigned BASE_W = SHIFT_W + DIGIT_W;
   localparam logic signed [WIDE-1:0] TOP = (WIDE'(1) << (SUM_W - 1)) - 1;
   localparam logic [1:0] IDLE = 2'd0, CONVERT = 2'd1, SEND = 2'd2;

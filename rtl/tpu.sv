@@ -7,6 +7,7 @@ module tpu
     parameter int unsigned C = 16,
     parameter int unsigned LANES = 16,
     parameter int unsigned LOG_WORDS = 12,
+    parameter int unsigned LOG_NAMED = 2,
     parameter int unsigned LOG_BYTES = 16,
     parameter int unsigned LOG_SLOTS = 2,
     parameter int unsigned LOG_ROWS = 6,
@@ -16,17 +17,25 @@ module tpu
 ) (
     input  wire  clk_i,
     input  wire  reset_i,
-    output logic done_o
+    output logic done_o  // at the end, and in a cycle that asks for a routine
 );
   localparam int unsigned CYCLE_W = 40, COUNT_W = 20;
 
   logic [WORD_BITS-1:0] word;
+  logic [NAMED_BITS-1:0] named;
+  logic ended, request;
   logic [ENGINES-1:0] accept, send, last;
   logic [ENGINES-1:0][COUNT_W-1:0] outstanding;
   logic [ENGINES-1:0][CYCLE_W-1:0] latency;
   logic [CYCLE_W-1:0] cycle;
   logic [CYCLE_W-1:0] transfer_latency;
   logic known;
+
+  logic index_read, index_wide, window;
+  logic [31:0] index_at;
+  logic [63:0] gather_index;
+  logic [15:0] window_number;
+  logic [(R > C ? R : C)*8-1:0] window_row;
 
   logic load, store, tile, first, entry, to_row, to_descriptor, nibbles;
   logic [39:0] dram;
@@ -60,7 +69,7 @@ module tpu
       OP_MM: known = word[MM_FMT_L+:MM_FMT_W] == 3'd0 
           && (OUTPUT_STATIONARY || !word[MM_DRAIN_L]);
       OP_RQ: known = word[RQ_FMT_L+:RQ_FMT_W] == 3'd0 && !word[RQ_TRANSPOSED_L];
-      OP_LUW, OP_VX, OP_GTH: known = 1'b0;
+      OP_LUW: known = word[LUW_FMT_L+:LUW_FMT_W] == 3'd0;
       default: known = 1'b1;
     endcase
 
@@ -71,12 +80,14 @@ module tpu
     latency[ENGINE_RQ] = CYCLE_W'(2);
     latency[ENGINE_VE] = CYCLE_W'(2);
     latency[ENGINE_DMA] = transfer_latency;
+    done_o = ended || request;
     to_row = entry && slot[8];
     to_descriptor = entry && !slot[8];
   end
 
   dispatcher #(
       .LOG_WORDS(LOG_WORDS),
+      .LOG_NAMED(LOG_NAMED),
       .CYCLE_W(CYCLE_W),
       .COUNT_W(COUNT_W)
   ) dispatcher (
@@ -86,9 +97,10 @@ module tpu
       .outstanding_i(outstanding),
       .known_i(known),
       .word_o(word),
+      .named_o(named),
       .send_o(send),
       .cycle_o(cycle),
-      .done_o
+      .done_o(ended)
   );
 
   for (genvar e = 0; e < ENGINES; e++) begin : g_engine
@@ -113,6 +125,7 @@ module tpu
       .clk_i,
       .reset_i,
       .word_i(word),
+      .named_i(named),
       .send_i(send[ENGINE_DMA]),
       .accept_o(accept[ENGINE_DMA]),
       .last_o(last[ENGINE_DMA]),
@@ -128,7 +141,11 @@ module tpu
       .moved_o(moved),
       .entry_o(slot),
       .cols_o(tile_cols),
-      .nibbles_o(nibbles)
+      .nibbles_o(nibbles),
+      .index_read_o(index_read),
+      .index_wide_o(index_wide),
+      .index_at_o(index_at),
+      .index_i(gather_index)
   );
 
   descriptors descriptors (
@@ -162,6 +179,9 @@ module tpu
       .slot_i(slot),
       .cols_i(tile_cols),
       .nibbles_i(nibbles),
+      .window_i(window),
+      .number_i(window_number),
+      .window_row_i(window_row),
       .weights_o(weights),
       .shift_o(shift)
   );
@@ -189,6 +209,14 @@ module tpu
       .acc_o(acc),
       .rows_o(drained_rows),
       .add_o(add),
+      .fill_i(send[ENGINE_LW] && word[3:0] == OP_LUW),
+      .fill_valid_o(window),
+      .fill_number_o(window_number),
+      .fill_row_o(window_row),
+      .index_read_i(index_read),
+      .index_wide_i(index_wide),
+      .index_at_i(index_at),
+      .gather_index_o(gather_index),
       .load_i(load),
       .store_i(store),
       .dram_i(dram),
@@ -283,9 +311,11 @@ module tpu
       .dram_i(dram),
       .count_i(transfer_count),
       .word_i(word),
+      .named_i(named),
       .send_i(send[ENGINE_VE]),
       .accept_o(accept[ENGINE_VE]),
       .last_o(last[ENGINE_VE]),
+      .request_o(request),
       .read_o(read),
       .a_o(a_at),
       .b_o(b_at),

@@ -14,7 +14,8 @@ module unified_buffer
     parameter int unsigned C = 16,
     parameter int unsigned LANES = 16,
     parameter int unsigned LOG_BYTES = 16,
-    parameter bit OUTPUT_STATIONARY = 1'b0
+    parameter bit OUTPUT_STATIONARY = 1'b0,
+    localparam int unsigned WIDEST = R > C ? R : C
 ) (
     input  wire                            clk_i,
     input  wire                            reset_i,
@@ -33,6 +34,16 @@ module unified_buffer
     output logic [15:0]                    acc_o,     // ... this accumulator row
     output logic [15:0]                    rows_o,    // and so many from there, where they drain
     output logic                           add_o,
+    // LUW: a row of a window each cycle, a cycle later there
+    input  wire                            fill_i,
+    output logic                           fill_valid_o,
+    output logic [15:0]                    fill_number_o,
+    output logic [WIDEST*8-1:0]            fill_row_o,
+    // a gather's index, likewise
+    input  wire                            index_read_i,
+    input  wire                            index_wide_i,
+    input  wire  [31:0]                    index_at_i,
+    output logic [63:0]                    gather_index_o,
     // transfers
     input  wire                            load_i,
     input  wire                            store_i,
@@ -76,6 +87,13 @@ module unified_buffer
   logic [8:0] fed[R];  // 0 or -1
   logic [LANES*8-1:0] looked;
 
+  logic fills;
+  /* verilator lint_off UNUSEDSIGNAL */
+  logic [1023:0] fill_d;
+  /* verilator lint_on UNUSEDSIGNAL */
+  word_t fill_row, fill_k;
+  logic [15:0] fill_number, fill_count, fill_lanes;
+
   always_comb begin
     last_o   = busy && left == 1;
     busy_o = busy;
@@ -89,7 +107,6 @@ module unified_buffer
     automatic word_t y, x;
     automatic logic [8:0] outside;
     automatic logic [8:0] value;
-    /* verilator unroll_full */
     for (int unsigned r = 0; r < R; r++) begin
       y = top + down[r];
       x = side + right[r];
@@ -191,6 +208,45 @@ module unified_buffer
     else row_place();
   endfunction
 
+  // Row `fill_row` of a window, from tap `fill_k` on, less its zero point.
+  function automatic logic [WIDEST*8-1:0] filled();
+    automatic word_t w = fill_d[32*D_OUT_W+:32], h = fill_d[32*D_OUT_H+:32];
+    automatic word_t wide = fill_d[32*D_KERNEL_W+:32], deep = fill_d[32*D_CHANNELS+:32];
+    automatic word_t first_y = ((fill_row / w) % h) * fill_d[32*D_STRIDE_Y+:32]
+        - fill_d[32*D_PAD_TOP+:32];
+    automatic word_t first_x = (fill_row % w) * fill_d[32*D_STRIDE_X+:32]
+        - fill_d[32*D_PAD_LEFT+:32];
+    automatic word_t image = fill_d[32*D_BASE+:32]
+        + (fill_row / (w * h)) * fill_d[32*D_IMAGE_STRIDE+:32];
+    automatic word_t at_c = fill_k % deep, at_x = (fill_k / deep) % wide;
+    automatic word_t at_y = fill_k / (deep * wide), y, x;
+    automatic logic [7:0] value;
+    filled = '0;
+    for (int unsigned n = 0; n < 32'(fill_lanes); n++) begin
+      y = first_y + at_y * fill_d[32*D_DILATION_Y+:32];
+      x = first_x + at_x * fill_d[32*D_DILATION_X+:32];
+      value = y < fill_d[32*D_HEIGHT+:32] && x < fill_d[32*D_WIDTH+:32]
+          ? bytes[LOG_BYTES'(image + y * fill_d[32*D_ROW_STRIDE+:32]
+              + x * fill_d[32*D_PIXEL_STRIDE+:32] + at_c)] : fill_d[32*D_PAD_VALUE+:8];
+      filled[8*n+:8] = value - fill_d[32*D_ZERO_X+:8];
+      at_c = at_c + 1;
+      if (at_c == deep) begin
+        at_c = 0;
+        at_x = at_x + 1;
+        if (at_x == wide) begin
+          at_x = 0;
+          at_y = at_y + 1;
+        end
+      end
+    end
+  endfunction
+
+  function automatic logic [63:0] gather_index();
+    for (int unsigned n = 0; n < 8; n++)
+      gather_index[8*n+:8] = bytes[LOG_BYTES'(index_at_i+n)];
+    if (!index_wide_i) gather_index = 64'(signed'(gather_index[31:0]));
+  endfunction
+
   function automatic logic [LANES*8-1:0] pixel(input word_t address);
     for (int unsigned n = 0; n < LANES; n++) pixel[8*n+:8] = bytes[LOG_BYTES'(address+n)];
   endfunction
@@ -227,9 +283,31 @@ module unified_buffer
       w_o <= pixel(w_i);
     end
     if (look_i) looked <= looked_up();
+    if (index_read_i) gather_index_o <= gather_index();
+    fill_valid_o <= fills;
+    fill_number_o <= fill_number;
+    if (fills) begin
+      fill_row_o <= filled();
+      fill_number <= fill_number + 1'b1;
+      fill_row <= fill_row + 1;
+      if (fill_number + 1'b1 == fill_count) fills <= 1'b0;
+    end
+    if (fill_i) begin
+      fills <= 1'b1;
+      fill_number <= '0;
+      fill_d <= descriptors_i[1024*word_i[LUW_DESC_L+:LUW_DESC_W]+:1024];
+      fill_row <= 32'(word_i[LUW_ROW_L+:LUW_ROW_W]);
+      fill_k <= 32'(word_i[LUW_K_L+:LUW_K_W]);
+      fill_count <= 16'(word_i[LUW_TRANSPOSE_L]
+          ? word_i[LUW_COLS_L+:LUW_COLS_W] : word_i[LUW_ROWS_L+:LUW_ROWS_W]);
+      fill_lanes <= 16'(word_i[LUW_TRANSPOSE_L]
+          ? word_i[LUW_ROWS_L+:LUW_ROWS_W] : word_i[LUW_COLS_L+:LUW_COLS_W]);
+    end
     writes();
     if (reset_i) begin
       busy <= 1'b0;
+      fills <= 1'b0;
+      fill_valid_o <= 1'b0;
       valid_o <= 1'b0;
       swap_o <= 1'b0;
       spacing <= '0;

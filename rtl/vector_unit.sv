@@ -25,10 +25,12 @@ module vector_unit
     // VE
     /* verilator lint_off UNUSEDSIGNAL */
     input  wire  [WORD_BITS-1:0]         word_i,
+    input  wire  [NAMED_BITS-1:0]        named_i,
     /* verilator lint_on UNUSEDSIGNAL */
     input  wire                          send_i,
     output logic                         accept_o,
     output logic                         last_o,
+    output logic                         request_o,  // whoever runs this computes a routine
     // the unified buffer
     output logic                         read_o,
     output logic [31:0]                  a_o,
@@ -68,7 +70,12 @@ module vector_unit
   word_t tables[REQUANTIZE_ROWS*ROW_WORDS];
   logic [63:0] busy_cycles[1]  /* verilator public_flat_rw */;
 
-  logic busy, last_pixel, last_group;
+  // the routine that is asked for, and whether it is still due
+  logic [31:0] requested[2]  /* verilator public_flat_rw */;
+
+  logic busy, hosted, last_pixel, last_group;
+  logic [39:0] hosted_left;
+  logic [31:0] routine;
   logic [7:0] func, func_q;
   logic [3:0] row, row_q;
   logic [23:0] left;
@@ -131,9 +138,9 @@ module vector_unit
   always_comb begin
     now = '0;
     {a_o, b_o, w_o, y, x, last_pixel, last_group} = '0;
-    if (busy) issue();
-    read_o = busy;
-    last_o = busy && left == 1 && last_group && last_pixel;
+    if (busy && !hosted) issue();
+    read_o = busy && !hosted;
+    last_o = busy && (hosted ? hosted_left == 1 : left == 1 && last_group && last_pixel);
     accept_o = !busy || last_o;
   end
 
@@ -183,9 +190,8 @@ module vector_unit
     end
   endfunction
 
-  function automatic logic signed [31:0] widened(
-      input logic [1023:0] d, input logic [7:0] byte_);
-    return d[32*D_FLAGS] ? signed'(32'(byte_)) : 32'(signed'(byte_));
+  function automatic logic signed [31:0] widened(input logic plain, input logic [7:0] byte_);
+    return plain ? signed'(32'(byte_)) : 32'(signed'(byte_));
   endfunction
 
   function automatic logic [7:0] saturated(input logic signed [31:0] v);
@@ -196,7 +202,7 @@ module vector_unit
 
   // Takes a pixel's channel `n`; what a window's last pixel gives is its result.
   function automatic logic [7:0] taken(input int unsigned n);
-    automatic logic signed [31:0] v = widened(a_q, a_i[8*n+:8]), zero, low, high;
+    automatic logic signed [31:0] v = widened(a_q[32*D_FLAGS], a_i[8*n+:8]), zero, low, high;
     automatic word_t so_far = then.first ? '0 : held[n], real_;
     automatic logic signed [15:0] row_zero, row_low, row_high;
     automatic int unsigned entry;
@@ -230,9 +236,9 @@ module vector_unit
             + signed'(a_q[32*D_ZERO_Y+:32]));
       end
       ADD: begin
-        real_ = fused(widened(b, b_i[8*n+:8]), a_q[32*D_P1+:32], a_q[32*D_P2+:32]);
+        real_ = fused(widened(b[32*D_FLAGS], b_i[8*n+:8]), a_q[32*D_P1+:32], a_q[32*D_P2+:32]);
         return saturated(
-            steps(fused(widened(a_q, a_i[8*n+:8]), a_q[32*D_P0+:32], real_)));
+            steps(fused(widened(a_q[32*D_FLAGS], a_i[8*n+:8]), a_q[32*D_P0+:32], real_)));
       end
       CLAMP: return v < low ? low[7:0] : v > high ? high[7:0] : v[7:0];
       DEPTHWISE: begin
@@ -274,16 +280,27 @@ module vector_unit
       func_q <= func;
       row_q <= row;
       busy_cycles[0] <= busy_cycles[0] + 64'd1;
-      advance();
+      hosted_left <= hosted_left - 1'b1;
+      if (!hosted) advance();
     end
+    request_o <= last_o && hosted;
     if (last_o) busy <= 1'b0;
+    if (last_o && hosted) begin
+      requested[0] <= routine;
+      requested[1] <= 32'd1;
+    end
     if (send_i) begin
       busy <= 1'b1;
-      start();
+      hosted <= word_i[3:0] == OP_VX;
+      if (word_i[3:0] == OP_VX) begin
+        hosted_left <= named_i[64*V_CYCLES+:40];
+        routine <= 32'(word_i[VX_ROUTINE_L+:VX_ROUTINE_W]);
+      end else start();
     end
     if (table_i) configure();
     if (reset_i) begin
       busy <= 1'b0;
+      request_o <= 1'b0;
       then.valid <= 1'b0;
       write_o <= 1'b0;
       busy_cycles[0] <= '0;

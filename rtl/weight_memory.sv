@@ -8,7 +8,8 @@ module weight_memory
     parameter int unsigned R = 16,
     parameter int unsigned C = 16,
     parameter int unsigned LOG_SLOTS = 2,
-    parameter bit OUTPUT_STATIONARY = 1'b0
+    parameter bit OUTPUT_STATIONARY = 1'b0,
+    localparam int unsigned WIDEST = R > C ? R : C
 ) (
     input  wire                  clk_i,
     input  wire                  reset_i,
@@ -29,6 +30,12 @@ module weight_memory
     /* verilator lint_on UNUSEDSIGNAL */
     input  wire  [11:0]          cols_i,
     input  wire                  nibbles_i,
+    // LUW: row `number` of a window
+    input  wire                  window_i,
+    /* verilator lint_off UNUSEDSIGNAL */
+    input  wire  [15:0]          number_i,
+    /* verilator lint_on UNUSEDSIGNAL */
+    input  wire  [WIDEST*8-1:0]  window_row_i,
     output logic [C*8-1:0]       weights_o,
     output logic                 shift_o
 );
@@ -36,13 +43,14 @@ module weight_memory
   logic [7:0] slots[2**LOG_SLOTS][R][C]  /* verilator public_flat_rw */;
   logic [63:0] busy_cycles[1]  /* verilator public_flat_rw */;
 
-  logic busy;
-  logic [LOG_SLOTS-1:0] slot, current;
+  logic busy, windows, turned, turned_q;
+  logic [11:0] left;  // cycles of this instruction
+  logic [LOG_SLOTS-1:0] slot, slot_q, current, streamed;
   logic [ROW_W-1:0] row;  // that leaves in this cycle
   logic [11:0] fill_row, fill_col;
 
   always_comb begin
-    last_o   = busy && (OUTPUT_STATIONARY || row == 0);
+    last_o   = busy && left == 1;
     accept_o = !busy || last_o;
   end
 
@@ -73,32 +81,61 @@ module weight_memory
     end
   endfunction
 
+  // LUW: `slot_q` and `turned_q` are those of the row's issue.
+  function automatic void take();
+    if (number_i == 0)
+      for (int unsigned r = 0; r < R; r++)
+        for (int unsigned c = 0; c < C; c++) slots[slot_q][r][c] = '0;
+    if (turned_q)
+      for (int unsigned r = 0; r < R; r++)
+        slots[slot_q][r][$clog2(C)'(number_i)] = window_row_i[8*r+:8];
+    else
+      for (int unsigned c = 0; c < C; c++)
+        slots[slot_q][ROW_W'(number_i)][c] = window_row_i[8*c+:8];
+  endfunction
+
   function automatic logic [C*8-1:0] leaving();
-    /* verilator unroll_full */
-    for (int unsigned c = 0; c < C; c++) leaving[8*c+:8] = slots[OUTPUT_STATIONARY ? current : slot][row][c];
+    for (int unsigned c = 0; c < C; c++)
+      leaving[8*c+:8] = slots[OUTPUT_STATIONARY ? current : slot][row][c];
   endfunction
 
   always_ff @(posedge clk_i) begin
     if (fill_i) fill();
+    if (window_i) take();
     if (OUTPUT_STATIONARY ? stream_i : busy) weights_o <= leaving();
     if (reset_i) begin
       busy <= 1'b0;
       shift_o <= 1'b0;
       busy_cycles[0] <= '0;
     end else begin
-      shift_o <= busy;
+      shift_o <= busy && !windows;
+      slot_q <= slot;
+      turned_q <= turned;
+      if (busy) left <= left - 1'b1;
       if (busy) busy_cycles[0] <= busy_cycles[0] + 64'd1;
       if (!OUTPUT_STATIONARY && busy) row <= row - 1'b1;
       if (OUTPUT_STATIONARY && stream_i) row <= row + 1'b1;
       if (OUTPUT_STATIONARY && mm_i) begin
         row <= '0;
-        if (word_i[MM_SWAP_L]) current <= slot;
+        if (word_i[MM_SWAP_L]) current <= streamed;
       end
       if (last_o) busy <= 1'b0;
       if (send_i) begin
         busy <= 1'b1;
-        slot <= LOG_SLOTS'(word_i[LW_SLOT_L+:LW_SLOT_W]);
-        if (!OUTPUT_STATIONARY) row <= ROW_W'(R - 1);
+        windows <= word_i[3:0] == OP_LUW;
+        turned <= word_i[LUW_TRANSPOSE_L];
+        if (word_i[3:0] == OP_LUW) begin
+          slot <= LOG_SLOTS'(word_i[LUW_SLOT_L+:LUW_SLOT_W]);
+          left <= word_i[LUW_ROWS_L+:LUW_ROWS_W];
+          if (word_i[LUW_TRANSPOSE_L]
+              && word_i[LUW_COLS_L+:LUW_COLS_W] > word_i[LUW_ROWS_L+:LUW_ROWS_W])
+            left <= word_i[LUW_COLS_L+:LUW_COLS_W];
+        end else begin
+          slot <= LOG_SLOTS'(word_i[LW_SLOT_L+:LW_SLOT_W]);
+          streamed <= LOG_SLOTS'(word_i[LW_SLOT_L+:LW_SLOT_W]);
+          left <= OUTPUT_STATIONARY ? 12'd1 : 12'(R);
+          if (!OUTPUT_STATIONARY) row <= ROW_W'(R - 1);
+        end
       end
     end
   end

@@ -1,23 +1,49 @@
-"""One program on the Python machine and on the RTL: every byte, every dispatch."""
+"""One program on the Python machine and on the RTL: all writes, dispatches and layers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 
 import numpy as np
 
-from tetrapla.ir.graph import DTYPES, Array
-from tetrapla.simulators.rtl.machine import RtlRun, run
+from tetrapla.ir.graph import Array
+from tetrapla.simulators.rtl.lockstep import Lockstep
+from tetrapla.simulators.rtl.machine import Memories, RtlRun, run
 from tetrapla.simulators.systolic.legal import check_legal
-from tetrapla.simulators.systolic.machine import check_fit
+from tetrapla.simulators.systolic.machine import check_fit, finished, started
 from tetrapla.simulators.systolic.program import Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
 from tetrapla.simulators.systolic.timing import Schedule, schedule
-from tetrapla.simulators.systolic.values import State, execute
+from tetrapla.simulators.systolic.values import State
 
 _SPARE_CYCLES = 1000  # that the RTL may take longer before it counts as hanging
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer on both.
+
+    Attributes:
+        name: the layer's.
+        cycles, rtl_cycles: from the dispatch of its MARK to that of the next.
+        compared: bytes and sums that its instructions wrote and that were compared.
+        values: how many of them differ.
+        dispatches: instructions of it that went in another cycle, and MARKs that the RTL
+            recorded otherwise.
+    """
+
+    name: str
+    cycles: int
+    rtl_cycles: int
+    compared: int
+    values: int
+    dispatches: int
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs."""
+        return not (self.values or self.dispatches) and self.cycles == self.rtl_cycles
 
 
 @dataclass(frozen=True)
@@ -25,13 +51,16 @@ class Comparison:
     """How many things differ, and what was compared.
 
     Attributes:
-        dram_bytes, buffer_bytes, sums: that differ in DRAM (with the outputs), the unified
-            buffer and the accumulators.
+        layers: in order; their values were compared when they were written.
+        dram_bytes, buffer_bytes, sums: that differ at the end in DRAM (with the outputs), the
+            unified buffer and the accumulators.
         dispatches: instructions that went in another cycle.
         cycles: the RTL's less the Python machine's.
         plan, rtl: both runs.
+        outputs: of the RTL by name, (1, *shape).
     """
 
+    layers: tuple[Layer, ...]
     dram_bytes: int
     buffer_bytes: int
     sums: int
@@ -39,13 +68,18 @@ class Comparison:
     cycles: int
     plan: Schedule
     rtl: RtlRun
+    outputs: Mapping[str, Array]
+
+    @property
+    def left(self) -> int:
+        """Bytes and sums that differ at the end."""
+        return self.dram_bytes + self.buffer_bytes + self.sums
 
     @property
     def equal(self) -> bool:
         """Whether nothing differs."""
-        return not (
-            self.dram_bytes or self.buffer_bytes or self.sums or self.dispatches or self.cycles
-        )
+        settled = not (self.left or self.dispatches or self.cycles)
+        return settled and all(layer.equal for layer in self.layers)
 
 
 def compare(program: Program, spec: SystolicSpec, inputs: Mapping[str, Array]) -> Comparison:
@@ -64,43 +98,63 @@ def compare(program: Program, spec: SystolicSpec, inputs: Mapping[str, Array]) -
     check_fit(program, spec)
     check_legal(program)
     plan = schedule(program, spec)
-    state = _started(program, inputs)
-    sums = state.sums("i32", 0, program.accumulator_rows)[0]
+    state, host = started(program, inputs)
+    held = memories_of(state)
+    probe = Lockstep(program, plan, state)
     most = plan.cycles + _SPARE_CYCLES
-    rtl = run(program, spec, _dram(state), state.buffer[0], sums, most)
-    execute(program, state)
-    return Comparison(
-        dram_bytes=_differing(rtl.dram, _dram(state)),
-        buffer_bytes=_differing(rtl.buffer, state.buffer[0]),
-        sums=_differing(rtl.accumulators[:, : sums.shape[1]], sums),
-        dispatches=_differing(rtl.dispatched, np.array(plan.dispatch)),
-        cycles=rtl.cycles - plan.cycles,
-        plan=plan,
-        rtl=rtl,
+    rtl = run(program, spec, held.dram, held.buffer, held.accumulators, most, probe)
+    probe.finish(Memories(rtl.dram, rtl.buffer, rtl.accumulators))
+    sums = held.accumulators
+    constants = len(state.constants)
+    differing = (
+        _differing(rtl.dram[:constants], state.constants)
+        + _differing(rtl.dram[constants:], state.regions[0]),
+        _differing(rtl.buffer, state.buffer[0]),
+        _differing(rtl.accumulators[:, : sums.shape[1]], sums),
+        _differing(rtl.dispatched, np.array(plan.dispatch)),
     )
+    layers = tuple(_layers(program, plan, rtl, probe))
+    state.regions[0] = rtl.dram[constants:]
+    outputs = finished(program, state, host)
+    return Comparison(layers, *differing, rtl.cycles - plan.cycles, plan, rtl, outputs)
 
 
-def _dram(state: State) -> Array:
-    return np.concatenate([state.constants, state.regions[0]])
+def memories_of(state: State) -> Memories:
+    """What the RTL begins with: the first invocation's; only DRAM is a copy."""
+    dram = np.concatenate([state.constants, state.regions[0]])
+    sums = state.sums("i32", 0, len(state.kinds))[0]
+    return Memories(dram, state.buffer[0], sums)
+
+
+def _layers(program: Program, plan: Schedule, rtl: RtlRun, probe: Lockstep) -> list[Layer]:
+    marks = [n for n, i in enumerate(program.instructions) if i.op == "MARK"]
+    starts, count = [0, *marks[1:]], len(program.instructions)
+    found = []
+    for place, (first, end) in enumerate(zip(starts, [*starts[1:], count], strict=True)):
+        number = program.instructions[marks[place]]["id"]
+        moved = _differing(rtl.dispatched[first:end], np.array(plan.dispatch[first:end]))
+        mark = rtl.marks[place] if place < len(rtl.marks) else None
+        found.append(
+            Layer(
+                name=program.layers[number].name,
+                cycles=_cycle(plan.dispatch, end, plan.cycles)
+                - _cycle(plan.dispatch, first, plan.cycles),
+                rtl_cycles=_cycle(rtl.dispatched, end, rtl.cycles)
+                - _cycle(rtl.dispatched, first, rtl.cycles),
+                compared=sum(probe.compared[first:end]),
+                values=sum(probe.differing[first:end]),
+                dispatches=moved + (mark != (number, plan.dispatch[marks[place]])),
+            )
+        )
+    return found
+
+
+def _cycle(dispatched: list[int] | Array, number: int, cycles: int) -> int:
+    """In which a layer that begins with an instruction begins; the first does at once."""
+    if number == 0:
+        return 0
+    return int(dispatched[number]) if number < len(dispatched) else cycles
 
 
 def _differing(one: Array, other: Array) -> int:
     return int(np.count_nonzero(one != other))
-
-
-def _started(program: Program, inputs: Mapping[str, Array]) -> State:
-    """The Python machine's memories with the inputs in DRAM, after the host's own steps."""
-    from tetrapla.ir.op import evaluated
-
-    import_module("tetrapla.ir.dialects")  # fills the table of operators
-    host = {value: inputs[name][0] for name, value in program.inputs}
-    host |= program.host_constants
-    for step in program.before:
-        operands = [host[value] for value in step.operands]
-        host[step.result] = evaluated(step.kind, operands, step.attributes)
-    state = State(program, 1)
-    for port in program.to_device:
-        start = port.address - len(state.constants)
-        region = state.regions[0, start : start + port.traffic_bytes].view(DTYPES[port.dtype])
-        region[port.positions()] = host[port.value]
-    return state

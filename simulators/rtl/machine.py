@@ -6,18 +6,22 @@ compared afterwards, and the cycle in which each instruction was dispatched.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
+from typing import Protocol
 
 import numpy as np
 
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.rtl.model import Model
+from tetrapla.simulators.rtl.package import NAMED_WORDS
 from tetrapla.simulators.rtl.toolchain import Design
 from tetrapla.simulators.systolic.isa import ENGINES
 from tetrapla.simulators.systolic.program import Program
+from tetrapla.simulators.systolic.routines import execute, issue_cycles
 from tetrapla.simulators.systolic.spec import SystolicSpec
 from tetrapla.simulators.systolic.tables import RequantizeRow
 
@@ -41,10 +45,13 @@ FILES = (
 _UNITS = ("weight_memory", "unified_buffer", "accumulators", "vector_unit", "dma")
 _MEMORIES = (
     "dispatcher.words",
+    "dispatcher.named",
+    "dispatcher.routines",
     "dispatcher.dispatched",
     "dispatcher.marks",
     "dispatcher.status",
     "dma.links",
+    "vector_unit.requested",
     "unified_buffer.bytes",
     "accumulators.rows",
     *(f"{unit}.busy_cycles" for unit in _UNITS),
@@ -67,6 +74,7 @@ class RtlRun:
         dram, buffer: bytes, int8.
         accumulators: int32, (rows, columns).
         busy_cycles: by engine.
+        hosted: numbers of the routines whose values the host computed, in order.
     """
 
     cycles: int
@@ -76,6 +84,34 @@ class RtlRun:
     buffer: Array
     accumulators: Array
     busy_cycles: dict[str, int]
+    hosted: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Memories:
+    """Views of the memories while a program runs.
+
+    Attributes:
+        dram, buffer: bytes, int8.
+        accumulators: int32, (rows, columns).
+    """
+
+    dram: Array
+    buffer: Array
+    accumulators: Array
+
+
+class Probe(Protocol):
+    """What looks into a run.
+
+    Attributes:
+        traced: whether the model must be one that records waveforms.
+    """
+
+    traced: bool
+
+    def attach(self, model: Model, memories: Memories) -> None:
+        """Is called after the reset, before the first cycle."""
 
 
 def design(program: Program, spec: SystolicSpec) -> Design:
@@ -106,6 +142,7 @@ def design(program: Program, spec: SystolicSpec) -> Design:
         "C": array.cols,
         "LANES": spec.vector.lanes,
         "LOG_WORDS": _bits(len(program.instructions) + 1, 12, 4),
+        "LOG_NAMED": _bits(len(program.routines) + len(program.gathers), 2, 2),
         "LOG_BYTES": _bits(program.unified_buffer_bytes, 16, 2),
         "LOG_SLOTS": _bits(program.weight_slots, 2, 2),
         "LOG_ROWS": _bits(program.accumulator_rows, 8, 4),
@@ -123,6 +160,7 @@ def run(
     buffer: Array,
     accumulators: Array,
     most_cycles: int,
+    probe: Probe | None = None,
 ) -> RtlRun:
     """Run a legal program on one invocation's memories.
 
@@ -133,22 +171,33 @@ def run(
         buffer: the unified buffer's before the run.
         accumulators: int32 (rows, columns) before the run.
         most_cycles: give up behind them.
+        probe: looks into the run.
 
     Raises:
         UnsupportedError: the toolchain or this configuration is missing.
         ModelError: the RTL stopped at an instruction, or did not stop.
     """
-    with Model(design(program, spec)) as model:
+    chosen = design(program, spec)
+    if probe is not None and probe.traced:
+        chosen = replace(chosen, traced=True)
+    with Model(chosen) as model:
         binary = np.frombuffer(program.binary(), np.uint8)
         model.memory("dispatcher.words", np.uint8)[: len(binary)] = binary
         model.memory("dma.links", np.uint64)[:] = _links(spec)
         model.memory("unified_buffer.bytes", np.int8)[: len(buffer)] = buffer
         rows = model.memory("accumulators.rows", np.int32).reshape(-1, spec.array.cols)
         rows[: len(accumulators), : accumulators.shape[1]] = accumulators
+        model.memory("dispatcher.routines", np.uint32)[0] = len(program.routines)
+        named = model.memory("dispatcher.named", np.uint64).reshape(-1, NAMED_WORDS)
+        for number, words in enumerate(_named(program, spec)):
+            named[number, : len(words)] = words
         own = np.array(dram)
         model.dram(own)
         model.reset()
-        cycles = model.run(most_cycles)
+        if probe is not None:
+            buffer_view = model.memory("unified_buffer.bytes", np.int8)[: len(buffer)]
+            probe.attach(model, Memories(own, buffer_view, rows[: len(accumulators)]))
+        cycles, hosted = _clocked(program, model, most_cycles)
         marks = _marked(program, model, cycles, most_cycles)
         trace = model.memory("dispatcher.marks", np.uint64)[:marks]
         busy = (int(model.memory(f"{u}.busy_cycles", np.uint64)[0]) for u in _UNITS)
@@ -161,7 +210,33 @@ def run(
             buffer=model.memory("unified_buffer.bytes", np.int8)[: len(buffer)].copy(),
             accumulators=rows[: len(accumulators)].copy(),
             busy_cycles=dict(zip(ENGINES, busy, strict=True)),
+            hosted=tuple(hosted),
         )
+
+
+def _named(program: Program, spec: SystolicSpec) -> Iterator[tuple[int, ...]]:
+    """The entries that VX and GTH name, as words."""
+    for routine in program.routines:
+        yield (issue_cycles(routine, spec.vector.lanes),)
+    for g in program.gathers:
+        wide = int(g.index_dtype == "i64")
+        yield g.dram, g.row_bytes, g.rows, g.indices_ub, wide, g.count, g.ub
+
+
+def _clocked(program: Program, model: Model, most_cycles: int) -> tuple[int, list[int]]:
+    """Run to the end; where the vector unit asks for a routine, the host computes it."""
+    status = model.memory("dispatcher.status", np.uint32)
+    requested = model.memory("vector_unit.requested", np.uint32)
+    buffer = model.memory("unified_buffer.bytes", np.int8)[: program.unified_buffer_bytes]
+    cycles, hosted = 0, list[int]()
+    while True:
+        cycles += model.run(most_cycles - cycles)
+        number, due = (int(word) for word in requested)
+        if status[3] or cycles >= most_cycles or not due:
+            return cycles, hosted
+        requested[1] = 0
+        hosted.append(number)
+        execute(buffer[None], program.routines[number])
 
 
 def _marked(program: Program, model: Model, cycles: int, most_cycles: int) -> int:

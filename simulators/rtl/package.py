@@ -31,6 +31,12 @@ package tpu_isa_pkg;
   /* verilator lint_off UNUSEDPARAM */
 """
 _WORD_BITS = 8 * WORD_BYTES
+NAMED_WORDS = 8
+"""Of 64 bits, of an entry that VX or GTH names."""
+ROUTINE = ("cycles", "legal", "first", "places")
+"""Words of a routine's entry; its places begin at `first` of theirs."""
+GATHER = ("dram", "row_bytes", "rows", "indices", "wide", "count", "ub")
+"""Words of a gather's entry; `wide` indices have 64 bits."""
 
 
 def source() -> str:
@@ -50,6 +56,9 @@ def _lines() -> Iterator[str]:
         ("DESCRIPTOR_WORDS", len(WORDS)),
         ("REQUANTIZE_ROWS", REQUANTIZE_ROWS),
         ("HEADER_WORDS", HEADER.size // 4),
+        ("NAMED_BITS", 64 * NAMED_WORDS),
+        *((f"V_{name.upper()}", number) for number, name in enumerate(ROUTINE)),
+        *((f"G_{name.upper()}", number) for number, name in enumerate(GATHER)),
         *((f"ENGINE_{name}", number) for number, name in enumerate(ENGINES)),
         *((f"D_{name.upper()}", number) for number, (name, _) in enumerate(WORDS)),
     ):

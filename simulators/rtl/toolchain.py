@@ -38,7 +38,9 @@ _FAST = "-O3 -march=native".split()
 _QUICK = ["-O1"]
 _RUNTIME = "-O2 -march=native".split()
 _SLOW = ["-O0"]
-_COMMON = "-std=gnu++17 -fPIC -w -DVM_SC=0 -DVM_TRACE=0".split()
+_COMMON = "-std=gnu++17 -fPIC -w -DVM_SC=0".split()
+# rows of up to 64 sums, and no memory
+_TRACE = "--trace-vcd --trace-max-width 2048 --trace-max-array 16".split()
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Design:
         memories: hierarchical names of arrays that carry `verilator public_flat_rw`.
         quick: compiled for a short life: sooner built, slower.
         coverage: counts what is executed and what toggles; `Model.coverage` has the counts.
+        traced: records waveforms, `Model.record`; memories and rows too wide to look at are
+            left out.
     """
 
     top: str
@@ -60,6 +64,7 @@ class Design:
     memories: tuple[str, ...] = ()
     quick: bool = False
     coverage: bool = False
+    traced: bool = False
 
     @property
     def paths(self) -> list[Path]:
@@ -69,14 +74,21 @@ class Design:
     @property
     def verilator_options(self) -> list[str]:
         """What Verilator is told; a short life may have warnings."""
-        told: list[str] = [o for o in _VERILATE if o != "--flatten" or not self.coverage]
+        named = self.coverage or self.traced  # by the modules of the sources
+        told: list[str] = [o for o in _VERILATE if o != "--flatten" or not named]
         told += ["--coverage"] if self.coverage else []
+        told += _TRACE if self.traced else []
         return [*told, "-Wno-fatal"] if self.quick else told
 
     @property
     def compiler_options(self) -> list[str]:
         """What the compiler is told of the code that runs."""
-        return [*(_QUICK if self.quick else _FAST), f"-DVM_COVERAGE={int(self.coverage)}"]
+        return [*(_QUICK if self.quick or self.traced else _FAST), *self.defines]
+
+    @property
+    def defines(self) -> list[str]:
+        """What Verilator's C++ asks for."""
+        return [f"-DVM_COVERAGE={int(self.coverage)}", f"-DVM_TRACE={int(self.traced)}"]
 
 
 def lint(design: Design) -> str:
@@ -114,9 +126,9 @@ def build(design: Design, shim: str, folder: Path) -> Path:
     slow = sorted(path.name for path in folder.glob("Vtop*Slow*.cpp"))
     fast = sorted(p.name for p in folder.glob("Vtop*.cpp") if p.name not in slow)
     (folder / "shim.cpp").write_text(shim, "utf-8")
-    objects = [*_runtime(design.coverage)]
+    objects = [*_runtime(design)]
     for name, units, options in (
-        ("slow", slow, [*_SLOW, *design.compiler_options[-1:]]),
+        ("slow", slow, [*_SLOW, *design.defines]),
         ("fast", [*fast, "shim.cpp"], design.compiler_options),
     ):
         text = "".join(f'#include "{unit}"\n' for unit in units)
@@ -128,17 +140,19 @@ def build(design: Design, shim: str, folder: Path) -> Path:
     return made
 
 
-def _runtime(coverage: bool) -> list[Path]:
+def _runtime(design: Design) -> list[Path]:
     """Verilator's own C++, compiled once for all designs."""
     include = root() / "include"
     folder = _cache() / "runtime"
     folder.mkdir(parents=True, exist_ok=True)
-    options = [*_RUNTIME, f"-DVM_COVERAGE={int(coverage)}"]
+    options = [*_RUNTIME, *design.defines]
     told = " ".join((*options, *_COMMON, compiler(), _verilator_digest()))
     key = hashlib.sha256(told.encode())
     names = ["verilated", "verilated_threads", "verilated_dpi"]
+    names += ["verilated_cov"] if design.coverage else []
+    names += ["verilated_vcd_c"] if design.traced else []
     objects = []
-    for name in (*names, "verilated_cov") if coverage else names:
+    for name in names:
         target = folder / f"{name}-{key.hexdigest()[:24]}.o"
         if not target.exists():
             with tempfile.TemporaryDirectory(dir=folder) as own:
@@ -166,13 +180,45 @@ _SHIM = """\
 #if VM_COVERAGE
 #include "verilated_cov.h"
 #endif
+#if VM_TRACE
+#include <sys/stat.h>
+#include "verilated_vcd_c.h"
+#endif
 struct Machine {
   VerilatedContext context;
   Vtop top{&context};
+  long long cycle = 0;  // edges since the reset
+#if VM_TRACE
+  // Of the cycles first to last; cycle n begins with the edge at time 2 n.
+  VerilatedVcdC vcd;
+  std::string file;
+  long long first = -1, last = -1, most_bytes = 0;
+  void sample(int clock) {
+    if (cycle < first || cycle > last || (cycle == first && clock)) return;
+    if (!vcd.isOpen()) vcd.open(file.c_str());
+    vcd.dump(static_cast<uint64_t>(2 * cycle + !clock));
+    if (clock || (cycle % 64 && cycle != last)) return;
+    vcd.flush();
+    struct stat found;
+    if (cycle == last || (!stat(file.c_str(), &found) && found.st_size > most_bytes)) {
+      last = cycle;
+      vcd.close();
+    }
+  }
+#else
+  void sample(int) {}
+#endif
 };
 struct Memory { void* data; long long bytes; };
 extern "C" {
-Machine* rtl_create() { return new Machine; }
+Machine* rtl_create() {
+  auto* m = new Machine;
+#if VM_TRACE
+  m->context.traceEverOn(true);
+  m->top.trace(&m->vcd, 99);
+#endif
+  return m;
+}
 void rtl_destroy(Machine* m) { m->top.final(); delete m; }
 Memory rtl_memory(Machine* m, int index) {
   auto* r = m->top.rootp;
@@ -198,12 +244,35 @@ long long rtl_run(Machine* m, long long most) {
   while (cycle < most) {
     m->top.clk_i = 1;
     m->top.eval();
+    m->cycle++;
+    m->sample(1);
     m->top.clk_i = 0;
     m->top.eval();
+    m->sample(0);
     cycle++;
     if (m->top.done_o) break;
   }
   return cycle;
+}
+int rtl_done(Machine* m) { return m->top.done_o; }
+// Record cycles first to last into a file, no more than about `most_bytes` of it.
+void rtl_record(Machine* m, const char* file, long long first, long long last,
+                long long most_bytes) {
+#if VM_TRACE
+  m->file = file;
+  m->first = first;
+  m->last = last;
+  m->most_bytes = most_bytes;
+  m->sample(0);
+#endif
+}
+// The last cycle that is recorded.
+long long rtl_recorded(Machine* m) {
+#if VM_TRACE
+  return m->last;
+#else
+  return -1;
+#endif
 }
 void rtl_coverage(Machine* m, const char* file) {
 #if VM_COVERAGE
@@ -219,6 +288,7 @@ void rtl_reset(Machine* m) {
   m->top.clk_i = 0;
   m->top.reset_i = 0;
   m->top.eval();
+  m->cycle = 0;
 }
 }
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tetrapla.simulators.rtl.toolchain import Design
 
 HERE = Path(__file__).parent
 STOP, EVENT, TICK, WRITE = range(4)
+PASS = 7
 GROUPS = 4
 SIZES = {
     "NEURONS": 1000,  # no power of two: the walk ends inside one
@@ -33,9 +35,7 @@ MEMORIES = (
     *("taken", "spikes", "states", "counts"),
     *("core.states", "core.sums"),
 )
-DESIGN = Design(
-    "lif_bench", ("lif.sv", HERE / "lif_bench.sv"), SIZES, MEMORIES, quick=True
-)
+DESIGN = Design("lif_bench", ("lif.sv", HERE / "lif_bench.sv"), SIZES, MEMORIES, quick=True)
 COUNT_W = (SIZES["SYNAPSES"] - 1).bit_length() + 1
 SILENT_W, STATE_MASK = 48, (1 << 24) - 1
 
@@ -108,7 +108,7 @@ class Network:
         now, free, ticks = 0, NEURONS if clears else 0, iter(fired)
         taken, sent = [], []
         for operation, address, _ in operations.tolist():
-            if operation < WRITE:
+            if operation in (EVENT, TICK):
                 now = max(now, free)
             taken.append(now)
             if operation == EVENT:
@@ -183,10 +183,13 @@ def parts(words: Array) -> tuple[Array, Array, Array]:
     return u, np.where(v >= 2**23, v - 2**24, v), held >> SILENT_W
 
 
-def operations(network: Network, timesteps: Sequence[Sequence[int]]) -> Array:
-    """Fill the core, then the events and the tick of each timestep."""
-    found = network.writes()
+def operations(
+    network: Network, timesteps: Sequence[Sequence[int]], pauses: Sequence[int] = (0,)
+) -> Array:
+    """Fill the core, then the events and the tick of each timestep, with pauses in turn."""
+    found, pause = network.writes(), cycle(pauses)
     for axons in timesteps:
-        found += [(EVENT, axon, 0) for axon in axons]
-        found.append((TICK, 0, 0))
+        for axon in axons:
+            found += [(PASS, 0, 0)] * next(pause) + [(EVENT, axon, 0)]
+        found += [(PASS, 0, 0)] * next(pause) + [(TICK, 0, 0)]
     return np.array(found)

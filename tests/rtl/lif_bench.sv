@@ -1,9 +1,10 @@
 // Plays a list of operations into a LIF core and keeps what it answers, and when.
 //
 // Operation n is offered until the core takes it, in cycle `taken[n]`; cycle 0 is the first
-// behind reset. Entry n of `spikes` is {cycle, neuron} of the n-th spike; `ready` says in which
-// cycles one is taken. `states` holds every state that a tick wrote, in order.
-// `keep` leaves the core's memories as they are, for states that are put there.
+// behind reset. A tick is offered beside the event before it too, which must come first. Entry
+// n of `spikes` is {cycle, neuron} of the n-th spike; `ready` says in which cycles one is taken.
+// `states` holds every state that a tick wrote, in order. `keep` leaves the core's memories as
+// they are, for states that are put there.
 `default_nettype none
 module lif_bench #(
     parameter int unsigned NEURONS = 16,
@@ -21,7 +22,8 @@ module lif_bench #(
     output logic done_o
 );
   localparam int unsigned OPERATIONS = 2 ** LOG_OPERATIONS;
-  localparam logic [7:0] STOP = 0, EVENT = 1, TICK = 2, WRITE = 3;  // and the memories behind
+  // to write memory m is WRITE + m; whatever is behind them lets a cycle pass
+  localparam logic [7:0] STOP = 0, EVENT = 1, TICK = 2, WRITE = 3, PASS = 7;
   /* verilator lint_off UNUSEDSIGNAL */
   logic [7:0] operations[OPERATIONS]  /* verilator public_flat_rw */;
   logic [31:0] addresses[OPERATIONS]  /* verilator public_flat_rw */;
@@ -35,13 +37,14 @@ module lif_bench #(
   logic [31:0] counts[4]  /* verilator public_flat_rw */;  // cycles, spikes, states, error
 
   logic [LOG_OPERATIONS-1:0] now;
-  logic [7:0] operation;
+  logic [7:0] operation, behind;
   logic event_ready, tick_ready, spike_valid, accepted;
   logic [$clog2(NEURONS)-1:0] spike_neuron;
-  logic [1:0] error;
+  logic [2:0] error;
   logic spike_ready;
 
   assign operation = operations[now];
+  assign behind = operations[now+1'b1];
   assign spike_ready = ready[counts[0][LOG_READY-1:0]][0];
   always_comb
     case (operation)
@@ -60,14 +63,14 @@ module lif_bench #(
   ) core (
       .clk_i,
       .reset_i(reset_i && !keep[0][0]),
-      .write_i(operation >= WRITE),
+      .write_i(operation >= WRITE && operation < PASS),
       .write_memory_i(2'(operation - WRITE)),
       .write_address_i($bits(core.write_address_i)'(addresses[now])),
       .write_data_i(words[now][53:0]),
       .event_valid_i(operation == EVENT),
       .event_ready_o(event_ready),
       .event_axon_i($clog2(AXONS)'(addresses[now])),
-      .tick_valid_i(operation == TICK),
+      .tick_valid_i(operation == TICK || (operation == EVENT && behind == TICK)),
       .tick_ready_o(tick_ready),
       .spike_valid_o(spike_valid),
       .spike_ready_i(spike_ready),

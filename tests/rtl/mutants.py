@@ -85,13 +85,11 @@ RTL = (
     Mutant("tpu.sv", "latency[ENGINE_VE] = CYCLE_W'(2);", "latency[ENGINE_VE] = CYCLE_W'(1);"),
     Mutant(
         "dma.sv",
-        "latency_o = CYCLE_W'(links[{host, 2'd2}]);",
-        "latency_o = CYCLE_W'(links[{host, 2'd2}] + 64'd1);",
+        "latency_o = CYCLE_W'(link[{host, 2'd2}]);",
+        "latency_o = CYCLE_W'(link[{host, 2'd2}] + 64'd1);",
     ),
-    Mutant("dma.sv", "last_o = busy && owed <=", "last_o = busy && owed <"),
-    Mutant(
-        "weight_memory.sv", "OUTPUT_STATIONARY || row == 0", "OUTPUT_STATIONARY || row == 1"
-    ),
+    Mutant("dma.sv", "paid = busy && owed <=", "paid = busy && owed <"),
+    Mutant("weight_memory.sv", "last_o = busy && left == 1;", "last_o = busy && left == 2;"),
     Mutant("unified_buffer.sv", "last_o = busy && left == 1;", "last_o = busy && left == 2;"),
     Mutant("accumulators.sv", "last_o = busy && left == 1", "last_o = busy && left == 2"),
     # the arrays

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tetrapla.simulators.systolic.isa import ENGINES, Instruction
-from tetrapla.simulators.systolic.program import Layer, Program
+from tetrapla.simulators.systolic.program import Gather, Layer, Program
+from tetrapla.simulators.systolic.routines import Place, Routine, Step
 from tetrapla.simulators.systolic.tables import Descriptor, RequantizeRow
 
 BUFFER_BYTES = 8192
@@ -17,6 +18,7 @@ SUMS = 64
 SLOTS = 4
 CHANNELS = 20  # at most, of a window: several groups of a few lanes
 _REGION = 1024
+_WEIGHTS = 4  # from this descriptor on, LUW can take them
 
 
 @dataclass
@@ -30,6 +32,8 @@ class Draft:
     constants: bytearray = field(default_factory=bytearray)
     descriptors: list[Descriptor] = field(default_factory=list[Descriptor])
     instructions: list[Instruction] = field(default_factory=list[Instruction])
+    routines: list[Routine] = field(default_factory=list[Routine])
+    gathers: list[Gather] = field(default_factory=list[Gather])
 
     def upto(self, most: int, least: int = 0) -> int:
         return int(self.rng.integers(least, most + 1))
@@ -134,6 +138,46 @@ def _lw(d: Draft) -> None:
     d.add("LW", slot=d.upto(SLOTS - 1))
 
 
+def _luw(d: Draft) -> None:
+    index = d.upto(len(d.descriptors) - 1, _WEIGHTS)
+    chosen, turned = d.descriptors[index], d.upto(1)
+    taps, most = chosen.taps * chosen.channels, 2 * chosen.out_h * chosen.out_w
+    rows = d.upto(min(d.rows, taps if turned else most), 1)
+    cols = d.upto(min(d.cols, most if turned else taps), 1)
+    count, lanes = (cols, rows) if turned else (rows, cols)
+    d.add(
+        "LUW",
+        desc=index,
+        slot=d.upto(SLOTS - 1),
+        row=d.upto(most - count),
+        k=d.upto(taps - lanes),
+        rows=rows,
+        cols=cols,
+        transpose=turned,
+    )
+
+
+def _vx(d: Draft) -> None:
+    count = d.upto(60, 1)
+    places = [Place(n, d.upto(READ_BYTES - count), "i8", (count,)) for n in range(2)]
+    target = Place(2, d.upto(BUFFER_BYTES - count, READ_BYTES), "i8", (count,))
+    step = Step("nn.bitwise_xor", "test", (0, 1), (2,), count)
+    d.routines.append(Routine(f"r{len(d.routines)}", tuple(places), (target,), (step,)))
+    d.add("VX", routine=len(d.routines) - 1)
+
+
+def _gth(d: Draft) -> None:
+    rows, row_bytes, count = d.upto(9, 1), d.upto(40, 1), d.upto(12, 1)
+    dtype = ("i32", "i64")[d.upto(1)]
+    indices = d.rng.integers(-12, 12, count).astype(np.int32 if dtype == "i32" else np.int64)
+    held, where = indices.tobytes(), d.upto(READ_BYTES - 8 * count)
+    d.add("LDA", dram=d.constant(held), ub=where, bytes=len(held))
+    to = d.upto(BUFFER_BYTES - count * row_bytes, READ_BYTES)
+    table = d.constant(d.bytes(rows * row_bytes))
+    d.gathers.append(Gather(table, row_bytes, rows, where, dtype, count, to))
+    d.add("GTH", routine=len(d.gathers) - 1)
+
+
 def _mm(d: Draft, swap: int | None = None) -> None:
     index = d.upto(len(d.descriptors) - 1)
     chosen = d.descriptors[index]
@@ -190,7 +234,9 @@ def _ve(d: Draft) -> None:
     )
 
 
-_MAKERS: tuple[Callable[[Draft], None], ...] = (_ldw, _lda, _st, _lw, _mm, _mm, _rq, _ve, _ve)
+_MAKERS: tuple[Callable[[Draft], None], ...] = (
+    *(_ldw, _lda, _st, _lw, _luw, _mm, _mm, _rq, _ve, _ve, _vx, _gth),
+)
 
 
 def draft(
@@ -205,6 +251,12 @@ def draft(
         own = channels if index < 2 else d.upto(CHANNELS, 1)
         d.descriptors.append(window(d, own, kernel, index == 2))
         d.add("CFG", dram=d.constant(d.descriptors[-1].pack()), index=index, bytes=128)
+    for index in range(_WEIGHTS, _WEIGHTS + 2):
+        one = window(d, d.upto(CHANNELS, 1), d.upto(2, 1), True)
+        zero = 128 if one.unsigned else 0
+        one = replace(one, zero_x=zero, pad_value=zero + d.upto(255) - 128)
+        d.descriptors.append(one)
+        d.add("CFG", dram=d.constant(one.pack()), index=index, bytes=128)
     for index in range(2):
         data = row(d).pack()
         d.add("CFG", dram=d.constant(data), kind=1, index=index, bytes=len(data))
@@ -264,4 +316,6 @@ def program(d: Draft, instructions: list[Instruction]) -> Program:
         to_device=(),
         from_device=(),
         dataflow="output_stationary" if d.stays else "weight_stationary",
+        routines=tuple(d.routines),
+        gathers=tuple(d.gathers),
     )

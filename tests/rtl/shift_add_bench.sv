@@ -1,10 +1,11 @@
 // Plays products into the shift-and-add unit and keeps its sums, and when they came.
 //
-// Entry n of `settings` is a product: digits, parts, digit shift, signed, format, saturate, negative
-// parts, and the last product or not; `shifts` the parts' shifts. Entry n of `bits` is one cycle's
-// bits, which wait for their cycle in `given`; sums wait for theirs in `ready`.
-// Entry n of `starts` is the cycle in which product n started, of `ends` when the unit was ready
-// again; `sums` and `sent` are the sums of a turn and their cycle, `overflows` those products that had one.
+// Entry n of `settings` is a product: digits, parts, digit shift, signed, format, saturate,
+// negative parts, and the last product or not; `shifts` the parts' shifts. Entry n of `bits` is
+// one cycle's bits, which wait for their cycle in `given`; sums wait for theirs in `ready`.
+// Entry n of `starts` is the cycle in which product n started, of `ends` when the unit was
+// ready again; `sums` and `sent` are the sums of a turn and their cycle, `overflows` those
+// products that had one.
 `default_nettype none
 module shift_add_bench #(
     parameter int unsigned COLUMNS = 12,

@@ -38,7 +38,7 @@ class Found:
 
 
 def vectors(rng: np.random.Generator, kind: int, count: int) -> tuple[Array, Array, Array]:
-    """Sums of every size, biases, and scales: any, powers of two (ties), ones that fit, and ones
+    """Sums of every size, biases, and scales: any, powers of two (ties), ones that fit, ones
     that lead to halves but for what float32 rounds off."""
     sums = rng.integers(-(2**31), 2**31, count) >> rng.integers(0, 32, count)
     sums[: len(DIRECTED)] = DIRECTED

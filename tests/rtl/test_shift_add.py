@@ -247,7 +247,11 @@ def test_the_ends_of_nine_bits(
     assert done.overflows.tolist() == overflows
 
 
-@pytest.mark.parametrize("made", DESIGNS, ids=["shared", "one bit", "nine bits"])
+@pytest.mark.parametrize(
+    "made",
+    [*DESIGNS, design(128, 8, 8, 32), design(1, 1, 12, 48)],
+    ids=lambda made: " ".join(f"{name}={n}" for name, n in list(made.parameters.items())[:4]),
+)
 def test_the_unit_is_lint_clean(made: Design) -> None:
     assert lint(made) == ""
 
