@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from tetrapla.backends.systolic.array.formats import stores_narrow
+from tetrapla.backends.systolic.array.formats import CLAMPED, stores_narrow
 from tetrapla.backends.systolic.check import cross_check
 from tetrapla.backends.systolic.compile import compile_graph
+from tetrapla.backends.systolic.dimensions import check_dimensions
 from tetrapla.backends.systolic.partition import Refusal, refuse
 from tetrapla.backends.target_ import Inputs, Lowered, Options, Target
 from tetrapla.ir.errors import ModelError, SpecError, UnsupportedError
 from tetrapla.ir.module import Module
+from tetrapla.ir.op import macs
+from tetrapla.ir.unfuse import unfused
 from tetrapla.passes.cells_ import CELLS
 from tetrapla.passes.pass_ import run as run_passes
 from tetrapla.passes.pipeline_ import ARRAY, flattened
@@ -48,19 +51,35 @@ def lower(
             f"chip.default_format must be one of {', '.join(ARRAY)}, not '{quant}'; "
             "name one or give --quant"
         )
+    check_dimensions(module.graph)
     lowered = _lowered(module, calibration, quant, tuple(spec.array.formats))
+    # RQ clamps; what else a float product has behind it is a routine's
+    lowered = unfused(lowered, CLAMPED)
     refuse(_left(lowered))
     program = compile_graph(lowered.graph, spec, lowered.name)
-    return Lowered(lowered, program, _warnings(quant, spec))
+    return Lowered(lowered, program, tuple(_warnings(quant, spec, module, lowered)))
 
 
-def _warnings(quant: str, spec: SystolicSpec) -> tuple[str, ...]:
-    if quant != "int4" or stores_narrow(tuple(spec.array.formats)):
-        return ()
-    return (
-        "4-bit weights take a byte each in DRAM, since array.formats has no int4; "
-        "time and energy are those of int8",
-    )
+def _warnings(quant: str, spec: SystolicSpec, module: Module, lowered: Module) -> Iterator[str]:
+    if quant == "int4" and not stores_narrow(tuple(spec.array.formats)):
+        yield (
+            "4-bit weights take a byte each in DRAM, since array.formats has no int4; "
+            "time and energy are those of int8"
+        )
+    given, left = macs(module.graph.nodes), macs(lowered.graph.nodes)
+    if given is None or left is None:
+        return
+    if given > left:
+        yield (
+            f"{given - left:,} of the model's {given:,} MACs are not done and not counted: "
+            "their products are known (first states of zero, constants), unused or repeated, "
+            "and were folded away"
+        )
+    elif given < left:
+        yield (
+            f"{left - given:,} MACs are done beside the model's {given:,}: "
+            "operators that the array has not were taken apart into more products"
+        )
 
 
 def _lowered(

@@ -24,6 +24,7 @@ from tetrapla.backends.systolic.memory.plan import Plan, Values, plan
 from tetrapla.backends.systolic.memory.ways import Memory
 from tetrapla.backends.systolic.partition import Partition, partition
 from tetrapla.backends.systolic.stages import Stage, Stages
+from tetrapla.backends.systolic.trials import fastest
 from tetrapla.backends.systolic.vector.moves import on_integers
 from tetrapla.backends.systolic.vector.operators import Pass
 from tetrapla.backends.systolic.vector.routines import GatherStage
@@ -72,37 +73,57 @@ def _compiled(graph: Graph, spec: SystolicSpec, name: str) -> Program:
         stages.read(value)
     memory = Memory(spec.memories.unified_buffer_bytes, machine, spec.vector.lanes)
     made = plan(_values(stages, arriving, leaving), memory)
-    dram = _place(stages, made, arriving, leaving)
-    _check_dram(dram.end, spec, name, bool(made.spilled))
-    emitter = Emitter(machine, dram.works, dram.uses, dram.homes)
-    emitter.emit()
-    program = Program(
-        name=name,
-        rows=spec.array.rows,
-        cols=spec.array.cols,
-        units=spec.array.units,
-        dataflow=spec.array.dataflow,
-        weight_slots=emitter.array.weight_slots,
-        accumulator_rows=emitter.array.accumulator_rows,
-        unified_buffer_bytes=made.used_bytes,
-        dram_bytes=dram.end,
-        instructions=tuple(emitter.dispatcher.instructions),
-        constants=bytes(dram.image.data),
-        layers=_layers(stages.found, dram),
-        packed=dram.image.packed,
-        inputs=tuple((key, value.index) for key, value in graph.inputs),
-        outputs=tuple((key, value.index) for key, value in graph.outputs),
-        to_device=dram.arriving,
-        from_device=dram.leaving,
-        before=tuple(_host_step(node) for node in parts.before),
-        after=tuple(_host_step(node) for node in parts.after),
-        has_values=all(index in graph.weights for index in graph.constants),
-        host_constants=_host_constants(graph, parts),
-        routines=tuple(emitter.routines),
-        gathers=tuple(emitter.gathers),
-    )
-    program.binary()  # every operand fits its field
-    return program
+    build = _Build(graph, spec, name, parts, stages, made, arriving, leaving)
+    return fastest(build.program, machine, spec)
+
+
+@dataclass(frozen=True)
+class _Build:
+    """All that is known before the order of the array's work is chosen."""
+
+    graph: Graph
+    spec: SystolicSpec
+    name: str
+    parts: Partition
+    stages: Stages
+    made: Plan
+    arriving: list[Value]
+    leaving: list[Value]
+
+    def program(self, machine: Machine) -> Program:
+        """The program that uses no more than the machine's tiles and accumulators."""
+        graph, spec, parts, stages = self.graph, self.spec, self.parts, self.stages
+        dram = _place(stages, self.made, self.arriving, self.leaving, machine)
+        _check_dram(dram.end, spec, self.name, bool(self.made.spilled))
+        emitter = Emitter(machine, dram.works, dram.uses, dram.homes)
+        emitter.emit()
+        program = Program(
+            name=self.name,
+            rows=spec.array.rows,
+            cols=spec.array.cols,
+            units=spec.array.units,
+            dataflow=spec.array.dataflow,
+            weight_slots=emitter.array.weight_slots,
+            accumulator_rows=emitter.array.accumulator_rows,
+            unified_buffer_bytes=self.made.used_bytes,
+            dram_bytes=dram.end,
+            instructions=tuple(emitter.dispatcher.instructions),
+            constants=bytes(dram.image.data),
+            layers=_layers(stages.found, dram),
+            packed=dram.image.packed,
+            inputs=tuple((key, value.index) for key, value in graph.inputs),
+            outputs=tuple((key, value.index) for key, value in graph.outputs),
+            to_device=dram.arriving,
+            from_device=dram.leaving,
+            before=tuple(_host_step(node) for node in parts.before),
+            after=tuple(_host_step(node) for node in parts.after),
+            has_values=all(index in graph.weights for index in graph.constants),
+            host_constants=_host_constants(graph, parts),
+            routines=tuple(emitter.routines),
+            gathers=tuple(emitter.gathers),
+        )
+        program.binary()  # every operand fits its field
+        return program
 
 
 def _values(stages: Stages, arriving: list[Value], leaving: list[Value]) -> Values:
@@ -134,7 +155,13 @@ class _Dram:
     end: int = 0
 
 
-def _place(stages: Stages, made: Plan, arriving: list[Value], leaving: list[Value]) -> _Dram:
+def _place(
+    stages: Stages,
+    made: Plan,
+    arriving: list[Value],
+    leaving: list[Value],
+    machine: Machine,
+) -> _Dram:
     dram = _Dram()
     image, homes = dram.image, dram.homes
     for target, held in stages.constants:
@@ -146,7 +173,7 @@ def _place(stages: Stages, made: Plan, arriving: list[Value], leaving: list[Valu
         tables: Tables = ((), ())
         if isinstance(step.work, Product):
             number, products = products, products + 1
-            dram.uses += place_product(image, number, step.work, stages.machine)
+            dram.uses += place_product(image, number, step.work, machine)
             tables = ((dram.uses[first].descriptor,), dram.uses[first].tables)
         elif isinstance(step.work, Pass):
             tables = (place_pass(image, step.work), place_row(image, step.work))

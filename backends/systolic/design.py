@@ -25,6 +25,7 @@ class Machine:
         byte_cycles: cycles that DRAM takes for a byte.
         latency_cycles: of DRAM.
         lanes: of the vector unit.
+        buffer_bytes: of the unified buffer.
     """
 
     rows: int
@@ -38,6 +39,7 @@ class Machine:
     byte_cycles: float
     latency_cycles: float
     lanes: int
+    buffer_bytes: int
 
     @staticmethod
     def of(spec: SystolicSpec) -> Machine:
@@ -55,6 +57,7 @@ class Machine:
             spec.clock_hz / spec.dram.bandwidth_bytes_per_s,
             spec.clock_hz * spec.dram.latency_s,
             spec.vector.lanes,
+            memories.unified_buffer_bytes,
         )
 
     @property

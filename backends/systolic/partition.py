@@ -21,7 +21,7 @@ _NEVER_HOST = (
     *("nn.conv3d", "nn.conv_transpose2d", "nn.conv_transpose3d", "nn.attention", "nn.lstm"),
     *("nn.gru", "nn.rnn", "qnn.conv_integer", "qnn.matmul_integer", *PRODUCTS),
 )
-_BYTES = ("i8", "ui8")
+_COMPUTED = ("i8", "ui8", "i16")  # integers that LUW takes from the unified buffer
 _WAY_OUT = "on floats; give --quant a number format of the array"
 _BORDER = ("qnn.dequantize", "qnn.quantize")
 
@@ -77,8 +77,8 @@ def refuse(refusals: Iterable[Refusal]) -> None:
             )
         ]
         raise UnsupportedError(
-            f"systolic has no instruction for {', '.join(parts)}; its array multiplies "
-            "integers, and its vector unit has routines for what docs/isa.md lists"
+            f"systolic has no instruction for {', '.join(parts)}; write these layers with "
+            "what docs/isa.md lists, or take a target that computes them"
         )
 
 
@@ -231,7 +231,7 @@ def _product(graph: Graph, node: Node, formats: tuple[str, ...]) -> str:
         return "a bias that is not constant"
     several = node.kind.endswith("matmul") and len(w.shape) != 2
     if not graph.is_weight(w) or several:
-        bytes_alone = node.kind == "qnn.matmul" and {x.dtype, w.dtype} <= {*_BYTES}
-        if not (bytes_alone or node.kind == "nn.matmul"):
+        integers = node.kind == "qnn.matmul" and {x.dtype, w.dtype} <= {*_COMPUTED}
+        if not (integers or node.kind == "nn.matmul"):
             return "weights that are " + ("no matrix" if several else "not constant")
     return why_not(graph, node, formats)

@@ -28,6 +28,7 @@ from tetrapla.backends.systolic.layout import (
     rows_of,
 )
 from tetrapla.backends.systolic.partition import Refusal, refuse
+from tetrapla.backends.systolic.vector.averages import is_large_average, large_average
 from tetrapla.backends.systolic.vector.depthwise import depthwise, is_depthwise
 from tetrapla.backends.systolic.vector.fusion import fused
 from tetrapla.backends.systolic.vector.homes import (
@@ -184,6 +185,8 @@ class Stages:
             self._concatenation(node)
         elif is_table_lookup(self.graph, node):
             self._lookup(node)
+        elif is_large_average(self, node):
+            self.found += large_average(self, node)
         else:
             try:
                 self.found.append(vector_pass(self, node))

@@ -17,13 +17,14 @@ from itertools import product as cartesian
 
 import numpy as np
 
-from tetrapla.backends.systolic.array.formats import product_format
+from tetrapla.backends.systolic.array.formats import Format, product_format
 from tetrapla.backends.systolic.array.products import (
     Epilogue,
     Placing,
     Product,
     float_table,
     requantizers,
+    table_bias,
 )
 from tetrapla.backends.systolic.array.tiling import Block, centred
 from tetrapla.backends.systolic.layout import Moving, Placed, constant
@@ -81,7 +82,7 @@ def batched(placing: Placing, node: Node) -> Product:
     if form.real:
         epilogues, starts = _rounded(placing, node, blocks)
     else:
-        epilogues, starts = _epilogues(placing, node, _bias(graph, node, blocks))
+        epilogues, starts = _epilogues(placing, node, _bias(graph, node, blocks, form))
     placed = [replace(b, at=at) for b, at in zip(blocks, starts, strict=True)]
     macs = len(blocks) * m * n * a.shape[1]
     return Product(node.name, node.kind, macs, m, a.place, placed, epilogues, form)
@@ -125,7 +126,8 @@ def _moving(node: Node, a: _Operand, b: _Operand) -> Iterator[Block]:
     parts = _parts(unsigned - zb)
     padded = 1 if za else 0
     groups = padded + 1 + len(parts)
-    (k, n), moving = b.shape, None
+    (k, n), size, moving = b.shape, b.place.element_bytes, None
+    down, across = (step * size for step in b.strides)
     for index in _indices(node):
         rows = replace(
             _rows(a, index),
@@ -135,7 +137,7 @@ def _moving(node: Node, a: _Operand, b: _Operand) -> Iterator[Block]:
             pad_value=-za,
         )
         again = Descriptor(
-            b.start(index),
+            b.start(index) * size,
             n,
             height=padded + 1,
             pad_value=unsigned + (parts[0] if parts else 0),  # read less zero_x
@@ -143,11 +145,11 @@ def _moving(node: Node, a: _Operand, b: _Operand) -> Iterator[Block]:
             zero_x=unsigned,
         )
         if b.strides[1] == 1 or n == 1:
-            again = replace(again, width=k, out_w=k, out_h=groups, pixel_stride=b.strides[0])
+            again = replace(again, width=k, out_w=k, out_h=groups, pixel_stride=down)
             moving = Moving(b.place, again, False, (groups * k, n))
         elif b.strides[0] == 1 or k == 1:
             again = replace(
-                again, channels=k, kernel_h=groups, width=n, out_w=n, pixel_stride=b.strides[1]
+                again, channels=k, kernel_h=groups, width=n, out_w=n, pixel_stride=across
             )
             moving = Moving(b.place, again, True, (groups * k, n))
         else:
@@ -158,13 +160,13 @@ def _moving(node: Node, a: _Operand, b: _Operand) -> Iterator[Block]:
 def _real(node: Node, a: _Operand, b: _Operand) -> Iterator[Block]:
     """Blocks of floats whose weights are computed."""
     (k, n), size = b.shape, b.place.element_bytes
-    across, down = (step * size for step in b.strides)
+    down, across = (step * size for step in b.strides)
     for index in _indices(node):
         base = b.start(index) * size
         if b.strides[1] == 1 or n == 1:
-            rows = Descriptor(base, n, width=k, out_w=k, pixel_stride=across)
+            rows = Descriptor(base, n, width=k, out_w=k, pixel_stride=down)
         elif b.strides[0] == 1 or k == 1:
-            rows = Descriptor(base, k, width=n, out_w=n, pixel_stride=down)
+            rows = Descriptor(base, k, width=n, out_w=n, pixel_stride=across)
         else:
             raise UnsupportedError("rows that are not contiguous in memory")
         turned = b.strides[1] != 1 and n != 1
@@ -172,16 +174,25 @@ def _real(node: Node, a: _Operand, b: _Operand) -> Iterator[Block]:
 
 
 def _parts(total: int) -> list[int]:
-    """As few equal numbers that fit int8 as there are whose sum is `total`."""
+    """As few equal numbers that fit int8 as there are whose sum is `total`.
+
+    Raises:
+        UnsupportedError: there are none (a large prime).
+    """
     low, high = _INT8
     if not total:
         return []
-    count = next(c for c in range(1, 256) if not total % c and low <= total // c <= high)
-    return [total // count] * count
+    for count in range(1, 256):
+        if not total % count and low <= total // count <= high:
+            return [total // count] * count
+    raise UnsupportedError(
+        f"a zero point of {-total} that does not divide into steps of int8: quantise with "
+        "zero points of 0"
+    )
 
 
-def _bias(graph: Graph, node: Node, blocks: list[Block]) -> Array:
-    """What RQ adds, for each column of the table, wrapped to int32 as the sums are."""
+def _bias(graph: Graph, node: Node, blocks: list[Block], form: Format) -> Array:
+    """What RQ adds, for each column of the table; sums of int32 wrap, and so may it."""
     x, w, *given = node.operands
     za, zb = node.int("x_zero_point"), node.int("w_zero_point")
     own = np.zeros(node.result.shape[-1], np.int64)
@@ -190,9 +201,9 @@ def _bias(graph: Graph, node: Node, blocks: list[Block]) -> Array:
     known = [b.weights for b in blocks if not isinstance(b.weights, Moving)]
     if known:
         sums = [own - za * weights.sum(axis=0, dtype=np.int64) for weights in known]
-        return np.concatenate(sums).astype(np.int32)
+        return table_bias(np.concatenate(sums), form)
     unsigned = _UNSIGNED if w.dtype == "ui8" else 0
-    return (own + x.shape[-1] * za * (zb - unsigned)).astype(np.int32)
+    return table_bias(own + x.shape[-1] * za * (zb - unsigned), form)
 
 
 def _epilogues(placing: Placing, node: Node, held: Array) -> tuple[list[Epilogue], list[int]]:

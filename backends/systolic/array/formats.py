@@ -21,7 +21,7 @@ import numpy as np
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Graph, Node
 from tetrapla.simulators.systolic.formats import PRODUCTS as MULTIPLIED
-from tetrapla.simulators.systolic.formats import STORED
+from tetrapla.simulators.systolic.formats import STORED, stored_format
 
 FLOATS: Mapping[str, str] = MappingProxyType({"bf16": "bf16", "f16": "fp16"})
 """By element type, the format of a product."""
@@ -35,6 +35,9 @@ CLAMPS: Mapping[str, tuple[int, int]] = MappingProxyType(
     {"none": (-(2**15), 2**15 - 1), "relu": (0, 2**15 - 1), "relu6": (0, 6)}
 )
 """By activation of a float product; the outermost numbers stand for no limit."""
+
+CLAMPED = tuple(name for name in CLAMPS if name != "none")
+"""Activations of a float product that RQ computes."""
 
 CONVOLUTIONS = ("qnn.conv2d", "nn.conv2d")
 PRODUCTS = (*CONVOLUTIONS, "qnn.matmul", "nn.matmul")
@@ -68,6 +71,11 @@ class Format:
     def stored_code(self) -> int:
         """LDW's `fmt`."""
         return STORED.index(self.stored)
+
+    @property
+    def slot_code(self) -> int:
+        """LUW's `fmt`: what lies in a slot."""
+        return STORED.index(stored_format(self.stored_code))
 
     @property
     def real(self) -> bool:

@@ -116,7 +116,7 @@ def place_product(
         if swapped:
             own = _inputs(number, product, source, tile, machine)
         elif isinstance(block.weights, Moving):
-            code = product.format.stored_code
+            code = product.format.slot_code
             own = _operand(number, rows[tile.block], block.weights, tile, machine, code)
         else:
             own = _weights(image, product.format, block, tile, machine)
@@ -181,7 +181,10 @@ def _moving_rows(image: Image, product: Product, number: int) -> Table:
         return Table(-1, 0)
     before = sum(block.shape[0] * block.shape[1] for block in product.blocks[:number])
     taps, channels = weights.shape
-    rows = Descriptor(before, taps, width=channels, out_w=channels, pixel_stride=taps)
+    size = product.moving.element_bytes
+    rows = Descriptor(
+        before * size, taps, width=channels, out_w=channels, pixel_stride=taps * size
+    )
     return place_descriptor(image, product.moving, rows)
 
 
@@ -218,7 +221,8 @@ def _inputs(
     """Tiles of the activations, a column for each output row."""
     source = product.source
     for column, columns in _columns(tile, machine):
-        yield Fill(number, table, source, column, tile.tap, tile.taps, columns, True, 0)
+        code = product.format.slot_code
+        yield Fill(number, table, source, column, tile.tap, tile.taps, columns, True, code)
 
 
 def _idle(image: Image, tile: Tile, form: Format, machine: Machine) -> list[Load]:

@@ -144,15 +144,14 @@ def product(placing: Placing, node: Node) -> Product:
     graph, machine = placing.graph, placing.machine
     x, form = placing.read(node.operands[0]), product_format(graph, node, machine.formats)
     convolves = node.kind in CONVOLUTIONS
-    # LUW makes int8 of what it reads, so other formats stay with the weights in the array
-    swapped = machine.dataflow == INPUTS and form.name == "int8"
+    swapped = machine.dataflow == INPUTS and _exchanges(node, form)
     if convolves:
         # where inputs stay, groups that share a tile would move their zeros as if of use
         array = (1, 1) if swapped else (machine.rows, machine.cols)
         blocks = conv_blocks(graph, node, x, array, form.weights, placing.shared)
     else:
         blocks = matmul_blocks(graph, node, x, form.weights, placing.shared)
-    moving = _moving(placing, blocks) if swapped else None
+    moving = _moving(placing, blocks, form) if swapped else None
     if swapped:
         blocks = [replace(b, descriptor=_signed(b.descriptor)) for b in blocks]
     channels = node.result.shape[1] if convolves else node.result.shape[-1]
@@ -182,13 +181,23 @@ def is_epilogue(graph: Graph, product: Node, use: Node) -> bool:
     )
 
 
-def _moving(placing: Placing, blocks: list[Block]) -> Placed:
+def _exchanges(node: Node, form: Format) -> bool:
+    """Whether the activations of a format can stay in the array, and its weights move.
+
+    Both operands need one type; and what LUW reads in the padding must fit a byte.
+    """
+    if form.name == "int8" or form.real:
+        return True
+    return form.name == "int16" and -128 <= node.int("x_zero_point") <= 127
+
+
+def _moving(placing: Placing, blocks: list[Block], form: Format) -> Placed:
     """The weights as a constant in the unified buffer, a row for each output channel."""
     rows = [
         block.weights.T.ravel() for block in blocks if not isinstance(block.weights, Moving)
     ]
     held = np.concatenate(rows)
-    place = Placed(placing.scratch(held.nbytes), held.shape, (), "i8")
+    place = Placed(placing.scratch(held.nbytes), held.shape, (), form.weights)
     placing.constants.append((place, held))
     return place
 
@@ -210,9 +219,19 @@ def _bias(placing: Placing, node: Node, form: Format, blocks: list[Block]) -> Ar
             zero = node.int("x_zero_point") - block.descriptor.zero_x
             sums = _sums(placing.shared, block.weights)
             total[block.first : block.first + len(sums)] -= zero * sums
+    return table_bias(total, form)
+
+
+def table_bias(total: Array, form: Format) -> Array:
+    """Integers as the requantise table holds them.
+
+    Raises:
+        UnsupportedError: they exceed it, and the sums do not wrap as they would.
+    """
     if form.wide and np.abs(total).max(initial=0) >= 2**31:
         raise UnsupportedError(
-            f"a bias of {np.abs(total).max()} steps, more than the table's 32 bits hold"
+            f"a bias of {np.abs(total).max()} steps, more than the table's 32 bits hold: "
+            "quantise this layer with fewer bits"
         )
     return total.astype(np.int32)  # sums of 32 bits wrap, and so may their bias
 

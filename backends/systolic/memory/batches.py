@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from tetrapla.backends.systolic.array.products import Product
 from tetrapla.backends.systolic.array.tiling import Block
@@ -33,7 +34,7 @@ class Matrices:
         """Of all blocks."""
         return len(self.stage.blocks) * self._grid.rows
 
-    @property
+    @cached_property
     def _grid(self) -> Grid:
         """Of one block."""
         return Grid.of(self.stage.blocks[0].descriptor, self.stage.rows)

@@ -18,7 +18,13 @@ from tetrapla.backends.systolic.layout import Buffer
 from tetrapla.backends.systolic.memory.pieces import Piece, around, is_loaded, reads, writes
 from tetrapla.backends.systolic.memory.room import Room, aligned
 from tetrapla.backends.systolic.memory.strips import Uncut
-from tetrapla.backends.systolic.memory.ways import Memory, Situation, Way, best_way, least_bytes
+from tetrapla.backends.systolic.memory.ways import (
+    Memory,
+    Situation,
+    Way,
+    best_way,
+    missing_bytes,
+)
 from tetrapla.backends.systolic.stages import Stage
 from tetrapla.ir.errors import UnsupportedError
 
@@ -108,26 +114,19 @@ def plan(values: Values, memory: Memory) -> Plan:
 def _refuse(stages: Sequence[Stage], memory: Memory) -> None:
     """Hold every stage to what one strip of one row needs."""
     there = memory.capacity_bytes
-    worst, need = None, there
-    for stage in stages:
-        if sum(aligned(b.size_bytes) for b in (*reads(stage), *writes(stage))) <= there:
-            continue  # quick, and most of them
-        read, made = least_bytes(stage, memory.machine)
-        least = sum(map(aligned, (*read, *made)))
-        if least > need:
-            worst, need = stage, least
-    if worst is not None:
-        read, made = least_bytes(worst, memory.machine)
+    missing = {
+        stage.name: missing_bytes(stage, memory)
+        for stage in stages
+        if sum(aligned(b.size_bytes) for b in (*reads(stage), *writes(stage))) > there
+    }
+    worst = max(missing, key=lambda name: missing[name], default="")
+    if worst and missing[worst]:
+        need = there + missing[worst]
         raise UnsupportedError(
-            f"systolic: the unified buffer must hold one output row of layer '{worst.name}' "
-            f"({_sum(made)} bytes) with what that reads ({_sum(read)}), in multiples of 16 "
-            f"{need} bytes, not {there}, {need - there} too few; set memories.unified_buffer "
-            f"to at least {need} B"
+            f"systolic: the unified buffer must hold one row of the result of layer '{worst}' "
+            f"with what it reads, {need} bytes, not {there}, {missing[worst]} too few; set "
+            f"memories.unified_buffer to at least {need} B"
         )
-
-
-def _sum(numbers: Sequence[int]) -> str:
-    return " + ".join(map(str, numbers)) or "0"
 
 
 def _whole(buffer: Buffer, address: int) -> Transfer:
@@ -253,7 +252,9 @@ class _Walk:
         """The steps of a stage; what two strips in turn have in common stays where it is."""
         split, steps = way.split, list[Step]()
         places: dict[Buffer, tuple[Piece, int]] = {}  # the latest piece, and how many before
-        for (first, end), (read, made) in zip(split.strips, split.pieces, strict=True):
+        for (first, end), (read, made) in zip(
+            split.strips.ends, split.strips.pieces, strict=True
+        ):
             where: dict[Buffer, tuple[Buffer, int]] = {}
             step = Step(number)
             for piece in around((read, made)):
@@ -271,7 +272,7 @@ class _Walk:
                 where[buffer] = (Buffer(piece.bytes, number, number, address), piece.start)
             step.work = split.cut.part(first, end, where)
             step.stores = self._stores(made, way, where)
-            if steps and made == split.pieces[len(steps) - 1][1]:
+            if steps and made == split.strips.pieces[len(steps) - 1][1]:
                 steps[-1].stores = []  # the same results are not complete before
             steps.append(step)
         return steps

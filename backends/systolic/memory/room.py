@@ -35,6 +35,11 @@ class Room:
         """The longest stretch that is free."""
         return max((end - start for start, end in self._free()), default=0)
 
+    @property
+    def free_bytes(self) -> int:
+        """All that is free, in however many stretches."""
+        return sum(end - start for start, end in self._free())
+
     def place(self, size_bytes: int, last: bool = False) -> int | None:
         """Take the first stretch that is free, or the last one's end; None without one."""
         fits = [(a, b) for a, b in self._free() if a + size_bytes <= b]

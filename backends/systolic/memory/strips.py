@@ -14,6 +14,7 @@ from tetrapla.backends.systolic.memory.pieces import (
     Piece,
     Pieces,
     Where,
+    around,
     joined,
     moved,
     reads,
@@ -39,14 +40,21 @@ def cuts(stage: Stage, machine: Machine) -> list[Cut]:
     if isinstance(stage, GatherStage):
         return found
     if isinstance(stage, RoutineStage):
-        return [*found, *([Slices(stage)] if stage.rows > 1 else [])]
+        return [*found, *_worth(Slices(stage))]
     if isinstance(stage, Product) and any(block.at is not None for block in stage.blocks):
         found.append(Matrices(stage))
-    if _grid(stage).rows > 1:
-        found.append(_Rows(stage))
+    found += _worth(_Rows(stage))
     if isinstance(stage, Product):
         found += Channels.of(stage, found[-1], machine)
     return found
+
+
+def _worth(cut: Cut) -> list[Cut]:
+    """The cut, where it has strips or leaves some of what its buffers hold."""
+    if cut.rows > 1:
+        return [cut]
+    pieces = around(cut.pieces(0, cut.rows))
+    return [cut] if any(p.bytes < p.buffer.size_bytes for p in pieces) else []
 
 
 @dataclass(frozen=True)
@@ -111,14 +119,11 @@ class _Rows:
             read.append(Piece(source.buffer, start, stop))
         known = {piece.buffer for piece in read}
         read += [Piece(b, 0, b.size_bytes) for b in reads(stage) if b not in known]
-        made = [
-            Piece(
-                target.buffer,
-                first * rows.pixels * stride,
-                (end * rows.pixels - 1) * stride + last,
-            )
-            for target, stride, last in _writings(stage)
-        ]
+        made = []
+        for target, stride, begin, finish in _writings(stage):
+            start = first * rows.pixels * stride + begin // stride * stride
+            stop = (end * rows.pixels - 1) * stride + finish
+            made.append(Piece(target.buffer, start, stop))
         return joined(read), joined(made)
 
     def part(self, first: int, end: int, where: Where) -> Stage:
@@ -126,6 +131,11 @@ class _Rows:
         outputs = (end - first) * rows.pixels
         there = moved(stage, where)
         assert isinstance(there, Product | Pass), "moving changes no kind"
+
+        above = [
+            first * rows.pixels * stride + begin - where[target.buffer][1]
+            for target, stride, begin, _ in _writings(stage)
+        ]
 
         def taken(source: Placed, d: Descriptor) -> Descriptor:
             return Part.of(d, rows, first, end).descriptor(d, where[source.buffer][1])
@@ -138,13 +148,18 @@ class _Rows:
                 for to, block in pairs
             ]
             macs = stage.macs * outputs // stage.rows
-            return replace(there, macs=macs, rows=outputs, blocks=blocks)
+            epilogues = [
+                replace(e, offset=skipped // e.width)
+                for e, skipped in zip(there.epilogues, above, strict=True)
+            ]
+            return replace(there, macs=macs, rows=outputs, blocks=blocks, epilogues=epilogues)
         assert isinstance(there, Pass), "of one kind"
         windows = zip(stage.sources, stage.descriptors, strict=False)  # then come constants
         return replace(
             there,
             rows=outputs,
             descriptors=tuple(taken(*window) for window in windows),
+            offset=above[0],
             macs=stage.macs * outputs // stage.rows,
         )
 
@@ -163,11 +178,14 @@ def _grid(stage: Product | Pass) -> Grid:
     return Grid.of(d, stage.rows)
 
 
-def _writings(stage: Product | Pass) -> list[tuple[Placed, int, int]]:
-    """Where results go; bytes from one pixel to the next, and to the end of a pixel."""
+def _writings(stage: Product | Pass) -> list[tuple[Placed, int, int, int]]:
+    """Where results go; bytes from one pixel to the next; first byte and end of the first."""
     if isinstance(stage, Pass):
         width = stage.descriptors[0].channels * DTYPES[stage.target.dtype].itemsize
         stride = stage.descriptors[0].out_stride or width
-        return [(stage.target, stride, stage.offset + width)]
+        return [(stage.target, stride, stage.offset, stage.offset + width)]
     end = max(block.start + block.shape[1] for block in stage.blocks)
-    return [(e.target, e.table.stride, (e.offset + end) * e.width) for e in stage.epilogues]
+    return [
+        (e.target, e.table.stride, e.offset * e.width, (e.offset + end) * e.width)
+        for e in stage.epilogues
+    ]

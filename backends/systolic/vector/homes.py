@@ -120,6 +120,8 @@ class Homes:
                 seen += 1
                 if use.kind in _IMAGES:
                     return True
+                if use.kind == "nn.transpose" and use.ints("perm")[-1] == 1:
+                    return True  # to have its channels last
                 if use.kind in _MATRICES or is_view(use):
                     return False
                 if elementwise(use) or use.kind in CONCATS:

@@ -18,7 +18,7 @@ from tetrapla.backends.systolic.vector.cuts import (
     span_of,
     steps_of,
 )
-from tetrapla.backends.systolic.vector.islands import Unit
+from tetrapla.backends.systolic.vector.islands import Unit, elementwise
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node, Value
 from tetrapla.simulators.systolic.lanes import step_cycles
@@ -170,6 +170,7 @@ def routine_stage(placing: Placing, unit: Unit, repeated: Mapping[int, Node]) ->
         placed = placing.fresh(value, _hint(read, operands, value))
         placing.values[value.index] = placed
         results.append((value.index, placed))
+    shape = nodes[-1].results[0].shape if unit.shape is None else unit.shape
     kinds = [node.kind for node in nodes if node.kind not in _BORDER] or [nodes[-1].kind]
     return RoutineStage(
         nodes[-1].name if len(nodes) == 1 else _named(nodes),
@@ -178,16 +179,17 @@ def routine_stage(placing: Placing, unit: Unit, repeated: Mapping[int, Node]) ->
         operands,
         tuple(results),
         immediates,
-        nodes[-1].results[0].shape if unit.shape is None else unit.shape,
-        _kept(unit, wanted),
+        shape,
+        _kept(unit, shape, wanted),
     )
 
 
-def _kept(unit: Unit, nodes: Sequence[Node]) -> frozenset[int] | None:
+def _kept(unit: Unit, shape: tuple[int, ...], nodes: Sequence[Node]) -> frozenset[int] | None:
     """The axes along which elements depend on each other; None where all do, or shapes do."""
-    if unit.moves or unit.shape is None or any("shape" in node.attributes for node in nodes):
+    single = unit.shape is None and not all(map(elementwise, unit.nodes))
+    if unit.moves or single or any("shape" in node.attributes for node in nodes):
         return None
-    rank = len(unit.shape)
+    rank = len(shape)
     if any(len(node.results[0].shape) != rank for node in nodes):
         return None
     joined = {n.int("axis") % rank for n in nodes if n.kind == "nn.concat"}
@@ -263,6 +265,8 @@ def _elements(node: Node) -> int:
     """How many elements pass the lanes: those of the largest value, or the windows' taps."""
     if "kernel" in node.attributes:
         return node.result.elements * prod(node.ints("kernel"))
+    if node.kind == "qnn.lookup":
+        return node.result.elements  # its table is looked into
     return max(value.elements for value in (*node.operands, *node.results))
 
 

@@ -101,10 +101,10 @@ def test_a_row_that_does_not_fit_is_refused_with_what_would() -> None:
     net = Net(np.random.default_rng(0), (1, 3, 8, 10))
     wide = net.conv(net.x, 5, (3, 3), "wide", pads=(1, 1, 1, 1))
     net.builder.output("y", net.conv(wide, 2, (1, 1), "narrow"))
-    # a row of 'wide', 50 bytes, reads three of x, 90: 64 and 96 in multiples of 16
+    # a row of 'wide', 50 bytes, reads three of x, 90 bytes: places of 64 and 96 bytes
     assert refusal(net, "memories.unified_buffer=159 B") == (
-        "systolic: the unified buffer must hold one output row of layer 'wide' (50 bytes) with "
-        "what that reads (90), in multiples of 16 160 bytes, not 159, 1 too few; "
+        "systolic: the unified buffer must hold one row of the result of layer 'wide' with "
+        "what it reads, 160 bytes, not 159, 1 too few; "
         "set memories.unified_buffer to at least 160 B"
     )
 

@@ -130,8 +130,7 @@ def test_a_loop_that_data_end_is_refused_with_the_reason() -> None:
         TARGET.lower(module, chip(8, 8), sampled(module, 0), Options())
     assert str(refused.value) == (
         "systolic has no instruction for 1 nn.while (grow: its condition is not constant); "
-        "its array multiplies integers, and its vector unit has routines for what docs/isa.md "
-        "lists"
+        "write these layers with what docs/isa.md lists, or take a target that computes them"
     )
 
 
@@ -147,8 +146,8 @@ def test_a_recurrent_layer_beyond_the_limit_is_refused_with_the_reason() -> None
         TARGET.lower(module, chip(8, 8), sampled(module, 0, 1), Options())
     assert str(refused.value) == (
         "systolic has no instruction for 1 nn.rnn (layer: its 2049 steps are 65568 operators, "
-        "more than 65536); its array multiplies integers, and its vector unit has routines for "
-        "what docs/isa.md lists"
+        "more than 65536); write these layers with what docs/isa.md lists, or take a target "
+        "that computes them"
     )
 
 

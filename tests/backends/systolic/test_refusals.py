@@ -14,9 +14,7 @@ from tetrapla.ir.graph import Attribute
 from tetrapla.ir.module import Module
 from tetrapla.simulators.systolic.spec import SystolicSpec
 
-CAN = (
-    "its array multiplies integers, and its vector unit has routines for what docs/isa.md lists"
-)
+CAN = "write these layers with what docs/isa.md lists, or take a target that computes them"
 
 
 def refusal(module: Module, spec: SystolicSpec | None = None) -> str:
@@ -88,8 +86,8 @@ def test_activations_that_do_not_fit_are_refused(rng: np.random.Generator) -> No
     module = net.finish(net.conv(net.x, 4, (1, 1), "a"))
     spec = chip(8, 8, 4096, 4, "memories.unified_buffer=63 B")
     assert refusal(module, spec) == (
-        "systolic: the unified buffer must hold one output row of layer 'a' (32 bytes) with "
-        "what that reads (32), in multiples of 16 64 bytes, not 63, 1 too few; "
+        "systolic: the unified buffer must hold one row of the result of layer 'a' with "
+        "what it reads, 64 bytes, not 63, 1 too few; "
         "set memories.unified_buffer to at least 64 B"
     )
     compile_graph(module.graph, chip(8, 8, 4096, 4, "memories.unified_buffer=64 B"), "m")
