@@ -202,7 +202,8 @@ def _rule(error: Any, unit: str) -> tuple[str, str]:
         hint = nearest(str(error["input"]), allowed).removeprefix("; ")
         return f"must be {context['expected']}", hint
     if kind == "string_pattern_mismatch":
-        return f"must match {context['pattern']}", ""
+        # the one pattern of a chip is that of an action
+        return "must be an action, unit.action in small letters", "write 'mac.int8'"
     if kind in ("too_short", "too_long"):
         words = {"too_short": "at least", "too_long": "at most"}[kind]
         count = context.get("min_length", context.get("max_length"))

@@ -1,10 +1,10 @@
 """Chips: a frozen model per family, read from YAML with a place and a source for every number.
 
 A leaf is a plain value (``clock: 700 MHz``) or ``{value: 700 MHz, source: "…", grade: …}``.
-Every defect of a file is reported, one a line: ``<file>:<line>:<column>: <thing> <rule>, not
-<value>; <way out>``. Quantities are in `units_`, the reading of YAML in `yaml_`, leaves and
-overrides in `leaves_`, the wording of pydantic's findings in `messages_`, prices that follow
-from cost tables in `derive_`.
+The defects of a file are reported together, one a line: ``<file>:<line>:<column>: <thing>
+<rule>, not <value>; <way out>``. Quantities are in `units_`, the reading of YAML in `yaml_`,
+leaves and overrides in `leaves_`, the wording of pydantic's findings in `messages_`, prices
+that follow from cost tables in `derive_`.
 """
 
 from __future__ import annotations

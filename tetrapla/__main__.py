@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from tetrapla.commands import catalogue, models, results, validation
+from tetrapla.commands import catalogue, models, results, rtl, validation
 from tetrapla.ir.errors import TetraplaError
 
 _ABOUT = "One model, four machines: compile a network, simulate it, compare the designs."
@@ -37,6 +37,7 @@ app.command("simulate")(results.simulate)
 app.command("compare")(results.compare)
 app.command("sweep")(results.sweep)
 app.command("validate")(validation.validate)
+app.command("rtl")(rtl.rtl)
 app.command("targets")(catalogue.targets)
 app.command("zoo")(catalogue.zoo)
 app.command("ops")(models.ops)

@@ -28,7 +28,7 @@ from tetrapla.simulators.report import Accuracy, CrossCheck, Report, Run, assemb
 
 IDEAL = "--ideal: every non-ideality of the machine is off"
 IDEAL_ALREADY = "--ideal changes nothing: the machine has no non-ideality"
-NOT_RESCALED = "area and prices that the chip's YAML states are not rescaled by --set"
+NOT_RESCALED = "area, power and prices that the chip's YAML states are not rescaled by --set"
 
 
 @dataclass(frozen=True)

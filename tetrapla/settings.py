@@ -120,7 +120,7 @@ class Settings:
 
 def command(verb: str, models: Sequence[str], names: Sequence[str], settings: Settings) -> str:
     """The command that repeats a run, without its output paths."""
-    flag = "--target" if verb in ("simulate", "sweep", "compile") else "--targets"
+    flag = "--target" if verb in ("simulate", "sweep", "compile", "rtl") else "--targets"
     words = ["tetrapla", verb, *models, flag, ",".join(names), *settings.words()]
     return shlex.join(words)
 

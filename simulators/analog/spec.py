@@ -23,6 +23,7 @@ from tetrapla.simulators.spec_ import (
 )
 
 _ROUNDING = 1 + 1e-9
+_MOST_LINES = 2**20  # assumed: no crossbar has as many, and what it adds up stays exact
 INPUT_BITS = 8  # activations are int8; the machine drives them as unsigned 8-bit numbers
 
 
@@ -32,8 +33,8 @@ class ArraySection(Section):
     One read drives every row by one DAC digit and lets every column settle.
     """
 
-    rows: Count = Field(ge=1)
-    cols: Count = Field(ge=2)
+    rows: Count = Field(ge=1, le=_MOST_LINES)
+    cols: Count = Field(ge=2, le=_MOST_LINES)
     cell_bits: Bits = Field(alias="cell", ge=1, le=8)
     read_s: Seconds = Field(alias="read", gt=0)
     arrays_per_unit: Count = Field(ge=1)

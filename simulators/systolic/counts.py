@@ -13,8 +13,8 @@
 * ``accumulator.*_byte``: sums, written by MM, read back to accumulate and by RQ;
 * ``accumulator.add``: one addition of an MM that accumulates;
 * ``requantize.op``: one output of RQ or of a depthwise VE;
-* ``vector.op``: one operand element of VE or VX; ``vector.function``: one that VX takes through
-  a transcendental function;
+* ``vector.op``: one operand element of VE, or of a step of VX; ``vector.function``: one element
+  of a step that computes a transcendental function;
 * ``dram.*_byte``: the accelerator's own DRAM; ``host_link.byte``: to or from the host; the
   small tables that CFG fills are not counted as memories;
 

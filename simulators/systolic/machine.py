@@ -177,13 +177,29 @@ def outputs(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
         _values(program, {name: array[start : start + chunk] for name, array in inputs.items()})
         for start in range(0, count, chunk)
     ]
-    return {
-        name: np.concatenate([part[value] for part in parts]) for name, value in program.outputs
-    }
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _values(program: Program, inputs: Mapping[str, Array]) -> dict[int, Array]:
-    """All host values by number, for one chunk of invocations."""
+def _values(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The outputs of one chunk of invocations."""
+    state, host = started(program, inputs)
+    execute(program, state)
+    return finished(program, state, host)
+
+
+def started(program: Program, inputs: Mapping[str, Array]) -> tuple[State, dict[int, Array]]:
+    """The memories before the first instruction, with the inputs in DRAM.
+
+    Args:
+        program: with values.
+        inputs: arrays (invocations, *shape) by input name.
+
+    Returns:
+        The memories, and the host's values by number, which `finished` takes.
+
+    Raises:
+        ModelError: what the accelerator gets is of another shape or type.
+    """
     count = len(next(iter(inputs.values())))
     host = {value: inputs[name] for name, value in program.inputs}
     _host(program, program.before, host, count)
@@ -192,7 +208,18 @@ def _values(program: Program, inputs: Mapping[str, Array]) -> dict[int, Array]:
         positions = port.positions()
         _check_value(host[port.value], (count, *positions.shape), port.dtype)
         _region(state, port)[:, positions] = host[port.value]
-    execute(program, state)
+    return state, host
+
+
+def finished(program: Program, state: State, host: dict[int, Array]) -> dict[str, Array]:
+    """The outputs by name, (invocations, *shape), from the memories after the last one.
+
+    Args:
+        program: the program.
+        state: its memories; of them DRAM is read.
+        host: from `started`; what the host computes afterwards is added.
+    """
+    count = len(state.regions)
     for port in program.from_device:
         host[port.value] = _region(state, port)[:, port.positions()]
     _host(program, program.after, host, count)
@@ -200,7 +227,7 @@ def _values(program: Program, inputs: Mapping[str, Array]) -> dict[int, Array]:
     for _, value in program.outputs:
         if value in constants:
             host[value] = np.repeat(constants[value][None], count, axis=0)
-    return host
+    return {name: host[value] for name, value in program.outputs}
 
 
 def _check_value(array: Array, shape: tuple[int, ...], dtype: str) -> None:

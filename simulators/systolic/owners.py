@@ -14,7 +14,8 @@ def owners(program: Program) -> list[int]:
 
     What no MM takes belongs to the layer in which it was sent.
     """
-    found, number = [], -1
+    found: list[int] = []
+    number = -1
     for instruction in program.instructions:
         number += instruction.op == "MARK"
         found.append(max(number, 0))

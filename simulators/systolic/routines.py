@@ -70,13 +70,22 @@ def issue_cycles(routine: Routine, lanes: int) -> int:
 def counts(routine: Routine) -> dict[str, int]:
     """Its actions.
 
-    ``vector.op`` counts the elements of the steps that do simple arithmetic,
-    ``vector.function`` those of the steps that compute a function (`lanes.FUNCTIONS`).
+    ``vector.op`` counts the operand elements of the steps that do simple arithmetic,
+    ``vector.function`` the elements of those that compute a function (`lanes.FUNCTIONS`).
     """
-    function = sum(s.elements for s in routine.steps if s.kind in FUNCTIONS)
+    sizes = {place.value: place.elements for place in routine.operands}
+    operations = functions = 0
+    for step in routine.steps:
+        if step.kind in FUNCTIONS:
+            functions += step.elements
+        else:
+            # immediates are free, as the scales of VE are; what a step made is as large as it
+            read = sum(min(sizes.get(v, 0), step.elements) for v in step.operands)
+            operations += max(step.elements, read)
+        sizes.update(dict.fromkeys(step.results, step.elements))
     return {
-        "vector.op": sum(s.elements for s in routine.steps) - function,
-        "vector.function": function,
+        "vector.op": operations,
+        "vector.function": functions,
         "unified_buffer.read_byte": sum(p.value_bytes for p in routine.operands),
         "unified_buffer.write_byte": sum(p.value_bytes for p in routine.results),
     }

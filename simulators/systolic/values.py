@@ -81,9 +81,14 @@ def columns_used(program: Program) -> int:
 def execute(program: Program, state: State) -> None:
     """Run the instructions; `state` is written."""
     for instruction in program.instructions:
-        action = _ACTIONS.get(instruction.op)
-        if action is not None:
-            action(state, instruction)
+        step(state, instruction)
+
+
+def step(state: State, instruction: Instruction) -> None:
+    """Run one instruction; `state` is written."""
+    action = _ACTIONS.get(instruction.op)
+    if action is not None:
+        action(state, instruction)
 
 
 def invocation_bytes(program: Program) -> int:

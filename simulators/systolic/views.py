@@ -61,9 +61,14 @@ class Place:
         return prod(self.physical) * DTYPES[self.dtype].itemsize
 
     @property
-    def value_bytes(self) -> int:
+    def elements(self) -> int:
         """Of the value alone, which may be a part of the array."""
-        return self.positions().size * DTYPES[self.dtype].itemsize
+        return self.positions().size
+
+    @property
+    def value_bytes(self) -> int:
+        """Of the value alone."""
+        return self.elements * DTYPES[self.dtype].itemsize
 
     def positions(self) -> Array:
         """For each element in the value's own order and shape, its index in the array."""

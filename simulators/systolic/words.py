@@ -1,4 +1,4 @@
-"""The instruction words of a whole program, operand by operand over arrays: each as `encode`."""
+"""The instruction words of a whole program, operand by operand over arrays."""
 
 from __future__ import annotations
 

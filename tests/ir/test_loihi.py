@@ -50,7 +50,7 @@ def replayed(
 def test_the_lava_policy_is_lavas_fixed_point_model(name: str) -> None:
     c = case("lava_dense_lif.npz", name)
     du, dv, threshold, bias_exponent, exponent, bits = c["params"].tolist()
-    sign = next(word for word in SIGNS.values() if word == str(c["sign_mode"]))
+    sign: Sign = next(word for word in SIGNS.values() if word == str(c["sign_mode"]))
     neuron = Neuron(du, dv, threshold, loihi.shifted(c["bias_mant"], bias_exponent))
     held = loihi.mantissas(LAVA, c["W"], bits, sign)
     weights = loihi.per_spike(LAVA, held, exponent)

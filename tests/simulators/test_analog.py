@@ -300,9 +300,7 @@ def test_json_that_is_no_program_is_refused(net: Program) -> None:
     whole = net.to_dict()
     with pytest.raises(ModelError) as lacking:
         Program.from_dict({key: part for key, part in whole.items() if key != "steps"})
-    assert str(lacking.value) == (
-        "a program must have the part 'steps'; compile it again"
-    )
+    assert str(lacking.value) == ("a program must have the part 'steps'; compile it again")
     with pytest.raises(ModelError, match="must be as it was written, not changed"):
         Program.from_dict({**whole, "shapes": 7})
 

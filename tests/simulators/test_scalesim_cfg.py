@@ -145,6 +145,11 @@ BAD: dict[str, tuple[str, str, str]] = {
         "ArrayHeight:    99999",
         ":5:17: array.rows must be at most 4095, not 99999; give a smaller one",
     ),
+    "a number of many digits": (
+        "ArrayHeight:    16",
+        "ArrayHeight:    9999999999999999",
+        ":5:17: ArrayHeight must have at most 15 digits, not 16; give a smaller number",
+    ),
     "another dataflow": (
         "Dataflow : is",
         "Dataflow : OS",

@@ -316,8 +316,8 @@ def test_all_defects_are_reported_in_the_order_of_the_file(folder: Path) -> None
             "graed: published",
             "4:51: array.rows has no key 'graed'; did you mean 'grade'?",
         ),
-        ("dram.read_byte: null", "dram: 3 pJ", "12:3: cost.dram must match "
-         r"^[a-z0-9_]+(\.[a-z0-9_]+)+$, not 'dram'"),
+        ("dram.read_byte: null", "dram: 3 pJ", "12:3: cost.dram must be an action, "
+         "unit.action in small letters, not 'dram'; write 'mac.int8'"),
     ],
 )  # fmt: skip
 def test_a_wrong_field_is_named(folder: Path, old: str, new: str, message: str) -> None:
@@ -387,12 +387,26 @@ def test_overrides_replace_values_and_add_optional_ones(folder: Path) -> None:
         ("{a: 1}: 2\n", "m.yaml:1:1: a key must be text, not a section"),
         ("a: 'x\n", "m.yaml:2:1: the file must be YAML: found unexpected end of stream"),
         ('a: "\\ud800"\n', "m.yaml:1:4: text must be Unicode, not half a surrogate"),
+        ("a: [" + "1," * 100_000 + "]",
+         "m.yaml:1:8195: a chip must have at most 4096 keys and values, not more; remove what "
+         "it does not need"),
     ],
 )  # fmt: skip
 def test_a_hostile_text_is_refused_in_a_sentence(text: str, message: str) -> None:
     with pytest.raises(SpecError) as caught:
         read_text(text, "m.yaml")
     assert str(caught.value) == message
+
+
+def test_no_more_defects_are_listed_than_a_person_reads() -> None:
+    with pytest.raises(SpecError) as caught:
+        read_text("a: 1\n" + "a: 2\n" * 1000, "m.yaml")
+    first, *others = str(caught.value).splitlines()
+    assert first == (
+        "m.yaml:2:1: the key 'a' must be given once, not again after line 1; remove one"
+    )
+    assert len(others) == 20
+    assert others[-1] == "and 980 more; mend these first"
 
 
 @given(st.text(alphabet="ab:{}[]-?&*!|>'\"%@`#, \n\t.\x00\ufeff1", max_size=40))

@@ -11,6 +11,7 @@ import pytest
 
 from tetrapla.frontend.mlir_text import save
 from tetrapla.ir.build import ModuleBuilder
+from tetrapla.simulators.spec_ import chips
 
 Cli = Callable[..., Any]
 Refused = Callable[..., None]
@@ -250,3 +251,59 @@ def test_a_loop_is_refused_before_any_data_is_run(refused: Refused, tmp_path: Pa
             "the model without control flow",
             *("simulate", path, "-t", target),
         )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "rows: {value: 256",
+            "rows: {value: 0",
+            ":19:3: array.rows must be at least 1, not 0; give a larger one",
+        ),
+        (
+            "cols: {value: 256",
+            "cols: {value: -4",
+            ":20:3: array.cols must be at least 1, not -4; give a larger one",
+        ),
+        (
+            "rows: {value: 256",
+            "rows: {value: many",
+            ":19:3: array.rows must be a whole number without a unit, not 'many'",
+        ),
+        (
+            "24 MiB",
+            "100 B",
+            ":30:3: memories.unified_buffer must hold one row in and one row out, 768 bytes, "
+            "not 100 bytes; enlarge it or shrink the array",
+        ),
+        ("700 MHz", "1e99999 GHz", ":27:1: clock must be at most 1e+30 Hz, not 1e99999 GHz"),
+        (
+            "name: tpu-v1",
+            "name: " + "[" * 100_000,
+            ":15:22: a chip must nest at most 16 deep, not deeper",
+        ),
+        (
+            "name: tpu-v1",
+            "name: &a [tpu-v1]\nx: [*a, *a]",
+            ":15:7: a chip must do without anchors and aliases, not use 'a'; write the value "
+            "out",
+        ),
+        (
+            "name: tpu-v1",
+            "name: tpu-v1\n" + "x: 1\n" * 5_000,
+            ":2063:1: a chip must have at most 4096 keys and values, not more; remove what it "
+            "does not need",
+        ),
+    ],
+)
+def test_a_chip_that_cannot_be_is_refused_in_a_sentence(
+    refused: Refused, mlp: str, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    text = chips()["tpu-v1"].read_text("utf-8")
+    assert text.count(old) == 1
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace(old, new), "utf-8")
+    report = tmp_path / "r.json"
+    refused(f"{path}{message}", "simulate", mlp, "--target", path, "--json", report)
+    assert not report.exists()

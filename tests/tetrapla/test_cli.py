@@ -213,7 +213,7 @@ def test_a_set_field_says_that_area_stays(cli: Cli, mlp: str, tmp_path: Path) ->
     assert cli(*words, "--set", "array.rows=16").status == 0
     report = read(path)
     assert (
-        "area and prices that the chip's YAML states are not rescaled by --set"
+        "area, power and prices that the chip's YAML states are not rescaled by --set"
         in (report["warnings"])
     )
     (rows,) = [p for p in report["provenance"] if p["field"] == "array.rows"]

@@ -240,6 +240,10 @@ def test_an_operand_is_resident_until_its_half_is_full() -> None:
     ("words", "message"),
     [
         (("--compat", "scale"), "--compat must be scalesim, not 'scale'; did you mean "),
+        (
+            ("--compat", "timeloop"),
+            "--compat must be scalesim, not 'timeloop'; leave it out for our own numbers\n",
+        ),
         (("--compat", "scalesim", "--quant", "int8"), "--compat scalesim must come without "),
         (("--compat", "scalesim", "--target", "isaac"), "--compat scalesim must have a syst"),
         (("--compat", "scalesim", "--trace", "t.json"), "--trace must come without --compat"),

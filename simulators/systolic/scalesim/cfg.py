@@ -21,7 +21,8 @@ from tetrapla.simulators.yaml_ import Place, read_file, shortened
 
 _ARCHITECTURE, _LAYOUT = "architecture_presets", "layout"
 _SPARSITY, _RUN = "sparsity", "run_presets"
-_WHOLE = re.compile(r"\+?[0-9]{1,15}")
+_MOST_DIGITS = 15
+_WHOLE = re.compile(rf"\+?[0-9]{{1,{_MOST_DIGITS}}}")
 _BOOLEANS = configparser.ConfigParser.BOOLEAN_STATES
 
 _SPARSE_ONLY = ("sparserep", "optimizedmapping", "randomnumbergeneratorseed")
@@ -251,13 +252,24 @@ def _text(key: str, raw: str) -> str:
     return raw.strip()[:64]
 
 
+def _check_length(key: str, raw: str) -> None:
+    digits = raw.strip()
+    if len(digits) > _MOST_DIGITS and digits.isascii() and digits.isdigit():
+        raise ValueError(
+            f"{key} must have at most {_MOST_DIGITS} digits, not {len(digits)}; give a "
+            "smaller number"
+        )
+
+
 def _whole(key: str, raw: str) -> int:
+    _check_length(key, raw)
     if not _WHOLE.fullmatch(raw.strip()):
         raise ValueError(f"{key} must be a whole number, not '{shortened(raw)}'")
     return int(raw)
 
 
 def _positive(key: str, raw: str) -> int:
+    _check_length(key, raw)
     value = _whole(key, raw) if _WHOLE.fullmatch(raw.strip()) else 0
     if value < 1:
         raise ValueError(f"{key} must be a whole number of at least 1, not '{shortened(raw)}'")
