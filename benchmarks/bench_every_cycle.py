@@ -1,11 +1,13 @@
-"""How fast the PEs are stepped, every register in every cycle: plain NumPy and compiled.
+"""How fast the judge is, every register of every PE in every cycle: plain NumPy and compiled.
 
 ``python benchmarks/bench_every_cycle.py``
 
-int8 products with int32 sums. Weight-stationary arrays are measured twice: with weights in
-place, and with new ones that shift in and swap every 4 x rows cycles; output-stationary ones
-begin and drain as often. CPU seconds of one core, the best of `ROUNDS` after the compiler has
-run, since others share the machine.
+First the PEs alone: int8 products with int32 sums. Weight-stationary arrays are measured twice:
+with weights in place, and with new ones that shift in and swap every 4 x rows cycles;
+output-stationary ones begin and drain as often. Then a whole program, ResNet-18 of int8 as it
+is compiled for TPU v1 with a smaller array: instructions, transfers, vector unit and all.
+CPU seconds of one core, the best of `ROUNDS` (a whole program: of `WHOLE_ROUNDS`) after the
+compiler has run, since others share the machine.
 """
 
 from __future__ import annotations
@@ -14,11 +16,20 @@ from time import process_time
 
 import numpy as np
 
+import tetrapla
+from tetrapla.backends.systolic import TARGET
+from tetrapla.backends.target_ import Options
+from tetrapla.passes.pipeline_ import quantised
+from tetrapla.simulators.spec_ import load_spec
 from tetrapla.simulators.systolic.every_cycle import array as plain
 from tetrapla.simulators.systolic.every_cycle.array import NUMBERS, WINDOW, Grid, Stepper
+from tetrapla.simulators.systolic.every_cycle.machine import every_cycle
+from tetrapla.simulators.systolic.spec import SystolicSpec
 
 ROUNDS = 15
+WHOLE_ROUNDS = 3
 SIZES = (32, 128)
+NETWORK = "resnet18"
 
 
 def main() -> None:
@@ -40,6 +51,30 @@ def main() -> None:
             for label, stepper, moving in rows:
                 speed = cycles_per_s(stepper, size, moving, label != "output_stationary")
                 print(f"every_cycle_{name}_{label}_{size}x{size}_cycles_per_s {speed:.0f}")
+    if "numba" in steppers:
+        for size in SIZES:
+            cycles, speed = whole_program(size)
+            label = f"every_cycle_whole_program_{NETWORK}_{size}x{size}"
+            print(f"{label}_cycles {cycles}")
+            print(f"{label}_cycles_per_s {speed:.0f}")
+
+
+def whole_program(size: int) -> tuple[int, float]:
+    """Cycles of a network and the judge's speed on it."""
+    module = tetrapla.load(f"zoo:{NETWORK}")
+    ((name, value),) = module.graph.inputs
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, *value.shape)).astype(np.float32)
+    array = f"array.rows={size}", f"array.cols={size}"
+    spec = load_spec("tpu-v1", SystolicSpec, array).spec
+    program = TARGET.lower(quantised(module, {name: x}, "int8"), spec, None, Options()).program
+    region = rng.bytes(program.dram_bytes - len(program.constants))
+    times, cycles = list[float](), 0
+    for _ in range(WHOLE_ROUNDS + 1):
+        start = process_time()
+        cycles = every_cycle(program, spec, region, fast=True).cycles
+        times.append(process_time() - start)
+    return cycles, cycles / min(times[1:])
 
 
 def cycles_per_s(stepper: Stepper, size: int, moving: bool, shifts: bool) -> float:

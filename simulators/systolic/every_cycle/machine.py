@@ -98,6 +98,8 @@ class _Engine:
     active: Instruction | None = None
     number: int = -1
     progress: int = 0
+    cycles: int = 0  # that an LW or an MM issues
+    bytes: int = 0  # of a transfer, or of a gather's row
     credit: int = 0
     flying: deque[_Flying] = field(default_factory=deque[_Flying])
     sent: int = 0
@@ -117,13 +119,16 @@ class _Machine:
         self._links = [_link(spec, link) for link in (spec.dram, spec.host)]
         self.window: dict[tuple[int, int], Any] = {}
         self.taken: list[tuple[Array, Array]] = []
+        self._owed: dict[str, tuple[Instruction, int, int]] = {}  # and since which cycles
         self._later: dict[int, list[tuple[int, Array]]] = {}
 
     def run(self, most_cycles: int) -> None:
         instructions = [*map(decode, _words(self.program.binary()))]
         at = t = 0
         while t < most_cycles:
-            self.product.catch_up(t)
+            if t % CATCH_UP == 0:
+                self._pay("LW", "MM")
+                self.product.catch_up(t)
             instruction = instructions[at]
             if self._fast and (quiet := min(self._quiet(instruction, t), most_cycles - t)) > 0:
                 self._pass(quiet, t)
@@ -140,8 +145,11 @@ class _Machine:
                     engine = self.engines[instruction.engine]
                     engine.active, engine.number, engine.progress = instruction, at, 0
                     engine.sent += 1
+                    if instruction.op in ("LW", "MM"):
+                        engine.cycles = self.product.cycles(instruction)
                 at += 1
             for place, data in self._later.pop(t, []):
+                self._pay("MM")
                 self.memory.buffer[place : place + len(data)] = data
             for engine in self.engines.values():
                 self._retire(engine, t)
@@ -160,7 +168,7 @@ class _Machine:
         for engine in self.engines.values():
             if (i := engine.active) is not None:
                 if i.op == "RQ":  # sums that have arrived say what they are
-                    self.product.settle_rows(t, i["acc"], i["acc"] + i["len"])
+                    self._settle(i, t)
                 left.append(self._issuing(engine, i) - 1)
                 active.append(i)
             if engine.flying:
@@ -190,14 +198,14 @@ class _Machine:
         """Cycles for which an instruction still issues; 1 where that needs a look."""
         match i.op:
             case "LW" | "MM":
-                return self.product.cycles(i) - engine.progress
+                return engine.cycles - engine.progress
             case "RQ" | "VE" if stretches.whole_rows(self, i):
                 if engine.progress % stretches.row_cycles(self, i):
                     return 1
                 return stretches.cycles(self, i) - engine.progress
             case "LDW" | "LDA" | "ST" | "CFG" if engine.progress:
                 gain, parts, _ = self._links[i["host"]]
-                return -((engine.credit - self.memory.piece_bytes(i) * parts) // gain)
+                return -((engine.credit - engine.bytes * parts) // gain)
             case _:
                 return 1
 
@@ -210,10 +218,8 @@ class _Machine:
             if (i := engine.active) is not None:
                 p = engine.progress
                 match i.op:
-                    case "LW":
-                        self.product.shift(i, p, t, quiet)
-                    case "MM":
-                        self.product.multiply(i, p, t, quiet)
+                    case "LW" | "MM":
+                        self._owe(i, p, t)
                     case "RQ":
                         stretches.requantize(self, i, p, t, quiet)
                     case "VE":
@@ -249,14 +255,13 @@ class _Machine:
         """One cycle of an engine; after its last, the engine is free."""
         p, writes, latency = engine.progress, list[Write](), 0
         match i.op:
-            case "LW":
-                done = self.product.shift(i, p, t)
             case "LUW":
+                self._touch(i)
                 done = self.product.fill(i, p)
-            case "MM":
-                done, latency = self.product.multiply(i, p, t)
+            case "LW" | "MM":
+                done, latency = self._enter(i, p, t)
             case "RQ":
-                self.product.settle_rows(t, i["acc"], i["acc"] + i["len"])
+                self._settle(i, t)
                 if self._fast and stretches.whole_rows(self, i):
                     stretches.requantize(self, i, p, t, 1)
                     done, latency = p + 1 == stretches.cycles(self, i), 2
@@ -276,6 +281,49 @@ class _Machine:
             self.free[engine.number] = t
             engine.flying.append(_Flying(engine.number, latency, writes))
 
+    def _enter(self, i: Instruction, p: int, t: int) -> tuple[bool, int]:
+        """A cycle of LW or MM: what enters is put off until it matters when it was read."""
+        self._owe(i, p, t)
+        done = p + 1 == self.engines[i.op].cycles
+        if done or not self._fast:
+            return done, self._pay_one(i.op, p + 1)
+        return False, 0
+
+    def _owe(self, i: Instruction, p: int, t: int) -> None:
+        if p == 0 and i["swap"]:
+            self._pay("LW")
+            self.product.swap(t)
+        self._owed.setdefault(i.op, (i, p, t))
+
+    def _pay_one(self, name: str, progress: int) -> int:
+        """What has been put off enters; an MM's latency."""
+        i, p, t = self._owed.pop(name)
+        if i.op == "LW":
+            self.product.shift(i, p, t, progress - p)
+            return 0
+        return self.product.multiply(i, p, t, progress - p)
+
+    def _pay(self, *names: str) -> None:
+        for name in names:
+            if name in self._owed:
+                self._pay_one(name, self.engines[name].progress)
+
+    def _touch(self, i: Instruction) -> None:
+        """An instruction is about to change what others read."""
+        if i.op in ("LDW", "LUW"):
+            self._pay("LW")
+        if i.op not in ("LDW", "ST") or self.spec.array.dataflow == "output_stationary":
+            self._pay("MM")
+
+    def _settle(self, i: Instruction, t: int) -> None:
+        """Sums that an RQ takes and that are due."""
+        first, end = i["acc"], i["acc"] + i["len"]
+        sent = self._owed["MM"][0] if "MM" in self._owed else None
+        meets = sent is not None and sent["acc"] < end and first < sent["acc"] + sent["len"]
+        if meets or self.product.due(t, first, end):
+            self._pay("LW", "MM")
+            self.product.settle(t)
+
     def put(self, at: int, data: Array, due: int, now: int) -> None:
         """Write to the buffer after everything else of a cycle; those before `now` are over."""
         if due < now:
@@ -287,13 +335,18 @@ class _Machine:
         """One cycle of the link: parts of bytes; a gather's rows are transfers each."""
         memory, (gain, parts, latency) = self.memory, self._links[i["host"]]
         if engine.progress == 0:
-            engine.credit = 0
+            engine.credit, engine.bytes = 0, memory.piece_bytes(i)
+            self._touch(i)
             memory.begin(i)
         engine.credit += gain
-        done = engine.credit >= memory.piece_bytes(i) * parts
+        done = engine.credit >= engine.bytes * parts
         if done and memory.another(i):
             engine.credit, done = 0, False
-        return done, latency, [lambda: memory.end(i)]
+        return done, latency, [lambda: self._arrive(i)]
+
+    def _arrive(self, i: Instruction) -> None:
+        self._touch(i)
+        self.memory.end(i)
 
 
 def _link(spec: SystolicSpec, link: DramSection | HostSection) -> tuple[int, int, int]:

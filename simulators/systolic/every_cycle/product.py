@@ -78,12 +78,12 @@ class Product:
         self.last_capture: int | None = None
         self._filling: Array = np.zeros(0, np.int64)
 
-    def shift(self, i: Instruction, p: int, t: int, cycles: int = 1) -> bool:
+    def shift(self, i: Instruction, p: int, t: int, cycles: int) -> None:
         """Cycles of LW: one row of each unit's slot in each, the last one first."""
         slots = [i["slot"] + (u if i["spread"] else 0) for u in range(self._array.units)]
         if self._stationary:
             self._next_stream = slots
-            return True
+            return
         r = self._array.rows - 1 - p
         self._shadow = [self._memory.slots[slot] for slot in slots]
         for kind, grids in self._grids.items():
@@ -93,7 +93,6 @@ class Product:
                 grid.edge.weights[some] = _weights(slot, kind)[held][::-1]
                 grid.edge.places[some] = slot.places[held][::-1]
                 grid.edge.end[some] = True
-        return r + 1 == cycles
 
     def fill(self, i: Instruction, p: int) -> bool:
         """A cycle of LUW: one output row of the descriptor."""
@@ -123,21 +122,25 @@ class Product:
         last_tap = t + i["lanes"] * self._pace(i)
         return last_tap - self.last_capture >= self._array.rows
 
-    def multiply(self, i: Instruction, p: int, t: int, cycles: int = 1) -> tuple[bool, int]:
-        """Cycles of MM: whether it is over then, and the cycles that its results need."""
+    def swap(self, t: int) -> None:
+        """The weights that were shifted in come into use with what enters after cycle t."""
+        if self._stationary:
+            self._stream = self._next_stream
+            return
+        self._weights = self._shadow
+        for grids in self._grids.values():
+            for grid in grids:
+                grid.edge.begin[grid.at(t + 1)] = True
+
+    def multiply(self, i: Instruction, p: int, t: int, cycles: int) -> int:
+        """Cycles of MM; the cycles that its results need."""
         pace = self._pace(i)
         if self._stationary:
             return self._tap(i, p, pace, t, cycles)
-        share = self._share(i)
-        if p == 0 and i["swap"]:
-            self._weights = self._shadow
-            for grids in self._grids.values():
-                for grid in grids:
-                    grid.edge.begin[grid.at(t + 1)] = True
         first, end = p // pace, (p + cycles) // pace
         if end > first:
             self._rows(i, first, end, t + first * pace + pace - 1 - p)
-        return p + cycles == share * pace, self._array.rows + self._array.cols
+        return self._array.rows + self._array.cols
 
     def cycles(self, i: Instruction) -> int:
         """How long an LW or an MM issues."""
@@ -176,16 +179,14 @@ class Product:
             leaving = first + cols, first, unit, acc, SUMS[i["fmt"]], i["spread"]
             self._leaving.append(_Leaving(*leaving, bool(i["accumulate"]), count, pace))
 
-    def _tap(self, i: Instruction, p: int, pace: int, t: int, cycles: int) -> tuple[bool, int]:
+    def _tap(self, i: Instruction, p: int, pace: int, t: int, cycles: int) -> int:
         """Taps of all rows enter at the left, their weights at the top."""
         rows, cols = self._array.rows, self._array.cols
-        if p == 0 and i["swap"]:
-            self._stream = self._next_stream
         done = p + cycles == i["lanes"] * pace
         latency = 2 * rows + cols - 1 if i["drain"] else 0
         taps = np.arange(p // pace, (p + cycles) // pace)
         if not len(taps):
-            return done, latency
+            return latency
         share, kind = self._share(i), SUMS[i["fmt"]]
         enter = t + 1 + (taps + 1) * pace - 1 - p
         for unit, grid in enumerate(self._grids[kind]):
@@ -201,7 +202,7 @@ class Product:
         if done and i["drain"]:
             self.last_capture = t + cycles - 1
             self._drain(i, t + cycles - 1, share)
-        return done, latency
+        return latency
 
     def _drain(self, i: Instruction, t: int, share: int) -> None:
         """Sums were captured by the wave that enters at t + 1; two registers a row to go."""
@@ -220,17 +221,15 @@ class Product:
 
     def catch_up(self, t: int) -> None:
         """Step every array to cycle t: their logs are not endless."""
-        if t % CATCH_UP == 0:
-            self.settle(t)
-            for grids in self._grids.values():
-                for grid in grids:
-                    grid.advance(t)
-                    grid.make_room(CATCH_UP)
+        self.settle(t)
+        for grids in self._grids.values():
+            for grid in grids:
+                grid.advance(t)
+                grid.make_room(CATCH_UP)
 
-    def settle_rows(self, t: int, first: int, end: int) -> None:
-        """Write what was due before cycle t, where some of these accumulators wait for it."""
-        if any(one.due < t for one in self._leaving if one.meets(first, end)):
-            self.settle(t)
+    def due(self, t: int, first: int, end: int) -> bool:
+        """Whether sums for some of these accumulators were due before cycle t."""
+        return any(one.due < t and one.meets(first, end) for one in self._leaving)
 
     def awaited(self, first: int, end: int) -> bool:
         """Whether sums are on their way to some of these accumulators."""
@@ -256,13 +255,14 @@ class Product:
                     )
                 )
         self._leaving = waiting
+        last = max((one.due + (one.count - 1) * one.pace for one in due), default=0)
+        for kind, unit in {(one.kind, one.unit) for one in due}:
+            self._grids[kind][unit].advance(last)
         for one in sorted(due, key=lambda leaving: leaving.due):
             self._write(one)
 
     def _write(self, leaving: _Leaving) -> None:
         cols, grid = self._array.cols, self._grids[leaving.kind][leaving.unit]
-        late = (leaving.count - 1) * leaving.pace
-        grid.advance(leaving.due + late)
         rows = grid.left_from(leaving.first, leaving.count, leaving.pace)
         held = self.accumulators[leaving.kind][leaving.row : leaving.row + leaving.count]
         first = leaving.unit * cols if leaving.spread else 0

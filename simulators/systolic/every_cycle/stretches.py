@@ -144,7 +144,7 @@ def _results(i: Instruction, memory: Memory, operands: tuple[Array, Array]) -> A
         steps = _fused(left, a.p0, _fused(right, a.p1, np.float64(a.p2)))
         low, high = (0, 255) if a.unsigned else (-128, 127)
         results = np.clip(np.rint(steps), low, high)
-    return results.astype(np.int64).astype(np.int8)
+    return np.asarray(results, np.int64).astype(np.int8)
 
 
 def _fused(x: Array, ratio: float, addend: Array | np.float64) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from tests.simulators.every_cycle.programs import random_program
 from tetrapla.ir.errors import ModelError
 from tetrapla.simulators.systolic import timing
+from tetrapla.simulators.systolic.every_cycle import machine
 from tetrapla.simulators.systolic.every_cycle.array import WINDOW
 from tetrapla.simulators.systolic.every_cycle.machine import Trace, every_cycle
 from tetrapla.simulators.systolic.every_cycle.product import Product
@@ -67,14 +69,37 @@ def test_the_judge_s_logs_slide() -> None:
 
 
 @pytest.mark.slow  # most of it is the compiler's time
-def test_the_compiled_steps_are_the_plain_ones() -> None:
+@pytest.mark.parametrize("block", range(2))
+def test_stretches_of_cycles_at_once_are_one_after_the_other(block: int) -> None:
+    """Compiled steps and quiet stretches: every event and byte, with and without waits."""
     pytest.importorskip("numba", reason="the extra 'fast' is not installed")
-    for seed in range(6):
-        program, spec = random_program(np.random.default_rng(seed), True)
+    for seed in range(150 * block, 150 * block + 150):
+        program, spec = random_program(np.random.default_rng(seed), seed % 4 != 3)
         plain, fast = every_cycle(program, spec), every_cycle(program, spec, fast=True)
-        assert plain.dispatch == fast.dispatch
-        assert np.array_equal(plain.buffer, fast.buffer)
-        assert np.array_equal(plain.dram, fast.dram)
+        for name in ("dispatch", "free", "retire", "cycles"):
+            assert getattr(plain, name) == getattr(fast, name), (seed, name)
+        assert np.array_equal(plain.buffer, fast.buffer), seed
+        assert np.array_equal(plain.dram, fast.dram), seed
+
+
+@pytest.mark.slow  # as above
+@pytest.mark.parametrize(("name", "seeds"), [("_touch", (603,)), ("_settle", range(0, 40, 4))])
+def test_work_that_is_put_off_too_long_is_caught(
+    name: str, seeds: Sequence[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Operands that enter late see what was written since (603: by LDA), sums come too late."""
+    pytest.importorskip("numba", reason="the extra 'fast' is not installed")
+    made = [random_program(np.random.default_rng(n), n % 4 != 3, most=40) for n in seeds]
+    right = [every_cycle(*one).buffer for one in made]
+    found = [every_cycle(*one, fast=True).buffer for one in made]
+    assert all(map(np.array_equal, right, found))
+
+    def nothing(*_: object) -> None:
+        """Nothing is entered or settled early enough."""
+
+    monkeypatch.setattr(f"{machine.__name__}._Machine.{name}", nothing)
+    late = [every_cycle(*one, fast=True).buffer for one in made]
+    assert not all(map(np.array_equal, right, late))
 
 
 def drains(seed: int) -> tuple[Program, SystolicSpec]:
