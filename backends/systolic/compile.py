@@ -74,7 +74,9 @@ def _compiled(graph: Graph, spec: SystolicSpec, name: str) -> Program:
     memory = Memory(spec.memories.unified_buffer_bytes, machine, spec.vector.lanes)
     made = plan(_values(stages, arriving, leaving), memory)
     build = _Build(graph, spec, name, parts, stages, made, arriving, leaving)
-    return fastest(build.program, machine, spec)
+    program = fastest(build.program, machine, spec)
+    program.binary()  # every operand fits its field
+    return program
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class _Build:
         _check_dram(dram.end, spec, self.name, bool(self.made.spilled))
         emitter = Emitter(machine, dram.works, dram.uses, dram.homes)
         emitter.emit()
-        program = Program(
+        return Program(
             name=self.name,
             rows=spec.array.rows,
             cols=spec.array.cols,
@@ -122,8 +124,6 @@ class _Build:
             routines=tuple(emitter.routines),
             gathers=tuple(emitter.gathers),
         )
-        program.binary()  # every operand fits its field
-        return program
 
 
 def _values(stages: Stages, arriving: list[Value], leaving: list[Value]) -> Values:

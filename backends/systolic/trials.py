@@ -18,8 +18,8 @@ from tetrapla.simulators.systolic.timing import schedule
 MOST_INSTRUCTIONS = 4096
 """Of a program that is made several times, assumed: each takes about 20 ms then."""
 
-_TILES = (16, 8, 4)
-_SHARES = (2, 4)  # of the accumulators
+_TILES = (16, 8, 4, 2)
+_SHARES = (2, 4, 8)  # of the accumulators
 
 
 def fastest(
@@ -45,9 +45,9 @@ def fastest(
 
 
 def _fewer_tiles(machine: Machine) -> Iterator[Machine]:
-    """With at least four for each array: two in use, two on their way."""
+    """With at least two for each array: one in use, one on its way."""
     for tiles in _TILES:
-        if 4 * machine.units <= tiles < machine.weight_tiles:
+        if 2 * machine.units <= tiles < machine.weight_tiles:
             yield replace(machine, weight_tiles=tiles)
 
 

@@ -200,7 +200,7 @@ def started(program: Program, inputs: Mapping[str, Array]) -> tuple[State, dict[
     Raises:
         ModelError: what the accelerator gets is of another shape or type.
     """
-    count = len(next(iter(inputs.values())))
+    count = max((len(array) for array in inputs.values()), default=1)
     host = {value: inputs[name] for name, value in program.inputs}
     _host(program, program.before, host, count)
     state = State(program, count)

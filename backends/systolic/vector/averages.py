@@ -11,6 +11,7 @@ import numpy as np
 
 from tetrapla.backends.systolic.array.products import Placing
 from tetrapla.backends.systolic.layout import Placed, channels_last
+from tetrapla.backends.systolic.memory.room import aligned
 from tetrapla.backends.systolic.vector.routines import RoutineStage
 from tetrapla.ir.graph import DTYPES, Array, Attribute, Node
 from tetrapla.simulators.systolic.routines import Step
@@ -19,11 +20,12 @@ _SUM_BYTES = 4  # of an int32
 
 
 def is_large_average(placing: Placing, node: Node) -> bool:
-    """Whether a global average's image and result cannot be in the unified buffer at once."""
+    """Whether one image of a global average and its result cannot be there at once."""
     if node.kind != "qnn.global_average_pool":
         return False
-    image_bytes = placing.read(node.operands[0]).buffer.size_bytes
-    return image_bytes + node.result.elements > placing.machine.buffer_bytes
+    images, channels = node.result.shape[:2]
+    image_bytes = placing.read(node.operands[0]).buffer.size_bytes // images
+    return aligned(image_bytes) + aligned(channels) > placing.machine.buffer_bytes
 
 
 def large_average(placing: Placing, node: Node) -> list[RoutineStage]:
@@ -35,14 +37,14 @@ def large_average(placing: Placing, node: Node) -> list[RoutineStage]:
         _step("nn.cast", node, (0,), 1, node.operands[0].elements, dtype="i32"),
         _step("nn.reduce_sum", node, (1,), 2, node.operands[0].elements, axes=(3,), keepdims=1),
     )
-    kept = frozenset({3})
-    shape = node.operands[0].shape
+    along, shape = frozenset({3}), node.operands[0].shape
     name = f"{node.name}.rows"
-    rows = RoutineStage(name, node.kind, steps, ((0, x),), ((2, sums),), {}, shape, kept)
+    rows = RoutineStage(name, node.kind, steps, ((0, x),), ((2, sums),), {}, shape, along)
     target = placing.fresh(node.result)
     placing.values[node.result.index] = target
-    ends = ((0, sums),), ((8, target),)
-    total = RoutineStage(node.name, node.kind, _scaled(node), *ends, _numbers(node))
+    ends, down = (((0, sums),), ((8, target),)), frozenset({2})
+    scaled, numbers = _scaled(node), _numbers(node)
+    total = RoutineStage(node.name, node.kind, scaled, *ends, numbers, (n, c, h, 1), down)
     return [rows, total]
 
 

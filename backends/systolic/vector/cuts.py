@@ -15,7 +15,7 @@ from math import prod
 
 import numpy as np
 
-from tetrapla.backends.systolic.layout import Placed
+from tetrapla.backends.systolic.layout import Buffer, Placed
 from tetrapla.simulators.systolic.routines import Step
 
 
@@ -155,8 +155,15 @@ def _by_axis(
     axis = axes.pop()
     if axes or axis < 0 or axis in kept:
         return WHOLE
-    numbers = frozenset(number for number, found in rows.items() if found.axis == axis)
-    return Cut(shape[axis], 1, numbers, len(shape), axis)
+    spans: dict[Buffer, set[tuple[int, int] | None]] = {}
+    for number, place in places.items():
+        found = rows.get(number)
+        span = (found.start, found.held) if found is not None and found.axis == axis else None
+        spans.setdefault(place.buffer, set()).add(span)
+    # a strip has one stretch of each buffer
+    alike = {buffer for buffer, own in spans.items() if len(own) == 1 and None not in own}
+    numbers = frozenset(number for number, place in places.items() if place.buffer in alike)
+    return Cut(shape[axis], 1, numbers, len(shape), axis) if numbers >= {*written} else WHOLE
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """Which instructions of the vector unit become steps of a routine, because that is faster.
 
-An instruction of the vector unit computes an element a cycle and lane, a step of a routine
-takes up to three; but an instruction first needs its access descriptors, and a lookup its
-table, and only behind a product do they come in time. A chain of
-element-wise instructions on a few hundred elements (the gates of a recurrent layer) is one
-routine instead, whose text needs nothing from DRAM and whose tables come beside the stage
-before it.
+An instruction of the vector unit takes a cycle for each row of as many elements as lie together
+(the channels of a pixel) and lanes; a step of a routine fills all lanes, and takes up to three
+cycles for each row of them. And an instruction first needs its access descriptors, a lookup
+its table, which come in time only behind a product. So a chain of element-wise instructions
+on a few hundred elements (the gates of a recurrent layer), or on pixels of few channels, is
+one routine: its text needs nothing from DRAM, and its tables come beside the product before.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from tetrapla.backends.systolic.array.formats import PRODUCTS
 from tetrapla.backends.systolic.design import Machine
+from tetrapla.backends.systolic.vector.homes import Homes
 from tetrapla.backends.systolic.vector.islands import Grouping, elementwise
 from tetrapla.backends.systolic.vector.operators import is_pass
 from tetrapla.ir.graph import Graph, Node
@@ -38,32 +39,24 @@ def fused(
         alone: whether something else than a routine computes a node.
         joined: whether a node is computed with what makes its first operand.
     """
-    found = frozenset(node.name for node in nodes if _is_short(graph, node, machine, joined))
+    found = frozenset(
+        node.name
+        for node in nodes
+        if elementwise(node) and is_pass(graph, node) and not joined(node)
+    )
     if not found:
         return found
     grouping = Grouping(
         graph, nodes, lambda node: node.name not in found and alone(node), joined
     )
-    names: set[str] = set()
+    names, homes = set[str](), Homes(graph)
     hidden = 0  # beside a product the tables of the stage after it come in time
     for unit in grouping.ordered():
         passes = [node for node in unit.nodes if node.name in found]
-        if _steps_cycles(passes, machine) < _passes_cycles(passes, machine, hidden):
+        if _steps_cycles(passes, machine) < _passes_cycles(passes, machine, homes, hidden):
             names.update(node.name for node in passes)
         hidden = int(unit.nodes[0].kind in PRODUCTS)
     return frozenset(names)
-
-
-def _is_short(
-    graph: Graph, node: Node, machine: Machine, joined: Callable[[Node], bool]
-) -> bool:
-    """Whether its tables take longer than the work."""
-    return (
-        elementwise(node)
-        and is_pass(graph, node)
-        and not joined(node)
-        and _issue_cycles(node, machine) < _fetch_cycles(node, machine)
-    )
 
 
 def _steps_cycles(passes: Sequence[Node], machine: Machine) -> int:
@@ -71,18 +64,19 @@ def _steps_cycles(passes: Sequence[Node], machine: Machine) -> int:
     return sum(step_cycles(n.kind, n.result.elements, machine.lanes) for n in passes)
 
 
-def _passes_cycles(passes: Sequence[Node], machine: Machine, hidden: int) -> float:
+def _passes_cycles(
+    passes: Sequence[Node], machine: Machine, homes: Homes, hidden: int
+) -> float:
     """As instructions, of which the tables of the first `hidden` come in time."""
-    return sum(_issue_cycles(node, machine) for node in passes[:hidden]) + sum(
-        max(_issue_cycles(node, machine), _fetch_cycles(node, machine))
-        for node in passes[hidden:]
-    )
+    issued = [_issue_cycles(node, machine, homes) for node in passes]
+    fetched = [_fetch_cycles(node, machine) for node in passes[hidden:]]
+    return sum(issued[:hidden]) + sum(map(max, issued[hidden:], fetched))
 
 
-def _issue_cycles(node: Node, machine: Machine) -> int:
-    """Rows of channels, of an image one for each pixel."""
-    shape = node.result.shape or (1,)
-    channels = max(1, shape[1 if len(shape) == 4 else -1])
+def _issue_cycles(node: Node, machine: Machine, homes: Homes) -> int:
+    """Rows of what lies together, about: of an image the channels of each pixel."""
+    physical, _ = homes.layout(node.result, None)
+    channels = max(1, physical[-1]) if physical else 1
     return node.result.elements // channels * -(-channels // machine.lanes)
 
 

@@ -58,7 +58,8 @@ def test_a_product_that_feeds_the_array_takes_one_cycle_a_row_and_tile(size: int
     # array and the last tile's rows are requantised
     transfer = ceil(size * size * 700 / 34_000) + 70
     before, after = 2 * transfer + size, 2 * size + m
-    assert busy + after <= row.cycles <= busy + before + after + 20
+    least = 2 * size + m // 8  # rows may be cut so that the last pass has an eighth of them
+    assert busy + least <= row.cycles <= busy + before + after + 20
     assert row.utilization_frac == busy / row.cycles
     assert row.bound_by == "array"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.backends.systolic.conftest import KEY
 from tests.backends.systolic.designs import ALL, DATAFLOWS, Products, design
 from tetrapla.backends.systolic.compile import compile_graph
-from tetrapla.ir.graph import DTYPES, Array
+from tetrapla.ir.graph import DTYPES, Array, Attribute
 from tetrapla.ir.module import Module
 from tetrapla.simulators.systolic.every_cycle.machine import every_cycle
 from tetrapla.simulators.systolic.machine import run
@@ -100,4 +100,17 @@ def test_weights_of_two_bytes_from_the_buffer_agree_every_cycle(
     q, k = net.matmul(net.x, 7, "q"), net.matmul(net.x, 7, "k")
     k = net.builder.op("nn.transpose", [k], {"perm": (1, 0)}, name="kt")
     y = net.builder.op("nn.matmul", [q, k], {"activation": "none"}, name="scores")
+    agree(net.finish(y), design(4, 3, tiles=6, dataflow=dataflow, units=2), net.inputs(1))
+
+
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+@pytest.mark.parametrize("zero", [0, -300])
+def test_products_of_two_computed_operands_of_16_bits_agree_every_cycle(
+    rng: np.random.Generator, zero: int, dataflow: str
+) -> None:
+    net = Products(rng, "int16", (5, 6))
+    q, k = net.matmul(net.x, 7, "q"), net.matmul(net.x, 7, "k")
+    k = net.builder.op("nn.transpose", [k], {"perm": (1, 0)}, name="kt")
+    zeros: dict[str, Attribute] = {"x_zero_point": zero, "w_zero_point": zero}
+    y = net.builder.op("qnn.matmul", [q, k], zeros, name="scores")
     agree(net.finish(y), design(4, 3, tiles=6, dataflow=dataflow, units=2), net.inputs(1))

@@ -5,11 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.backends.systolic.conftest import Net, check, chip
+from tests.backends.systolic.conftest import EXACT, KEY, Net, check, chip, verdict
+from tetrapla.backends.systolic import TARGET
 from tetrapla.backends.systolic.design import Machine
 from tetrapla.backends.systolic.vector.fusion import fused
-from tetrapla.ir.graph import Node, Value
+from tetrapla.backends.target_ import Options
+from tetrapla.ir.build import ModuleBuilder
+from tetrapla.ir.graph import Array, Attribute, Node, Value
 from tetrapla.ir.module import Module
+from tetrapla.simulators.spec_ import load_spec
+from tetrapla.simulators.systolic.machine import run
+from tetrapla.simulators.systolic.spec import SystolicSpec
 
 NUMBERS = {"a_scale": 0.5, "b_scale": 0.25, "y_scale": 0.75}
 ZEROS = {"a_zero_point": 5, "b_zero_point": -3, "y_zero_point": 1}
@@ -36,7 +42,7 @@ def names(module: Module, machine: Machine) -> set[str]:
     """The nodes that become steps of a routine."""
 
     def alone(node: Node) -> bool:
-        return node.kind in ("qnn.matmul", "qnn.add", "qnn.lookup")
+        return node.kind in ("qnn.matmul", "qnn.conv2d", "qnn.add", "qnn.lookup")
 
     def joined(node: Node) -> bool:
         return node.kind == "qnn.requantize"
@@ -56,6 +62,18 @@ def test_a_chain_is_fused_where_its_steps_take_less_than_its_tables() -> None:
     assert len(names(chain((20, 8), 4)[1], machine)) == 8
 
 
+def test_a_sum_of_images_of_few_channels_is_a_routine_and_of_many_an_instruction() -> None:
+    machine = Machine.of(chip(8, 8, 64, 4, "vector.lanes=8"))
+    found = {}
+    for channels in (2, 4):
+        net = Net(np.random.default_rng(0), (1, channels, 8, 8))
+        x = net.conv(net.x, channels, (1, 1), "conv")
+        y = net.builder.op("qnn.add", [x, net.x], {**NUMBERS, **ZEROS}, name="add")
+        found[channels] = names(net.finish(net.conv(y, 2, (1, 1), "last")), machine)
+    # 64 pixels are 64 cycles of an instruction; 2 x 64 elements 16 rows of 8 lanes, x 3
+    assert found == {2: {"add"}, 4: set[str]()}  # and 4 x 64 are 32 x 3
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_a_fused_chain_behind_a_product_computes_the_same_and_never_later(
     seed: int, monkeypatch: pytest.MonkeyPatch
@@ -73,3 +91,35 @@ def test_a_fused_chain_behind_a_product_computes_the_same_and_never_later(
 
     monkeypatch.setattr("tetrapla.backends.systolic.stages.fused", none)
     assert cycles <= check(module, spec, inputs)[0].cycles
+
+
+@pytest.mark.parametrize("kind", ["nn.rnn", "nn.gru", "nn.lstm"])
+def test_a_recurrent_layer_in_int8_is_never_slower_than_in_int16(kind: str) -> None:
+    module, inputs = recurrent(kind)
+    spec = load_spec("tpu-v1", SystolicSpec, ()).spec
+    cycles = {}
+    for quant in ("int8", "int16"):
+        lowered = TARGET.lower(module, spec, inputs, Options(quant=quant))
+        result = run(lowered.program, spec, inputs, KEY)
+        assert verdict(lowered, spec, inputs, result) == EXACT
+        cycles[quant] = result.cycles
+    assert cycles["int8"] <= cycles["int16"]
+
+
+def recurrent(kind: str) -> tuple[Module, dict[str, Array]]:
+    """Eight steps of 20 inputs and 70 states, and what they are given."""
+    rng, gates = np.random.default_rng(0), {"nn.rnn": 1, "nn.gru": 3, "nn.lstm": 4}[kind]
+    builder = ModuleBuilder("layer")
+    x = builder.input("x", (8, 1, 20))
+    w, r = (
+        builder.weight(name, (rng.standard_normal((1, gates * 70, n)) * 0.2).astype(np.float32))
+        for name, n in (("w", 20), ("r", 70))
+    )
+    functions = {"nn.rnn": "tanh", "nn.gru": "sigmoid,tanh", "nn.lstm": "sigmoid,tanh,tanh"}
+    flags: dict[str, str] = {"nn.gru": "linear_before_reset", "nn.lstm": "input_forget"}
+    held: dict[str, Attribute] = {"direction": "forward", "activations": functions[kind]}
+    held |= {"clip": 0.0} | ({flags[kind]: 0} if kind in flags else {})
+    y, *_ = builder.ops(kind, [x, w, r], held, "layer")
+    builder.output("y", y)
+    data = rng.standard_normal((2, 8, 1, 20)).astype(np.float32)
+    return builder.finish(), {"x": data}

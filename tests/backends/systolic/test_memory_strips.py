@@ -53,7 +53,7 @@ def test_averages_are_exact_in_any_room(seed: int) -> None:
     own = net.builder.op
     numbers = {"x_scale": 0.013, "x_zero_point": 9, "y_scale": 0.01, "y_zero_point": 11}
     y = own("qnn.global_average_pool", [net.x], numbers, name="mean")
-    sums, row, mean = 4 * n * c * h, w * c, n * c
+    sums, row, mean = 4 * c * h, w * c, c  # of one image
     least = sums + max(row, mean) + 48  # places begin at multiples of 16
     run(net, y, least + int(rng.integers(300)))
 
@@ -117,3 +117,23 @@ def test_a_product_of_one_row_needs_that_row_alone() -> None:
     first = net.builder.op("nn.slice", [x], held, name="first")
     first = net.builder.op("nn.reshape", [first], {"shape": (1, 16)}, name="flat")
     run(net, net.product(first, 5, "head"), 128)
+
+
+def halves(net: Net, x: Value, axis: int) -> list[Value]:
+    """Two parts of one buffer."""
+    size, found = x.shape[axis] // 2, []
+    for start in (0, size):
+        starts, sizes = [0] * len(x.shape), list(x.shape)
+        starts[axis], sizes[axis] = start, size
+        cut = {"starts": tuple(starts), "sizes": tuple(sizes), "steps": (1,) * len(sizes)}
+        found.append(net.builder.op("nn.slice", [x], cut, name=f"half{start}"))
+    return found
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_two_parts_of_one_buffer_are_both_read(axis: int) -> None:
+    net = Net(np.random.default_rng(axis), (32, 32))
+    held = {"a_scale": 0.1, "b_scale": 0.02, "y_scale": 0.3, **ZEROS}
+    y = net.builder.op("qnn.mul", halves(net, net.x, axis), held, name="gated")
+    program = run(net, y, 1024 + 256)  # x and the result together are 1536 bytes
+    assert len([i for i in program.instructions if i.op == "VX"]) > 1
