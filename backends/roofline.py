@@ -16,6 +16,7 @@ from tetrapla.ir.graph import DTYPES, Array, Graph, Node, Value
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS
 from tetrapla.passes.pipeline_ import canonical
+from tetrapla.passes.unroll_loops import UnrollLoops
 from tetrapla.simulators.report import CrossCheck, Run
 from tetrapla.simulators.roofline import (
     ELEMENT_BYTES,
@@ -36,11 +37,13 @@ def lower(
     """Fuse what can be fused, and count.
 
     Raises:
-        UnsupportedError: the chip has no peak for the number format.
+        UnsupportedError: the chip has no peak for the number format, or data decide how often
+            a loop runs.
     """
     del calibration  # nothing is quantised
     integer = any(node.kind.startswith("qnn.") for node in module.graph.nodes)
-    taken = module if integer else canonical(module)
+    taken = UnrollLoops()(module if integer else canonical(module))
+    _refuse_loops(taken.graph, spec)
     number_format = _format(spec, options, integer)
     graph = taken.graph
     program = Program(
@@ -66,6 +69,15 @@ def cross_check(
     """None: a datasheet computes no values that could be checked."""
     del lowered, spec, inputs, run, reference
     return None
+
+
+def _refuse_loops(graph: Graph, spec: RooflineSpec) -> None:
+    held = [f"{node.kind} '{node.name}'" for node in graph.nodes if node.bodies]
+    if held:
+        raise UnsupportedError(
+            f"{spec.name}: work must not depend on data to be counted, as that of "
+            f"{', '.join(held)} does; export the model with loops of a known length"
+        )
 
 
 def _format(spec: RooflineSpec, options: Options, integer: bool) -> str:

@@ -19,6 +19,8 @@ module dispatcher
     input  wire  [ENGINES-1:0][COUNT_W-1:0]  outstanding_i,
     input  wire                              known_i,
     output logic [WORD_BITS-1:0]             word_o,
+    output logic [31:0]                      number_o,  // of that word
+    output logic                             dispatched_o,
     output logic [NAMED_BITS-1:0]            named_o,  // the routine or gather that it names
     output logic [ENGINES-1:0]               send_o,
     output logic [CYCLE_W-1:0]               cycle_o,
@@ -41,6 +43,7 @@ module dispatcher
 
   always_comb begin
     opcode = word_o[3:0];
+    number_o = 32'(at);
     engine = engine_of(opcode);
     valid = legal(word_o) && known_i;
     ready = valid && !done_o;
@@ -50,6 +53,7 @@ module dispatcher
           : word_o[WAIT_L+WAIT_W*e+:WAIT_W] != 0
             && outstanding_i[e] >= COUNT_W'(word_o[WAIT_L+WAIT_W*e+:WAIT_W]))
         ready = 1'b0;
+    dispatched_o = ready;
     send_o = '0;
     if (ready && 32'(engine) != NO_ENGINE) send_o[engine] = 1'b1;
   end

@@ -8,6 +8,8 @@ module tpu
     parameter int unsigned LANES = 16,
     parameter int unsigned LOG_WORDS = 12,
     parameter int unsigned LOG_NAMED = 2,
+    parameter int unsigned LOG_PLACES = 2,
+    parameter int unsigned LOG_MARKS = 10,
     parameter int unsigned LOG_BYTES = 16,
     parameter int unsigned LOG_SLOTS = 2,
     parameter int unsigned LOG_ROWS = 6,
@@ -23,7 +25,8 @@ module tpu
 
   logic [WORD_BITS-1:0] word;
   logic [NAMED_BITS-1:0] named;
-  logic ended, request;
+  logic ended, request, stop, dispatched;
+  logic [31:0] number;
   logic [ENGINES-1:0] accept, send, last;
   logic [ENGINES-1:0][COUNT_W-1:0] outstanding;
   logic [ENGINES-1:0][CYCLE_W-1:0] latency;
@@ -66,8 +69,7 @@ module tpu
       OP_LDW:
       known = (word[LDW_FMT_L+:LDW_FMT_W] == 3'd0 || word[LDW_FMT_L+:LDW_FMT_W] == 3'd2)
           && !word[LDW_SPARSE_L];
-      OP_MM: known = word[MM_FMT_L+:MM_FMT_W] == 3'd0 
-          && (OUTPUT_STATIONARY || !word[MM_DRAIN_L]);
+      OP_MM: known = word[MM_FMT_L+:MM_FMT_W] == 3'd0;
       OP_RQ: known = word[RQ_FMT_L+:RQ_FMT_W] == 3'd0 && !word[RQ_TRANSPOSED_L];
       OP_LUW: known = word[LUW_FMT_L+:LUW_FMT_W] == 3'd0;
       default: known = 1'b1;
@@ -80,7 +82,7 @@ module tpu
     latency[ENGINE_RQ] = CYCLE_W'(2);
     latency[ENGINE_VE] = CYCLE_W'(2);
     latency[ENGINE_DMA] = transfer_latency;
-    done_o = ended || request;
+    done_o = ended || request || stop;
     to_row = entry && slot[8];
     to_descriptor = entry && !slot[8];
   end
@@ -88,6 +90,7 @@ module tpu
   dispatcher #(
       .LOG_WORDS(LOG_WORDS),
       .LOG_NAMED(LOG_NAMED),
+      .LOG_MARKS(LOG_MARKS),
       .CYCLE_W(CYCLE_W),
       .COUNT_W(COUNT_W)
   ) dispatcher (
@@ -97,6 +100,8 @@ module tpu
       .outstanding_i(outstanding),
       .known_i(known),
       .word_o(word),
+      .number_o(number),
+      .dispatched_o(dispatched),
       .named_o(named),
       .send_o(send),
       .cycle_o(cycle),
@@ -118,6 +123,31 @@ module tpu
         .outstanding_o(outstanding[e])
     );
   end
+
+  error_register #(
+      .R(R),
+      .C(C),
+      .LOG_FLIGHTS(LOG_LATENCY),
+      .LOG_PLACES(LOG_PLACES),
+      .LOG_SLOTS(LOG_SLOTS),
+      .COUNT_W(COUNT_W),
+      .OUTPUT_STATIONARY(OUTPUT_STATIONARY)
+  ) error_register (
+      .clk_i,
+      .reset_i,
+      .dispatched_i(dispatched),
+      .number_i(number),
+      .word_i(word),
+      .named_i(named),
+      .outstanding_i(outstanding),
+      .descriptors_i(held),
+      .table_i(to_row),
+      .index_i(slot[3:0]),
+      .moved_i(moved),
+      .dram_i(dram),
+      .count_i(transfer_count),
+      .stop_o(stop)
+  );
 
   dma #(
       .CYCLE_W(CYCLE_W)

@@ -76,6 +76,7 @@ module vector_unit
   logic busy, hosted, last_pixel, last_group;
   logic [39:0] hosted_left;
   logic [31:0] routine;
+  logic b_plain_q;  // uint8
   logic [7:0] func, func_q;
   logic [3:0] row, row_q;
   logic [23:0] left;
@@ -236,7 +237,7 @@ module vector_unit
             + signed'(a_q[32*D_ZERO_Y+:32]));
       end
       ADD: begin
-        real_ = fused(widened(b[32*D_FLAGS], b_i[8*n+:8]), a_q[32*D_P1+:32], a_q[32*D_P2+:32]);
+        real_ = fused(widened(b_plain_q, b_i[8*n+:8]), a_q[32*D_P1+:32], a_q[32*D_P2+:32]);
         return saturated(
             steps(fused(widened(a_q[32*D_FLAGS], a_i[8*n+:8]), a_q[32*D_P0+:32], real_)));
       end
@@ -277,6 +278,7 @@ module vector_unit
     then <= now;
     if (busy) begin
       a_q <= a;
+      b_plain_q <= b[32*D_FLAGS];
       func_q <= func;
       row_q <= row;
       busy_cycles[0] <= busy_cycles[0] + 64'd1;

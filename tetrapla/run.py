@@ -221,7 +221,6 @@ def check_computable(module: Module) -> None:
 
     Raises:
         ModelError: a tensor has no elements, or a weight holds NaN or an infinity.
-        UnsupportedError: a loop or branch is left.
     """
     graph = module.graph
     named = [(f"input '{name}'", value) for name, value in graph.inputs]
@@ -232,12 +231,6 @@ def check_computable(module: Module) -> None:
                 f"{what} must have at least one element to run on a machine, not the shape "
                 f"{list(value.shape)}; remove it from the model"
             )
-    held = [f"{node.kind} '{node.name}'" for node in graph.nodes if node.bodies]
-    if held:
-        raise UnsupportedError(
-            f"no machine runs loops or branches yet, as {', '.join(held)}; unroll them, or "
-            "export the model without control flow"
-        )
     for index, weight in graph.weights.items():
         if weight.dtype.kind == "f" and not np.isfinite(weight).all():
             odd = weight[~np.isfinite(weight)]

@@ -8,14 +8,16 @@ seconds.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
 from tetrapla.ir.errors import UnsupportedError
-from tetrapla.simulators.rtl.toolchain import Design, root
+from tetrapla.simulators.rtl.toolchain import Design, kept, root
 
 _MAKE = (
     "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0 "
@@ -44,8 +46,11 @@ def play(design: Design, bench: Path, folder: Path) -> dict[str, str]:
         ) from None
     extra = [str(path) for path in design.paths if path.suffix == ".cpp"]
     log, results = folder / "log.txt", folder / "results.xml"
+    runtime = kept("cocotb", _MAKE)
     with _settings(bench.parent):
         runner = get_runner("verilator")
+        for path in runtime.glob("*.o"):
+            shutil.copy(path, folder)
         try:
             runner.build(
                 sources=[path for path in design.paths if path.suffix != ".cpp"],
@@ -55,6 +60,7 @@ def play(design: Design, bench: Path, folder: Path) -> dict[str, str]:
                 build_dir=folder,
                 log_file=log,
             )
+            _keep(folder, runtime)
             runner.test(
                 test_module=bench.stem,
                 hdl_toplevel=design.top,
@@ -71,6 +77,19 @@ def play(design: Design, bench: Path, folder: Path) -> dict[str, str]:
                 ) from None
     cases = ElementTree.parse(results).iter("testcase")
     return {case.attrib["name"]: "".join(_wrong(case)) for case in cases}
+
+
+def _keep(folder: Path, runtime: Path) -> None:
+    """Verilator's own objects, for the next build."""
+    if not runtime.exists():
+        runtime.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=runtime.parent) as own:
+            made = Path(own) / "made"
+            made.mkdir()
+            for path in folder.glob("verilated*.o"):
+                shutil.copy(path, made)
+            with suppress(OSError):  # another process was faster: both are the same
+                made.rename(runtime)
 
 
 def _wrong(case: ElementTree.Element) -> Iterator[str]:

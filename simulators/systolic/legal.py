@@ -1,7 +1,7 @@
 """What a program may not do: reach outside a memory, or use what nothing has written.
 
 The check is static: addresses, lengths and tables are known before anything runs. Whether the
-waits cover every hazard is a matter of time, not of legality.
+waits cover every hazard is a matter of time: `hazards` has that.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from tetrapla.ir.errors import ModelError
 from tetrapla.simulators.systolic import routines
+from tetrapla.simulators.systolic.faults import FaultError, broken, whole
 from tetrapla.simulators.systolic.formats import (
     ELEMENT_BYTES,
     PRODUCTS,
@@ -23,27 +24,41 @@ from tetrapla.simulators.systolic.formats import (
 from tetrapla.simulators.systolic.isa import DESCRIPTORS, REQUANTIZE_ROWS, Instruction
 from tetrapla.simulators.systolic.known import Known
 from tetrapla.simulators.systolic.program import Program
-from tetrapla.simulators.systolic.tables import DESCRIPTOR_BYTES, HEADER, Descriptor
+from tetrapla.simulators.systolic.tables import (
+    DESCRIPTOR_BYTES,
+    ENTRY_BYTES,
+    HEADER,
+    Descriptor,
+)
 from tetrapla.simulators.systolic.vector import ADD, DEPTHWISE, LOOKUP, ONE_PIXEL, TABLE_BYTES
+
+
+def first_illegal(program: Program) -> FaultError | None:
+    """The first instruction that `check_legal` refuses."""
+    try:
+        check_legal(program)
+    except FaultError as fault:
+        return fault
+    return None
 
 
 def check_legal(program: Program) -> None:
     """Refuse a program that the machine cannot run.
 
     Raises:
-        ModelError: names the instruction, what is wrong with it, and the bound.
+        FaultError: of the first instruction that is wrong, with the rule and the bound.
     """
-    names = [instruction.op for instruction in program.instructions]
-    if names[:1] != ["MARK"]:
-        raise ModelError(f"program '{program.name}' must begin with MARK; compile it again")
-    if names[-1] != "HALT" or names.count("HALT") > 1:
-        raise ModelError(
-            f"program '{program.name}' must have one HALT, at its end; compile it again"
-        )
     walk = _Walk(program, Known(program))
+    last = len(program.instructions) - 1
     for walk.number, instruction in enumerate(program.instructions):
+        if not walk.number and instruction.op != "MARK":
+            raise whole(program.name, 0, "BEGIN")
+        if instruction.op == "HALT" and walk.number < last:
+            raise whole(program.name, walk.number, "END")
         if instruction.op in _CHECKS:
             _CHECKS[instruction.op](walk, instruction)
+    if last < 0 or program.instructions[last].op != "HALT":
+        raise whole(program.name, last + 1, "END" if last >= 0 else "BEGIN")
 
 
 @dataclass(frozen=True)
@@ -70,15 +85,17 @@ class _Walk:
     spread: int = 0
     stationary: str | None = None  # type of the sums in an output-stationary array
 
-    def most(self, i: Instruction, thing: str, value: int, bound: int) -> None:
+    def most(self, i: Instruction, thing: str, value: int, bound: int, which: int = 0) -> None:
         """Hold `value` to at most `bound`."""
         if value > bound:
-            self.refuse(i, f"{thing} must be at most {bound}, not {value}")
+            rule = f"{thing} must be at most {{bound}}, not {{value}}"
+            self.refuse(i, rule, value, bound, which)
 
     def entry(self, i: Instruction, count: int) -> None:
         """Hold a routine's or a gather's number to the program's."""
         if i["routine"] >= count:
-            self.refuse(i, f"routine must be below the program's {count}, not {i['routine']}")
+            rule = "routine must be below the program's {bound}, not {value}"
+            self.refuse(i, rule, i["routine"], count)
 
     def counted(self, i: Instruction, *names: str) -> None:
         """Hold operands to at least one."""
@@ -86,17 +103,17 @@ class _Walk:
             if i[name] < 1:
                 self.refuse(i, f"{name} must be at least 1, not 0")
 
-    def written(self, i: Instruction, thing: str, present: bool) -> None:
+    def written(self, i: Instruction, thing: str, present: bool, which: int = 0) -> None:
         """Hold that something was written before it is used."""
         if not present:
-            self.refuse(i, f"reads {thing}, which no instruction before it writes")
+            rule = f"reads {thing}, which no instruction before it writes"
+            self.refuse(i, rule, which=which)
 
-    def refuse(self, i: Instruction, rule: str) -> None:
-        """Raise."""
-        raise ModelError(
-            f"program '{self.program.name}' instruction {self.number}: {i.op} {rule}; "
-            "compile it again"
-        )
+    def refuse(
+        self, i: Instruction, rule: str, value: int = 0, bound: int = 0, which: int = 0
+    ) -> None:
+        """Raise; the rule's text is that of the table."""
+        raise broken(self.program.name, self.number, i, rule, value, bound, which)
 
     def constant(self, i: Instruction, count: int) -> None:
         """Hold a DRAM read to the constants."""
@@ -108,17 +125,20 @@ class _Walk:
 
     def window(self, i: Instruction, index: int, taps: int, width: int = 1) -> Descriptor:
         """Hold what a descriptor reads to the unified buffer, and the taps to its window."""
-        self.written(i, f"descriptor {index}", index in self.known.descriptors)
+        there = index in self.known.descriptors
+        self.written(i, "descriptor {which}", there, index)
         d = self.known.descriptors[index]
         if min(d.channels, d.taps, d.out_h, d.out_w) < 1:
-            self.refuse(i, f"descriptor {index} must have a window of at least one element")
+            rule = "descriptor {which} must have a window of at least one element"
+            self.refuse(i, rule, which=index)
         self.most(i, "last tap", taps, d.taps * d.channels)
         rows = i["cols"] if i.op == "LUW" and i["transpose"] else i["rows"]
         count = rows if i.op == "LUW" else i["len"]
         image = (i["row"] + count - 1) // (d.out_h * d.out_w)
         last = max(d.height - 1, 0) * d.row_stride + max(d.width - 1, 0) * d.pixel_stride
         end = d.base + image * d.image_stride + last + d.channels * width
-        self.most(i, f"end of descriptor {index}", end, self.program.unified_buffer_bytes)
+        bound = self.program.unified_buffer_bytes
+        self.most(i, "end of descriptor {which}", end, bound, index)
         return d
 
 
@@ -151,9 +171,11 @@ def _weights_from_buffer(walk: _Walk, i: Instruction) -> None:
     wanted = 128 if d.unsigned and not i["fmt"] else 0
     if d.zero_x != wanted:
         kind = "unsigned" if d.unsigned else "signed"
-        walk.refuse(i, f"zero_x must be {wanted} of {kind} values, not {d.zero_x}")
+        rule = f"zero_x must be {{bound}} of {kind} values, not {{value}}"
+        walk.refuse(i, rule, d.zero_x, wanted)
     if not -128 <= d.pad_value - d.zero_x <= 127:
-        walk.refuse(i, f"pad_value - zero_x must be -128..127, not {d.pad_value - d.zero_x}")
+        rule = "pad_value - zero_x must be -128..127, not {value}"
+        walk.refuse(i, rule, d.pad_value - d.zero_x)
     walk.slots[i["slot"]] = _Slot(stored)
 
 
@@ -177,7 +199,10 @@ def _gather(walk: _Walk, i: Instruction) -> None:
 def _routine(walk: _Walk, i: Instruction) -> None:
     found = walk.program.routines
     walk.entry(i, len(found))
-    routines.check(found[i["routine"]], walk.program.unified_buffer_bytes)
+    try:
+        routines.check(found[i["routine"]], walk.program.unified_buffer_bytes)
+    except ModelError as error:
+        raise FaultError("PLACES", walk.number, str(error)) from None
 
 
 def _move(walk: _Walk, i: Instruction) -> None:
@@ -185,7 +210,8 @@ def _move(walk: _Walk, i: Instruction) -> None:
     walk.buffer(i, i["bytes"])
     start, constants = i["dram"], len(walk.program.constants)
     if i.op == "ST" and start < constants:
-        walk.refuse(i, f"dram must be at least {constants}, after the constants, not {start}")
+        rule = "dram must be at least {bound}, after the constants, not {value}"
+        walk.refuse(i, rule, start, constants)
     own = start < constants
     walk.most(i, "dram end", start + i["bytes"], constants if own else walk.program.dram_bytes)
 
@@ -196,14 +222,17 @@ def _configure(walk: _Walk, i: Instruction) -> None:
     walk.constant(i, i["bytes"])
     least = HEADER.size if i["kind"] else DESCRIPTOR_BYTES
     if i["bytes"] < least:
-        walk.refuse(i, f"bytes must be at least {least}, not {i['bytes']}")
+        walk.refuse(i, "bytes must be at least {bound}, not {value}", i["bytes"], least)
+    if i["kind"] and (i["bytes"] == least or (i["bytes"] - least) % ENTRY_BYTES):
+        rule = "bytes must be those of a header and whole columns, not {value}"
+        walk.refuse(i, rule, i["bytes"])
     walk.known.configure(i)
 
 
 def _shift(walk: _Walk, i: Instruction) -> None:
     units = walk.program.units if i["spread"] else 1
     for slot in range(i["slot"], i["slot"] + units):
-        walk.written(i, f"slot {slot}", slot in walk.slots)
+        walk.written(i, "slot {which}", slot in walk.slots, slot)
     walk.shadow_slots = tuple(range(i["slot"], i["slot"] + units))
     walk.shadow = tuple(walk.slots[slot] for slot in walk.shadow_slots)
     walk.shadow_spread = i["spread"]
@@ -263,7 +292,8 @@ def _stay(walk: _Walk, i: Instruction) -> None:
 def _requantize(walk: _Walk, i: Instruction) -> None:
     program = walk.program
     walk.counted(i, "len", "cols")
-    walk.written(i, f"requantise row {i['table']}", i["table"] in walk.known.rows)
+    there = i["table"] in walk.known.rows
+    walk.written(i, "requantise row {which}", there, i["table"])
     row, cols = walk.known.rows[i["table"]], i["cols"]
     if i["fmt"] == 2:
         walk.refuse(i, "fmt must be 0, 1, 3, 4 or 5, not 2")
@@ -294,14 +324,15 @@ def _vector(walk: _Walk, i: Instruction) -> None:
             walk.refuse(i, "operands must be of one pixel and equal channels")
         for d in (a, b):
             if not -256 <= d.pad_value <= 255:
-                walk.refuse(i, f"pad_value must be -256..255, not {d.pad_value}")
+                walk.refuse(i, "pad_value must be -256..255, not {value}", d.pad_value)
     elif func in ONE_PIXEL and a.taps != 1:
-        walk.refuse(i, f"operand must be of one pixel, not {a.taps}")
+        walk.refuse(i, "operand must be of one pixel, not {value}", a.taps)
     held = walk.program.unified_buffer_bytes
     if func == LOOKUP:
         walk.most(i, "end of the table", a.weights + TABLE_BYTES, held)
     if func == DEPTHWISE:
-        walk.written(i, f"requantise row {i['b']}", i["b"] in walk.known.rows)
+        there = i["b"] in walk.known.rows
+        walk.written(i, "requantise row {which}", there, i["b"])
         walk.most(i, "channels", a.channels, len(walk.known.rows[i["b"]].bias))
         walk.most(i, "end of the weights", a.weights + a.taps * a.channels, held)
     walk.buffer(i, (i["len"] - 1) * (a.out_stride or a.channels) + a.channels)

@@ -17,14 +17,13 @@ from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import LayerRun, Run, Slice, standing, summed
 from tetrapla.simulators.systolic.counts import counted
 from tetrapla.simulators.systolic.formats import PRODUCTS, STORED
-from tetrapla.simulators.systolic.legal import check_legal
+from tetrapla.simulators.systolic.hazards import checked
 from tetrapla.simulators.systolic.owners import owners
 from tetrapla.simulators.systolic.program import HostStep, Program
 from tetrapla.simulators.systolic.spec import ArraySection, SystolicSpec
 from tetrapla.simulators.systolic.timing import (
     Schedule,
     held_cycles,
-    schedule,
     transfer_bytes,
 )
 from tetrapla.simulators.systolic.values import State, execute, invocation_bytes
@@ -50,8 +49,7 @@ def run(program: Program, spec: SystolicSpec, inputs: Mapping[str, Array], key: 
     """
     del key
     check_fit(program, spec)
-    check_legal(program)
-    plan = schedule(program, spec)
+    plan = checked(program, spec)
     time_s = plan.cycles / spec.clock_hz
     return Run(
         outputs=outputs(program, inputs) if inputs else {},

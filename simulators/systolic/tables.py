@@ -119,6 +119,7 @@ HEADER_NAMES = (
     "reserved uint32",
 )
 _ENTRY = np.dtype([("bias", "<i4"), ("scale", "<f4")])
+ENTRY_BYTES = _ENTRY.itemsize
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,14 @@ class Schedule:
         return tuple(Event(*row) for row in zip(*columns, strict=True))
 
 
-def schedule(program: Program, spec: SystolicSpec) -> Schedule:
-    """The recurrence."""
+def schedule(program: Program, spec: SystolicSpec, illegal: int | None = None) -> Schedule:
+    """The recurrence.
+
+    Args:
+        program: legal, but for one instruction.
+        spec: the design point.
+        illegal: its number; of it only the dispatch is known, and nothing behind it.
+    """
     work = Work(program, spec)
     sent: dict[str | None, list[int]] = {engine: [] for engine in ENGINES}
     dispatches: list[int] = []
@@ -102,7 +108,10 @@ def schedule(program: Program, spec: SystolicSpec) -> Schedule:
     for number, instruction in enumerate(program.instructions):
         engine, cause, held = instruction.engine, number - 1, None
         dispatch += 1
-        issue, latency = work.issue_and_latency(instruction)
+        if number == illegal:
+            issue, latency = work.product(instruction) if instruction.op == "MM" else (0, 0)
+        else:
+            issue, latency = work.issue_and_latency(instruction)
         for other, allowed in _waits(instruction).items():
             queue = sent[other]
             if len(queue) > allowed and retires[queue[-1 - allowed]] >= dispatch:
@@ -126,6 +135,8 @@ def schedule(program: Program, spec: SystolicSpec) -> Schedule:
         retires.append(retire)
         causes.append(cause)
         holders.append(held)
+        if number == illegal:
+            break
     return Schedule(dispatches, frees, retires, causes, holders, dispatch + 1)
 
 

@@ -68,7 +68,8 @@ def difference(program: Program, spec: SystolicSpec, ordered: bool, judged: bool
     dram = np.concatenate([state.constants, state.regions[0]])
     sums = state.sums("i32", 0, program.accumulator_rows)[0]
     try:
-        rtl = run(program, spec, dram, state.buffer[0], sums, plan.cycles + _SPARE_CYCLES)
+        most = plan.cycles + _SPARE_CYCLES
+        rtl = run(program, spec, dram, state.buffer[0], sums, most, watch=ordered)
     except ModelError as error:
         return str(error)
     if found := _trace(program, plan, rtl):

@@ -9,8 +9,9 @@ import numpy as np
 
 from tetrapla.simulators.systolic.isa import ENGINES, Instruction
 from tetrapla.simulators.systolic.program import Gather, Layer, Program
-from tetrapla.simulators.systolic.routines import Place, Routine, Step
+from tetrapla.simulators.systolic.routines import Routine, Step
 from tetrapla.simulators.systolic.tables import Descriptor, RequantizeRow
+from tetrapla.simulators.systolic.views import Place
 
 BUFFER_BYTES = 8192
 READ_BYTES = 4096  # windows, weights and look-up tables lie below, results above

@@ -21,6 +21,11 @@ DESIGNS = (
     Design("sa_ws", ("sa_ws.sv",), {"R": 4, "C": 4}),
     Design("sa_os", ("sa_os.sv",), {"R": 4, "C": 4}),
     Design("requantize", ("requantize_pkg.sv", "requantize.sv")),
+    Design(
+        "lif",
+        ("lif.sv",),
+        {"NEURONS": 6, "AXONS": 6, "SYNAPSES": 32, "GROUPS": 2, "SUM_W": 14},
+    ),
     Design("vector_unit", (*_ISA, *_FLOATS, *_DRAM, "vector_unit.sv"), {"LANES": 4}),
 )
 

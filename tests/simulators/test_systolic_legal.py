@@ -12,7 +12,7 @@ from tetrapla.ir.errors import ModelError, SpecError
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.spec_ import load_spec
-from tetrapla.simulators.systolic.isa import parse
+from tetrapla.simulators.systolic.isa import ENGINES, parse
 from tetrapla.simulators.systolic.machine import run
 from tetrapla.simulators.systolic.program import Gather, Layer, Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
@@ -26,6 +26,7 @@ ROW = RequantizeRow(
 ).pack()
 CONSTANTS = WINDOW + PAIR + ROW.ljust(64, b"\0") + bytes(64)  # weights from 320 on
 SPEC = load_spec("tpu-v1", SystolicSpec, ["array.rows=4", "array.cols=4"]).spec
+EVERY = dict.fromkeys(ENGINES, 0)  # what is illegal is, whenever it goes
 START = (
     "MARK",
     "CFG bytes=128",
@@ -46,7 +47,7 @@ def program(*lines: str) -> Program:
         accumulator_rows=10,
         unified_buffer_bytes=64,
         dram_bytes=len(CONSTANTS) + 64,
-        instructions=tuple(parse(line) for line in lines),
+        instructions=tuple(replace(parse(line), waits=EVERY) for line in lines),
         constants=CONSTANTS,
         layers=(Layer("all", "test", 0),),
         packed={},

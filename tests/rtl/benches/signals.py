@@ -53,7 +53,7 @@ async def settle() -> None:
 
 def number(handle: Dut) -> int:
     """An unsigned value."""
-    return int(handle.value.to_unsigned())
+    return int(handle.value)
 
 
 def word(line: str) -> int:
