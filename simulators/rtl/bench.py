@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from xml.etree import ElementTree
@@ -25,12 +25,13 @@ _MAKE = (
 )
 
 
-def play(design: Design, bench: Path, folder: Path) -> dict[str, str]:
-    """Build a design for cocotb and run the tests of a file; by name what went wrong, or "".
+def play(design: Design, bench: str, place: Path, folder: Path) -> dict[str, str]:
+    """Build a design for cocotb and run a module's tests; by name what went wrong, or "".
 
     Args:
         design: sources that end in .cpp are compiled with the model.
-        bench: a Python file of cocotb tests; it imports its neighbours by their bare names.
+        bench: a Python module of cocotb tests.
+        place: where it can be imported from.
         folder: for the build and the log.
 
     Raises:
@@ -47,7 +48,7 @@ def play(design: Design, bench: Path, folder: Path) -> dict[str, str]:
     extra = [str(path) for path in design.paths if path.suffix == ".cpp"]
     log, results = folder / "log.txt", folder / "results.xml"
     runtime = kept("cocotb", _MAKE)
-    with _settings(bench.parent):
+    with _settings(place):
         runner = get_runner("verilator")
         for path in runtime.glob("*.o"):
             shutil.copy(path, folder)
@@ -62,7 +63,7 @@ def play(design: Design, bench: Path, folder: Path) -> dict[str, str]:
             )
             _keep(folder, runtime)
             runner.test(
-                test_module=bench.stem,
+                test_module=bench,
                 hdl_toplevel=design.top,
                 hdl_toplevel_lang="verilog",
                 results_xml=str(results),
@@ -72,7 +73,7 @@ def play(design: Design, bench: Path, folder: Path) -> dict[str, str]:
             said = log.read_text("utf-8")[-2000:] if log.exists() else ""
             if not results.exists():
                 raise UnsupportedError(
-                    f"cocotb must run {bench.name}, not say: {said}; "
+                    f"cocotb must run {bench}, not say: {said}; "
                     "report it with the versions of verilator and cocotb"
                 ) from None
     cases = ElementTree.parse(results).iter("testcase")
@@ -99,12 +100,12 @@ def _wrong(case: ElementTree.Element) -> Iterator[str]:
 
 
 @contextmanager
-def _settings(benches: Path) -> Iterator[None]:
+def _settings(place: Path) -> Generator[None]:
     """What cocotb's runner takes from the process."""
     before, path = dict(os.environ), [*sys.path]
     os.environ["PATH"] = os.pathsep.join([str(root() / "bin"), os.environ.get("PATH", "")])
     os.environ["MAKEFLAGS"] = _MAKE
-    sys.path.insert(0, str(benches))
+    sys.path.append(str(place))
     try:
         yield
     finally:

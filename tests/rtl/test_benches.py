@@ -12,6 +12,7 @@ from tetrapla.simulators.rtl.bench import play
 from tetrapla.simulators.rtl.toolchain import Design
 
 BENCHES = Path(__file__).parent / "benches"
+ROOT, PACKAGE = Path(__file__).parents[2], "tests.rtl.benches"
 _ISA = ("tpu_isa_pkg.sv",)
 _FLOATS = ("requantize_pkg.sv", "float32_pkg.sv")
 _DRAM = ("dram_pkg.sv", BENCHES / "dram.cpp")
@@ -33,16 +34,16 @@ DESIGNS = (
 @pytest.mark.slow
 @pytest.mark.parametrize("design", DESIGNS, ids=lambda design: design.top)
 def test_the_unit_does_what_its_bench_says(design: Design, tmp_path: Path) -> None:
-    file = BENCHES / f"bench_{design.top}.py"
-    found = play(design, file, tmp_path)
+    name = f"bench_{design.top}"
+    found = play(design, f"{PACKAGE}.{name}", ROOT, tmp_path)
     assert set(found.values()) == {""}, found
-    assert len(found) == file.read_text("utf-8").count("@bench\n")
+    assert len(found) == (BENCHES / f"{name}.py").read_text("utf-8").count("@bench\n")
 
 
 def test_a_missing_cocotb_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "cocotb_tools.runner", None)
     with pytest.raises(UnsupportedError) as caught:
-        play(DESIGNS[0], BENCHES / "bench_dispatcher.py", tmp_path)
+        play(DESIGNS[0], f"{PACKAGE}.bench_dispatcher", ROOT, tmp_path)
     assert str(caught.value) == (
         "the benches need cocotb, which is not installed; pip install 'tetrapla[rtl]'"
     )

@@ -6,6 +6,7 @@ cycles for each row of them. And an instruction first needs its access descripto
 its table, which come in time only behind a product. So a chain of element-wise instructions
 on a few hundred elements (the gates of a recurrent layer), or on pixels of few channels, is
 one routine: its text needs nothing from DRAM, and its tables come beside the product before.
+A sum alone, as of residuals, stays an instruction: hardware runs it, and so does the RTL.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def fused(
     hidden = 0  # beside a product the tables of the stage after it come in time
     for unit in grouping.ordered():
         passes = [node for node in unit.nodes if node.name in found]
-        if _steps_cycles(passes, machine) < _passes_cycles(passes, machine, homes, hidden):
+        instructions = _passes_cycles(passes, machine, homes, hidden)
+        sum_alone = [node.kind for node in unit.nodes] == ["qnn.add"]
+        if not sum_alone and _steps_cycles(passes, machine) < instructions:
             names.update(node.name for node in passes)
         hidden = int(unit.nodes[0].kind in PRODUCTS)
     return frozenset(names)

@@ -62,16 +62,28 @@ def test_a_chain_is_fused_where_its_steps_take_less_than_its_tables() -> None:
     assert len(names(chain((20, 8), 4)[1], machine)) == 8
 
 
-def test_a_sum_of_images_of_few_channels_is_a_routine_and_of_many_an_instruction() -> None:
+def test_a_gated_image_of_few_channels_is_a_routine_and_of_many_instructions() -> None:
+    # 64 pixels: 64 cycles of a sum, and of a lookup the 70 + 384 / 48.57 of its table. As steps
+    # 2 channels are 16 rows of 8 lanes, 16 x (3 + 2); 4 channels 32 x (3 + 2) > 64 + 77.9
     machine = Machine.of(chip(8, 8, 64, 4, "vector.lanes=8"))
-    found = {}
-    for channels in (2, 4):
-        net = Net(np.random.default_rng(0), (1, channels, 8, 8))
-        x = net.conv(net.x, channels, (1, 1), "conv")
-        y = net.builder.op("qnn.add", [x, net.x], {**NUMBERS, **ZEROS}, name="add")
-        found[channels] = names(net.finish(net.conv(y, 2, (1, 1), "last")), machine)
-    # 64 pixels are 64 cycles of an instruction; 2 x 64 elements 16 rows of 8 lanes, x 3
-    assert found == {2: {"add"}, 4: set[str]()}  # and 4 x 64 are 32 x 3
+    assert image_names(2, machine, gated=True) == {"add", "lookup"}
+    assert image_names(4, machine, gated=True) == set()
+
+
+def test_a_sum_alone_stays_an_instruction() -> None:
+    machine = Machine.of(chip(8, 8, 64, 4, "vector.lanes=8"))
+    assert image_names(2, machine, gated=False) == set()  # 64 cycles; 16 x 3 as a routine
+
+
+def image_names(channels: int, machine: Machine, gated: bool) -> set[str]:
+    """Of a sum of 8 x 8 pixels behind a convolution, with a table behind it or none."""
+    net = Net(np.random.default_rng(0), (1, channels, 8, 8))
+    x = net.conv(net.x, channels, (1, 1), "conv")
+    y = net.builder.op("qnn.add", [x, net.x], {**NUMBERS, **ZEROS}, name="add")
+    if gated:
+        table = net.builder.weight("table", net.rng.integers(-128, 128, 256).astype(np.int8))
+        y = net.builder.op("qnn.lookup", [y, table], {}, name="lookup")
+    return names(net.finish(net.conv(y, 2, (1, 1), "last")), machine)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from signals import Dut, bench, cycle, number, packed, reset, settle, start, word
-
+from tests.rtl.benches.signals import (
+    Dut,
+    bench,
+    cycle,
+    number,
+    packed,
+    reset,
+    settle,
+    start,
+    word,
+)
 from tetrapla.simulators.systolic.isa import ENGINES
 
 COUNT_BITS = 20
@@ -80,9 +89,10 @@ async def a_wait_lets_through_what_it_allows(dut: Dut) -> None:
 
 @bench
 async def halt_waits_for_every_engine(dut: Dut) -> None:
+    await loaded(dut, ["HALT"])
     for place in range(len(ENGINES)):
-        await loaded(dut, ["HALT"])
-        dut.outstanding_i.value = packed([int(n == place) for n in range(5)], COUNT_BITS)
+        await reset(dut)
+        dut.outstanding_i.value = 1 << COUNT_BITS * place
         for _ in range(3):
             await cycle(dut)
             assert not number(dut.done_o)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from signals import Dut, bench, cycle, number, reset, settle, start, word
+from tests.rtl.benches.signals import Dut, bench, cycle, number, reset, settle, start, word
 
-# DRAM: 3 bytes in 2 cycles, so at most 2 a cycle; host: 5 bytes a cycle. Cost, pay, latency, beat
+# cost, pay, latency, beat of DRAM, with 3 bytes in 2 cycles, and of the host, with 5 a cycle
 LINKS = (2, 3, 17, 2, 1, 5, 40, 5)
 
 

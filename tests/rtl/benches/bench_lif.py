@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from signals import Dut, bench, cycle, number, reset, settle, start
+from tests.rtl.benches.signals import Dut, bench, cycle, number, reset, settle, start
 
 NEURONS = 6
 FAN_OUT = (0, 1, 2, 3, 5, 6)  # by axon

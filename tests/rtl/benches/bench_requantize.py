@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from signals import Dut, bench, cycle, start
 
+from tests.rtl.benches.signals import Dut, bench, cycle, start
 from tetrapla.simulators.systolic.requantize import requantized
 from tetrapla.simulators.systolic.tables import RequantizeRow
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 import numpy as np
-from signals import Dut, bench, cycle, packed, start, unpacked
+
+from tests.rtl.benches.signals import Dut, bench, cycle, packed, start, unpacked
 
 SIZE = 4
 

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-from signals import Dut, bench, cycle, number, packed, reset, settle, start, unpacked, word
 
+from tests.rtl.benches.signals import (
+    Dut,
+    bench,
+    cycle,
+    number,
+    packed,
+    reset,
+    settle,
+    start,
+    unpacked,
+    word,
+)
 from tetrapla.simulators.systolic.tables import Descriptor
 
 LANES, CHANNELS, SIDE, RESULT = 4, 6, 4, 512
@@ -34,7 +45,7 @@ def window(kernel: int) -> Descriptor:
 
 
 async def played(dut: Dut, func: int, kernel: int) -> tuple[list[int], bytearray]:
-    """The cycles in which results were written, counted from the first issue, and the memory."""
+    """In which cycles from the first issue on results were written, and the memory."""
     await start(dut)
     image = np.random.default_rng(4).integers(0, 256, SIDE * SIDE * CHANNELS, np.uint8)
     memory = bytearray(1024)

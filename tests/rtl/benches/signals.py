@@ -41,7 +41,7 @@ async def reset(dut: Dut) -> None:
 
 
 async def cycle(dut: Dut) -> None:
-    """To the middle of the next cycle, where its inputs are set and its outputs are looked at."""
+    """To the middle of the next cycle, where inputs are set and outputs are looked at."""
     await FallingEdge(dut.clk_i)
     await settle()
 
