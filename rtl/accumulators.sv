@@ -44,7 +44,7 @@ module accumulators
   localparam int unsigned COLUMN_W = $clog2(C);
   localparam int unsigned ROW_WORDS = 2 ** (LOG_ENTRIES + 1) + HEADER_WORDS;
 
-  logic [C*32-1:0] rows[2**LOG_ROWS]  /* verilator public_flat_rw */;
+  logic [31:0] rows[2**LOG_ROWS][C]  /* verilator public_flat_rw */;
   logic [31:0] tables[REQUANTIZE_ROWS*ROW_WORDS];
   logic [63:0] busy_cycles[1]  /* verilator public_flat_rw */;
 
@@ -59,7 +59,11 @@ module accumulators
   logic [11:0] cols, read_cols;
   logic [3:0] index, read_index;
   logic [31:0] ub, read_ub;
-  logic [C*32-1:0] sums;
+  logic [31:0] sums[C], arriving[C];
+
+  for (genvar c = 0; c < C; c++) begin : g_column
+    assign arriving[c] = sums_i[32*c+:32];
+  end
 
   always_comb begin
     last_o   = busy && left == 1 && (!raw || part == 3);
@@ -90,14 +94,16 @@ module accumulators
       end
       if (drained != 0) begin
         drained = drained - 1'b1;
-        if (drained < drain_count) rows[LOG_ROWS'(drain_place+drained)] = sums_i;
+        if (drained < drain_count)
+          for (int unsigned c = 0; c < C; c++)
+            rows[LOG_ROWS'(drain_place+drained)][c] = arriving[c];
       end
     end else if (arrives[then]) begin
       place = LOG_ROWS'(places[then]);
       if (adds[then]) begin
         for (int unsigned c = 0; c < C; c++)
-          rows[place][32*c+:32] = rows[place][32*c+:32] + sums_i[32*c+:32];
-      end else rows[place] = sums_i;
+          rows[place][c] = rows[place][c] + arriving[c];
+      end else for (int unsigned c = 0; c < C; c++) rows[place][c] = arriving[c];
     end
   endfunction
 
@@ -119,7 +125,7 @@ module accumulators
     results = '0;
     for (int unsigned c = 0; c < 32'(read_cols); c++) begin
       at = entry(read_index, HEADER_WORDS + 2 * c);
-      total = signed'(sums[32*COLUMN_W'(c)+:32] + tables[at]);
+      total = signed'(sums[COLUMN_W'(c)] + tables[at]);
       if (read_raw) results[32*COLUMN_W'(c)+:32] = total;
       else
         results[8*COLUMN_W'(c)+:8] = 8'(requantized(total, tables[at+1], zero, low, high));

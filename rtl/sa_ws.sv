@@ -27,6 +27,8 @@ module sa_ws #(
   localparam int unsigned FRONT_W = $clog2(R + C + 1);
 
   logic [POINTER-1:0] now;
+  logic signed [8:0] row[R];
+  logic signed [7:0] weights[C];
   logic signed [15:0] row_ring[DEPTH][R];
   logic signed [7:0] weight_ring[DEPTH][C];
   logic signed [31:0] sum_ring[DEPTH][C];
@@ -37,13 +39,13 @@ module sa_ws #(
   logic signed [15:0] act[R][C], act_n[R][C];
   logic signed [7:0] weight[R][C], shadow[R][C], pass[R][C];
   logic [FRONT_W-1:0] moving;  // cycles until the last front has left
-  logic signed [31:0] sum[R][C], sum_n[R][C];
+  logic signed [31:0] sum[R][C], sum_n[R][C], sums[C];
 
   function automatic void edges();
     swap_edge[now]  = {8{swap_i}};
     shift_edge[now] = {8{shift_i}};
-    for (int unsigned r = 0; r < R; r++) row_ring[now][r] = 16'(signed'(row_i[9*r+:9]));
-    for (int unsigned c = 0; c < C; c++) weight_ring[now][c] = weights_i[8*c+:8];
+    for (int unsigned r = 0; r < R; r++) row_ring[now][r] = 16'(row[r]);
+    for (int unsigned c = 0; c < C; c++) weight_ring[now][c] = weights[c];
     for (int unsigned r = 0; r < R; r++) act_n[r][0] = row_ring[POINTER'(32'(now)-r)][r];
     for (int unsigned r = 0; r < R; r++)
       for (int unsigned c = 1; c < C; c++) act_n[r][c] = act[r][c-1];
@@ -61,7 +63,7 @@ module sa_ws #(
   endfunction
 
   // From the last row up, in place: a row reads the pass registers of the row above.
-  function automatic void weights();
+  function automatic void hold();
     for (int unsigned n = 1; n < R; n++)
       for (int unsigned c = 0; c < C; c++) begin
         weight[R-n][c] = (shadow[R-n][c] & swap_n[R-n][c]) | (weight[R-n][c] & ~swap_n[R-n][c]);
@@ -88,16 +90,20 @@ module sa_ws #(
     edges();
     if (swap_i || shift_i || moving != 0) begin
       fronts();
-      weights();
+      hold();
     end
     products();
     for (int unsigned c = 0; c < C; c++)
       sum_ring[POINTER'(32'(now) + C - 1 - c)][c] = sum_n[R-1][c];
   endfunction
 
-  function automatic logic [C*32-1:0] aligned();
-    for (int unsigned c = 0; c < C; c++) aligned[32*c+:32] = sum_ring[now][c];
-  endfunction
+  for (genvar r = 0; r < R; r++) begin : g_row
+    assign row[r] = row_i[9*r+:9];
+  end
+  for (genvar c = 0; c < C; c++) begin : g_column
+    assign weights[c] = weights_i[8*c+:8];
+    assign sums_o[32*c+:32] = sums[c];
+  end
 
   always_ff @(posedge clk_i) begin
     step();
@@ -109,7 +115,7 @@ module sa_ws #(
     end
     act <= act_n;
     sum <= sum_n;
-    sums_o <= aligned();
+    sums <= sum_ring[now];
   end
 endmodule
 `default_nettype wire

@@ -124,6 +124,18 @@ module tpu
     );
   end
 
+  retire_trace #(
+      .LOG_WORDS(LOG_WORDS),
+      .CYCLE_W(CYCLE_W),
+      .COUNT_W(COUNT_W)
+  ) retire_trace (
+      .clk_i,
+      .reset_i,
+      .cycle_i(cycle),
+      .sent_i(send),
+      .outstanding_i(outstanding)
+  );
+
   error_register #(
       .R(R),
       .C(C),

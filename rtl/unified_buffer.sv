@@ -85,6 +85,7 @@ module unified_buffer
   logic [8:0] pad;
   word_t down[R], right[R], offset[R];
   logic [8:0] fed[R];  // 0 or -1
+  logic [8:0] lanes[R], lanes_n[R];
   logic [LANES*8-1:0] looked;
 
   logic fills;
@@ -93,6 +94,10 @@ module unified_buffer
   /* verilator lint_on UNUSEDSIGNAL */
   word_t fill_row, fill_k;
   logic [15:0] fill_number, fill_count, fill_lanes;
+
+  for (genvar r = 0; r < R; r++) begin : g_row
+    assign row_o[9*r+:9] = lanes[r];
+  end
 
   always_comb begin
     last_o   = busy && left == 1;
@@ -103,7 +108,7 @@ module unified_buffer
     accept_o = (!busy || last_o) && spaced;
   end
 
-  function automatic logic [R*9-1:0] gathered();
+  function automatic void gather();
     automatic word_t y, x;
     automatic logic [8:0] outside;
     automatic logic [8:0] value;
@@ -113,7 +118,7 @@ module unified_buffer
       outside = (y >= height || x >= width) ? 9'h1ff : 9'h000;
       value = 9'(bytes[LOG_BYTES'(base+offset[r])]);
       value[8] = value[7] & is_signed;
-      gathered[9*r+:9] = ((value & ~outside) | (pad & outside)) & fed[r];
+      lanes_n[r] = ((value & ~outside) | (pad & outside)) & fed[r];
     end
   endfunction
 
@@ -273,9 +278,11 @@ module unified_buffer
 
   always_ff @(posedge clk_i) begin
     if (busy) begin
-      row_o <= gathered();
+      gather();
+      lanes <= lanes_n;
       advance();
-    end else if (OUTPUT_STATIONARY) row_o <= '0;  // the PEs go on adding
+    end else if (OUTPUT_STATIONARY)
+      for (int unsigned r = 0; r < R; r++) lanes[r] <= '0;  // the PEs go on adding
     if (send_i) set_up();
     if (read_i) begin
       a_o <= pixel(a_i);

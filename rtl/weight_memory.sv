@@ -48,6 +48,7 @@ module weight_memory
   logic [LOG_SLOTS-1:0] slot, slot_q, current, streamed;
   logic [ROW_W-1:0] row;  // that leaves in this cycle
   logic [11:0] fill_row, fill_col;
+  logic [7:0] leaving[C];
 
   always_comb begin
     last_o   = busy && left == 1;
@@ -94,15 +95,14 @@ module weight_memory
         slots[slot_q][ROW_W'(number_i)][c] = window_row_i[8*c+:8];
   endfunction
 
-  function automatic logic [C*8-1:0] leaving();
-    for (int unsigned c = 0; c < C; c++)
-      leaving[8*c+:8] = slots[OUTPUT_STATIONARY ? current : slot][row][c];
-  endfunction
+  for (genvar c = 0; c < C; c++) begin : g_column
+    assign weights_o[8*c+:8] = leaving[c];
+  end
 
   always_ff @(posedge clk_i) begin
     if (fill_i) fill();
     if (window_i) take();
-    if (OUTPUT_STATIONARY ? stream_i : busy) weights_o <= leaving();
+    if (OUTPUT_STATIONARY ? stream_i : busy) leaving <= slots[OUTPUT_STATIONARY ? current : slot][row];
     if (reset_i) begin
       busy <= 1'b0;
       shift_o <= 1'b0;

@@ -8,7 +8,7 @@ Python machine.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ _SUMMARY = (
     "value_mismatches",
     "cycle_differences",
     "dispatch_mismatches",
+    "retirement_mismatches",
     "passed",
 )
 
@@ -51,13 +52,15 @@ class LayerCheck:
         rtl_cycles: from its MARK to the next, in every sample's run.
         compared: bytes and sums that it wrote and that were compared.
         value_mismatches: how many of them differ.
-        dispatch_mismatches: instructions that the RTL sent in another cycle.
+        dispatch_mismatches, retirement_mismatches: instructions that the RTL sent, or that
+            retired there, in another cycle.
     """
 
     rtl_cycles: int
     compared: int
     value_mismatches: int
     dispatch_mismatches: int
+    retirement_mismatches: int
 
 
 @dataclass(frozen=True)
@@ -93,10 +96,16 @@ class RtlReport(Report):
         return sum(check.dispatch_mismatches for check in self.checks)
 
     @property
+    def retirement_mismatches(self) -> int:
+        """Instructions that retired on the RTL in another cycle."""
+        return sum(check.retirement_mismatches for check in self.checks)
+
+    @property
     def passed(self) -> bool:
         """Whether the RTL does what the Python machine does, and computes what it should."""
         judged = self.cross_check is None or self.cross_check.passed
-        wrong = self.value_mismatches + self.cycle_differences + self.dispatch_mismatches
+        moved = self.dispatch_mismatches + self.retirement_mismatches
+        wrong = self.value_mismatches + self.cycle_differences + moved
         return judged and not wrong and self.rtl_cycles == self.cycles
 
     def to_dict(self) -> dict[str, Any]:
@@ -172,7 +181,7 @@ def checked(path: str, target: str, design: Design, settings: Settings) -> Check
         executable = compile_for(given.module, built, samples.calibration, options)
         result = executable.simulated(given, settings.seed, said)
     found = hardware.found
-    report = _report(result.report, found)
+    report = _report(result.report, executable.lowered.program, found)
     return Checked(report, _tracked(result.runs[0], found[0]), executable, samples.inputs)
 
 
@@ -210,7 +219,7 @@ class _Hardware:
         return replace(timed, outputs=outputs)
 
 
-def _report(report: Report, found: Sequence[Comparison]) -> RtlReport:
+def _report(report: Report, program: Program, found: Sequence[Comparison]) -> RtlReport:
     """The report with what the samples' comparisons come to."""
     checks = tuple(
         LayerCheck(
@@ -218,10 +227,12 @@ def _report(report: Report, found: Sequence[Comparison]) -> RtlReport:
             compared=sum(layer.compared for layer in layers),
             value_mismatches=sum(layer.values for layer in layers),
             dispatch_mismatches=sum(layer.dispatches for layer in layers),
+            retirement_mismatches=sum(layer.retirements for layer in layers),
         )
         for layers in zip(*(one.layers for one in found), strict=True)
     )
     held = {f.name: getattr(report, f.name) for f in fields(Report)}
+    held["warnings"] = (*report.warnings, *_hosted(program, found))
     return RtlReport(
         **held,
         checks=checks,
@@ -229,6 +240,14 @@ def _report(report: Report, found: Sequence[Comparison]) -> RtlReport:
         left_mismatches=sum(one.left for one in found),
         samples=len(found),
     )
+
+
+def _hosted(program: Program, found: Sequence[Comparison]) -> Iterator[str]:
+    """What to know of the routines, whose values the RTL does not compute."""
+    numbers = sorted({number for one in found for number in one.rtl.hosted})
+    if numbers:
+        names = ", ".join(dict.fromkeys(program.routines[number].name for number in numbers))
+        yield f"the RTL times the routines {names}; their values are the reference's"
 
 
 def _odd_one(counts: Sequence[int], wanted: int) -> int:

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ _MAKE = (
     "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0 "
     f"PYTHON3={sys.executable}"
 )
+_LATER_S = 3600
 
 
 def play(design: Design, bench: str, place: Path, folder: Path) -> dict[str, str]:
@@ -51,7 +53,9 @@ def play(design: Design, bench: str, place: Path, folder: Path) -> dict[str, str
     with _settings(place):
         runner = get_runner("verilator")
         for path in runtime.glob("*.o"):
-            shutil.copy(path, folder)
+            made = shutil.copy(path, folder)
+            later_s = time.time() + _LATER_S  # than what make compares with
+            os.utime(made, (later_s, later_s))
         try:
             runner.build(
                 sources=[path for path in design.paths if path.suffix != ".cpp"],

@@ -31,6 +31,7 @@ class Layer:
         values: how many of them differ.
         dispatches: instructions of it that went in another cycle, and MARKs that the RTL
             recorded otherwise.
+        retirements: instructions of it that retired in another cycle.
     """
 
     name: str
@@ -39,11 +40,13 @@ class Layer:
     compared: int
     values: int
     dispatches: int
+    retirements: int
 
     @property
     def equal(self) -> bool:
         """Whether nothing differs."""
-        return not (self.values or self.dispatches) and self.cycles == self.rtl_cycles
+        differing = self.values or self.dispatches or self.retirements
+        return not differing and self.cycles == self.rtl_cycles
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Comparison:
         layers: in order; their values were compared when they were written.
         dram_bytes, buffer_bytes, sums: that differ at the end in DRAM (with the outputs), the
             unified buffer and the accumulators.
-        dispatches: instructions that went in another cycle.
+        dispatches, retirements: instructions that went, or retired, in another cycle.
         cycles: the RTL's less the Python machine's.
         plan, rtl: both runs.
         outputs: of the RTL by name, (1, *shape).
@@ -65,6 +68,7 @@ class Comparison:
     buffer_bytes: int
     sums: int
     dispatches: int
+    retirements: int
     cycles: int
     plan: Schedule
     rtl: RtlRun
@@ -78,7 +82,7 @@ class Comparison:
     @property
     def equal(self) -> bool:
         """Whether nothing differs."""
-        settled = not (self.left or self.dispatches or self.cycles)
+        settled = not (self.left or self.dispatches or self.retirements or self.cycles)
         return settled and all(layer.equal for layer in self.layers)
 
 
@@ -111,6 +115,7 @@ def compare(program: Program, spec: SystolicSpec, inputs: Mapping[str, Array]) -
         _differing(rtl.buffer, state.buffer[0]),
         _differing(rtl.accumulators[:, : sums.shape[1]], sums),
         _differing(rtl.dispatched, np.array(plan.dispatch)),
+        _differing(rtl.retired, np.array(plan.retire)),
     )
     layers = tuple(_layers(program, plan, rtl, probe))
     state.regions[0] = rtl.dram[constants:]
@@ -143,6 +148,9 @@ def _layers(program: Program, plan: Schedule, rtl: RtlRun, probe: Lockstep) -> l
                 compared=sum(probe.compared[first:end]),
                 values=sum(probe.differing[first:end]),
                 dispatches=moved + (mark != (number, plan.dispatch[marks[place]])),
+                retirements=_differing(
+                    rtl.retired[first:end], np.array(plan.retire[first:end])
+                ),
             )
         )
     return found

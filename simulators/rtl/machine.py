@@ -29,7 +29,7 @@ from tetrapla.simulators.systolic.isa import ENGINES
 from tetrapla.simulators.systolic.program import Program
 from tetrapla.simulators.systolic.routines import execute
 from tetrapla.simulators.systolic.spec import SystolicSpec
-from tetrapla.simulators.systolic.tables import RequantizeRow
+from tetrapla.simulators.systolic.tables import ENTRY_BYTES, HEADER
 
 FILES = (
     "tpu_isa_pkg.sv",
@@ -37,6 +37,7 @@ FILES = (
     "float32_pkg.sv",
     "dram_pkg.sv",
     "retirement.sv",
+    "retire_trace.sv",
     "dispatcher.sv",
     "error_register.sv",
     "dma.sv",
@@ -57,6 +58,9 @@ _MEMORIES = (
     "dispatcher.dispatched",
     "dispatcher.marks",
     "dispatcher.status",
+    "retire_trace.cycles",
+    "retire_trace.counts",
+    "retire_trace.entries",
     "error_register.error",
     "error_register.limits",
     "error_register.places",
@@ -76,6 +80,7 @@ class RtlRun:
     Attributes:
         cycles: up to and with the one that dispatches HALT.
         dispatched: for each instruction its cycle, int64.
+        retired: likewise; of one that no engine does, when it was dispatched.
         marks: (id, cycle) of each MARK, in order.
         dram, buffer: bytes, int8.
         accumulators: int32, (rows, columns).
@@ -85,6 +90,7 @@ class RtlRun:
 
     cycles: int
     dispatched: Array
+    retired: Array
     marks: tuple[tuple[int, int], ...]
     dram: Array
     buffer: Array
@@ -207,9 +213,11 @@ def run(
         trace = model.memory("dispatcher.marks", np.uint64)[:marks]
         busy = (int(model.memory(f"{u}.busy_cycles", np.uint64)[0]) for u in _UNITS)
         count = len(program.instructions)
+        dispatched = model.memory("dispatcher.dispatched", np.int64)[:count].copy()
         return RtlRun(
             cycles=cycles,
-            dispatched=model.memory("dispatcher.dispatched", np.int64)[:count].copy(),
+            dispatched=dispatched,
+            retired=_retired(program, model, dispatched),
             marks=tuple((int(m) >> 40, int(m) & (1 << 40) - 1) for m in trace),
             dram=own,
             buffer=model.memory("unified_buffer.bytes", np.int8)[: len(buffer)].copy(),
@@ -217,6 +225,21 @@ def run(
             busy_cycles=dict(zip(ENGINES, busy, strict=True)),
             hosted=tuple(hosted),
         )
+
+
+def _retired(program: Program, model: Model, dispatched: Array) -> Array:
+    """When each instruction retired; -1 of one that has not."""
+    entries = int(model.memory("retire_trace.entries", np.uint32)[0])
+    cycles = model.memory("retire_trace.cycles", np.int64)[:entries]
+    counts = model.memory("retire_trace.counts", np.int64)[:entries]
+    found = dispatched.copy()
+    for place, engine in enumerate(ENGINES):
+        own = [n for n, i in enumerate(program.instructions) if i.engine == engine]
+        # 12 bits for each engine, whose instructions retire in order
+        times = np.repeat(cycles, (counts >> 12 * place) & 4095)
+        found[own] = -1
+        found[own[: len(times)]] = times[: len(own)]
+    return found
 
 
 def _clocked(program: Program, model: Model, most_cycles: int) -> tuple[int, list[int]]:
@@ -272,12 +295,8 @@ def _latency(spec: SystolicSpec, latency_s: float) -> int:
 
 def _entries(program: Program) -> int:
     """Of the longest row of the requantise table."""
-    longest = 1
-    for i in program.instructions:
-        if i.op == "CFG" and i["kind"]:
-            data = program.constants[i["dram"] : i["dram"] + i["bytes"]]
-            longest = max(longest, len(RequantizeRow.unpack(data).bias))
-    return longest
+    sizes = [i["bytes"] for i in program.instructions if i.op == "CFG" and i["kind"]]
+    return max(1, (max(sizes, default=0) - HEADER.size) // ENTRY_BYTES)
 
 
 def _bits(count: int, least: int, step: int) -> int:

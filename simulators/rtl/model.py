@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -49,6 +50,9 @@ class Model:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._design.coverage is not None:
+            file = self._design.coverage / f"{uuid4().hex}.dat"
+            self._code.rtl_coverage(self._handle, str(file).encode())
         self._code.rtl_destroy(self._handle)
 
     def memory(self, name: str, dtype: np.dtype[Any] | type[np.generic]) -> Array:
@@ -61,10 +65,6 @@ class Model:
     def dram(self, data: Array) -> None:
         """Give the contiguous bytes behind the DRAM port; keep them while it runs."""
         self._code.rtl_dram(ctypes.c_void_p(data.ctypes.data), ctypes.c_longlong(data.nbytes))
-
-    def coverage(self, file: Path) -> None:
-        """Write what has been counted, of a design with `coverage`."""
-        self._code.rtl_coverage(self._handle, str(file).encode())
 
     def record(self, file: Path, first: int, last: int, most_bytes: int) -> None:
         """Have a `traced` design write the waveforms of cycles first to last as a VCD.

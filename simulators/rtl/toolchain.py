@@ -34,6 +34,9 @@ _VERILATE = (
     "--cc -O3 --unroll-count 1 --x-assign fast --x-initial fast --noassert --flatten "
     "-Wall --prefix Vtop"
 ).split()
+# lines with their branches, and toggles; expressions make this Verilator end in an error
+_COVERAGE = "--coverage-line --coverage-toggle".split()
+_LINT = "--lint-only -Wall --unroll-count 1".split()  # else large arrays take minutes
 _FAST = "-O3 -march=native".split()
 _QUICK = ["-O1"]
 _RUNTIME = "-O2 -march=native".split()
@@ -53,7 +56,8 @@ class Design:
         parameters: of the top module.
         memories: hierarchical names of arrays that carry `verilator public_flat_rw`.
         quick: compiled for a short life: sooner built, slower.
-        coverage: counts what is executed and what toggles; `Model.coverage` has the counts.
+        coverage: counts what is executed and what toggles; each model leaves its counts in
+            this folder.
         traced: records waveforms, `Model.record`; memories and rows too wide to look at are
             left out.
     """
@@ -63,7 +67,7 @@ class Design:
     parameters: Mapping[str, int] = field(default_factory=dict[str, int])
     memories: tuple[str, ...] = ()
     quick: bool = False
-    coverage: bool = False
+    coverage: Path | None = None
     traced: bool = False
 
     @property
@@ -74,9 +78,8 @@ class Design:
     @property
     def verilator_options(self) -> list[str]:
         """What Verilator is told; a short life may have warnings."""
-        named = self.coverage or self.traced  # by the modules of the sources
-        told: list[str] = [o for o in _VERILATE if o != "--flatten" or not named]
-        told += ["--coverage"] if self.coverage else []
+        told: list[str] = [o for o in _VERILATE if o != "--flatten" or not self.traced]
+        told += _COVERAGE if self.coverage else []
         told += _TRACE if self.traced else []
         return [*told, "-Wno-fatal"] if self.quick else told
 
@@ -88,12 +91,15 @@ class Design:
     @property
     def defines(self) -> list[str]:
         """What Verilator's C++ asks for."""
-        return [f"-DVM_COVERAGE={int(self.coverage)}", f"-DVM_TRACE={int(self.traced)}"]
+        return [
+            f"-DVM_COVERAGE={int(self.coverage is not None)}",
+            f"-DVM_TRACE={int(self.traced)}",
+        ]
 
 
 def lint(design: Design) -> str:
     """What `verilator --lint-only -Wall` says; empty where the sources are clean."""
-    command = [*_verilator(), "--lint-only", "-Wall", *_described(design)]
+    command = [*_verilator(), *_LINT, *_described(design)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=_env())
     return done.stderr
 

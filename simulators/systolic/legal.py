@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from tetrapla.ir.errors import ModelError
 from tetrapla.simulators.systolic import routines
-from tetrapla.simulators.systolic.faults import FaultError, broken, whole
+from tetrapla.simulators.systolic.faults import FaultError, broken, whole, word
 from tetrapla.simulators.systolic.formats import (
     ELEMENT_BYTES,
     PRODUCTS,
@@ -21,7 +21,14 @@ from tetrapla.simulators.systolic.formats import (
     stored_format,
     tile_bytes,
 )
-from tetrapla.simulators.systolic.isa import DESCRIPTORS, REQUANTIZE_ROWS, Instruction
+from tetrapla.simulators.systolic.isa import (
+    DESCRIPTORS,
+    MOST_OUTSTANDING,
+    OPERATIONS,
+    REQUANTIZE_ROWS,
+    Instruction,
+    encode,
+)
 from tetrapla.simulators.systolic.known import Known
 from tetrapla.simulators.systolic.program import Program
 from tetrapla.simulators.systolic.tables import (
@@ -51,6 +58,7 @@ def check_legal(program: Program) -> None:
     walk = _Walk(program, Known(program))
     last = len(program.instructions) - 1
     for walk.number, instruction in enumerate(program.instructions):
+        _encodable(program, walk.number, instruction)
         if not walk.number and instruction.op != "MARK":
             raise whole(program.name, 0, "BEGIN")
         if instruction.op == "HALT" and walk.number < last:
@@ -59,6 +67,22 @@ def check_legal(program: Program) -> None:
             _CHECKS[instruction.op](walk, instruction)
     if last < 0 or program.instructions[last].op != "HALT":
         raise whole(program.name, last + 1, "END" if last >= 0 else "BEGIN")
+
+
+_HIGHEST = {o.name: {f.name: f.most for f in o.fields} for o in OPERATIONS.values()}
+
+
+def _encodable(program: Program, number: int, i: Instruction) -> None:
+    """Refuse what no word holds; nearly all fit, so this is quick to say so."""
+    highest = _HIGHEST.get(i.op, {})
+    fits = all(0 <= value <= highest.get(name, -1) for name, value in i.operands.items())
+    if not (
+        fits and i.op in _HIGHEST and all(0 <= v <= MOST_OUTSTANDING for v in i.waits.values())
+    ):
+        try:
+            encode(i)
+        except ModelError as error:
+            raise word(program.name, number, error) from None
 
 
 @dataclass(frozen=True)

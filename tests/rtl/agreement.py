@@ -23,10 +23,11 @@ from tetrapla.simulators.systolic.values import State, execute
 
 _SPARE_CYCLES = 1000
 _LENGTH = 14  # instructions behind those that fill the tables
-# short transfers, so that the engines and not the links are what the judge steps through
+# fast links, so that the engines and not transfers are most of what the judge steps through
 _LINKS = ("dram.bandwidth=300 GB/s", "host.bandwidth=200 GB/s", "host.latency=9 ns")
+_NARROW = "dram.bandwidth=9 GB/s"  # 13 bytes a cycle: less than a tile
 SPECS = (
-    small(4, 4, *_LINKS, "dram.latency=6 ns"),
+    small(4, 4, *_LINKS, "dram.latency=6 ns", _NARROW),
     small(8, 8, *_LINKS, "dram.latency=0 ns"),
     small(4, 4, *_LINKS, "dram.latency=30 ns", dataflow="output_stationary"),
     small(4, 8, *_LINKS, "dram.latency=11 ns"),
@@ -35,11 +36,11 @@ SPECS = (
 )
 
 
-def drawn(seed: int) -> tuple[Program, SystolicSpec, bool]:
+def drawn(seed: int, length: int = _LENGTH) -> tuple[Program, SystolicSpec, bool]:
     """Program `seed`, and whether it is in order; else its waits behind the tables are any."""
     rng, spec = np.random.default_rng(seed), SPECS[seed // 2 % len(SPECS)]
     stays = spec.array.dataflow == "output_stationary"
-    draft = programs.draft(rng, spec.array.rows, spec.array.cols, _LENGTH, stays)
+    draft = programs.draft(rng, spec.array.rows, spec.array.cols, length, stays)
     ordered = seed % 2 == 0
     made = programs.ordered(draft) if ordered else programs.racing(draft)
     filled = [i.op for i in made].index("LW")

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tetrapla.simulators.systolic.faults import FaultError
+from tetrapla.simulators.systolic.hazards import checked
 from tetrapla.simulators.systolic.isa import ENGINES, Instruction
 from tetrapla.simulators.systolic.program import Gather, Layer, Program
 from tetrapla.simulators.systolic.routines import Routine, Step
+from tetrapla.simulators.systolic.spec import SystolicSpec
 from tetrapla.simulators.systolic.tables import Descriptor, RequantizeRow
 from tetrapla.simulators.systolic.views import Place
 
@@ -291,6 +294,21 @@ def racing(d: Draft) -> list[Instruction]:
         waits = {e: d.upto(6) for e, held in zip(ENGINES, chosen, strict=True) if held}
         found.append(replace(i, waits=waits))
     return found
+
+
+def waiting(given: Program, spec: SystolicSpec) -> Program:
+    """The program with a wait for everything wherever it would touch something too early."""
+    every = dict.fromkeys(ENGINES, 0)
+    for _ in range(len(given.instructions)):
+        try:
+            checked(given, spec)
+        except FaultError as fault:
+            steps = list(given.instructions)
+            steps[fault.number] = replace(steps[fault.number], waits=every)
+            given = replace(given, instructions=tuple(steps))
+        else:
+            return given
+    raise AssertionError("an instruction that waits for everything touches nothing too early")
 
 
 def program(d: Draft, instructions: list[Instruction]) -> Program:

@@ -5,17 +5,26 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tetrapla.__main__ import run
-from tetrapla.simulators.rtl import machine, toolchain, waves
-from tetrapla.simulators.rtl.toolchain import SOURCES
+from tetrapla.frontend.builder import functions as nn
+from tetrapla.frontend.zoo.network import Draft
+from tetrapla.ir.graph import Array
+from tetrapla.saving import save
+from tetrapla.simulators.rtl import toolchain, waves
+from tetrapla.simulators.systolic import timing, values
+from tetrapla.simulators.systolic.requantize import requantized
 
 CNN = Path(__file__).parents[2] / "examples" / "digits_cnn.onnx"
-SMALL = ("--set", "array.rows=8", "--set", "array.cols=8", "--set", "vector.lanes=16")
+SETTINGS = (
+    *("array.rows=8", "array.cols=8", "vector.lanes=16"),
+    "memories.accumulator_rows=256",  # one library serves all batches
+)
+SMALL = tuple(word for setting in SETTINGS for word in ("--set", setting))
 DIGITS = ("rtl", str(CNN), "--data", "digits", "--target", "systolic")
 EQUAL = (
     "RTL against the Python machine: 0 value mismatches, 0 cycle differences on every layer; "
@@ -43,8 +52,7 @@ def test_the_json_has_the_cycles_of_both(tmp_path: Path) -> None:
     found = json.loads(files[0].read_text("utf-8"))
     assert found["schema"] == "tetrapla.report/1"
     assert found["command"] == (
-        f"tetrapla rtl {CNN} --target systolic --data digits --samples 3 "
-        "--set array.rows=8 --set array.cols=8 --set vector.lanes=16"
+        f"tetrapla rtl {CNN} --target systolic --data digits --samples 3 {' '.join(SMALL)}"
     )
     assert [layer["name"] for layer in found["layers"]] == LAYERS
     assert all(layer["cycles"] == layer["rtl_cycles"] for layer in found["layers"])
@@ -56,6 +64,7 @@ def test_the_json_has_the_cycles_of_both(tmp_path: Path) -> None:
         "value_mismatches": 0,
         "cycle_differences": 0,
         "dispatch_mismatches": 0,
+        "retirement_mismatches": 0,
         "passed": True,
     }
     assert found["cross_check"]["mismatches"] == 0
@@ -69,6 +78,21 @@ def test_a_batch_is_compiled_and_compared_as_one(capsys: pytest.CaptureFixture[s
     assert EQUAL in found
 
 
+def test_values_that_the_rtl_does_not_compute_are_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    draft = Draft("soft", 1, 0, True)
+    x = draft.linear(draft.input("x", (4, 8)), 8, name="fc")
+    draft.output("y", nn.softmax(x))
+    save(draft.builder.build(), tmp_path / "soft.mlir")
+    file = str(tmp_path / "soft.mlir")
+    assert run(["rtl", file, "--target", "systolic", *SMALL, "--samples", "2"]) == 0
+    found = capsys.readouterr().out
+    assert EQUAL in found
+    note = "the RTL times the routines softmax; their values are the reference's"
+    assert f"note: tpu-v1: {note}\n" in found
+
+
 def test_the_trace_has_the_layers_of_the_rtl(tmp_path: Path) -> None:
     file = tmp_path / "trace.json"
     assert run([*DIGITS, *SMALL, "--trace", str(file)]) == 0
@@ -80,41 +104,34 @@ def test_the_trace_has_the_layers_of_the_rtl(tmp_path: Path) -> None:
     assert starts == [0, *(e["args"]["end_cycle"] for e in layers[:-1])]
 
 
-@pytest.fixture
-def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str, str], None]:
-    """Plants an error into the RTL's sources."""
-
-    def plant(name: str, old: str, new: str) -> None:
-        text = (SOURCES / name).read_text("utf-8")
-        assert old in text
-        (tmp_path / name).write_text(text.replace(old, new, 1), "utf-8")
-        files = [str(tmp_path / name) if file == name else file for file in machine.FILES]
-        monkeypatch.setattr(machine, "FILES", tuple(files))
-
-    return plant
-
-
 def test_a_wrong_value_fails(
-    planted: Callable[[str, str, str], None], capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    planted("requantize_pkg.sv", "lost == half && kept[0]", "lost == half || kept[0]")
+    """The error is the Python machine's; `test_mutants.py` plants them into the RTL."""
+
+    def wrong(sums: Array, *rest: Any) -> Array:
+        found = requantized(sums, *rest)
+        found[0, 0, 0] ^= 1
+        return found
+
+    monkeypatch.setattr(values, "requantized", wrong)
     assert run([*DIGITS, *SMALL]) == 1
     found = capsys.readouterr()
     assert " value mismatches (first in conv1), 0 cycle differences; " in found.out
+    assert "; against the interpreter: bit-exact, 0 differ: passed\n" in found.out
     assert found.err == "error: the RTL differs; see the table\n"
 
 
 def test_a_wrong_cycle_fails(
-    planted: Callable[[str, str, str], None],
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    planted("retirement.sv", "cycle_i + latency_i;", "cycle_i + latency_i + 1;")
+    monkeypatch.setattr(timing, "_PIPELINE", timing._PIPELINE + 1)  # pyright: ignore[reportPrivateUsage]
     assert run([*DIGITS, *SMALL, "--json", str(tmp_path / "r.json")]) == 1
     found = capsys.readouterr()
+    assert "0 value mismatches, " in found.out
     assert " cycle differences (first in conv1), " in found.out
-    assert " instructions (first in conv1) sent in another cycle; " in found.out
-    assert "987     991" in found.out
+    assert " instructions (first in conv2) sent in another cycle, " in found.out
+    assert " instructions (first in conv1) retired in another cycle; " in found.out
     assert found.err == "error: the RTL differs; see the table\n"
     report = json.loads((tmp_path / "r.json").read_text("utf-8"))
     late = [r["name"] for r in report["layers"] if r["rtl_cycles"] != r["cycles"]]

@@ -14,7 +14,6 @@ from tests.rtl import programs
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.simulators.rtl import machine, toolchain
 from tetrapla.simulators.rtl.model import Model
-from tetrapla.simulators.systolic.isa import Instruction
 from tetrapla.simulators.systolic.program import Program
 
 SPEC = chip(4, 4, 64, 4, "vector.lanes=4")
@@ -80,34 +79,9 @@ def ran(program: Program, most_cycles: int = 10**6) -> machine.RtlRun:
     return machine.run(program, SPEC, dram, buffer, sums, most_cycles)
 
 
-def random_program(*more: Instruction) -> Program:
+def random_program() -> Program:
     draft = programs.draft(np.random.default_rng(0), 4, 4, 3)
-    draft.instructions[-1:-1] = more
-    return programs.program(draft, draft.instructions)
-
-
-def test_what_the_rtl_lacks_stops_it() -> None:
-    program = random_program(Instruction("VX", {"routine": 1}))
-    at = len(program.instructions) - 2
-    with pytest.raises(ModelError) as caught:
-        ran(program)
-    assert str(caught.value) == (
-        f"program 'random' instruction {at} must be known to the RTL, not an instruction that "
-        "this configuration of the RTL lacks; compile it again"
-    )
-
-
-def test_an_illegal_word_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    program = random_program()
-    words = bytearray(program.binary())
-    words[16 * 2 + 3] |= 0x08  # bit 27: of a wait slot that is reserved
-    monkeypatch.setattr(Program, "binary", lambda self: bytes(words))  # pyright: ignore
-    with pytest.raises(ModelError) as caught:
-        ran(program)
-    assert str(caught.value) == (
-        "program 'random' instruction 2 must be known to the RTL, not an illegal word; compile "
-        "it again"
-    )
+    return programs.program(draft, programs.ordered(draft))
 
 
 def test_a_run_that_does_not_end_is_given_up() -> None:

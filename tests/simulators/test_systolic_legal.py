@@ -12,7 +12,7 @@ from tetrapla.ir.errors import ModelError, SpecError
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.spec_ import load_spec
-from tetrapla.simulators.systolic.isa import ENGINES, parse
+from tetrapla.simulators.systolic.isa import ENGINES, Instruction, parse
 from tetrapla.simulators.systolic.machine import run
 from tetrapla.simulators.systolic.program import Gather, Layer, Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
@@ -277,3 +277,16 @@ def test_a_program_that_the_array_cannot_run_is_refused() -> None:
     assert str(refused.value) == (
         "array.sparsity must be the program's 2:4, not none; compile the model for this chip"
     )
+
+
+def test_an_operand_that_no_word_holds_is_named() -> None:
+    whole = program("MARK", "HALT")
+    for instruction, said in (
+        (Instruction("LW", {"slot": 65536}), "LW slot must be 0..65535, not 65536"),
+        (Instruction("NOP", {}, {"MM": 7}), "NOP wait MM must be 0..6, not 7"),
+        (Instruction("LW", {"bytes": 1}), "LW has no operand 'bytes'; there are: slot, spread"),
+    ):
+        wrong = replace(whole, instructions=(whole.instructions[0], instruction))
+        with pytest.raises(ModelError) as refused:
+            run(wrong, SPEC, {}, Key(0))
+        assert str(refused.value) == f"program 'p' instruction 1: {said}; compile it again"

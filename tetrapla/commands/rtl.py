@@ -63,9 +63,9 @@ def rtl(
 
     The program is compiled once and runs twice for each sample: on the Python machine and, in
     SystemVerilog made into a library, on registers. Compared are all bytes and sums when they
-    are written, all memories at the end, the cycle of every dispatch, the cycles of every
-    layer, and the outputs with the reference interpreter. It needs the extra
-    rtl and g++; the first run of an array's size builds it, which takes under a minute.
+    are written, all memories at the end, the cycles in which every instruction is sent and
+    retires, the cycles of every layer, and the outputs with the reference interpreter. It
+    needs the extra rtl and g++; the first run of an array's size builds it, in half a minute.
     """
     from tetrapla.designs import designs
     from tetrapla.files import STDOUT, check_outputs, write_all
@@ -128,6 +128,7 @@ def verdict(report: RtlReport) -> str:
     wrong = [row.name for row, one in pairs if one.value_mismatches]
     late = [row.name for row, one in pairs if row.cycles != one.rtl_cycles]
     sent = [row.name for row, one in pairs if one.dispatch_mismatches]
+    kept = [row.name for row, one in pairs if one.retirement_mismatches]
     parts = [
         _counted(report.value_mismatches, "value mismatch", "es", wrong or ["the memories"]),
         _counted(report.cycle_differences, "cycle difference", "s", late),
@@ -136,6 +137,9 @@ def verdict(report: RtlReport) -> str:
     if report.dispatch_mismatches:
         more = _counted(report.dispatch_mismatches, "instruction", "s", sent)
         text += f", {more} sent in another cycle"
+    if report.retirement_mismatches:
+        more = _counted(report.retirement_mismatches, "instruction", "s", kept)
+        text += f", {more} retired in another cycle"
     known = None if report.cross_check is None else asdict(report.cross_check)
     return f"RTL against the Python machine: {text}; against the interpreter: {check(known)}"
 
@@ -151,6 +155,7 @@ def _differences(cycles: int, rtl_cycles: int, check: LayerCheck) -> str:
         "values": check.value_mismatches,
         "cycles": abs(rtl_cycles - cycles),
         "dispatches": check.dispatch_mismatches,
+        "retirements": check.retirement_mismatches,
     }
     return ", ".join(f"{name} {count}" for name, count in parts.items() if count) or "0"
 

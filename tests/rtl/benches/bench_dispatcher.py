@@ -57,7 +57,7 @@ async def an_instruction_is_sent_once_to_its_engine_and_when_that_accepts(dut: D
     lines = {"LW": "LW", "MM len=1 lanes=1": "MM", "RQ len=1 cols=1": "RQ"}
     lines |= {"VE len=1": "VE", "LDA bytes=1": "DMA"}
     await loaded(dut, [*lines, "HALT"])
-    sent = []
+    sent: list[int] = []
     for _ in range(3 * len(lines)):
         held = len(sent) % 3 != 2  # the engines accept in every third cycle
         dut.accept_i.value = 0 if held else 2 ** len(ENGINES) - 1
