@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from tetrapla.commands import catalogue, models, results, rtl, validation
+from tetrapla.commands import calibration, catalogue, models, results, rtl, validation
 from tetrapla.ir.errors import TetraplaError
 
 _ABOUT = "One model, four machines: compile a network, simulate it, compare the designs."
@@ -30,6 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 arch = typer.Typer(help="Chips as YAML.", no_args_is_help=True, rich_markup_mode=None)
+calibrate = typer.Typer(
+    help="Fit a chip's constants to measurements.", no_args_is_help=True, rich_markup_mode=None
+)
 app.command("demo")(results.demo)
 app.command("run")(models.run)
 app.command("compile")(models.compile_)
@@ -44,6 +47,8 @@ app.command("ops")(models.ops)
 app.command("ir")(models.ir)
 arch.command("show")(catalogue.show)
 app.add_typer(arch, name="arch")
+calibrate.command("gpu")(calibration.gpu)
+app.add_typer(calibrate, name="calibrate")
 
 # the root of the usage errors; typer moved it between releases, but it always is there
 _ClickError = next(t for t in typer.BadParameter.__mro__ if t.__name__ == "ClickException")

@@ -45,7 +45,8 @@ def lower(
             format is int8 means fp16.
 
     Raises:
-        UnsupportedError: all nodes that have no kernel, with counts.
+        UnsupportedError: all nodes that have no kernel, with counts; or the chip lacks the
+            format.
         ModelError: int8 without calibration data.
     """
     number_format = _format(spec, options)
@@ -60,6 +61,7 @@ def lower(
         lowered = quantised(module, calibration, options.quant or number_format)
     else:
         lowered = canonical(module)
+    spec.per_clock(number_format)  # refuses a format that the chip lacks
     return Lowered(lowered, plan(lowered, number_format))
 
 

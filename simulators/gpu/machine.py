@@ -8,21 +8,18 @@ from dataclasses import dataclass, field
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.gpu.program import Buffer, Kernel, Product, Program
-from tetrapla.simulators.gpu.spec import GpuSpec
+from tetrapla.simulators.gpu.spec import ACTIONS, GpuSpec
 from tetrapla.simulators.gpu.time import (
     FORMAT_OF_OPERAND,
     KernelTime,
-    kernel_time,
+    capped,
+    kernel_times,
     least_time_s,
-    read_bytes,
     scalar_operations,
 )
 from tetrapla.simulators.gpu.values import Held, executed
 from tetrapla.simulators.random_ import Key
-from tetrapla.simulators.report import LayerRun, Run, Slice, standing
-
-# matrix operations and their action; the rest is float32 on the CUDA cores
-_ACTION = {"fp16": "flop.fp16", "fp32": "flop.fp32", "int8": "op.int8"}
+from tetrapla.simulators.report import LayerRun, Run, Slice, price, standing
 
 
 @dataclass(frozen=True)
@@ -42,30 +39,34 @@ def run(program: Program, spec: GpuSpec, inputs: Mapping[str, Array], key: Key) 
         key: unused, a GPU draws no random numbers.
 
     Raises:
-        UnsupportedError: the buffers do not fit the device memory.
+        UnsupportedError: the buffers do not fit the device memory, or the chip lacks the
+            format of a product.
     """
     del key
     _fit(program, spec)
     memory = program.memory
     layers: list[LayerRun] = []
     trace: list[Slice] = []
-    start = 0.0
-    for kernel in program.kernels:
-        took = kernel_time(kernel, memory, spec)
-        cycles = took.time_s * spec.clock_hz
-        layers.append(_layer(kernel, memory, spec, took))
-        moved = read_bytes(kernel, memory) + memory[kernel.output].traffic_bytes
-        trace.append(Slice("gpu", kernel.name, start, start + cycles, moved))
-        start += cycles
-    time_s = start / spec.clock_hz
+    start_s = 0.0
+    limited = True
+    for kernel, full in zip(program.kernels, kernel_times(program, spec), strict=True):
+        actions = _actions(kernel, memory, full)
+        dynamic_pj = price(actions, spec.prices).total_pj
+        limited = limited and dynamic_pj is not None
+        took = capped(full, dynamic_pj, spec)
+        layers.append(_layer(kernel, spec, took, actions))
+        begin, start_s = start_s * spec.clock_hz, start_s + took.time_s
+        moved = round(took.dram_bytes)
+        trace.append(Slice("gpu", kernel.name, begin, start_s * spec.clock_hz, moved))
+    cycles = start_s * spec.clock_hz
     held = executed(program, inputs) if inputs else Held({})
     return GpuRun(
         held.outputs,
         tuple(layers),
-        start,
-        time_s,
-        standing(spec.cost, time_s, start),
-        _warnings(spec),
+        cycles,
+        start_s,
+        standing(spec.cost, start_s, cycles),
+        _warnings(spec, limited),
         tuple(trace),
         held,
     )
@@ -77,20 +78,28 @@ def least_cycles(program: Program, spec: GpuSpec) -> dict[str, float]:
     return {k.name: least_time_s(k, memory, spec) * spec.clock_hz for k in program.kernels}
 
 
-def _layer(
-    kernel: Kernel, memory: dict[str, Buffer], spec: GpuSpec, took: KernelTime
-) -> LayerRun:
+def _actions(
+    kernel: Kernel, memory: Mapping[str, Buffer], took: KernelTime
+) -> dict[str, int | float]:
+    written = memory[kernel.output].traffic_bytes
     actions: dict[str, int | float] = {
-        "hbm.read_byte": read_bytes(kernel, memory),
-        "hbm.write_byte": memory[kernel.output].traffic_bytes,
+        "dram.read_byte": round(took.dram_bytes) - written,
+        "dram.write_byte": written,
+        "l2.byte": round(took.l2_bytes),
         "flop.fp32": scalar_operations(kernel, memory),
     }
+    if isinstance(kernel, Product):
+        action = ACTIONS[FORMAT_OF_OPERAND[kernel.operand]]
+        actions[action] = actions.get(action, 0) + 2 * kernel.macs
+    return actions
+
+
+def _layer(
+    kernel: Kernel, spec: GpuSpec, took: KernelTime, actions: Mapping[str, int | float]
+) -> LayerRun:
     utilization_frac = None
     if isinstance(kernel, Product):
-        number_format = FORMAT_OF_OPERAND[kernel.operand]
-        action = _ACTION[number_format]
-        actions[action] = actions.get(action, 0) + 2 * kernel.macs
-        peak = spec.peak_op_per_s(number_format)
+        peak = spec.peak_op_per_s(FORMAT_OF_OPERAND[kernel.operand])
         utilization_frac = 2 * kernel.macs / (took.time_s * peak)
     return LayerRun(
         name=kernel.name,
@@ -112,9 +121,22 @@ def _fit(program: Program, spec: GpuSpec) -> None:
         )
 
 
-def _warnings(spec: GpuSpec) -> tuple[str, ...]:
-    return (
-        f"time is a level-1 estimate ({spec.timing.context} context): a soft roofline with the "
-        "chip's own constants, 10 % typical error on large products, more on small kernels",
-        "energy is uncalibrated: derived prices, +-15 % at best",
+def _warnings(spec: GpuSpec, limited: bool) -> tuple[str, ...]:
+    """What the figures are worth."""
+    origin = (
+        "a soft roofline, which had 6 to 11 % mean error on the matrix products of three GPUs "
+        "with the constants for an unknown one"
+        if spec.level == 1
+        else "tiles and waves, which had 6 to 10 % mean error on the matrix products and up to "
+        "14 % on the convolutions of the GPUs that were fitted"
     )
+    said = [
+        f"time is a level-{spec.level} estimate ({spec.timing.context} context): {origin}, "
+        "more on small kernels; products are those of a tuned library",
+        "energy is uncalibrated: derived prices, +-15 % at best",
+    ]
+    if not limited or spec.chip.tdp_w is None or spec.chip.static_power_w is None:
+        said.append(
+            "the power limit is not applied: a price, the idle power or the TDP is unknown"
+        )
+    return tuple(said)

@@ -1,32 +1,44 @@
-"""One GPU as the level-1 model sees it: peaks, one memory, three fitted constants."""
+"""One GPU as the time model sees it: peaks, L2 cache, memory, constants fitted to timings."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
+from tetrapla.ir.errors import UnsupportedError
 from tetrapla.simulators.spec_ import (
     Bytes,
     BytesPerSecond,
-    ChipSection,
     Count,
     Fraction,
     Hertz,
+    Number,
     Seconds,
     Section,
     Spec,
 )
 
-FORMATS = ("fp16", "fp32", "int8")
+ELEMENT_BYTES = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "int8": 1, "fp8": 1}
+FORMATS = tuple(ELEMENT_BYTES)
+# matrix operations and their action; integers are operations, floats FLOPs
+ACTIONS = {name: f"op.{name}" if name == "int8" else f"flop.{name}" for name in FORMATS}
 
 
 class Throughput(Section):
-    """Operations per clock and streaming multiprocessor, dense; a MAC is two."""
+    """Operations per clock and streaming multiprocessor, dense; a MAC is two.
 
-    fp16: Count = Field(ge=1)
-    int8: Count = Field(ge=1)
+    A format that the chip lacks, or runs no faster than the plan's float32, is absent.
+    `exponential` counts results of the special function units.
+    """
+
     fp32: Count = Field(ge=1)
+    tf32: Count | None = Field(default=None, ge=1)
+    fp16: Count | None = Field(default=None, ge=1)
+    bf16: Count | None = Field(default=None, ge=1)
+    int8: Count | None = Field(default=None, ge=1)
+    fp8: Count | None = Field(default=None, ge=1)
+    exponential: Count | None = Field(default=None, ge=1)
 
 
 class Dram(Section):
@@ -36,25 +48,59 @@ class Dram(Section):
     bandwidth_bytes_per_s: BytesPerSecond = Field(alias="bandwidth", gt=0)
 
 
+class L2(Section):
+    """The last cache before the device memory; its bandwidth is null where no source has it."""
+
+    capacity_bytes: Bytes = Field(alias="capacity", ge=1)
+    bandwidth_bytes_per_s: BytesPerSecond | None = Field(default=None, alias="bandwidth", gt=0)
+
+
+class Tiles(Section):
+    """What level 2 adds to `Product`; see `products`.
+
+    Attributes:
+        feed_byte_per_clock: per multiprocessor, from the L2 cache to a tile's operands.
+        prologue_s: of each wave of tiles.
+        reduction_s: of a split sum, besides its bytes.
+        knee_bytes: what a product moves besides its tensors, at the memory's pace.
+    """
+
+    feed_byte_per_clock: Number = Field(alias="feed", gt=0)
+    prologue_s: Seconds = Field(alias="prologue")
+    reduction_s: Seconds = Field(alias="reduction")
+    knee_bytes: Bytes = Field(alias="knee")
+
+
 class Product(Section):
-    """Matrix products and convolutions: ``t0 + pnorm4(F / (ec peak), B / (eb BW))``."""
+    """Matrix products and convolutions: level 1, or with `tiles` level 2."""
 
     compute_efficiency_frac: Fraction = Field(alias="compute_efficiency", gt=0)
     dram_efficiency_frac: Fraction = Field(alias="dram_efficiency", gt=0)
     launch_s: Seconds = Field(alias="launch")
+    tiles: Tiles | None = None
 
 
 class Stream(Section):
-    """Memory-bound kernels: ``t0 + B / (eb BW)``."""
+    """Memory-bound kernels: ``t0 + B / (eb BW)``.
+
+    A kernel whose bytes fit the L2 cache runs at `l2_efficiency` of the memory's bandwidth,
+    which may be above 1; where that is absent, at `dram_efficiency` like the rest.
+    """
 
     dram_efficiency_frac: Fraction = Field(alias="dram_efficiency", gt=0)
+    l2_efficiency: Number | None = Field(default=None, gt=0)
     launch_s: Seconds = Field(alias="launch")
 
 
 class Timing(Section):
-    """Constants of the time model, valid in one measurement `context`."""
+    """Constants of the time model, fitted to times taken on the device.
+
+    `synchronize` is what a host that waits for every kernel adds to each; it counts under
+    ``context: host-sync`` alone.
+    """
 
     context: Literal["device", "host-sync"]
+    synchronize_s: Seconds = Field(alias="synchronize")
     product: Product
     activation: Stream
     normalization: Stream
@@ -64,23 +110,59 @@ class Timing(Section):
 class GpuSpec(Spec):
     """One GPU. `streaming_multiprocessors` x `clock` x `throughput` is the dense peak."""
 
+    optional_actions: ClassVar[tuple[str, ...]] = tuple(ACTIONS.values())
+
     streaming_multiprocessors: Count = Field(ge=1)
     clock_hz: Hertz = Field(alias="clock", gt=0)
     throughput: Throughput
+    l2: L2
     dram: Dram
     timing: Timing
 
-    @field_validator("chip")
-    @classmethod
-    def _format_exists(cls, chip: ChipSection) -> ChipSection:
-        if chip.default_format not in FORMATS:
-            known = ", ".join(FORMATS)
+    @model_validator(mode="after")
+    def _format_exists(self) -> Self:
+        if self.chip.default_format not in self.formats:
             raise ValueError(
-                f"chip.default_format must be one of {known}, not {chip.default_format}"
+                f"chip.default_format must be one of {', '.join(self.formats)}, "
+                f"not {self.chip.default_format}"
             )
-        return chip
+        return self
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The number formats that the chip multiplies."""
+        return tuple(name for name in FORMATS if getattr(self.throughput, name) is not None)
+
+    @property
+    def level(self) -> int:
+        """Of the model of products: 1 or 2."""
+        return 1 if self.timing.product.tiles is None else 2
+
+    @property
+    def synchronize_s(self) -> float:
+        """What the measurement context adds to every kernel."""
+        return self.timing.synchronize_s if self.timing.context == "host-sync" else 0.0
+
+    def per_clock(self, number_format: str) -> int:
+        """Operations of a format per clock and multiprocessor; a multiply-add is two.
+
+        Raises:
+            UnsupportedError: the chip has no such format.
+        """
+        found: int | None = getattr(self.throughput, number_format, None)
+        if number_format not in FORMATS or found is None:
+            raise UnsupportedError(
+                f"{self.name} must be given a format that it multiplies, "
+                f"{', '.join(self.formats)}, not {number_format}; choose another --quant or "
+                "chip"
+            )
+        return found
 
     def peak_op_per_s(self, number_format: str) -> float:
-        """Dense peak of a format; a multiply-add is two operations."""
-        per_clock: int = getattr(self.throughput, number_format)
-        return self.streaming_multiprocessors * self.clock_hz * per_clock
+        """Dense peak of a format; a multiply-add is two operations.
+
+        Raises:
+            UnsupportedError: the chip has no such format.
+        """
+        rate = self.streaming_multiprocessors * self.clock_hz
+        return rate * self.per_clock(number_format)

@@ -1,14 +1,19 @@
-"""How long a kernel takes, and on what: a soft roofline (level 1).
+"""How long the kernels of a plan take, and on what.
 
-Products: ``t = t0 + pnorm4(F / (ec peak), B / (eb BW))`` with F = 2 m n k and B the compulsory
-bytes, each tensor read or written once. Everything else is memory-bound:
-``t = t0 + B / (eb BW)``. Kernels run one after another.
+Products: `products`. Everything else is memory-bound: ``t = t0 + B / (eb BW)`` with B the
+tensors, each moved once, and another eb where they fit the L2 cache. A kernel whose energy
+would need more than the chip's TDP is stretched: the chip lowers its clock. Kernels run one
+after another.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from tetrapla.simulators.gpu.products import Floats, Shapes, product_times
 from tetrapla.simulators.gpu.program import (
     Binary,
     Buffer,
@@ -17,9 +22,10 @@ from tetrapla.simulators.gpu.program import (
     Pointwise,
     Pool,
     Product,
+    Program,
     Softmax,
 )
-from tetrapla.simulators.gpu.spec import GpuSpec, Stream
+from tetrapla.simulators.gpu.spec import ELEMENT_BYTES, GpuSpec, Stream
 from tetrapla.simulators.gpu.steps import BatchNorm
 
 FORMAT_OF_OPERAND = {"f16": "fp16", "f32": "fp32", "i8": "int8"}
@@ -27,54 +33,101 @@ FORMAT_OF_OPERAND = {"f16": "fp16", "f32": "fp32", "i8": "int8"}
 
 @dataclass(frozen=True)
 class KernelTime:
-    """The parts of a kernel's time; `time_s` is their soft maximum plus the launch."""
+    """One launch.
 
-    launch_s: float
-    compute_s: float
-    dram_s: float
+    Attributes:
+        time_s: from launch to end.
+        bound_by: what takes most of it: launch, compute, tile quantisation, wave quantisation,
+            l2, dram, split-k sum or power.
+        dram_bytes: read and written.
+        l2_bytes: between the L2 cache and the multiprocessors.
+    """
 
-    @property
-    def time_s(self) -> float:
-        """Total."""
-        return self.launch_s + pnorm4(self.compute_s, self.dram_s)
-
-    @property
-    def bound_by(self) -> str:
-        """The largest part: launch, compute or dram."""
-        parts = {"launch": self.launch_s, "compute": self.compute_s, "dram": self.dram_s}
-        return max(parts, key=lambda name: parts[name])
+    time_s: float
+    bound_by: str
+    dram_bytes: float
+    l2_bytes: float
 
 
-def kernel_time(kernel: Kernel, memory: dict[str, Buffer], spec: GpuSpec) -> KernelTime:
-    """The time of one launch."""
-    moved = read_bytes(kernel, memory) + memory[kernel.output].traffic_bytes
-    if isinstance(kernel, Product):
-        timing = spec.timing.product
-        peak = spec.peak_op_per_s(FORMAT_OF_OPERAND[kernel.operand])
-        compute_s = 2 * kernel.macs / (timing.compute_efficiency_frac * peak)
-        rate = timing.dram_efficiency_frac * spec.dram.bandwidth_bytes_per_s
-        return KernelTime(timing.launch_s, compute_s, moved / rate)
-    stream = _stream(kernel, spec)
-    rate = stream.dram_efficiency_frac * spec.dram.bandwidth_bytes_per_s
-    return KernelTime(stream.launch_s, 0.0, moved / rate)
+def kernel_times(program: Program, spec: GpuSpec) -> list[KernelTime]:
+    """The time of every launch, before the power limit.
+
+    Raises:
+        UnsupportedError: the chip lacks the format of a product.
+    """
+    memory = program.memory
+    held = [kernel for kernel in program.kernels if isinstance(kernel, Product)]
+    products: dict[str, KernelTime] = {}
+    for operand in dict.fromkeys(kernel.operand for kernel in held):
+        some = [kernel for kernel in held if kernel.operand == operand]
+        times = _product_times(some, memory, spec, FORMAT_OF_OPERAND[operand])
+        products |= {kernel.name: time for kernel, time in zip(some, times, strict=True)}
+    return [
+        products[kernel.name]
+        if isinstance(kernel, Product)
+        else stream_time(moved_bytes(kernel, memory), stream_of(kernel, spec), spec)
+        for kernel in program.kernels
+    ]
 
 
-def read_bytes(kernel: Kernel, memory: dict[str, Buffer]) -> int:
+def stream_time(moved: int, stream: Stream, spec: GpuSpec) -> KernelTime:
+    """A memory-bound kernel that moves so many bytes."""
+    share, bound = stream.dram_efficiency_frac, "dram"
+    if stream.l2_efficiency is not None and moved <= spec.l2.capacity_bytes:
+        share, bound = stream.l2_efficiency, "l2"
+    launch_s = stream.launch_s + spec.synchronize_s
+    moving_s = moved / (share * spec.dram.bandwidth_bytes_per_s)
+    name = bound if moving_s > launch_s else "launch"
+    return KernelTime(launch_s + moving_s, name, moved, moved)
+
+
+def capped(time: KernelTime, dynamic_pj: float | None, spec: GpuSpec) -> KernelTime:
+    """The kernel at the clock that the power limit leaves it.
+
+    Args:
+        time: at full clock.
+        dynamic_pj: what the kernel costs besides the idle power; None where a price is
+            unknown, and then there is no limit.
+        spec: the chip; one without a TDP or an idle power has no limit either.
+    """
+    tdp_w, idle_w = spec.chip.tdp_w, spec.chip.static_power_w
+    if dynamic_pj is None or tdp_w is None or idle_w is None:
+        return time
+    # E / t + idle <= TDP; a lower voltage at the lower clock is not counted
+    least_s = dynamic_pj * 1e-12 / (tdp_w - idle_w)
+    if least_s <= time.time_s:
+        return time
+    return replace(time, time_s=least_s, bound_by="power")
+
+
+def moved_bytes(kernel: Kernel, memory: Mapping[str, Buffer]) -> int:
+    """Every tensor that the kernel reads or writes, once."""
+    return read_bytes(kernel, memory) + memory[kernel.output].traffic_bytes
+
+
+def read_bytes(kernel: Kernel, memory: Mapping[str, Buffer]) -> int:
     """Compulsory reads: every tensor once."""
     return sum(memory[name].traffic_bytes for name in kernel.reads)
 
 
-def least_time_s(kernel: Kernel, memory: dict[str, Buffer], spec: GpuSpec) -> float:
-    """The time that no kernel can beat: peak arithmetic and peak bandwidth."""
-    moved = read_bytes(kernel, memory) + memory[kernel.output].traffic_bytes
-    dram_s = moved / spec.dram.bandwidth_bytes_per_s
+def least_time_s(kernel: Kernel, memory: Mapping[str, Buffer], spec: GpuSpec) -> float:
+    """The time that no kernel can beat: peak arithmetic, and peak bandwidth.
+
+    The bandwidth is the memory's where the tensors do not fit the L2 cache, else the cache's,
+    which takes no time where no source gives its bandwidth.
+    """
+    moved = moved_bytes(kernel, memory)
+    bandwidth: float | None = spec.dram.bandwidth_bytes_per_s
+    if moved <= spec.l2.capacity_bytes:
+        bandwidth = spec.l2.bandwidth_bytes_per_s
+    moving_s = 0.0 if bandwidth is None else moved / bandwidth
     if not isinstance(kernel, Product):
-        return dram_s
+        return moving_s
     peak = spec.peak_op_per_s(FORMAT_OF_OPERAND[kernel.operand])
-    return max(dram_s, 2 * kernel.macs / peak)
+    return max(moving_s, 2 * kernel.macs / peak)
 
 
-def scalar_operations(kernel: Kernel, memory: dict[str, Buffer]) -> int:
+def scalar_operations(kernel: Kernel, memory: Mapping[str, Buffer]) -> int:
     """Float32 operations outside the tensor cores: one per step, window element or term."""
     elements = memory[kernel.output].elements
     steps = elements * len(kernel.steps)
@@ -91,16 +144,7 @@ def scalar_operations(kernel: Kernel, memory: dict[str, Buffer]) -> int:
             return steps
 
 
-def pnorm4(a: float, b: float) -> float:
-    """``(a^4 + b^4)^(1/4)``, a soft maximum."""
-    large, small = max(a, b), min(a, b)
-    if large == 0:
-        return 0.0
-    # scaled, because a^4 of a nanosecond underflows nothing yet but of a picosecond might
-    return float(large * (1 + (small / large) ** 4) ** 0.25)
-
-
-def _stream(kernel: Kernel, spec: GpuSpec) -> Stream:
+def stream_of(kernel: Kernel, spec: GpuSpec) -> Stream:
     """The fitted class of a memory-bound kernel.
 
     The fit knows additions, activations and normalisations. Assumed: what reduces (softmax,
@@ -114,3 +158,37 @@ def _stream(kernel: Kernel, spec: GpuSpec) -> Stream:
     if isinstance(kernel, Pointwise) and any(isinstance(s, BatchNorm) for s in kernel.steps):
         return spec.timing.normalization
     return spec.timing.activation
+
+
+def _product_times(
+    kernels: Sequence[Product], memory: Mapping[str, Buffer], spec: GpuSpec, number_format: str
+) -> list[KernelTime]:
+    shapes = _shapes(kernels, memory, number_format)
+    times = product_times(shapes, spec, number_format)
+    launch_s = times.launch_s + spec.synchronize_s
+    total_s = times.time_s + spec.synchronize_s
+    names = times.bound_by(launch_s)
+    return [
+        KernelTime(float(total_s[i]), names[i], float(times.dram_bytes[i]), float(l2))
+        for i, l2 in enumerate(times.l2_bytes)
+    ]
+
+
+def _shapes(
+    kernels: Sequence[Product], memory: Mapping[str, Buffer], number_format: str
+) -> Shapes:
+    def column(values: list[float]) -> Floats:
+        return np.array(values, np.float64)
+
+    problems = [kernel.problem for kernel in kernels]
+    operands = [float(_operand_bytes(kernel, memory)) for kernel in kernels]
+    moved = [float(moved_bytes(kernel, memory)) for kernel in kernels]
+    count, m, n, k = (column([float(one[i]) for one in problems]) for i in range(4))
+    return Shapes(
+        count, m, n, k, column(operands), column(moved) - column(operands),
+        ELEMENT_BYTES[number_format],
+    )  # fmt: skip
+
+
+def _operand_bytes(kernel: Product, memory: Mapping[str, Buffer]) -> int:
+    return sum(memory[name].traffic_bytes for name in dict.fromkeys((kernel.a, kernel.b)))

@@ -111,7 +111,7 @@ def test_a_wrong_output_fails_the_check(chip: str) -> None:
 def test_a_run_keeps_the_invariants_and_every_action_has_a_price(chip: str) -> None:
     _, spec, _ = compiled(chip)
     run = ran(chip)
-    energy = price(summed([*(layer.actions for layer in run.layers), run.actions]), spec.cost)
+    energy = price(summed([*(layer.actions for layer in run.layers), run.actions]), spec.prices)
     check_invariants(run, energy=energy)
     assert energy.total_pj is None or energy.total_pj > 0
     assert run.time_s > 0
