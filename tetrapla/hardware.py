@@ -26,6 +26,7 @@ from tetrapla.settings import Settings, command
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import Report, Run, Slice
 from tetrapla.simulators.rtl.compare import Comparison, compare
+from tetrapla.simulators.rtl.errors import refuse_array
 from tetrapla.simulators.rtl.waves import waves
 from tetrapla.simulators.systolic.machine import run
 from tetrapla.simulators.systolic.program import Program
@@ -165,7 +166,7 @@ def checked(path: str, target: str, design: Design, settings: Settings) -> Check
             something.
         ModelError: the model has no values.
     """
-    _check_family(design)
+    _check_chip(design)
     settings = replace(settings, samples=settings.samples or SAMPLES)
     said = command("rtl", [path], [target], settings)
     given = trial(load_for(path, settings), settings)
@@ -185,13 +186,14 @@ def checked(path: str, target: str, design: Design, settings: Settings) -> Check
     return Checked(report, _tracked(result.runs[0], found[0]), executable, samples.inputs)
 
 
-def _check_family(design: Design) -> None:
+def _check_chip(design: Design) -> None:
     spec: object = design.chip.spec
     if not isinstance(spec, SystolicSpec):
         raise UnsupportedError(
             f"rtl must have a systolic target, not {design.label} of the family "
             f"{design.target.family}; name a systolic chip"
         )
+    refuse_array(spec)
 
 
 class _Hardware:

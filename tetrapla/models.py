@@ -23,7 +23,6 @@ _OTHERS = {  # known to be a model, but of a kind that holds no graph to read
     ".h5": "a Keras file; export it with tf2onnx",
     ".keras": "a Keras file; export it with tf2onnx",
     ".tflite": "a TensorFlow Lite file; convert it with tf2onnx --tflite",
-    ".nir": "a NIR network; export the model that it came from as ONNX",
     ".safetensors": "weights without a graph; export the model as ONNX",
 }
 
@@ -39,7 +38,7 @@ def load(
 
     Args:
         path: `.onnx`, torch.export's `.pt2`, the project's own `.mlir`, SCALE-Sim's `.csv`,
-            or `zoo:NAME`.
+            NIR's `.nir`, or `zoo:NAME`.
         dims: sizes of symbolic dimensions by name.
         batch: size of a leading symbolic dimension; 1 when it is not given.
         fixed: inputs that become constants of these values: edges of a graph, a shape, axes,

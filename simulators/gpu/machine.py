@@ -44,20 +44,18 @@ def run(program: Program, spec: GpuSpec, inputs: Mapping[str, Array], key: Key) 
     """
     del key
     _fit(program, spec)
-    memory = program.memory
+    memory, start_s, limited = program.memory, 0.0, True
     layers: list[LayerRun] = []
     trace: list[Slice] = []
-    start_s = 0.0
-    limited = True
     for kernel, full in zip(program.kernels, kernel_times(program, spec), strict=True):
         actions = _actions(kernel, memory, full)
         dynamic_pj = price(actions, spec.prices).total_pj
         limited = limited and dynamic_pj is not None
         took = capped(full, dynamic_pj, spec)
         layers.append(_layer(kernel, spec, took, actions))
-        begin, start_s = start_s * spec.clock_hz, start_s + took.time_s
-        moved = round(took.dram_bytes)
-        trace.append(Slice("gpu", kernel.name, begin, start_s * spec.clock_hz, moved))
+        span = (start_s * spec.clock_hz, (start_s + took.time_s) * spec.clock_hz)
+        trace.append(Slice("gpu", kernel.name, *span, round(took.dram_bytes)))
+        start_s += took.time_s
     cycles = start_s * spec.clock_hz
     held = executed(program, inputs) if inputs else Held({})
     return GpuRun(

@@ -91,6 +91,16 @@ class Stream(Section):
     l2_efficiency: Number | None = Field(default=None, gt=0)
     launch_s: Seconds = Field(alias="launch")
 
+    @model_validator(mode="after")
+    def _cache_is_no_slower(self) -> Self:
+        cached = self.l2_efficiency
+        if cached is not None and cached < self.dram_efficiency_frac:
+            raise ValueError(
+                "l2_efficiency must be at least dram_efficiency, "
+                f"{self.dram_efficiency_frac:g}, not {cached:g}"
+            )
+        return self
+
 
 class Timing(Section):
     """Constants of the time model, fitted to times taken on the device.
@@ -125,6 +135,15 @@ class GpuSpec(Spec):
             raise ValueError(
                 f"chip.default_format must be one of {', '.join(self.formats)}, "
                 f"not {self.chip.default_format}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _power_is_left_to_compute(self) -> Self:
+        tdp_w, idle_w = self.chip.tdp_w, self.chip.static_power_w
+        if tdp_w is not None and idle_w is not None and tdp_w <= idle_w:
+            raise ValueError(
+                f"chip.tdp must be more than chip.static_power, {idle_w:g} W, not {tdp_w:g} W"
             )
         return self
 

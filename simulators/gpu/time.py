@@ -17,6 +17,7 @@ from tetrapla.simulators.gpu.products import Floats, Shapes, product_times
 from tetrapla.simulators.gpu.program import (
     Binary,
     Buffer,
+    Expression,
     GlobalPool,
     Kernel,
     Pointwise,
@@ -140,6 +141,8 @@ def scalar_operations(kernel: Kernel, memory: Mapping[str, Buffer]) -> int:
             return steps + 4 * elements  # subtract, exponential, sum, divide
         case Binary():
             return steps + elements
+        case Expression():
+            return steps + kernel.operations
         case _:
             return steps
 
@@ -153,7 +156,8 @@ def stream_of(kernel: Kernel, spec: GpuSpec) -> Stream:
     """
     if isinstance(kernel, Binary):
         return spec.timing.addition
-    if isinstance(kernel, (Softmax, GlobalPool)):
+    reduces = isinstance(kernel, Expression) and kernel.length > 1
+    if reduces or isinstance(kernel, (Softmax, GlobalPool)):
         return spec.timing.normalization
     if isinstance(kernel, Pointwise) and any(isinstance(s, BatchNorm) for s in kernel.steps):
         return spec.timing.normalization

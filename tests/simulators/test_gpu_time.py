@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tetrapla.ir.errors import UnsupportedError
+from tetrapla.ir.errors import SpecError, UnsupportedError
 from tetrapla.simulators.gpu.attention import KERNELS, Attention, fused_time_s
 from tetrapla.simulators.gpu.machine import least_cycles, run
 from tetrapla.simulators.gpu.program import (
@@ -189,6 +189,25 @@ def test_the_power_limit_by_hand() -> None:
     assert capped(full, 0.06e12, spec) == full
     assert capped(full, None, spec) == full
     assert capped(full, 0.12e12, chip("l4", "chip.tdp=null")) == full
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "chip.static_power=700 W",
+            "chip.tdp must be more than chip.static_power, 700 W, not 700 W",
+        ),
+        (
+            "timing.addition.l2_efficiency=0.5",
+            "l2_efficiency must be at least dram_efficiency, 1, not 0.5",
+        ),
+    ],
+)
+def test_constants_that_contradict_each_other_are_refused(override: str, message: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        chip("h100", override)
+    assert message in str(refused.value)
 
 
 def test_a_limit_that_cannot_be_told_is_said() -> None:

@@ -139,8 +139,18 @@ def test_the_command_prints_both_errors_and_writes_the_chip(cli: Cli, tmp_path: 
     assert (done.status, done.err) == (0, "")
     assert "h100, level 1, 20 timings" in done.out
     assert "mean error (after: each timing left out once)" in done.out
-    assert "few" not in done.out
+    assert "note:" not in done.out
     assert load_spec(output, GpuSpec).spec.name == "h100-calibrated"
+
+
+def test_a_fit_that_helps_nobody_is_noted(cli: Cli, tmp_path: Path) -> None:
+    rows = made(PRIOR)
+    # the chip's own times: level 1 cannot come nearer than the model that made them
+    times = shipped_s(rows, H100.spec).tolist()
+    rows = [Timing(r.m, r.n, r.k, "fp16", t) for r, t in zip(rows, times, strict=True)]
+    done = cli("calibrate", "gpu", "--measurements", csv_of(tmp_path, rows))
+    assert done.status == 0
+    assert "note: the chip as it was comes as near to these timings" in done.out
 
 
 def test_few_timings_are_noted(cli: Cli, tmp_path: Path) -> None:

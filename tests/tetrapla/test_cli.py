@@ -357,8 +357,8 @@ def test_ops_counts_and_ir_prints(cli: Cli, mlp: str, cnn: str) -> None:
 def test_help_names_the_commands_of_the_contract_and_no_others(cli: Cli) -> None:
     lines = cli("--help").out.partition("Commands:")[2].splitlines()
     assert [line.split()[0] for line in lines if line.strip()] == [
-        *("demo", "run", "compile", "simulate", "compare", "sweep", "validate"),
-        *("targets", "zoo", "ops", "ir", "arch"),
+        *("demo", "run", "compile", "simulate", "compare", "sweep", "validate", "rtl"),
+        *("targets", "zoo", "ops", "ir", "arch", "calibrate"),
     ]
     assert cli("--version").out == f"tetrapla {tetrapla.__version__}\n"
 

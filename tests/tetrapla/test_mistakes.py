@@ -33,7 +33,7 @@ def see(command: str) -> str:
             "No such command 'frobnicate'" + "; 'tetrapla --help' says what there is",
             ["frobnicate"],
         ),
-        ("No such command 'rtl'; 'tetrapla --help' says what there is", ["rtl", MLP]),
+        ("No such command 'wander'; 'tetrapla --help' says what there is", ["wander", MLP]),
         # the model
         (
             "no.onnx: no such file; give the path of an .onnx file",
@@ -44,8 +44,8 @@ def see(command: str) -> str:
             ["simulate", "", "-t", "h100"],
         ),
         (
-            "m.pt: must be one of .csv, .mlir, .onnx, .pt2, not a PyTorch checkpoint; export "
-            "it with torch.onnx.export(model, x, 'model.onnx')",
+            "m.pt: must be one of .csv, .mlir, .nir, .onnx, .pt2, not a PyTorch checkpoint; "
+            "export it with torch.onnx.export(model, x, 'model.onnx')",
             ["simulate", "m.pt", "-t", "h100"],
         ),
         (

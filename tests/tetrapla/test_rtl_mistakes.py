@@ -15,6 +15,16 @@ def test_a_target_of_another_family_is_named(refused: Refused, cnn: str) -> None
     )
 
 
+def test_a_chip_that_the_rtl_lacks_is_refused_before_the_model_is_read(
+    refused: Refused,
+) -> None:
+    refused(
+        "array.units must be 1 for the RTL, not 8; compare this chip with the Python machine's "
+        "own judge",
+        *("rtl", "no-such-file.onnx", "--target", "tpu-v4"),
+    )
+
+
 def test_a_recording_needs_a_layer_and_a_file(
     refused: Refused, cnn: str, tmp_path: Path
 ) -> None:

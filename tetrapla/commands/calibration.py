@@ -48,6 +48,8 @@ def gpu(
     if found.rows < ENOUGH_ROWS:
         said = f"note: {found.rows} timings are few; {ENOUGH_ROWS}, small and large, are better"
         typer.echo(said, err=err)
+    if found.error >= found.shipped_error:
+        typer.echo("note: the chip as it was comes as near to these timings", err=err)
     if output is not None:
         write_all({output: calibrated_yaml(loaded, found, measurements.name)})
     return 0

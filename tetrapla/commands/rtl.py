@@ -59,7 +59,7 @@ def rtl(
         typer.Option("--layer", metavar="NAME", help="The layer of --vcd, as in the table."),
     ] = None,
 ) -> int:
-    """Run a model on the RTL of a systolic chip and compare values and cycles; 1 if any differ.
+    """Run a model on the RTL, compare values and cycles; 1 if not equal.
 
     The program is compiled once and runs twice for each sample: on the Python machine and, in
     SystemVerilog made into a library, on registers. Compared are all bytes and sums when they
