@@ -135,8 +135,8 @@ module accumulators
   always_ff @(posedge clk_i) begin
     if (busy) sums <= rows[LOG_ROWS'(acc)];
     if (read) data_o <= results();
-    arrive();
-    if (table_i) configure();
+    if (!reset_i) arrive();
+    if (table_i && !reset_i) configure();
     now <= now + 1'b1;
     read <= busy && (!raw || part == 3);
     read_raw <= raw;

@@ -5,6 +5,7 @@ module descriptors
   import dram_pkg::*;
 (
     input  wire                          clk_i,
+    input  wire                          reset_i,
     input  wire                          table_i,
     input  wire  [3:0]                   index_i,
     input  wire  [26:0]                  moved_i,
@@ -15,7 +16,7 @@ module descriptors
   localparam int unsigned BYTES = 128;
 
   always_ff @(posedge clk_i)
-    if (table_i)
+    if (table_i && !reset_i)
       for (int unsigned n = 0; n < count_i; n++)
         if (32'(moved_i) + n < BYTES)
           descriptors_o[8*(BYTES*32'(index_i)+32'(moved_i)+n)+:8]

@@ -40,6 +40,10 @@ module retirement #(
       tail <= '0;
       outstanding_o <= '0;
     end else begin
+      assert (retired <= outstanding_o)
+      else $error("more retires than is outstanding");
+      assert (!last_i || at_once || merges || tail + 1'b1 != head || pops)
+      else $error("the queue of what waits is full");
       outstanding_o <= outstanding_o + COUNT_W'(sent_i) - retired;
       if (pops) head <= head + 1'b1;
       if (merges) count[youngest] <= count[youngest] + 1'b1;

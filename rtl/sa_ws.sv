@@ -39,7 +39,7 @@ module sa_ws #(
   logic signed [15:0] act[R][C], act_n[R][C];
   logic signed [7:0] weight[R][C], shadow[R][C], pass[R][C];
   logic [FRONT_W-1:0] moving;  // cycles until the last front has left
-  logic signed [31:0] sum[R][C], sum_n[R][C], sums[C];
+  logic signed [31:0] sum[R][C], sum_n[R][C], sums[C], sums_n[C];
 
   function automatic void edges();
     swap_edge[now]  = {8{swap_i}};
@@ -95,6 +95,7 @@ module sa_ws #(
     products();
     for (int unsigned c = 0; c < C; c++)
       sum_ring[POINTER'(32'(now) + C - 1 - c)][c] = sum_n[R-1][c];
+    for (int unsigned c = 0; c < C; c++) sums_n[c] = sum_ring[now][c];
   endfunction
 
   for (genvar r = 0; r < R; r++) begin : g_row
@@ -115,7 +116,7 @@ module sa_ws #(
     end
     act <= act_n;
     sum <= sum_n;
-    sums <= sum_ring[now];
+    sums <= sums_n;
   end
 endmodule
 `default_nettype wire

@@ -192,6 +192,7 @@ module tpu
 
   descriptors descriptors (
       .clk_i,
+      .reset_i,
       .table_i(to_descriptor),
       .index_i(slot[3:0]),
       .moved_i(moved),

@@ -310,7 +310,7 @@ module unified_buffer
       fill_lanes <= 16'(word_i[LUW_TRANSPOSE_L]
           ? word_i[LUW_ROWS_L+:LUW_ROWS_W] : word_i[LUW_COLS_L+:LUW_COLS_W]);
     end
-    writes();
+    if (!reset_i) writes();  // memories survive a reset
     if (reset_i) begin
       busy <= 1'b0;
       fills <= 1'b0;

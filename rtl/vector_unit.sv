@@ -299,7 +299,7 @@ module vector_unit
         routine <= 32'(word_i[VX_ROUTINE_L+:VX_ROUTINE_W]);
       end else start();
     end
-    if (table_i) configure();
+    if (table_i && !reset_i) configure();
     if (reset_i) begin
       busy <= 1'b0;
       request_o <= 1'b0;

@@ -100,8 +100,8 @@ module weight_memory
   end
 
   always_ff @(posedge clk_i) begin
-    if (fill_i) fill();
-    if (window_i) take();
+    if (fill_i && !reset_i) fill();
+    if (window_i && !reset_i) take();
     if (OUTPUT_STATIONARY ? stream_i : busy) leaving <= slots[OUTPUT_STATIONARY ? current : slot][row];
     if (reset_i) begin
       busy <= 1'b0;

