@@ -1,6 +1,16 @@
-"""Dialect `spike`: spike trains, synapses and integrate-and-fire neurons, in integers."""
+"""Dialect `spike`: spike trains, synapses and neurons, in integers and in floats."""
 
-from tetrapla.ir.spike import code, neuron, synapse
+from tetrapla.ir.spike import chip, code, leaky, neuron, oscillating, sparse, stream, synapse
 from tetrapla.ir.spike.dialect import Spike
 
-__all__ = ["Spike", "code", "neuron", "synapse"]
+__all__ = [
+    "Spike",
+    "chip",
+    "code",
+    "leaky",
+    "neuron",
+    "oscillating",
+    "sparse",
+    "stream",
+    "synapse",
+]

@@ -29,6 +29,7 @@ none, which is a period of 1.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Literal
 
 import numpy as np
@@ -68,17 +69,20 @@ class Policy:
 LAVA: Final = Policy("loihi.lava", "floor", "sum", None, "wrap_low", "voltage")
 BRIAN2: Final = Policy("loihi.brian2", "truncate", "synapse", None, "keep", "voltage")
 NENGO: Final = Policy("loihi.nengo", "given", "given", 22, "wrap", "current")
+POLICIES: Final = MappingProxyType({each.name: each for each in (LAVA, BRIAN2, NENGO)})
 
 
 @dataclass(frozen=True)
 class Neuron:
     """Parameters of a group; the chip's widths are what is legal.
 
+    Decays, threshold and bias are one number, or integer arrays that broadcast to the neurons.
+
     Attributes:
         current_decay: 0 to 4095; 4095 keeps nothing, and 0 keeps 4095 of 4096.
         voltage_decay: 0 to 4095; 0 keeps everything.
         threshold: mantissa, 0 to 2^17 - 1; the voltage must be above 64 times it.
-        bias: i64 that broadcasts to the neurons: mantissa (13 bits) << exponent.
+        bias: mantissa (13 bits) << exponent.
         refractory: 1 to 64; timesteps from a spike to the next that is possible.
         lowest, highest: what the voltage clips to; None: it does not.
 
@@ -86,9 +90,9 @@ class Neuron:
         ModelError: a number that the chip has no bits for.
     """
 
-    current_decay: int
-    voltage_decay: int
-    threshold: int
+    current_decay: Array | int
+    voltage_decay: Array | int
+    threshold: Array | int
     bias: Array | int = 0
     refractory: int = 1
     lowest: int | None = 1 - STATE_LIMIT
@@ -101,10 +105,11 @@ class Neuron:
             ("threshold", 0, 2**17 - 1),
             ("refractory", 1, 64),
         ):
-            given = getattr(self, name)
-            if not least <= given <= most:
+            given = np.asarray(getattr(self, name))
+            wrong = given[(given < least) | (given > most)]
+            if wrong.size:
                 raise ModelError(
-                    f"{name} of a Loihi neuron must be {least} to {most}, not {given}; "
+                    f"{name} of a Loihi neuron must be {least} to {most}, not {wrong[0]}; "
                     "scale weights and threshold together, or choose another neuron"
                 )
 
@@ -191,7 +196,7 @@ def shifted(x: Array, exponent: int) -> Array:
     return x << exponent if exponent > 0 else x >> -exponent
 
 
-def kept(x: Array, decay: int) -> Array:
+def kept(x: Array, decay: Array | int) -> Array:
     """What a decay of `decay` / 4096 leaves, rounded toward zero."""
     left: Array = np.sign(x) * (np.abs(x) * (4096 - decay) >> 12)
     return left

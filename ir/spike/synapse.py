@@ -1,4 +1,4 @@
-"""From spikes to currents: int8 weights, shifted left by the layer's weight exponent.
+"""From spikes to currents: weights, shifted left by the layer's weight exponent, or floats.
 
 Every timestep is alone: ``y[t] = (sum of w over the spikes of t) * 2**exponent + bias``.
 """
@@ -12,19 +12,27 @@ from tetrapla.ir.mlir import ArrayAttr, IntegerAttr, Operand, Pure, RankedTensor
 from tetrapla.ir.nn.dialect import broadcast
 from tetrapla.ir.nn.linear import conv_shape, correlate, matmul_shape, window_shape, windows
 from tetrapla.ir.op import Op, Tensor, require
-from tetrapla.ir.spike.dialect import Spike, check_fan_in, check_train, macs_by_spikes
+from tetrapla.ir.spike.dialect import (
+    Spike,
+    check_bias,
+    check_fan_in,
+    check_train,
+    current_type,
+    macs_by_spikes,
+)
 
 
 class MatMul(Op, dialect=Spike, name="matmul", traits=[Pure]):
     """All-to-all synapses.
 
-    ``y[t, ..., n] = (sum_k s[t, ..., k] w[k, n]) * 2**exponent + bias[n]``.
+    ``y[t, ..., n] = (sum_k s[t, ..., k] w[k, n]) * 2**exponent + bias[n]``: i32, or f32 where
+    the weights are, summed in float64 and rounded once before the bias.
 
     Constraints:
-        C1: s is an i8 spike train of rank 3 or more.
-        C2: the exponent is 0 to 7 and the largest current fits 31 bits.
-        C3: w is i8 of shape (k, n).
-        C4: the bias is i32 of shape (n,).
+        C1: s is a spike train of rank 3 or more: i8, or f32 where the weights are.
+        C2: the exponent is 0 to 7 and the largest current fits 31 bits; floats have 0.
+        C3: w is i8, i16 or f32 of shape (k, n).
+        C4: the bias is of the result's type, of shape (n,).
     """
 
     s: Operand[RankedTensorType]
@@ -35,22 +43,17 @@ class MatMul(Op, dialect=Spike, name="matmul", traits=[Pure]):
 
     @staticmethod
     def infer(s: Tensor, w: Tensor, bias: Tensor | None = None, *, exponent: int) -> Tensor:
-        check_train("spike.matmul", s, 3)
-        require(
-            w.rank == 2 and w.dtype == "i8",
-            f"spike.matmul C3: weights must be i8 of rank 2, not {w}",
-        )
-        shape = matmul_shape("spike.matmul", s, w, bias)
-        check_fan_in("spike.matmul", w.shape[0], exponent)
-        require(
-            bias is None or bias.dtype == "i32",
-            f"spike.matmul C4: the bias must be i32, not {bias}",
-        )
-        return Tensor(shape, "i32")
+        kind = "spike.matmul"
+        dtype = current_type(kind, s, w, 3)
+        require(w.rank == 2, f"{kind} C3: weights must have rank 2, not {w}")
+        shape = matmul_shape(kind, s, w, bias)
+        check_fan_in(kind, w.shape[0], exponent, w.dtype)
+        check_bias(kind, bias, dtype)
+        return Tensor(shape, dtype)
 
     @staticmethod
     def evaluate(s: Array, w: Array, bias: Array | None = None, *, exponent: int) -> Array:
-        current = _product(s, w) << exponent
+        current = _shifted(_product(s, w), exponent)
         return np.asarray(current if bias is None else current + bias)
 
     macs = staticmethod(macs_by_spikes)
@@ -63,11 +66,13 @@ class MatMul(Op, dialect=Spike, name="matmul", traits=[Pure]):
 class Conv2d(Op, dialect=Spike, name="conv2d", traits=[Pure]):
     """Shared synapses: in each timestep the cross-correlation of s[t] with w[O,C/groups,kh,kw].
 
+    Weights, exponent and sums are as spike.matmul's.
+
     Constraints:
-        C1: s is an i8 spike train [T, N, C, H, W].
-        C2: the exponent is 0 to 7 and the largest current fits 31 bits.
-        C3: w is i8, and geometry and groups are as nn.conv2d's.
-        C4: the bias is i32 of shape (O,) or (O, oh, ow).
+        C1: s is a spike train [T, N, C, H, W]: i8, or f32 where the weights are.
+        C2: the exponent is 0 to 7 and the largest current fits 31 bits; floats have 0.
+        C3: w is i8, i16 or f32, and geometry and groups are as nn.conv2d's.
+        C4: the bias is of the result's type, of shape (O,) or (O, oh, ow).
     """
 
     s: Operand[RankedTensorType]
@@ -92,20 +97,18 @@ class Conv2d(Op, dialect=Spike, name="conv2d", traits=[Pure]):
         groups: int,
         exponent: int,
     ) -> Tensor:
-        check_train("spike.conv2d", s, 5)
-        require(
-            s.rank == 5 and w.dtype == "i8",
-            f"spike.conv2d C3: spikes need rank 5 and weights i8, not {s} and {w}",
-        )
+        kind = "spike.conv2d"
+        dtype = current_type(kind, s, w, 5)
+        require(s.rank == 5, f"{kind} C1: spikes must have rank 5, not {s}")
         frame = Tensor(s.shape[1:], "i8")
-        shape = conv_shape("spike.conv2d", frame, w, None, strides, pads, dilations, groups)
-        check_fan_in("spike.conv2d", prod(w.shape[1:]), exponent)
+        shape = conv_shape(kind, frame, w, None, strides, pads, dilations, groups)
+        check_fan_in(kind, prod(w.shape[1:]), exponent, w.dtype)
+        check_bias(kind, bias, dtype)
         require(
-            bias is None or (bias.dtype == "i32" and bias.shape in ((shape[1],), shape[1:])),
-            f"spike.conv2d C4: the bias must be i32 of shape ({shape[1]},) or {shape[1:]}, "
-            f"not {bias}",
+            bias is None or bias.shape in ((shape[1],), shape[1:]),
+            f"{kind} C4: the bias must have shape ({shape[1]},) or {shape[1:]}, not {bias}",
         )
-        return Tensor((s.shape[0], *shape), "i32")
+        return Tensor((s.shape[0], *shape), dtype)
 
     @staticmethod
     def evaluate(
@@ -121,7 +124,7 @@ class Conv2d(Op, dialect=Spike, name="conv2d", traits=[Pure]):
     ) -> Array:
         frames = s.reshape(s.shape[0] * s.shape[1], *s.shape[2:])
         y = correlate(frames, w, strides, pads, dilations, groups, _product)
-        current = y.reshape(*s.shape[:2], *y.shape[1:]) << exponent
+        current = _shifted(y.reshape(*s.shape[:2], *y.shape[1:]), exponent)
         if bias is None:
             return np.asarray(current)
         return np.asarray(current + (bias[:, None, None] if bias.ndim == 1 else bias))
@@ -233,7 +236,7 @@ class Add(Op, dialect=Spike, name="add", traits=[Pure]):
 
     Constraints:
         C1: the shapes broadcast to the first operand's.
-        C2: both are i32.
+        C2: both are i32, or both f32.
     """
 
     a: Operand[RankedTensorType]
@@ -244,7 +247,10 @@ class Add(Op, dialect=Spike, name="add", traits=[Pure]):
     def infer(a: Tensor, b: Tensor) -> Tensor:
         shape = broadcast("spike.add", a, b)
         require(shape == a.shape, f"spike.add C1: the result must have {a}'s shape, not {b}'s")
-        require(a.dtype == b.dtype == "i32", f"spike.add C2: currents are i32, not {a} and {b}")
+        require(
+            a.dtype == b.dtype and a.dtype in ("i32", "f32"),
+            f"spike.add C2: currents must both be i32 or f32, not {a} and {b}",
+        )
         return a
 
     @staticmethod
@@ -255,9 +261,15 @@ class Add(Op, dialect=Spike, name="add", traits=[Pure]):
 
 
 def _product(a: Array, b: Array) -> Array:
-    # sums stay under 2**31 (C2), so the float64 product is exact and uses the fast routine
-    exact: Array = np.matmul(a.astype(np.float64), b.astype(np.float64))
-    return exact.astype(np.int32)
+    # integer sums stay under 2**31 (C2), so the float64 product is exact and uses the fast
+    # routine
+    wide: Array = np.matmul(a.astype(np.float64), b.astype(np.float64))
+    floats = [x.dtype for x in (a, b) if x.dtype.kind == "f"]
+    return wide.astype(floats[0] if floats else np.int32)
+
+
+def _shifted(current: Array, exponent: int) -> Array:
+    return current << exponent if exponent else current
 
 
 def _check_weight(kind: str, weight: int) -> None:

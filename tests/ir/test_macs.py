@@ -70,7 +70,8 @@ def test_only_products_have_any_and_spikes_have_no_count() -> None:
         f"nn.{name}" for name in products | layers
     }
     assert {"qnn.matmul", "qnn.conv2d"} <= {kind for kind in some if kind.startswith("qnn.")}
-    assert unknown == {"spike.matmul", "spike.conv2d", "spike.sum_pool2d", "spike.scale"}
+    synapses = ("matmul", "conv2d", "sum_pool2d", "scale", "sparse")
+    assert unknown == {f"spike.{name}" for name in synapses}
 
 
 @pytest.mark.parametrize(
