@@ -36,10 +36,12 @@ from math import inf
 
 import numpy as np
 
+from tetrapla.backends.gpu.code_bound import is_inexact, rule
+from tetrapla.backends.gpu.expressions import EXPRESSIONS
 from tetrapla.backends.gpu.norms import operator_norms
 from tetrapla.backends.gpu.plan import PRODUCTS, Layout
 from tetrapla.backends.gpu.rules import RULES, Tracked, stored, tracked
-from tetrapla.ir.graph import Array, Graph, Node, Value
+from tetrapla.ir.graph import DTYPES, Array, Graph, Node, Value
 from tetrapla.ir.op import evaluated
 
 # float results that depend on the order of a sum or on the library's exponential
@@ -84,7 +86,9 @@ def kernel_bounds(
     )
     with np.errstate(all="ignore"):  # an infinity is a bound too
         for (index, m), (_, r) in zip(machine, reference, strict=True):
-            away = np.where(m.v == r.v, 0.0, np.abs(m.v - r.v))  # also of infinities
+            # also of infinities, and what is no number in both is none in the machine
+            same = (m.v == r.v) | (np.isnan(m.v) & np.isnan(r.v))
+            away = np.where(same, 0.0, np.abs(m.v - r.v))
             yield Kept(index, m.v, r.v, away + m.d)
 
 
@@ -117,6 +121,7 @@ class _Walk:
 
     def __init__(self, graph: Graph, layout: Layout | None, sigma: Mapping[str, float]) -> None:
         self.graph, self.sigma = graph, sigma
+        self.reference = layout is None
         self.halves = layout is not None and layout.halves
         self.dtypes = layout.dtypes if layout is not None else {}
         # what both sides compute to the same bit stays in its own type and has no bound
@@ -160,7 +165,10 @@ class _Walk:
     def _load(self, value: Value, array: Array) -> None:
         """Take an array as a value's buffer holds it."""
         self.known.pop(value.index, None)
-        self.exact[value.index] = array
+        # operators must not compute in float16, which holds values alone
+        self.exact[value.index] = (
+            array.astype(np.float32) if array.dtype == np.float16 else array
+        )
         if self.halves and value.dtype == "f32":
             rounds = self.dtypes.get(value.index) == "f16"
             self.known[value.index] = _exact(array, rounds)
@@ -170,13 +178,15 @@ class _Walk:
         value = node.result
         doubtful = any(v.index in self.known for v in node.operands)
         floats = self.halves and value.dtype == "f32"
-        if not (doubtful or node.kind in INEXACT or floats):
-            operands = [self.exact[v.index] for v in node.operands]
-            self.exact[value.index] = _evaluated(node, operands)
+        if not (doubtful or inexact(node) or floats):
+            arrays = [self.exact[v.index] for v in node.operands]
+            self.exact[value.index] = _evaluated(node, arrays)
             return
-        made = RULES[node.kind](
-            node, [self._operand(node, i) for i in range(len(node.operands))]
-        )
+        operands = [self._operand(node, i) for i in range(len(node.operands))]
+        made = RULES.get(node.kind, rule)(node, operands)
+        if self.reference and node.kind not in RULES:
+            # by the operator's own definition, which must not be the code that it judges
+            made = replace(made, v=_evaluated(node, [x.v for x in _typed(node, operands)]))
         if self.halves and self.dtypes.get(value.index) == "f16":
             made = stored(made)
             self.halved.add(value.index)
@@ -197,6 +207,21 @@ class _Walk:
     def _tracked(self, value: Value) -> Tracked:
         found = self.known.get(value.index)
         return found if found is not None else _exact(self.exact[value.index], False)
+
+
+def inexact(node: Node) -> bool:
+    """Whether a float depends on the order of a sum, or on how a function is computed."""
+    if node.kind in RULES or node.kind not in EXPRESSIONS:
+        return node.kind in INEXACT
+    return is_inexact(node)
+
+
+def _typed(node: Node, operands: Sequence[Tracked]) -> list[Tracked]:
+    """The operands in float64, or in the integers and truths that the operator reads."""
+    pairs = zip(node.operands, operands, strict=True)
+    return [
+        x if v.dtype == "f32" else replace(x, v=x.v.astype(DTYPES[v.dtype])) for v, x in pairs
+    ]
 
 
 def _exact(array: Array, halved: bool) -> Tracked:

@@ -13,23 +13,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 
-from tetrapla.backends.gpu.bound import INEXACT
+from tetrapla.backends.gpu.bound import inexact
+from tetrapla.backends.gpu.expressions import EXPRESSIONS, MOST_LANES, expression
+from tetrapla.backends.gpu.folding import inlined, is_plain
 from tetrapla.backends.gpu.heads import HEADS
 from tetrapla.backends.gpu.plan import VIEWS, Layout, Plan
-from tetrapla.backends.gpu.steps import joined
+from tetrapla.backends.gpu.rowwise import ROWWISE
+from tetrapla.backends.gpu.steps import FUSIBLE, joined
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node
 from tetrapla.ir.module import Module
 from tetrapla.ir.unfuse import is_narrow
 from tetrapla.passes.pass_ import run
-from tetrapla.passes.pipeline_ import canonical, quantised, quantises
+from tetrapla.passes.pipeline_ import FLAT, quantised, quantises
 from tetrapla.passes.widen_weights import WidenWeights
 from tetrapla.simulators.gpu.program import Kernel, Program
 from tetrapla.simulators.gpu.spec import GpuSpec
 
-DTYPES = ("f32", "i8", "ui8", "i32")
+DTYPES = ("f32", "i8", "ui8", "i32", "i64", "i1")
 
 
 def lower(
@@ -58,9 +62,10 @@ def lower(
                 f"model '{module.name}' must have calibration data for int8, not none; "
                 "give --calib F.npz, or --quant none"
             )
-        lowered = quantised(module, calibration, options.quant or number_format)
+        flat = run(module, FLAT)
+        lowered = quantised(flat, calibration, options.quant or number_format)
     else:
-        lowered = canonical(module)
+        lowered = run(module, FLAT)
     spec.per_clock(number_format)  # refuses a format that the chip lacks
     return Lowered(lowered, plan(lowered, number_format))
 
@@ -80,28 +85,39 @@ def planned(module: Module, number_format: str) -> tuple[Program, Layout]:
     refuse_unsupported(graph)
     refuse_inexact_integers(graph)
     made = Plan(graph, number_format)
+    folded = inlined(graph, made.root)
     fused: set[str] = set()
     kernels: list[Kernel] = []
     for node in graph.nodes:
-        if node.name in fused or made.is_view(node):
+        if node.name in fused or node.result.index in folded or made.is_view(node):
             continue
-        kernel, tail = _grown(HEADS[node.kind](node, made), node, made, fused)
+        kernel, tail = _grown(_head(node, made, folded), node, made, fused, folded)
         kernels.append(replace(kernel, output=made.store(tail.result, tail.name)))
     inputs, outputs = made.ports()
     weights = {
         buffer.name: module.weights[buffer.name]
         for buffer in made.buffers
         if buffer.role == "weight" and buffer.name in module.weights
-    }
+    } | made.tables
     program = Program(
         module.name, number_format, inputs, outputs, made.buffers, tuple(kernels), weights
     )
     return program, made.layout
 
 
+def _head(node: Node, made: Plan, folded: Mapping[int, Node]) -> Kernel:
+    """The kernel that starts at a node: a written one, or a generated one of what it folds."""
+    folds = any(made.root(value).index in folded for value in node.operands)
+    computed = node.kind in FUSIBLE and not all(map(made.graph.is_weight, node.operands[1:]))
+    generated = node.kind in EXPRESSIONS and (folds or computed or not is_plain(node))
+    if node.kind in HEADS and not generated:
+        return HEADS[node.kind](node, made)
+    return expression(node, made, folded)
+
+
 def refuse_unsupported(graph: Graph) -> None:
     """Name every node that has no kernel, in one message."""
-    known = (*HEADS, *VIEWS)
+    known = {*HEADS, *VIEWS, *EXPRESSIONS}
     counts: dict[str, int] = {}
     for node in graph.nodes:
         wrong = [v.dtype for v in (*node.operands, *node.results) if v.dtype not in DTYPES]
@@ -110,6 +126,10 @@ def refuse_unsupported(graph: Graph) -> None:
             named = node.kind
         elif wrong:
             named = f"{node.kind} of {wrong[0]}"
+        elif not all(value.elements for value in (*node.operands, node.result)):
+            named = f"{node.kind} of nothing"
+        elif node.kind in ROWWISE and prod(ROWWISE[node.kind].extents(node)[1]) > MOST_LANES:
+            named = f"{node.kind} over more than {MOST_LANES} elements"
         elif not is_narrow(node):
             named = f"{node.kind} with more than a bias and a ReLU"
         if named:
@@ -117,7 +137,7 @@ def refuse_unsupported(graph: Graph) -> None:
     if counts:
         listed = ", ".join(f"{kind} ({count})" for kind, count in sorted(counts.items()))
         raise UnsupportedError(
-            f"gpu has no kernel for {listed}; it can do {', '.join(sorted(set(known)))}"
+            f"gpu has no kernel for {listed}; it can do {', '.join(sorted(known))}"
         )
 
 
@@ -129,7 +149,7 @@ def refuse_inexact_integers(graph: Graph) -> None:
         doubt = any(value.index in doubtful for value in node.operands)
         if node.kind == "qnn.quantize" and doubt:
             refused.append(node.name)
-        elif doubt or node.kind in INEXACT:
+        elif doubt or inexact(node):
             doubtful.add(node.result.index)
     if refused:
         raise UnsupportedError(
@@ -138,14 +158,16 @@ def refuse_inexact_integers(graph: Graph) -> None:
         )
 
 
-def _grown(kernel: Kernel, node: Node, made: Plan, fused: set[str]) -> tuple[Kernel, Node]:
+def _grown(
+    kernel: Kernel, node: Node, made: Plan, fused: set[str], folded: Mapping[int, Node]
+) -> tuple[Kernel, Node]:
     """The kernel with every step that follows, and the node whose result it stores."""
     kept = {value.index for _, value in made.graph.outputs}
     uses = made.graph.uses()
     tail = node
     while tail.result.index not in kept and len(uses.get(tail.result.index, ())) == 1:
         (user,) = uses[tail.result.index]
-        if user.operands[0].index != tail.result.index:
+        if user.operands[0].index != tail.result.index or user.result.index in folded:
             break
         grown = joined(kernel, user, made)
         if grown is None:

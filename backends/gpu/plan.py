@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tetrapla.ir.graph import Graph, Node, Value
+from tetrapla.ir.graph import Array, Graph, Node, Value
 from tetrapla.simulators.gpu.program import Buffer, Port
 
 VIEWS = ("nn.reshape", "nn.transpose")
@@ -41,6 +41,7 @@ class Plan:
         self._root = _roots(graph)
         self._names: dict[int, str] = {}
         self._buffers: dict[str, Buffer] = {}
+        self.tables: dict[str, Array] = {}
         self._outputs = {self.root(value).index for _, value in graph.outputs}
         self._multiplied = {
             self.root(value).index
@@ -65,6 +66,15 @@ class Plan:
         if held.index not in self._names:
             self._add(held, self.graph.constants[held.index], "weight")
         return self._names[held.index]
+
+    def table(self, name: str, array: Array) -> str:
+        """A buffer of constants that the compiler makes; the same name gives the same one."""
+        if name not in self.tables:
+            assert name not in self._buffers, f"buffer {name} is taken"
+            dtype = "f32" if array.dtype.kind == "f" else "i32"
+            self._buffers[name] = Buffer(name, dtype, array.shape, "weight")
+            self.tables[name] = array
+        return name
 
     def store(self, value: Value, name: str) -> str:
         """A new buffer for a kernel's result."""

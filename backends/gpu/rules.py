@@ -68,7 +68,8 @@ def stored(x: Tracked) -> Tracked:
     known = x.d == 0
     fresh = np.where(known, 0.0, U16 * x.size + SUBNORMAL16)
     v = np.where(known, x.v.astype(np.float16).astype(np.float64), x.v)
-    d = np.where(x.size > LARGEST16, inf, x.d + fresh)
+    # an infinity that is known is held
+    d = np.where((x.size > LARGEST16) & ~(known & np.isinf(v)), inf, x.d + fresh)
     return tracked(v, d, np.where(np.isfinite(norm(d)), x.n + norm(fresh), inf))
 
 
@@ -226,14 +227,16 @@ def _overlap(node: Node) -> float:
 
 def _batch_norm(node: Node, operands: Sequence[Tracked]) -> Tracked:
     x, *parameters = operands
-    column = (1, -1, *(1,) * (len(node.result.shape) - 2))
-    scale, bias, mean, variance = (t.v.reshape(column) for t in parameters)
+    column = (-1, *(1,) * (len(node.result.shape) - 2))
+    scale, bias, mean, variance = (t.v.reshape(len(t.v), 1, *column) for t in parameters)
     gain = scale / np.sqrt(variance + node.float("epsilon"))
     # difference, sum with epsilon, root, quotient, product, sum: fewer than gamma(1) counts,
     # on magnitudes that no cancellation shrinks
     size = (x.size + np.abs(mean)) * np.abs(gain) + np.abs(bias)
     fresh = gamma(4) * size
     n = x.n * np.abs(gain).max() + norm(fresh)
+    if any(t.d.any() for t in parameters):  # computed ones, which no exporter writes
+        return tracked((x.v - mean) * gain + bias, np.full(size.shape, inf))
     return tracked((x.v - mean) * gain + bias, x.d * np.abs(gain) + fresh, n)
 
 

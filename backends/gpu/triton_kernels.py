@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from tetrapla.backends.gpu.heads import power_of_two
+from tetrapla.backends.gpu.triton_code import expression
 from tetrapla.backends.gpu.triton_products import product
 from tetrapla.backends.gpu.triton_steps import (
     REGISTERS,
@@ -23,6 +24,7 @@ from tetrapla.ir.quant.arithmetic import sum_terms
 from tetrapla.simulators.gpu.program import (
     Binary,
     Conv,
+    Expression,
     Gather,
     GlobalPool,
     Kernel,
@@ -52,6 +54,8 @@ def grid(kernel: Kernel) -> tuple[int, int, int]:
             return -(-kernel.planes * prod(kernel.out) // kernel.block), 1, 1
         case Pointwise():
             return -(-kernel.elements // kernel.block), 1, 1
+        case Expression():
+            return -(-kernel.rows // kernel.block), 1, 1
         case Binary() | Gather():
             return -(-prod(kernel.shape) // kernel.block), 1, 1
         case _:
@@ -228,4 +232,5 @@ _BODIES: dict[type[Kernel], Callable[..., None]] = {
     Pointwise: _pointwise,
     Binary: _binary,
     Gather: _gather,
+    Expression: expression,
 }

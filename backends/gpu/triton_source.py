@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from tetrapla.backends.gpu.triton_kernels import body, grid
 from tetrapla.backends.gpu.triton_steps import Writer
 from tetrapla.ir.graph import DTYPES
-from tetrapla.simulators.gpu.program import Kernel, Product, Program
+from tetrapla.simulators.gpu.program import Expression, Kernel, Product, Program
 
 _HEAD = '''"""Kernels of {name}, {format}: generated, one function per launch.
 
@@ -33,6 +33,22 @@ def to_integers(y, low: tl.constexpr, high: tl.constexpr, zero_point: tl.constex
     y = tl.minimum(tl.maximum(y, low), high)
     y = (y + 12582912.0) - 12582912.0
     return y.to(tl.int32) + zero_point
+'''
+_ROUND = '''
+
+@triton.jit
+def to_even(x):
+    """Round float32 half to even: 2^23 leaves an integer, and is one already."""
+    size = tl.abs(x)
+    whole = (size + 8388608.0) - 8388608.0
+    return tl.where(size < 8388608.0, tl.where(x < 0.0, -whole, whole), x)
+'''
+_TIMES = '''
+
+@triton.jit
+def times(a, b):
+    """The product of two."""
+    return a * b
 '''
 
 _RUN = '''"""Run {name} on a GPU: python run.py --input x.npz -o y.npz (needs torch and triton).
@@ -95,6 +111,8 @@ if __name__ == "__main__":
     main()
 '''
 
+_HELPERS = {"round": _ROUND, "product": _TIMES}  # by the operation that needs it
+
 
 def sources(program: Program) -> dict[str, str]:
     """The text of every file; the same program gives the same text."""
@@ -106,7 +124,7 @@ def sources(program: Program) -> dict[str, str]:
     }
 
 
-_TAKEN = ("tl", "triton", "to_integers", "float", "range")
+_TAKEN = ("tl", "triton", "to_integers", "to_even", "times", "float", "range")
 
 
 def identifiers(names: Sequence[str], taken: Sequence[str] = ()) -> dict[str, str]:
@@ -141,6 +159,8 @@ def warps(kernel: Kernel) -> int:
 def _kernels(program: Program, functions: dict[str, str]) -> str:
     memory = program.memory
     text = [_HEAD.format(name=_quoted(program.name), format=program.format)]
+    used = {i.op for k in program.kernels if isinstance(k, Expression) for i in k.code}
+    text += [written for op, written in _HELPERS.items() if op in used]
     for kernel in program.kernels:
         passed = arguments(kernel)
         pointers = {n: f"{made}_ptr" for n, made in identifiers(passed).items()}

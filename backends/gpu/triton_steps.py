@@ -24,8 +24,18 @@ TYPES = {
     "i8": "tl.int8",
     "ui8": "tl.uint8",
     "i32": "tl.int32",
+    "i64": "tl.int64",
+    "i1": "tl.int1",
 }
-REGISTERS = {"f32": "f32", "f16": "f32", "i8": "i32", "ui8": "i32", "i32": "i32"}
+REGISTERS = {
+    "f32": "f32",
+    "f16": "f32",
+    "i8": "i32",
+    "ui8": "i32",
+    "i32": "i32",
+    "i64": "i64",
+    "i1": "i1",
+}
 
 
 @dataclass

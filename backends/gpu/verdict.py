@@ -8,7 +8,7 @@ from math import inf
 
 import numpy as np
 
-from tetrapla.backends.gpu.bound import INEXACT, error_bounds, kernel_bounds
+from tetrapla.backends.gpu.bound import error_bounds, inexact, kernel_bounds
 from tetrapla.backends.gpu.lower import planned
 from tetrapla.backends.gpu.plan import Layout
 from tetrapla.backends.target_ import Inputs, Lowered
@@ -94,8 +94,8 @@ def judged(
 
 def integer(lowered: Lowered[Program]) -> bool:
     """Whether the plan has no float arithmetic that two machines may round differently."""
-    kinds = {node.kind for node in lowered.module.graph.nodes}
-    return lowered.program.format == "int8" and not kinds & set(INEXACT)
+    nodes = lowered.module.graph.nodes
+    return lowered.program.format == "int8" and not any(map(inexact, nodes))
 
 
 def _kernels(graph: Graph, layout: Layout, inputs: Inputs, held: Held) -> Iterator[Compared]:
@@ -120,7 +120,7 @@ def _kernels(graph: Graph, layout: Layout, inputs: Inputs, held: Held) -> Iterat
 def _compared(found: Array, exact: Array, bound: Array) -> Compared:
     with np.errstate(all="ignore"):
         error = np.where(_equal(found, exact), 0.0, np.abs(found - exact))
-        scale = float(np.abs(exact).max(initial=0)) or 1.0
+        scale = float(np.abs(exact[np.isfinite(exact)]).max(initial=0)) or 1.0
         outside = int(np.count_nonzero(~(error <= bound)))
         # NumPy's maximum keeps a NaN
         return Compared(

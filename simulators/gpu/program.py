@@ -13,6 +13,7 @@ from typing import Any
 
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.simulators.arrays_ import packed, unpacked
+from tetrapla.simulators.gpu.code import Instruction
 from tetrapla.simulators.gpu.steps import Step, step_from
 from tetrapla.simulators.program_ import listed, reading, tupled
 
@@ -259,9 +260,34 @@ class Gather(Kernel):
         return (self.x,)
 
 
+@dataclass(frozen=True)
+class Expression(Kernel):
+    """Generated code over rows of lanes: register `value` is stored at offset `place`.
+
+    `block` rows are of one program instance; see `code` for the instructions.
+    """
+
+    code: tuple[Instruction, ...]
+    value: int
+    place: int
+    rows: int
+    length: int
+    block: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(i.value for i in self.code if i.op == "load"))
+
+    @property
+    def operations(self) -> int:
+        """Arithmetic on floats: one per lane of every instruction that makes one."""
+        made = sum(i.dtype == "f32" and i.op not in ("load", "constant") for i in self.code)
+        return made * self.rows * self.length
+
+
 KERNELS: dict[str, type[Kernel]] = {
     kind.__name__: kind
-    for kind in (MatMul, Conv, Pool, GlobalPool, Softmax, Pointwise, Binary, Gather)
+    for kind in (MatMul, Conv, Pool, GlobalPool, Softmax, Pointwise, Binary, Gather, Expression)
 }
 
 
@@ -350,6 +376,8 @@ def _kernel_dict(kernel: Kernel) -> dict[str, Any]:
     data["steps"] = [{"step": type(step).__name__, **_plain(step)} for step in kernel.steps]
     if isinstance(kernel, Product):
         data["tile"] = _plain(kernel.tile)
+    if isinstance(kernel, Expression):
+        data["code"] = [[i.op, list(i.args), i.dtype, i.value] for i in kernel.code]
     return data
 
 
@@ -359,4 +387,9 @@ def _kernel_from(data: Mapping[str, Any]) -> Kernel:
     values["steps"] = tuple(step_from(step) for step in values["steps"])
     if "tile" in values:
         values["tile"] = Tile(**values["tile"])
+    if "code" in values:
+        values["code"] = tuple(
+            Instruction(op, tuple(args), dtype, value)
+            for op, args, dtype, value in values["code"]
+        )
     return kind(**values)

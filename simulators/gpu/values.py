@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.ir.quant.arithmetic import sum_terms
 from tetrapla.ir.quant.scale import fused_multiply_add
+from tetrapla.simulators.gpu.code import registers
 from tetrapla.simulators.gpu.indices import (
     conv_operands,
     matmul_operands,
@@ -27,6 +29,7 @@ from tetrapla.simulators.gpu.indices import (
 from tetrapla.simulators.gpu.program import (
     Binary,
     Conv,
+    Expression,
     Gather,
     GlobalPool,
     Kernel,
@@ -39,6 +42,7 @@ from tetrapla.simulators.gpu.program import (
 )
 from tetrapla.simulators.gpu.steps import RANGES, round_half_even
 
+CHUNK: Final = 2**16  # lanes of generated code at a time, which bounds the memory
 PROBED: Final = 16  # invocations of which a run keeps what every kernel stored
 
 
@@ -236,6 +240,35 @@ def _gather(kernel: Gather, flat: Mapping[str, Array]) -> Array:
     return flat[kernel.x][:, strided(index, kernel.shape, kernel.strides)]
 
 
+def _expression(kernel: Expression, flat: Mapping[str, Array]) -> Array:
+    """Rows at a time; an element that no row writes is seen."""
+    y: Array | None = None
+    count = max((len(flat[name]) for name in kernel.sources), default=1)
+    step = max(1, CHUNK // kernel.length)
+    for start in range(0, kernel.rows, step):
+        rows = np.arange(start, min(kernel.rows, start + step))
+        found = registers(kernel.code, rows, kernel.length, partial(_looked_up, flat))
+        value, place = found[kernel.value], found[kernel.place]
+        shape = np.broadcast_shapes(value.shape, place.shape)
+        made = np.broadcast_to(value, shape).reshape(len(value), -1)
+        where = np.broadcast_to(place, (1, *shape[1:])).reshape(-1)
+        if y is None:
+            elements = kernel.rows * (kernel.length if place.shape[2] > 1 else 1)
+            y = _unwritten((count, elements), made.dtype)
+        y[:, where] = made
+    if y is None:
+        return np.zeros((1, 0), np.float32)
+    return _flat_steps(kernel, y, flat)
+
+
+def _looked_up(flat: Mapping[str, Array], buffer: str, offset: Array) -> Array:
+    """A buffer's elements as registers hold them."""
+    held = flat[buffer]
+    rows = np.arange(len(held)).reshape(-1, *(1,) * (offset.ndim - 1))
+    found = held[:, offset[0]] if len(offset) == 1 else held[rows, offset]
+    return found.astype(np.float32) if held.dtype == np.float16 else found
+
+
 _COMPUTE: dict[type[Kernel], Callable[..., Array]] = {
     MatMul: _product,
     Conv: _product,
@@ -245,6 +278,7 @@ _COMPUTE: dict[type[Kernel], Callable[..., Array]] = {
     Pointwise: _pointwise,
     Binary: _binary,
     Gather: _gather,
+    Expression: _expression,
 }
 
 
@@ -298,7 +332,10 @@ def _probe(y: Array, probed: Array) -> Array:
 
 def _unwritten(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
     """Memory whose content is as wrong as can be."""
-    return np.full(shape, np.nan if dtype.kind == "f" else np.iinfo(np.int32).min, dtype)
+    if dtype.kind == "b":
+        return np.ones(shape, dtype)
+    lowest: Any = np.nan if dtype.kind == "f" else np.iinfo(dtype.name).min
+    return np.full(shape, lowest, dtype)
 
 
 def _returned(y: Array, shape: tuple[int, ...], dtype: str, count: int) -> Array:

@@ -95,9 +95,10 @@ its only HALT; an address, length or index outside a memory, a table, the array 
 slots, weights, descriptors or rows that are used before an instruction wrote them. Memories are
 not cleared at the start.
 
-**Hazards** are the program's business: nothing is interlocked but the drains of an
-output-stationary array. The result of an instruction is there when it has retired, also for the
-next one of its own engine; a VE, VX or GTH must not write what it still has to read.
+**Hazards** are the program's business: a machine stops at one, and interlocks nothing but the
+drains of an output-stationary array. The result of an instruction is there when it has retired,
+also for the next one of its own engine; a VE, VX or GTH must not write what it still has to
+read.
 
 **Activations** of int8 products are int8 or uint8, as the descriptor says: a PE multiplies
 9-bit signed activations by int8 weights. Numbers of other types go into the tables' flags.
