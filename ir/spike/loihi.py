@@ -22,7 +22,7 @@ voltage                 clips               any                clips
 
 Sources: Lava 0.10.0, processes Dense and LIF, fixed-point models; Brian2Loihi 0.5.2;
 nengo-loihi 1.1.0, the emulator. Each policy equals its tool bit by bit on the traces of
-`tests/golden/neuro`. A refractory period is Brian2Loihi's and nengo-loihi's; Lava's model has
+`tetrapla validate spiking`. A refractory period is Brian2Loihi's and nengo-loihi's; Lava's model has
 none, which is a period of 1.
 """
 

@@ -7,7 +7,7 @@ epoch, with the traces of that timestep; y0 where the neuron did; u3 in every 8t
 
 Traces decay and impulses add with a random rounding, and so does the weight; the caller draws
 the numbers, one for all synapses. Bit for bit as lava-nc 0.10.0, LearningDense with fixed-point
-rules, given its draws (tests/golden/neuro).
+rules, given its draws.
 """
 
 from __future__ import annotations

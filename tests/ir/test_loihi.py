@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,20 +10,21 @@ from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.spike import loihi
 from tetrapla.ir.spike.loihi import BRIAN2, LAVA, NENGO, Neuron, Policy, Sign, State
+from tetrapla.validation import GOLDEN
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "neuro"
+TRACES = GOLDEN / "neuro"
 SIGNS: dict[int, Sign] = {1: "mixed", 2: "exc", 3: "inh"}
 
 
 def cases(file: str) -> list[str]:
-    with np.load(GOLDEN / file) as held:
+    with np.load(TRACES / file) as held:
         return [str(held[f"c{k}_name"]) for k in range(sum("_name" in n for n in held.files))]
 
 
 def case(file: str, name: str) -> dict[str, Array]:
     """Arrays of a case, integers as i64."""
     number = cases(file).index(name)
-    with np.load(GOLDEN / file) as held:
+    with np.load(TRACES / file) as held:
         arrays = {
             n.split("_", 1)[1]: held[n] for n in held.files if n.startswith(f"c{number}_")
         }

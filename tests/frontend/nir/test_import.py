@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,9 @@ from tetrapla.frontend.nir.presets import PRESETS, preset
 from tetrapla.ir.errors import ModelError, RegistryError, UnsupportedError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.interpret import evaluate
+from tetrapla.validation import GOLDEN
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "neuro" / "nir_presets.npz"
+TRACES = GOLDEN / "neuro" / "nir_presets.npz"
 DT_S = 1e-4
 
 
@@ -51,7 +51,7 @@ def ran(network: Network, x: Array, rule: str = "euler", *, dt_s: float = 1.0) -
 
 @pytest.fixture
 def golden() -> Mapping[str, Array]:
-    with np.load(GOLDEN) as held:
+    with np.load(TRACES) as held:
         return {name: held[name] for name in held.files}
 
 

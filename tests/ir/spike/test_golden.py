@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,22 +10,23 @@ from tetrapla.ir.graph import Array, Attribute
 from tetrapla.ir.op import OPS
 from tetrapla.ir.spike import loihi
 from tetrapla.ir.spike.loihi import BRIAN2, FRACTION_BITS, LAVA, STATE_LIMIT, Policy, Sign
+from tetrapla.validation import GOLDEN
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "neuro"
+TRACES = GOLDEN / "neuro"
 SIGNS: dict[int, Sign] = {1: "mixed", 2: "exc", 3: "inh"}
 FULL: dict[str, Attribute] = {"lowest": 1 - STATE_LIMIT, "highest": STATE_LIMIT - 1}
-# tests/golden/neuro/README.md states it: relative to the largest voltage
+# its README states it: relative to the largest voltage
 VOLTAGE_BOUND = 2e-6
 
 
 def cases(file: str) -> list[str]:
-    with np.load(GOLDEN / file) as held:
+    with np.load(TRACES / file) as held:
         return [str(held[f"c{k}_name"]) for k in range(sum("_name" in n for n in held.files))]
 
 
 def case(file: str, name: str) -> dict[str, Array]:
     number = cases(file).index(name)
-    with np.load(GOLDEN / file) as held:
+    with np.load(TRACES / file) as held:
         own = (n for n in held.files if n.startswith(f"c{number}_"))
         return {n.split("_", 1)[1]: held[n] for n in own}
 
@@ -151,7 +151,7 @@ class Layer:
     """The one layer of nir_presets.npz: a current of W s + b, and its time constants."""
 
     def __init__(self) -> None:
-        with np.load(GOLDEN / "nir_presets.npz") as held:
+        with np.load(TRACES / "nir_presets.npz") as held:
             self.held = {name: held[name] for name in held.files}
         train = self.held["S_in"][:, None].astype(np.int8)
         weights = [self.held["W"].T.copy(), self.held["b"]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,9 @@ from tetrapla.ir.spike.plasticity import (
     note,
     products,
 )
+from tetrapla.validation import GOLDEN
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "neuro" / "lava_stdp.npz"
+TRACES = GOLDEN / "neuro" / "lava_stdp.npz"
 ZERO = {"x1": Draw(0, 0), "y1": Draw(0, 0)}
 NAMES = ["pair_epoch1", "pair_epoch2_scaled", "weight_dependent", "fractional_impulse"]
 
@@ -49,7 +49,7 @@ class Streams:
 
 @pytest.mark.parametrize("case", range(4), ids=NAMES)
 def test_weights_and_traces_are_lavas(case: int) -> None:
-    with np.load(GOLDEN) as held:
+    with np.load(TRACES) as held:
         c = {n[3:]: held[n] for n in held.files if n.startswith(f"c{case}_")}
     assert str(c["name"]) == NAMES[case]
     *traces, epoch, seed = c["params"].tolist()
