@@ -183,7 +183,7 @@ class _Walk:
             self.exact[value.index] = _evaluated(node, arrays)
             return
         operands = [self._operand(node, i) for i in range(len(node.operands))]
-        made = RULES.get(node.kind, rule)(node, operands)
+        made = _ruled(node, operands)
         if self.reference and node.kind not in RULES:
             # by the operator's own definition, which must not be the code that it judges
             made = replace(made, v=_evaluated(node, [x.v for x in _typed(node, operands)]))
@@ -207,6 +207,16 @@ class _Walk:
     def _tracked(self, value: Value) -> Tracked:
         found = self.known.get(value.index)
         return found if found is not None else _exact(self.exact[value.index], False)
+
+
+def _ruled(node: Node, operands: Sequence[Tracked]) -> Tracked:
+    """By the operator's rule, or its code's; integers made of what is doubtful have none."""
+    if node.kind in RULES:
+        return RULES[node.kind](node, operands)
+    if node.kind in EXPRESSIONS:
+        return rule(node, operands)
+    v = _evaluated(node, [x.v for x in _typed(node, operands)]).astype(np.float64)
+    return tracked(v, np.full(v.shape, inf))
 
 
 def inexact(node: Node) -> bool:

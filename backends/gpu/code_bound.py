@@ -268,6 +268,8 @@ def _wave(each: Instruction, v: Array, args: Sequence[Bounded]) -> Array:
 
 def _compared(each: Instruction, v: Array, args: Sequence[Bounded]) -> Array:
     a, b = args
+    if a is b:  # a number is equal to itself, whatever it is
+        return np.zeros(v.shape)
     d = _of(a) + _of(b)
     with np.errstate(all="ignore"):
         near = np.abs(a.v.astype(np.float64) - b.v.astype(np.float64)) <= d

@@ -7,6 +7,7 @@ from math import prod
 
 from tetrapla.backends.gpu.elementwise import ELEMENTWISE
 from tetrapla.backends.gpu.heads import BLOCK, power_of_two
+from tetrapla.backends.gpu.integers import INTEGERS
 from tetrapla.backends.gpu.moves import MOVES
 from tetrapla.backends.gpu.registers import Code
 from tetrapla.backends.gpu.rowwise import ROWWISE, At
@@ -15,7 +16,7 @@ from tetrapla.ir.graph import Node
 from tetrapla.simulators.gpu.program import Expression
 
 # operators that can be folded into what reads them
-FOLDED: Mapping[str, Rule] = {**ELEMENTWISE, **MOVES}
+FOLDED: Mapping[str, Rule] = {**ELEMENTWISE, **INTEGERS, **MOVES}
 EXPRESSIONS = (*FOLDED, *ROWWISE)
 # Triton's limit on the elements of a tensor (TRITON_MAX_TENSOR_NUMEL)
 MOST_LANES = 2**20

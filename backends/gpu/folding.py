@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tetrapla.backends.gpu.expressions import EXPRESSIONS, FOLDED
 from tetrapla.backends.gpu.plan import VIEWS
+from tetrapla.backends.gpu.steps import FUSIBLE
 from tetrapla.ir.graph import Graph, Node, Value
 
 # nodes in one kernel, assumed: registers and compile time grow with them
@@ -36,6 +37,7 @@ def inlined(graph: Graph, root: Callable[[Value], Value]) -> dict[int, Node]:
             continue  # a view; who reads it reads its root
         for value in node.operands:
             readers.setdefault(root(value).index, []).append(node)
+    makers = {value.index for node in graph.nodes for value in node.results}
     found: dict[int, Node] = {}
     sizes: dict[str, int] = {}
     for node in graph.nodes:
@@ -47,6 +49,8 @@ def inlined(graph: Graph, root: Callable[[Value], Value]) -> dict[int, Node]:
         users = readers.get(value.index, [])
         if root(value).index != value.index or value.index in kept or len(users) != 1:
             continue
+        if _is_step(node, makers, readers, found):
+            continue
         (user,) = users
         few = node.kind in VIEWS or user.result.elements <= MOST_REPEATS * value.elements
         if user.kind in EXPRESSIONS and user.kind not in _REPEATING and few:
@@ -54,6 +58,15 @@ def inlined(graph: Graph, root: Callable[[Value], Value]) -> dict[int, Node]:
             if size + others < MOST_NODES:
                 found[value.index] = node
     return found
+
+
+def _is_step(
+    node: Node, makers: set[int], readers: dict[int, list[Node]], found: dict[int, Node]
+) -> bool:
+    """Whether the kernel that makes the operand takes the node as a step of its own."""
+    index = node.operands[0].index
+    alone = readers.get(index) == [node] and index in makers and index not in found
+    return node.kind in FUSIBLE and alone
 
 
 def _folded(node: Node, root: Callable[[Value], Value], found: dict[int, Node]) -> list[int]:

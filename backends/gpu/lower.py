@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 
-from tetrapla.backends.gpu.bound import inexact
 from tetrapla.backends.gpu.expressions import EXPRESSIONS, MOST_LANES, expression
 from tetrapla.backends.gpu.folding import inlined, is_plain
 from tetrapla.backends.gpu.heads import HEADS
@@ -83,15 +82,16 @@ def planned(module: Module, number_format: str) -> tuple[Program, Layout]:
     """The plan, and which of the module's values it keeps where."""
     graph = module.graph
     refuse_unsupported(graph)
-    refuse_inexact_integers(graph)
     made = Plan(graph, number_format)
     folded = inlined(graph, made.root)
+    uses = graph.uses()
     fused: set[str] = set()
     kernels: list[Kernel] = []
     for node in graph.nodes:
         if node.name in fused or node.result.index in folded or made.is_view(node):
             continue
-        kernel, tail = _grown(_head(node, made, folded), node, made, fused, folded)
+        kernel, tail, joins = _grown(_head(node, made, folded), node, made, uses, folded)
+        fused |= joins
         kernels.append(replace(kernel, output=made.store(tail.result, tail.name)))
     inputs, outputs = made.ports()
     weights = {
@@ -141,29 +141,16 @@ def refuse_unsupported(graph: Graph) -> None:
         )
 
 
-def refuse_inexact_integers(graph: Graph) -> None:
-    """Integers made from floats that two machines may round differently cannot be checked."""
-    doubtful: set[int] = set()
-    refused: list[str] = []
-    for node in graph.nodes:
-        doubt = any(value.index in doubtful for value in node.operands)
-        if node.kind == "qnn.quantize" and doubt:
-            refused.append(node.name)
-        elif doubt or inexact(node):
-            doubtful.add(node.result.index)
-    if refused:
-        raise UnsupportedError(
-            "gpu: qnn.quantize must not read what a float sum or softmax made, as "
-            f"{', '.join(refused)} ({len(refused)}) does; use --quant none"
-        )
-
-
 def _grown(
-    kernel: Kernel, node: Node, made: Plan, fused: set[str], folded: Mapping[int, Node]
-) -> tuple[Kernel, Node]:
-    """The kernel with every step that follows, and the node whose result it stores."""
+    kernel: Kernel,
+    node: Node,
+    made: Plan,
+    uses: Mapping[int, list[Node]],
+    folded: Mapping[int, Node],
+) -> tuple[Kernel, Node, set[str]]:
+    """The kernel with every step that follows, whose result it stores, and who joined."""
     kept = {value.index for _, value in made.graph.outputs}
-    uses = made.graph.uses()
+    fused: set[str] = set()
     tail = node
     while tail.result.index not in kept and len(uses.get(tail.result.index, ())) == 1:
         (user,) = uses[tail.result.index]
@@ -174,7 +161,7 @@ def _grown(
             break
         fused.add(user.name)
         kernel, tail = grown, user
-    return kernel, tail
+    return kernel, tail, fused
 
 
 def _format(spec: GpuSpec, options: Options) -> str:

@@ -22,8 +22,8 @@ voltage                 clips               any                clips
 
 Sources: Lava 0.10.0, processes Dense and LIF, fixed-point models; Brian2Loihi 0.5.2;
 nengo-loihi 1.1.0, the emulator. Each policy equals its tool bit by bit on the traces of
-`tetrapla validate spiking`. A refractory period is Brian2Loihi's and nengo-loihi's; Lava's model has
-none, which is a period of 1.
+`tetrapla validate spiking`. A refractory period is Brian2Loihi's and nengo-loihi's; Lava's
+model has none, which is a period of 1.
 """
 
 from __future__ import annotations

@@ -123,8 +123,7 @@ def fire(
         v_reset: what reset to_value makes of a voltage.
         reset: to_zero, to_value, or subtract: the threshold is taken off.
         reset_time: same: in the step of the spike. next: the step after it resets what it has
-            computed. held: as same, but a neuron that its reset left above the threshold must
-            be above twice the threshold to fire again.
+            computed. held: as same, but who stayed above the threshold fires above twice that.
         compare: fires where ``v > threshold`` (gt) or ``v >= threshold`` (ge).
         spikes: one a step, or many: as many thresholds as the voltage holds.
     """

@@ -17,7 +17,7 @@ from tetrapla.simulators.systolic.program import Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
 
 SMALL = (SPECS[0], SPECS[2])  # 4 x 4, weight- and output-stationary
-LENGTH = 100
+LENGTH = 60
 PROGRAMS = [seed for seed in range(8 * len(SPECS)) if SPECS[seed // 2 % len(SPECS)] in SMALL]
 
 

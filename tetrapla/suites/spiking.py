@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def _cases(path: Path) -> Iterator[tuple[str, Case]]:
     try:
         with np.load(path) as held:
             arrays = {name: held[name] for name in held.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BadZipFile) as error:
         raise ModelError(f"{path}: must be a readable archive; see --golden") from error
     for k in range(sum(name.endswith("_name") for name in arrays)):
         own = {n.split("_", 1)[1]: a for n, a in arrays.items() if n.startswith(f"c{k}_")}
