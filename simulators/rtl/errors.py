@@ -11,7 +11,7 @@ from tetrapla.simulators.systolic.isa import WORD_BYTES, Instruction, decode
 from tetrapla.simulators.systolic.program import Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
 
-_AWAY = "compare this chip with the Python machine's own judge"
+_AWAY = "take a chip of one dense int8 array, or simulate without the RTL"
 _ILLEGAL_WORD, _LACKS = 1, 2
 _HAS: Mapping[str, Mapping[str, tuple[int, ...]]] = {
     "LDW": {"fmt": (0, 2), "sparse": (0,)},

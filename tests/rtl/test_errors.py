@@ -295,8 +295,8 @@ def test_what_the_rtl_lacks_is_refused_by_name(
     with pytest.raises(UnsupportedError) as caught:
         ran(program, WS)
     assert str(caught.value) == (
-        f"program 'random' instruction {len(program.instructions) - 3}: {said}; compare this "
-        "chip with the Python machine's own judge"
+        f"program 'random' instruction {len(program.instructions) - 3}: {said}; take a chip "
+        "of one dense int8 array, or simulate without the RTL"
     )
 
 
@@ -310,7 +310,7 @@ def test_a_word_that_the_rtl_lacks_stops_it() -> None:
         ran(plain, WS, bytes(words))
     assert str(caught.value) == (
         f"program 'random' instruction {at}: RQ must be one of the RTL's, which multiplies "
-        "int8 on one array; compare this chip with the Python machine's own judge"
+        "int8 on one array; take a chip of one dense int8 array, or simulate without the RTL"
     )
 
 

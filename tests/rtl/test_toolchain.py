@@ -104,8 +104,8 @@ def test_arrays_that_the_rtl_lacks_are_refused(field: str, value: object, wanted
     with pytest.raises(UnsupportedError) as caught:
         machine.design(random_program(), SPEC.model_copy(update={"array": array}))
     assert str(caught.value) == (
-        f"array.{field} must be {wanted} for the RTL, not {value}; compare this chip with the "
-        "Python machine's own judge"
+        f"array.{field} must be {wanted} for the RTL, not {value}; take a chip of one dense "
+        "int8 array, or simulate without the RTL"
     )
 
 

@@ -19,8 +19,8 @@ def test_a_chip_that_the_rtl_lacks_is_refused_before_the_model_is_read(
     refused: Refused,
 ) -> None:
     refused(
-        "array.units must be 1 for the RTL, not 8; compare this chip with the Python machine's "
-        "own judge",
+        "array.units must be 1 for the RTL, not 8; take a chip of one dense int8 array, or "
+        "simulate without the RTL",
         *("rtl", "no-such-file.onnx", "--target", "tpu-v4"),
     )
 
