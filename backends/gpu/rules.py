@@ -151,7 +151,7 @@ def _linear(
 def _add(node: Node, operands: Sequence[Tracked]) -> Tracked:
     a, b = (_widened(t, len(node.result.shape) + 1) for t in operands)
     d = a.d + b.d
-    fresh = U32 * (np.abs(a.v + b.v) + d)
+    fresh = U32 * (_finite(a.v + b.v) + d)
     same = a.v.shape[1:] == b.v.shape[1:]  # a broadcast error counts more than once
     return tracked(a.v + b.v, d + fresh, a.n + b.n + norm(fresh) if same else None)
 
@@ -174,7 +174,7 @@ def _softmax(node: Node, operands: Sequence[Tracked]) -> Tracked:
     power = np.exp(shifted)
     y = power / power.sum(axis=axis, keepdims=True)
     moved = x.d + x.d.max(axis=axis, keepdims=True)
-    reach = float(np.max(np.abs(shifted) + moved))
+    reach = float(np.max(_finite(shifted) + moved))
     # the difference, the exponential, the sum and the quotient
     rounding = (reach + EXPONENTIAL + x.v.shape[axis] + 2) * U32
     d = np.minimum(moved / 4, y * np.expm1(np.minimum(moved, 700.0)))
@@ -238,6 +238,11 @@ def _batch_norm(node: Node, operands: Sequence[Tracked]) -> Tracked:
     if any(t.d.any() for t in parameters):  # computed ones, which no exporter writes
         return tracked((x.v - mean) * gain + bias, np.full(size.shape, inf))
     return tracked((x.v - mean) * gain + bias, x.d * np.abs(gain) + fresh, n)
+
+
+def _finite(v: Array) -> Array:
+    """Magnitudes; 0 for an infinity, which a mask adds and nothing rounds."""
+    return np.where(np.isfinite(v), np.abs(v), 0.0)
 
 
 Rule = Callable[[Node, Sequence[Tracked]], Tracked]

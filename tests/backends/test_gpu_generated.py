@@ -291,3 +291,18 @@ def test_a_rounding_near_a_tie_may_go_either_way() -> None:
     program = plan(module, "fp32")
     held, reference = executed(program, inputs), evaluate_many(module, inputs)
     assert judged(Lowered(module, program), inputs, held, reference).mismatches == 0
+
+
+def test_a_mask_of_infinities_is_exact(rng: np.random.Generator) -> None:
+    build = ModuleBuilder("mask")
+    x = build.input("x", (4, 4))
+    mask = build.weight("mask", np.triu(np.full((4, 4), -np.inf, np.float32), 1))
+    h = build.op("nn.add", [x, mask], {}, "masked")
+    build.output("y", build.op("nn.softmax", [h], {"axis": 1}, "softmax"))
+    module = build.finish()
+    inputs = {"x": rng.normal(size=(3, 4, 4)).astype(np.float32)}
+    program = plan(module, "fp16")
+    held, reference = executed(program, inputs), evaluate_many(module, inputs)
+    verdict = judged(Lowered(module, program), inputs, held, reference)
+    assert verdict.passed, verdict
+    assert (held.outputs["y"][:, 0, 1:] == 0).all()

@@ -52,7 +52,8 @@ class Group:
     def word(self) -> int:
         n = self.neuron
         high = (n.refractory - 1) << 7 | self.bias_exponent << 4 | self.exponent & 15
-        return high << 41 | n.threshold << 24 | n.voltage_decay << 12 | n.current_decay
+        word = high << 41 | n.threshold << 24 | n.voltage_decay << 12 | n.current_decay
+        return int(word)
 
 
 IDLE = Group(Neuron(4095, 4095, 2**17 - 1))

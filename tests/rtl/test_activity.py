@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.rtl.activity import CYCLES, toggles
 
 
-@pytest.mark.slow
 def test_a_pe_switches_less_the_more_operands_are_zero() -> None:
     found = toggles()
     dense, half, tenth, without, still = found.values()

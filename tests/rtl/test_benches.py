@@ -31,7 +31,6 @@ DESIGNS = (
 )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("design", DESIGNS, ids=lambda design: design.top)
 def test_the_unit_does_what_its_bench_says(design: Design, tmp_path: Path) -> None:
     name = f"bench_{design.top}"

@@ -27,7 +27,6 @@ REFUSES = (
 )
 
 
-@pytest.mark.slow
 def test_every_line_and_branch_is_reached_or_excused() -> None:
     counts = covered(PROGRAMS)
     found = {

@@ -56,7 +56,6 @@ def name(design: Design) -> str:
     return "-".join([design.top, *map(str, design.parameters.values())])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("design", DESIGNS, ids=name)
 def test_the_sources_are_lint_clean(design: Design) -> None:
     assert lint(design) == ""

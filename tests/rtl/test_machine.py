@@ -71,7 +71,7 @@ def test_many_random_programs_agree() -> None:
     agree(range(120, 1000))
 
 
-@pytest.mark.parametrize("size", [8, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [8, 16])
 @pytest.mark.parametrize("name", ["digits_cnn", "digits_mlp"])
 def test_the_digits_networks_agree_in_every_byte_and_layer(name: str, size: int) -> None:
     module = load(ROOT / "examples" / f"{name}.onnx")
@@ -108,7 +108,6 @@ def test_a_residual_network_agrees(rng: np.random.Generator) -> None:
     assert found.rtl.busy_cycles["VE"] > 0
 
 
-@pytest.mark.slow
 def test_the_trace_holds_every_mark() -> None:
     """More than the smallest configuration's 1,024."""
     draft = programs.draft(np.random.default_rng(0), 4, 4, 0)

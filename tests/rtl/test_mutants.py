@@ -19,6 +19,7 @@ from tetrapla.simulators.systolic.spec import SystolicSpec
 Builder = Callable[[Mutant | None], None]
 PROGRAMS = 240
 LENGTH = 100  # few programs, but long: the builds are most of the time
+QUICK = 3  # one of so many is built in each run; the others are slow
 SMALL = [[SPECS[0]], [SPECS[2]]]  # 4 x 4, weight- and output-stationary
 
 
@@ -50,7 +51,13 @@ def test_nothing_differs_without_a_planted_error(built: Builder, stays: bool) ->
     assert caught(stays) == ""
 
 
-@pytest.mark.parametrize("mutant", RTL, ids=str)
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        pytest.param(mutant, id=str(mutant), marks=pytest.mark.slow if number % QUICK else ())
+        for number, mutant in enumerate(RTL)
+    ],
+)
 def test_an_error_in_the_rtl_is_caught(built: Builder, mutant: Mutant) -> None:
     built(mutant)
     assert caught(mutant.stays) != ""

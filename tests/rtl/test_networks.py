@@ -120,7 +120,6 @@ def test_every_layer_of_larger_networks_is_that_of_onnx_runtime(name: str) -> No
     computes_what_onnx_runtime_computes(name)
 
 
-@pytest.mark.slow
 def test_a_small_array_whose_outputs_stay_agrees(rng: np.random.Generator) -> None:
     net = Net(rng, (1, 3, 32, 32))
     own = ("vector.lanes=16", "array.dataflow=output_stationary")
