@@ -14,6 +14,7 @@ from tetrapla.ir.op import OPS
 from tetrapla.ir.quant.table import lookup_table
 from tetrapla.passes.dynamic_ import dynamic_product
 from tetrapla.passes.floats_ import product
+from tetrapla.passes.given_ import reading_of
 from tetrapla.passes.lowering_ import Lowering
 from tetrapla.passes.plan_ import ELEMENTWISE, LINEAR, MORE_TABLES, PLACING
 from tetrapla.passes.scales_ import (
@@ -34,6 +35,8 @@ RECTIFYING = frozenset({"nn.relu", "nn.clip"})
 
 def lower(state: Lowering, node: Node) -> None:
     """Emit what stands for the node under the state's plan."""
+    if state.scheme.given and _given(state, node):
+        return
     plan = state.plan
     narrow = state.narrow(node.operands[0]) if node.kind in PLACING else None
     if narrow is not None:
@@ -51,6 +54,29 @@ def lower(state: Lowering, node: Node) -> None:
         (dynamic_product if plan.dynamic(node) else product)(state, node)
     else:
         _float(state, node)
+
+
+def _given(state: Lowering, node: Node) -> bool:
+    """Whether integers of the model itself stand for the node's result, or are it.
+
+    A dequantisation of i8 is how its operand is read; a quantisation to i8 of what is read so
+    already is that.
+    """
+    reading = reading_of(state.graph, node)
+    if reading is None:
+        return False
+    x = node.operands[0]
+    if node.kind == "qnn.dequantize" and x.dtype == "i8":
+        state.set(node.result, state.real(x), reading)
+        return True
+    if (
+        node.kind == "qnn.quantize"
+        and node.result.dtype == "i8"
+        and state.reading(x) == reading
+    ):
+        state.new.set(node.result, state.integer(x)[0])
+        return True
+    return False
 
 
 def _float(state: Lowering, node: Node) -> None:

@@ -11,6 +11,7 @@ from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array, Attribute, Graph, Node, Value
 from tetrapla.ir.module import Module
 from tetrapla.passes.calibrate_ import Ranges
+from tetrapla.passes.given_ import readings
 from tetrapla.passes.moments_ import Moments
 from tetrapla.passes.plan_ import Plan
 from tetrapla.passes.rebuild_ import Rebuild
@@ -61,6 +62,7 @@ class Lowering:
         self._centred: dict[int, tuple[Value, Affine]] = {}
         self._dynamic: dict[int, tuple[Value, Value, Value]] = {}
         self._integers: dict[int, tuple[Value, Affine]] = {}
+        self._given = readings(self.graph) if scheme.given else dict[int, Affine]()
         self._inputs = {value.index: name for name, value in self.graph.inputs}
         self._makers = {v.index: node for node in self.graph.nodes for v in node.results}
         named = (each for node in self.graph.nodes for each in node.named_results())
@@ -101,10 +103,14 @@ class Lowering:
     def integer(self, value: Value) -> tuple[Value, Affine]:
         """The value as integers, quantised if need be."""
         if value.index not in self._integers:
-            reading = affine(*self.interval(value), self.scheme.bits)
+            reading = self.given(value) or affine(*self.interval(value), self.scheme.bits)
             made = self.quantised(value, reading, f"{self.name(value)}.quantize")
             self._integers[value.index] = made, reading
         return self._integers[value.index]
+
+    def given(self, value: Value) -> Affine | None:
+        """How the model itself says that a float is read."""
+        return self._given.get(value.index)
 
     def quantised(self, value: Value, reading: Affine, name: str) -> Value:
         """The integers that are read as the value, from its floats."""
@@ -181,7 +187,8 @@ class Lowering:
         if last is None and clips:
             last = self.new.only_user(node.result, "nn.clip")
         last = last or node
-        reading = affine(*self.ranges.node(last.name), self.scheme.bits)
+        reading = self.given(last.result)
+        reading = reading or affine(*self.ranges.node(last.name), self.scheme.bits)
         low, high = reading.low, reading.high
         if last.kind == "nn.relu" or node.attributes.get("activation") == "relu":
             low = reading.zero_point

@@ -9,6 +9,7 @@ import numpy as np
 
 from tetrapla.ir.graph import Graph, Node, Value
 from tetrapla.passes.calibrate_ import Ranges
+from tetrapla.passes.given_ import readings
 from tetrapla.passes.scheme_ import INTEGERS, PLAIN, Scheme
 
 # infinite, or the least float32 (-3.4e38), by which exporters hide as well: no scale holds that
@@ -67,6 +68,8 @@ class Plan:
         # rounded already: nothing is quantised twice
         made = (node for node in graph.nodes if node.kind in READING)
         self._rounded = {node.results[0].index for node in made}
+        if scheme.given:  # what is read as the model says is no rounding of its own
+            self._rounded -= readings(graph).keys()
         self._infinite = {value.index: True for value in _infinite(graph, found)}
         self._hiding = set(self._hidden(found)) if scheme.whole else set[int]()
         self.wanted: set[int] = set()

@@ -69,7 +69,8 @@ class Quantize(Pass):
         whole: whether, for a machine that has nothing else, all that moves values moves
             integers (slices, gathers, those of constant tables as well), values that are joined
             share a scale (`shared_`), a product by a positive number changes the scale alone,
-            and the second matrix of a product of two activations has the zero point 0.
+            the second matrix of a product of two activations has the zero point 0, and scales
+            that a model quantised in part names itself (of 8 bits) stay (`given_`).
         layers: other formats for the weights of some layers, by name.
         moments: of layers' inputs, by layer; None takes them from the context.
     """

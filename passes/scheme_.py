@@ -93,6 +93,11 @@ class Scheme:
         return self.activations == "integer" or self.activations in SMALL
 
     @property
+    def given(self) -> bool:
+        """Whether readings of 8 bits that the model itself names are taken over."""
+        return self.whole and self.activations == "integer" and self.bits == 8
+
+    @property
     def needs_moments(self) -> bool:
         """Whether the moments of the layers' inputs are needed."""
         return self.correct_bias or self.rounding == "gptq"

@@ -8,7 +8,7 @@ from tetrapla.backends.systolic.array.formats import CLAMPED, stores_narrow
 from tetrapla.backends.systolic.check import cross_check
 from tetrapla.backends.systolic.compile import compile_graph
 from tetrapla.backends.systolic.dimensions import check_dimensions
-from tetrapla.backends.systolic.partition import Refusal, refuse
+from tetrapla.backends.systolic.partition import Refusal, on_floats, refuse
 from tetrapla.backends.target_ import Inputs, Lowered, Options, Target
 from tetrapla.ir.errors import ModelError, SpecError, UnsupportedError
 from tetrapla.ir.module import Module
@@ -86,7 +86,8 @@ def _lowered(
     module: Module, calibration: Inputs | None, quant: str, formats: tuple[str, ...]
 ) -> Module:
     narrow = stores_narrow(formats)
-    if any(n.kind.startswith("qnn.") for n in module.graph.nodes):
+    quantised = any(n.kind.startswith("qnn.") for n in module.graph.nodes)
+    if quantised and not on_floats(module.graph):
         return module if narrow else run_passes(module, (WidenWeights(),))
     text = "{" in quant or "," in quant
     if quant not in ARRAY and not text:

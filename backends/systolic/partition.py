@@ -57,6 +57,13 @@ def partition(graph: Graph, formats: Iterable[str] = ("int8",)) -> Partition:
     return _Split(graph, tuple(formats)).found()
 
 
+def on_floats(graph: Graph) -> bool:
+    """Whether work that the array is there for is still on float32."""
+    return any(
+        node.kind in _NEVER_HOST and node.operands[0].dtype == "f32" for node in graph.nodes
+    )
+
+
 def refuse(refusals: Iterable[Refusal]) -> None:
     """Raise one message that names every refused node, grouped by kind and reason.
 

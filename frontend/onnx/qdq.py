@@ -22,15 +22,11 @@ from onnx import GraphProto, NodeProto, TensorProto
 from tetrapla.frontend.onnx import tensors
 from tetrapla.frontend.onnx.control import names_read
 from tetrapla.frontend.onnx.external import Store
+from tetrapla.frontend.onnx.qdq_moves import MOVES, Rules, moved
 from tetrapla.frontend.onnx.table import RUNTIME
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 
-# operators that only move values, or pick one: the same on quantised values
-_MOVES = frozenset(
-    "MaxPool Reshape Flatten Transpose Squeeze Unsqueeze Identity Slice Gather DepthToSpace "
-    "SpaceToDepth Expand Tile".split()
-)
 _BYTES = (TensorProto.INT8, TensorProto.UINT8)
 _LARGEST_PARAMETER = 2**16  # numbers of a scale that is compared
 
@@ -57,25 +53,26 @@ def lowered(graph: GraphProto, store: Store) -> Lowered:
 class _Matcher:
     def __init__(self, graph: GraphProto, store: Store) -> None:
         self._graph, self._store = graph, store
-        self._makers: dict[str, NodeProto] = {
-            name: node for node in graph.node for name in node.output if name
-        }
-        self._readers: dict[str, int] = {}
-        for name in [n for node in graph.node for n in names_read(node)]:
-            self._readers[name] = self._readers.get(name, 0) + 1
-        for info in graph.output:
-            self._readers[info.name] = self._readers.get(info.name, 0) + 1
         self._constants: dict[str, TensorProto] = {t.name: t for t in graph.initializer}
         for node in graph.node:
             held = node.attribute[0] if node.op_type == "Constant" and node.attribute else None
             if held is not None and held.HasField("t") and node.output:
                 self._constants[node.output[0]] = held.t
+        outputs = [info.name for info in graph.output]
+        rules = Rules(self._is_one, self.same_parameters, self._is_scalar)
+        self._nodes = moved(graph.node, outputs, rules)
+        self._makers: dict[str, NodeProto] = {
+            name: node for node in self._nodes for name in node.output if name
+        }
+        self._readers: dict[str, int] = {}
+        for name in [*outputs, *(n for node in self._nodes for n in names_read(node))]:
+            self._readers[name] = self._readers.get(name, 0) + 1
 
     def lowered(self) -> Lowered:
         replaced: dict[str, NodeProto] = {}  # the output of a Q: what makes it now
         gone: set[str] = set()  # the first outputs of the nodes inside a pattern
         found = Lowered([])
-        for node in self._graph.node:
+        for node in self._nodes:
             if node.op_type != "QuantizeLinear" or not self._is_plain(node):
                 continue
             inner, relu = self._behind(node)
@@ -87,7 +84,7 @@ class _Matcher:
             if relu is not None:
                 gone.add(relu.output[0])
                 found.relu.add(node.output[0])
-        for node in self._graph.node:
+        for node in self._nodes:
             first = node.output[0] if node.output else ""
             if first in replaced:
                 found.nodes.append(replaced[first])
@@ -117,7 +114,7 @@ class _Matcher:
         """The integer operator for a float one; None where a rule does not hold."""
         if node.domain not in ("", "ai.onnx"):
             return None
-        if node.op_type in _MOVES:
+        if node.op_type in MOVES:
             return self._moved(node, quantize)
         form = _FORMS.get(node.op_type)
         parts = [self._dequantize(name) for name in node.input if name]
@@ -139,6 +136,15 @@ class _Matcher:
         """Whether scale and zero point are constants without blocks."""
         plain = all(not (a.name == "block_size" and a.i) for a in node.attribute)
         return plain and all(name in self._constants for name in node.input[1:] if name)
+
+    def _is_one(self, node: NodeProto) -> bool:
+        """Whether one constant scale and zero point of 8 bits are all that the node has."""
+        if not self._is_plain(node) or not self.is_bytes(node):
+            return False
+        return self.same_parameters(node, node)
+
+    def _is_scalar(self, name: str) -> bool:
+        return not self._constants[name].dims
 
     def _moved(self, node: NodeProto, quantize: NodeProto) -> NodeProto | None:
         before = self._dequantize(node.input[0])
