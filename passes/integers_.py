@@ -24,6 +24,7 @@ from tetrapla.passes.scales_ import (
     integer_bias,
     least_scales,
     multipliers,
+    on_one_grid,
 )
 from tetrapla.passes.scheme_ import INTEGERS
 from tetrapla.passes.weights_ import channel_axis, integers, mean_loss
@@ -173,7 +174,10 @@ def _second(
     alone = not scheme.whole or state.readers(value) == 1
     moments = state.moments.get(node.name) if alone else None
     least = least_scales(bias, x.scale, y.scale)
-    make = partial(integers, node, array, bits, scheme.rounding, scheme.per_channel)
+    per_channel = scheme.per_channel
+    if scheme.given and bits == INTEGERS["i8"] and on_one_grid(array):
+        per_channel = False
+    make = partial(integers, node, array, bits, scheme.rounding, per_channel)
     if scheme.whole and moments is None:
         key = value.index, bits, channel_axis(node)
         made = state.stored(key, lambda: make(np.zeros(1), None))

@@ -94,6 +94,23 @@ def weight_scales(
     return np.where(tops == 0, np.float32(1), raised).astype(np.float32)
 
 
+def on_one_grid(weights: Array) -> bool:
+    """Whether all weights are whole multiples of the largest magnitude over 127.
+
+    So are those that were int8 under one scale before: another one would round them again.
+    The scale, found again from a product of it, is off by two roundings, and so is each weight.
+    """
+    flat = np.asarray(weights, np.float32).reshape(-1)
+    scale = float(max(flat.max(initial=0), -flat.min(initial=0))) / HIGH
+    if scale < SMALLEST_SCALE:
+        return False
+    for part in range(0, flat.size, PART_ELEMENTS):
+        held = flat[part : part + PART_ELEMENTS].astype(np.float64)
+        if (np.abs(np.rint(held / scale) * scale - held) > 2.0**-23 * np.abs(held)).any():
+            return False
+    return True
+
+
 def least_scales(bias: Array | None, x_scale: float, y_scale: float) -> NDArray[np.float64]:
     """Below which weight scales are of no use.
 
