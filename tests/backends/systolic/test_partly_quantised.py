@@ -131,7 +131,7 @@ def rounded(module: Module, data: dict[str, Array], rng: np.random.Generator) ->
         if not np.isfinite([low, high]).all() or high - low > 1e6:
             continue
         reading = affine(low, high)
-        scale = new.builder.weight(f"{node.name}.given", np.float32([reading.scale]))
+        scale = new.builder.weight(f"{node.name}.given", np.array([reading.scale], np.float32))
         dtype = ("i8", "ui8")[int(rng.integers(2))]
         point = reading.zero_point + (128 if dtype == "ui8" else 0)
         pair: dict[str, Attribute] = {"zero_point": point, "axis": 0}
