@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tests.backends.systolic.conftest import EXACT, KEY, chip, verdict
+from tests.frontend.test_onnx_qdq_moves import model, parsed
 from tests.passes.random_graphs import FAMILIES, sampled
 from tetrapla.backends.systolic import TARGET
 from tetrapla.backends.target_ import Options
+from tetrapla.frontend.onnx import load
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array, Attribute, Node
@@ -20,7 +24,9 @@ from tetrapla.passes.pass_ import run as run_passes
 from tetrapla.passes.pipeline_ import ARRAY
 from tetrapla.passes.rebuild_ import Rebuild
 from tetrapla.passes.scales_ import affine
+from tetrapla.simulators.spec_ import load_spec
 from tetrapla.simulators.systolic.machine import run
+from tetrapla.simulators.systolic.spec import SystolicSpec
 
 PAIR: dict[str, Attribute] = {"zero_point": -7, "axis": 0}
 PLAIN: dict[str, Attribute] = {"activation": "none"}
@@ -116,6 +122,22 @@ def test_without_data_the_way_out_is_named(rng: np.random.Generator) -> None:
         "systolic must have calibration data to quantise 'between', not none; "
         "give --calib, --calib-fraction or --data digits"
     )
+
+
+def test_a_qdq_file_with_a_flatten_is_computed_on_tpu_v1(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    path = tmp_path / "flat.onnx"
+    w = rng.integers(-60, 61, (144, 5)).astype(np.int8)
+    nodes = [*parsed("m=Flatten(d)"), *parsed("p=MatMul(m, wd)")]
+    path.write_bytes(model(nodes, {"w": w}, np.uint8, 1))
+    module, spec = load(path), load_spec("tpu-v1", SystolicSpec).spec
+    data = sampled(module, 2, 4)
+    lowered = TARGET.lower(module, spec, data, Options())
+    result = run(lowered.program, spec, data, KEY)
+    assert verdict(lowered, spec, data, result) == EXACT
+    np.testing.assert_array_equal(result.outputs["y"], evaluate_many(module, data)["y"])
+    assert [layer.op for layer in lowered.program.layers] == ["load", "qnn.matmul", "store"]
 
 
 def rounded(module: Module, data: dict[str, Array], rng: np.random.Generator) -> Module:
