@@ -22,6 +22,13 @@ REPORTED = {
     "ifmap_reads": "ifmap_sram_reads",
     "filter_reads": "filter_sram_reads",
     "ofmap_writes": "ofmap_sram_writes",
+    "cycles_incl_prefetch": "overall_cycles",
+    "dram_ifmap_reads": "ifmap_dram_reads",
+    "dram_filter_reads": "filter_dram_reads",
+    "dram_ofmap_writes": "ofmap_dram_writes",
+    "dram_ifmap_words_per_cycle": "avg_ifmap_dram_bw",
+    "dram_filter_words_per_cycle": "avg_filter_dram_bw",
+    "dram_ofmap_words_per_cycle": "avg_ofmap_dram_bw",
 }
 
 

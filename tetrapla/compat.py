@@ -25,8 +25,10 @@ from tetrapla.simulators.report import Layers as Rows
 from tetrapla.simulators.systolic.scalesim.cfg import Config
 from tetrapla.simulators.systolic.scalesim.chip import ScaleSimChip
 from tetrapla.simulators.systolic.scalesim.closed_form import Dataflow, Folded, Layers, folded
-from tetrapla.simulators.systolic.scalesim.memory import Scratchpads, Windows, stall_cycles
+from tetrapla.simulators.systolic.scalesim.demand import Windows
+from tetrapla.simulators.systolic.scalesim.memory import traffic
 from tetrapla.simulators.systolic.scalesim.stalls import stall_free
+from tetrapla.simulators.systolic.scalesim.traffic import Scratchpads, Traffic
 from tetrapla.simulators.systolic.spec import SystolicSpec
 
 DATAFLOWS: Mapping[str, Dataflow] = {
@@ -40,7 +42,46 @@ MEANING = (
     "cycle a layer too few; the corrected ones are beside them"
 )
 _CONVOLUTIONS = ("nn.conv2d", "nn.conv3d", "qnn.conv2d", "qnn.conv_integer")
+_MOVED = (
+    "cycles_incl_prefetch",
+    "dram_ifmap_reads",
+    "dram_filter_reads",
+    "dram_ofmap_writes",
+    "dram_ifmap_words_per_cycle",
+    "dram_filter_words_per_cycle",
+    "dram_ofmap_words_per_cycle",
+)
 _PRODUCTS = ("nn.matmul", "qnn.matmul", "qnn.matmul_integer")
+
+
+@dataclass(frozen=True)
+class _Wait:
+    """A layer's stall cycles, None where they are not modelled, and its cycles with them."""
+
+    stalls: int | None
+    cycles: int
+
+
+@dataclass(frozen=True)
+class _Memories:
+    """What SCALE-Sim's memory model is asked, a layer an entry; asked when a report is shown.
+
+    Attributes:
+        windows: a layer's addresses; None where they are not modelled.
+        pads: None where there are no scratchpads, or nobody wants to know.
+    """
+
+    windows: tuple[Windows | None, ...]
+    rows: int
+    cols: int
+    dataflow: Dataflow
+    pads: Scratchpads | None
+
+    def traffic(self, i: int) -> Traffic | None:
+        windows = self.windows[i]
+        if windows is None or self.pads is None:
+            return None
+        return traffic(windows, self.rows, self.cols, self.dataflow, self.pads)
 
 
 @dataclass(frozen=True)
@@ -48,17 +89,30 @@ class CompatReport(Report):
     """A report whose layers have `extras`: what SCALE-Sim says of each, and the corrections."""
 
     extras: tuple[Mapping[str, Any], ...] = ()
+    memories: _Memories | None = None
 
     def to_dict(self) -> dict[str, Any]:
         found = super().to_dict()
-        for layer, extra in zip(found["layers"], self.extras, strict=True):
-            layer.update(extra)
+        for i, (layer, extra) in enumerate(zip(found["layers"], self.extras, strict=True)):
+            moved = None if self.memories is None else self.memories.traffic(i)
+            said = {**extra["scalesim"], **_moved(moved, extra["scalesim"]["layers"])}
+            layer.update({**extra, "scalesim": said})
         total = sum(extra["cycles_corrected"] for extra in self.extras)
         return {**found, "compat": "scalesim", "cycles_corrected": total}
 
 
-def report(module: Module, name: str, design: Design, said: str, batch: int) -> Report:
+def report(
+    module: Module, name: str, design: Design, said: str, batch: int, *, brief: bool = False
+) -> Report:
     """A model's layers on a design's array, as SCALE-Sim 3.0 reports them.
+
+    Args:
+        module: the model.
+        name: what the report calls it.
+        design: the machine.
+        said: the command to record.
+        batch: of the model's inputs.
+        brief: whether to leave out the traffic of the DRAM, which takes seconds.
 
     Raises:
         UnsupportedError: the target is no systolic array, or a layer's products are none of
@@ -75,8 +129,9 @@ def report(module: Module, name: str, design: Design, said: str, batch: int) -> 
     layers = _layers(nodes, module, config)
     array = spec.array
     found = folded(layers, array.rows, array.cols, DATAFLOWS[array.dataflow])
-    stalls = _stalls(nodes, module, layers, found, spec, config)
-    rows = tuple(_row(nodes[i], found, i, spec, stalls[i]) for i in range(len(nodes)))
+    memories = _memories(nodes, module, layers, spec, config)
+    waits = _waits(layers, found, memories, config)
+    rows = tuple(_row(nodes[i], found, i, spec, waits[i]) for i in range(len(nodes)))
     reported = [row.cycles for row in rows]
     return CompatReport(
         model=name,
@@ -90,11 +145,13 @@ def report(module: Module, name: str, design: Design, said: str, batch: int) -> 
         energy=Energy(None, {}),
         layers=Rows(rows),
         area_mm2=spec.chip.area_mm2,
-        warnings=tuple(_warnings(module, nodes, layers, stalls, design, config)),
+        warnings=tuple(_warnings(module, nodes, layers, waits, design, config)),
         provenance=provenance(design.chip),
         extras=tuple(
-            _extra(layers, found, stalls, array.rows * array.cols, i) for i in range(len(nodes))
+            _extra(layers, found, waits[i], array.rows * array.cols, i)
+            for i in range(len(nodes))
         ),
+        memories=None if brief else memories,
     )
 
 
@@ -145,40 +202,50 @@ def _sparse(module: Module, config: Config | None) -> bool:
     )
 
 
-def _stalls(
+def _memories(
     nodes: Sequence[Node],
     module: Module,
     layers: Layers,
-    found: Folded,
     spec: SystolicSpec,
     config: Config | None,
-) -> list[int | None]:
-    """What SCALE-Sim adds to each layer's cycles; None where that is not modelled."""
-    if config is None or config.text("InterfaceBandwidth") == "CALC":
-        return [0] * len(nodes)
-    special = ("IfmapCustomLayout", "FilterCustomLayout", "UseRamulatorTrace")
-    if any(config.flag(key) for key in special):
-        return [None] * len(nodes)
-    pads = Scratchpads(
-        1024 * config.number("IfmapSramSzkB"),
-        1024 * config.number("FilterSramSzkB"),
-        1024 * config.number("OfmapSramSzkB"),
-        config.number("IfmapSRAMBankBandwidth"),
-        config.number("FilterSRAMBankBandwidth"),
-        config.bandwidth[0],
-    )
-    words = (pads.ifmap_words, pads.filter_words, pads.ofmap_words)
-    free = stall_free(layers, found, *words)
+) -> _Memories:
     array = spec.array
-    stalls: list[int | None] = []
-    for i, node in enumerate(nodes):
-        windows = _windows(node, module) if not free[i] and not layers.is_sparse else None
-        held = None
-        if windows is not None:
-            flow = DATAFLOWS[array.dataflow]
-            held = stall_cycles(windows, array.rows, array.cols, flow, pads)
-        stalls.append(0 if free[i] else held and held * _count(layers, i))
-    return stalls
+    windows = [None if layers.is_sparse else _windows(node, module) for node in nodes]
+    pads = None if config is None else _scratchpads(config, array.cols)
+    return _Memories(tuple(windows), array.rows, array.cols, DATAFLOWS[array.dataflow], pads)
+
+
+def _scratchpads(config: Config, cols: int) -> Scratchpads | None:
+    """None where SCALE-Sim takes another memory model than its own."""
+    keys = "IfmapSramSzkB", "FilterSramSzkB", "OfmapSramSzkB"
+    ifmap, filters, ofmap = (1024 * config.number(key) for key in keys)
+    if config.text("InterfaceBandwidth") == "CALC":
+        return Scratchpads.estimating(ifmap, filters, ofmap, cols)
+    special = "IfmapCustomLayout", "FilterCustomLayout", "UseRamulatorTrace"
+    if any(config.flag(key) for key in special):
+        return None
+    ports = config.number("IfmapSRAMBankBandwidth"), config.number("FilterSRAMBankBandwidth")
+    return Scratchpads(ifmap, filters, ofmap, *ports, config.bandwidth[0])
+
+
+def _waits(
+    layers: Layers, found: Folded, memories: _Memories, config: Config | None
+) -> list[_Wait]:
+    """What each layer waits for the DRAM."""
+    never = [_Wait(0, int(each)) for each in found.cycles_reported]
+    if config is None or config.text("InterfaceBandwidth") == "CALC":
+        return never
+    pads = memories.pads
+    if pads is None:
+        return [_Wait(None, each.cycles) for each in never]
+    free = stall_free(layers, found, pads.ifmap_words, pads.filter_words, pads.ofmap_words)
+    waits: list[_Wait] = []
+    for i, wait in enumerate(never):
+        moved, count = None if free[i] else memories.traffic(i), _count(layers, i)
+        if moved is not None:
+            wait = _Wait(count * moved.stall_cycles, count * moved.cycles)
+        waits.append(wait if free[i] or moved is not None else _Wait(None, wait.cycles))
+    return waits
 
 
 def _windows(node: Node, module: Module) -> Windows | None:
@@ -203,31 +270,33 @@ def _windows(node: Node, module: Module) -> Windows | None:
     return Windows(height, width, w[2], w[3], w[1], w[0] // groups, stride)
 
 
-def _row(node: Node, found: Folded, i: int, spec: SystolicSpec, stall: int | None) -> LayerRow:
+def _row(node: Node, found: Folded, i: int, spec: SystolicSpec, wait: _Wait) -> LayerRow:
     macs, cycles = _macs(node), int(found.cycles[i])
     places = spec.array.rows * spec.array.cols
     return LayerRow(
         node.name,
         node.kind,
-        int(found.cycles_reported[i]) + (stall or 0),
+        wait.cycles,
         macs,
         min(1.0, macs / (cycles * places)),
-        "dma" if stall and stall > cycles else "array",
+        "dma" if wait.stalls and wait.stalls > cycles else "array",
         None,
     )
 
 
 def _extra(
-    layers: Layers, found: Folded, stalls: Sequence[int | None], places: int, i: int
+    layers: Layers, found: Folded, wait: _Wait, places: int, i: int
 ) -> Mapping[str, Any]:
     """What a layer's row has beyond the contract's fields."""
-    total = int(found.cycles_reported[i]) + (stalls[i] or 0)
+    total = wait.cycles
     used = 100 * int(layers.macs[i]) / (total * places) if total else None
+    reads = found.ifmap_reads[i], found.filter_reads[i], found.ofmap_writes_reported[i]
+    ifmap, filters, ofmap = (_number(each) / total if total else None for each in reads)
     return {
         "cycles_corrected": int(found.cycles[i]),
         "scalesim": {
             "layers": _count(layers, i),
-            "stall_cycles": stalls[i],
+            "stall_cycles": wait.stalls,
             "overall_util_pct": used,
             "mapping_eff_pct": float(found.mapping_pct[i]),
             "compute_util_pct": float(found.compute_pct[i]),
@@ -236,8 +305,23 @@ def _extra(
             "sram_ofmap_writes": int(found.ofmap_writes_reported[i]),
             "sram_ofmap_writes_corrected": int(found.ofmap_writes[i]),
             "sram_ofmap_reads_corrected": int(found.ofmap_reads[i]),
+            "sram_ifmap_words_per_cycle": ifmap,
+            "sram_filter_words_per_cycle": filters,
+            "sram_ofmap_words_per_cycle": ofmap,
         },
     }
+
+
+def _moved(moved: Traffic | None, count: int) -> Mapping[str, int | float | None]:
+    """Between the scratchpads and the DRAM, of so many equal layers of SCALE-Sim."""
+    if moved is None:
+        return dict.fromkeys(_MOVED)
+    given = (
+        count * moved.cycles_with_prefetch,
+        *(count * each.words for each in (moved.ifmap, moved.filter, moved.ofmap)),
+        *(each.words_per_cycle for each in (moved.ifmap, moved.filter, moved.ofmap)),
+    )
+    return dict(zip(_MOVED, given, strict=True))
 
 
 def _count(layers: Layers, i: int) -> int:
@@ -252,7 +336,7 @@ def _warnings(
     module: Module,
     nodes: Sequence[Node],
     layers: Layers,
-    stalls: Sequence[int | None],
+    waits: Sequence[_Wait],
     design: Design,
     config: Config | None,
 ) -> Iterable[str]:
@@ -268,7 +352,7 @@ def _warnings(
             "--compat scalesim: a depthwise, grouped or batched layer is several layers of "
             "SCALE-Sim (scalesim.layers); its numbers are their sum"
         )
-    if any(stall is None for stall in stalls):
+    if any(wait.stalls is None for wait in waits):
         yield (
             "--compat scalesim: the stall cycles of some layers under InterfaceBandwidth USER "
             "are not modelled: stall_cycles is null there, and cycles are without them"

@@ -122,7 +122,8 @@ def swept(
     with bar(sum(d.seeds(options_of(s)) for d, s in zip(designs, held, strict=True))) as step:
         for each, chosen in zip(designs, held, strict=True):
             said = command("simulate", [path], [target], chosen) if path is not None else ""
-            (done,) = results(trials[chosen.batch], [each], chosen, said, step)
+            given_trial = trials[chosen.batch]
+            (done,) = results(given_trial, [each], chosen, said, step, brief=True)
             found.append(done.report)
     return _judged(combinations, found, objectives)
 

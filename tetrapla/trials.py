@@ -57,7 +57,13 @@ def trial(module: Module, settings: Settings, name: str = "") -> Trial:
 
 
 def results(
-    given: Trial, found: Sequence[Design], settings: Settings, said: str, step: Step = silent
+    given: Trial,
+    found: Sequence[Design],
+    settings: Settings,
+    said: str,
+    step: Step = silent,
+    *,
+    brief: bool = False,
 ) -> list[Result]:
     """One model on several machines with the same samples, in the order of the designs.
 
@@ -67,6 +73,7 @@ def results(
         settings: the common options.
         said: the command to record.
         step: is told of every run of a machine.
+        brief: whether `--compat` leaves out what takes long.
     """
     options, answers = options_of(settings), list[Result]()
     if settings.compat:
@@ -74,7 +81,7 @@ def results(
 
         batch = given.samples.batch
         return [
-            Result(compat.report(given.module, given.name, each, said, batch), ())
+            Result(compat.report(given.module, given.name, each, said, batch, brief=brief), ())
             for each in found
         ]
     for design in found:

@@ -17,8 +17,10 @@ from tetrapla.simulators.systolic.scalesim.closed_form import (
     folded,
     totals,
 )
-from tetrapla.simulators.systolic.scalesim.memory import Scratchpads, Windows, stall_cycles
+from tetrapla.simulators.systolic.scalesim.demand import Windows
+from tetrapla.simulators.systolic.scalesim.memory import traffic
 from tetrapla.simulators.systolic.scalesim.stalls import stall_free
+from tetrapla.simulators.systolic.scalesim.traffic import Scratchpads
 
 MORE = Path(__file__).parent / "scalesim" / "scalesim3_more.csv"
 USER = MORE.with_name("scalesim3_user.csv")
@@ -116,10 +118,10 @@ def test_the_stalls_are_those_of_scalesim() -> None:
             words = [1024 * int(row[f"{name}_kb"]) for name in ("ifmap", "filter", "ofmap")]
             ports = [int(row[f"{name}_bandwidth"]) for name in ("ifmap", "filter", "ofmap")]
             stalls = int(row["stall_cycles"])
-            assert (
-                stall_cycles(windows, down, across, flow, Scratchpads(*words, *ports)) == stalls
-            )
-            held = Layers(*windows.sizes())
+            moved = traffic(windows, down, across, flow, Scratchpads(*words, *ports))
+            assert moved is not None
+            assert (moved.stall_cycles, moved.cycles) == (stalls, int(row["cycles"]))
+            held = windows.layers()
             found = folded(held, down, across, flow)
             assert found.cycles_reported[0] + stalls == int(row["cycles"])
             surely = bool(stall_free(held, found, words[0], words[1], words[2])[0])
@@ -130,7 +132,7 @@ def test_the_stalls_are_those_of_scalesim() -> None:
 
 def test_a_layer_with_too_many_addresses_is_left() -> None:
     windows, pads = Windows(2**13, 2**12, 1, 2**12, 1, 1, 1), Scratchpads(*[1024] * 6)
-    assert stall_cycles(windows, 8, 8, "os", pads) is None
+    assert traffic(windows, 8, 8, "os", pads) is None
 
 
 @pytest.mark.parametrize("dataflow", DATAFLOWS)

@@ -35,8 +35,10 @@ def test_every_number_of_scalesim_is_ours(cli: Cli, tmp_path: Path) -> None:
     found = json.loads(path.read_text("utf-8"))
     assert found["schema"] == "tetrapla.validate/1"
     counts = [row for row in found["rows"] if row["unit"] in ("cycles", "words")]
-    assert len(counts) == 4 * 259 + 2 * 47  # 47 runs with stalls
-    assert all(row["bound"] == 0 and row["ours"] == row["published"] for row in counts)
+    assert len(counts) == 9 * (259 + 47)  # 47 runs with stalls
+    means = [row for row in found["rows"] if row["unit"] == "words/cycle"]
+    assert len(means) == 6 * (259 + 47)
+    assert all(row["bound"] == 0 and row["ours"] == row["published"] for row in counts + means)
     assert all(row["passed"] for row in found["rows"])
     assert set(found["rows"][0]) == {
         *("suite", "case", "quantity", "unit", "published", "ours", "rel_error", "bound"),
