@@ -175,7 +175,7 @@ def stalled() -> dict[str, str]:
     return min(rows, key=lambda row: int(row["cycles"]))
 
 
-def user(tmp_path: Path, row: dict[str, str], layout: bool = False) -> Path:
+def user(tmp_path: Path, row: dict[str, str], layout: bool = False, mode: str = "USER") -> Path:
     """A configuration of that run."""
     path = tmp_path / "u.cfg"
     path.write_text(
@@ -192,7 +192,7 @@ IfmapCustomLayout = {layout}
 IfmapSRAMBankBandwidth = {row["ifmap_bandwidth"]}
 FilterSRAMBankBandwidth = {row["filter_bandwidth"]}
 [run_presets]
-InterfaceBandwidth = USER
+InterfaceBandwidth = {mode}
 """,
         "utf-8",
     )
@@ -208,6 +208,64 @@ def test_stalls_count_under_user(cli: Cli, tmp_path: Path) -> None:
     assert layer["cycles"] == int(row["cycles"])
     assert layer["scalesim"]["stall_cycles"] == int(row["stall_cycles"])
     assert layer["cycles_corrected"] == layer["cycles"] - int(row["stall_cycles"]) + 1
+
+
+TRAFFIC = MORE.with_name("scalesim3_traffic.csv")
+MOVED = (
+    *("cycles_incl_prefetch", "dram_ifmap_reads", "dram_filter_reads", "dram_ofmap_writes"),
+    *(f"dram_{name}_words_per_cycle" for name in ("ifmap", "filter", "ofmap")),
+)
+
+
+@pytest.mark.parametrize("mode", ["CALC", "USER"])
+def test_the_drams_traffic_is_what_scalesim_reports(
+    cli: Cli, tmp_path: Path, mode: str
+) -> None:
+    with TRAFFIC.open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["mode"] == mode]
+    for row in rows[::20]:
+        chip, path = user(tmp_path, row, mode=mode), tmp_path / "r.json"
+        table = topology(tmp_path, f"a,{row['sizes'].replace('x', ',')}")
+        words = ("simulate", table, "--target", chip, "--compat", "scalesim", "--json", path)
+        assert cli(*words).status == 0
+        (layer,) = json.loads(path.read_text("utf-8"))["layers"]
+        said = layer["scalesim"]
+        assert layer["cycles"] == int(row["cycles"])
+        assert [said[name] for name in MOVED] == [float(row[name]) for name in MOVED]
+        for name, action in (("ifmap", "reads"), ("filter", "reads"), ("ofmap", "writes")):
+            mean = said[f"sram_{name}_{action}"] / layer["cycles"]
+            assert said[f"sram_{name}_words_per_cycle"] == mean
+
+
+def test_traffic_of_a_depthwise_layer_is_of_all_its_channels(cli: Cli, tmp_path: Path) -> None:
+    said = []
+    for row in ("DPa,9,9,3,3,6,2,1", "a,9,9,3,3,1,2,1"):
+        table, path = topology(tmp_path, row), tmp_path / "r.json"
+        words = ("simulate", table, "--target", config(tmp_path, 4, 4, "ws"))
+        assert cli(*words, "--compat", "scalesim", "--json", path).status == 0
+        (layer,) = json.loads(path.read_text("utf-8"))["layers"]
+        said.append(layer["scalesim"])
+    many, one = ([each[name] for name in MOVED] for each in said)
+    assert many[:4] == [6 * count for count in one[:4]]
+    assert many[4:] == one[4:]
+
+
+def test_traffic_that_nobody_asks_for_or_knows_is_null(cli: Cli, tmp_path: Path) -> None:
+    path, table = tmp_path / "r.json", topology(tmp_path, "g,17,33,65,2:4")
+    chip = config(tmp_path, 8, 8, "ws")
+    rest = ("--compat", "scalesim", "--json", path)
+    # a chip without scratchpads; a sweep, which would take too long; a sparse layer
+    assert cli("simulate", table, "--target", "tpu-v1", *rest).status == 0
+    found = [json.loads(path.read_text("utf-8"))]
+    assert cli("sweep", table, "--target", chip, *rest, "--set", "array.cols=8").status == 0
+    found += [point["report"] for point in json.loads(path.read_text("utf-8"))["points"]]
+    sparse = config(tmp_path, 8, 8, "ws", sparse=True)
+    assert cli("simulate", table, "--target", sparse, *rest).status == 0
+    found += [json.loads(path.read_text("utf-8"))]
+    assert len(found) == 3
+    for report in found:
+        (layer,) = report["layers"]
+        assert [layer["scalesim"][name] for name in MOVED] == [None] * len(MOVED)
 
 
 def test_stalls_that_are_not_modelled_are_not_known(cli: Cli, tmp_path: Path) -> None:
