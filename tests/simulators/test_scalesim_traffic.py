@@ -138,10 +138,10 @@ def test_scalesim_reported_these_transfers() -> None:
             words = [1024 * int(row[f"{name}_kb"]) for name in PADS]
             down, across = int(row["array_rows"]), int(row["array_cols"])
             ports = [int(row[f"{name}_bandwidth"]) for name in PADS]
-            pads = Scratchpads.estimating(*words, across)
+            pads = Scratchpads.estimating(words[0], words[1], words[2], across)
             if row["mode"] == "USER":
                 pads = Scratchpads(*words, *ports)
-            flow = next(known for known in DATAFLOWS if known == row["dataflow"])
+            flow: Dataflow = next(known for known in DATAFLOWS if known == row["dataflow"])
             layer = Windows(*(int(size) for size in row["sizes"].split("x")))
             found = moved(layer, down, across, flow, pads)
             assert found.cycles == int(row["cycles"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ESTIMATED_READS = 10  # words a cycle of the first fetch under CALC: single_layer_sim.py, run
 
@@ -22,7 +22,7 @@ class Scratchpads:
     ifmap_bandwidth: int
     filter_bandwidth: int
     ofmap_bandwidth: int
-    estimates: bool = False
+    estimates: bool = field(default=False, kw_only=True)
 
     @classmethod
     def estimating(
@@ -30,7 +30,8 @@ class Scratchpads:
     ) -> Scratchpads:
         """Those of `InterfaceBandwidth: CALC`: results leave as fast as columns make them."""
         reads = ESTIMATED_READS
-        return cls(ifmap_words, filter_words, ofmap_words, reads, reads, cols, True)
+        words = (ifmap_words, filter_words, ofmap_words)
+        return cls(*words, reads, reads, cols, estimates=True)
 
 
 @dataclass(frozen=True)
