@@ -11,9 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tetrapla.ir import irdl
 from tetrapla.ir.module import Module
+
+# both of these would test how busy the machine is
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 TOOL = "mlir-opt-22"  # MLIR's own, as Debian packages it
 # the tool reads the dialects again for every part of a file, and forgets it behind the part
