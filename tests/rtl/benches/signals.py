@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-import cocotb  # type: ignore[import-not-found, unused-ignore]
-from cocotb.clock import Clock  # type: ignore[import-not-found, unused-ignore]
-from cocotb.triggers import (  # type: ignore[import-not-found, unused-ignore]
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import (
     FallingEdge,
     Timer,
 )
