@@ -1,9 +1,9 @@
 """The GPU's compiler: fused kernels as a plan, and their Triton source."""
 
+from tetrapla.backends.gpu.bounds.verdict import cross_check
 from tetrapla.backends.gpu.check import second_check
 from tetrapla.backends.gpu.lower import lower
-from tetrapla.backends.gpu.triton_source import sources
-from tetrapla.backends.gpu.verdict import cross_check
+from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Target
 from tetrapla.simulators.gpu.machine import least_cycles, run
 from tetrapla.simulators.gpu.spec import GpuSpec

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tetrapla.backends.gpu.interpreter import save
-from tetrapla.backends.gpu.triton_kernels import grid
-from tetrapla.backends.gpu.triton_source import sources
-from tetrapla.backends.gpu.verdict import judged
+from tetrapla.backends.gpu.bounds.verdict import judged
+from tetrapla.backends.gpu.triton.interpreter import save
+from tetrapla.backends.gpu.triton.kernels import grid
+from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Inputs, Lowered
 from tetrapla.ir.graph import DTYPES, Array
-from tetrapla.simulators.gpu.program import Product, Program
+from tetrapla.simulators.gpu.kernels import Product
+from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.values import Held
 from tetrapla.simulators.report import CrossCheck, InternalError
 
@@ -46,7 +47,7 @@ def run_interpreted(program: Program, inputs: Mapping[str, Array]) -> Held | Non
     """
     if find_spec("triton") is None:
         return None
-    script = Path(__file__).with_name("interpreter.py")
+    script = Path(__file__).with_name("triton") / "interpreter.py"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file, text in sources(program).items():

@@ -9,7 +9,7 @@ from tetrapla.backends.gpu.plan import Plan
 from tetrapla.backends.gpu.steps import FUSIBLE, layout, step
 from tetrapla.ir.graph import Node
 from tetrapla.ir.quant.arithmetic import is_single_inside
-from tetrapla.simulators.gpu.program import (
+from tetrapla.simulators.gpu.kernels import (
     Binary,
     Conv,
     Gather,

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 
-from tetrapla.backends.gpu.expressions import EXPRESSIONS, MOST_LANES, expression
-from tetrapla.backends.gpu.folding import inlined, is_plain
+from tetrapla.backends.gpu.generated.expressions import EXPRESSIONS, MOST_LANES, expression
+from tetrapla.backends.gpu.generated.folding import inlined, is_plain
+from tetrapla.backends.gpu.generated.rowwise import ROWWISE
 from tetrapla.backends.gpu.heads import HEADS
 from tetrapla.backends.gpu.plan import VIEWS, Layout, Plan
-from tetrapla.backends.gpu.rowwise import ROWWISE
 from tetrapla.backends.gpu.steps import FUSIBLE, joined
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.errors import ModelError, UnsupportedError
@@ -29,7 +29,8 @@ from tetrapla.ir.unfuse import is_narrow
 from tetrapla.passes.pass_ import run
 from tetrapla.passes.pipeline_ import FLAT, quantised, quantises
 from tetrapla.passes.widen_weights import WidenWeights
-from tetrapla.simulators.gpu.program import Kernel, Program
+from tetrapla.simulators.gpu.kernels import Kernel
+from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.spec import GpuSpec
 
 DTYPES = ("f32", "i8", "ui8", "i32", "i64", "i1")

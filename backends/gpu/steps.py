@@ -7,7 +7,7 @@ from math import prod
 
 from tetrapla.backends.gpu.plan import Plan
 from tetrapla.ir.graph import Node
-from tetrapla.simulators.gpu.program import Kernel
+from tetrapla.simulators.gpu.kernels import Kernel
 from tetrapla.simulators.gpu.steps import (
     BatchNorm,
     Dequantize,

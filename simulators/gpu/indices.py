@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tetrapla.ir.graph import Array
-from tetrapla.simulators.gpu.program import Conv, MatMul, Pool
+from tetrapla.simulators.gpu.kernels import Conv, MatMul, Pool
 
 
 def strided(index: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array
-from tetrapla.simulators.gpu.program import Buffer, Kernel, Product, Program
+from tetrapla.simulators.gpu.kernels import Kernel, Product
+from tetrapla.simulators.gpu.program import Buffer, Program
 from tetrapla.simulators.gpu.spec import ACTIONS, GpuSpec
 from tetrapla.simulators.gpu.time import (
     FORMAT_OF_OPERAND,

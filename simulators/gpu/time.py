@@ -13,19 +13,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tetrapla.simulators.gpu.products import Floats, Shapes, product_times
-from tetrapla.simulators.gpu.program import (
+from tetrapla.simulators.gpu.kernels import (
     Binary,
-    Buffer,
     Expression,
     GlobalPool,
     Kernel,
     Pointwise,
     Pool,
     Product,
-    Program,
     Softmax,
 )
+from tetrapla.simulators.gpu.products import Floats, Shapes, product_times
+from tetrapla.simulators.gpu.program import Buffer, Program
 from tetrapla.simulators.gpu.spec import ELEMENT_BYTES, GpuSpec, Stream
 from tetrapla.simulators.gpu.steps import BatchNorm
 

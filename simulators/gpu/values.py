@@ -26,7 +26,7 @@ from tetrapla.simulators.gpu.indices import (
     window_operand,
     window_padded,
 )
-from tetrapla.simulators.gpu.program import (
+from tetrapla.simulators.gpu.kernels import (
     Binary,
     Conv,
     Expression,
@@ -37,9 +37,9 @@ from tetrapla.simulators.gpu.program import (
     Pointwise,
     Pool,
     Product,
-    Program,
     Softmax,
 )
+from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.steps import RANGES, round_half_even
 
 CHUNK: Final = 2**16  # lanes of generated code at a time, which bounds the memory

@@ -19,9 +19,10 @@ from tetrapla.backends.target_ import Options, find
 from tetrapla.calibration import PRIOR, Timing, calibrate, fitted_s, shipped_s
 from tetrapla.models import load
 from tetrapla.simulators.gpu.attention import KERNELS, Attention, fused_time_s, unfused_time_s
+from tetrapla.simulators.gpu.kernels import MatMul, Tile
 from tetrapla.simulators.gpu.machine import run
 from tetrapla.simulators.gpu.products import Floats, Shapes, product_times
-from tetrapla.simulators.gpu.program import Buffer, MatMul, Program, Tile
+from tetrapla.simulators.gpu.program import Buffer, Program
 from tetrapla.simulators.gpu.spec import GpuSpec
 from tetrapla.simulators.random_ import Key
 from tetrapla.suites.tables_ import Cells, number, read, whole

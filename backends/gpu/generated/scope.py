@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from tetrapla.backends.gpu.registers import Code, Number, Register
+from tetrapla.backends.gpu.generated.registers import Code, Number, Register
 from tetrapla.ir.graph import Array, Node, Value
 
 Coordinates: TypeAlias = Sequence[Register]

@@ -12,10 +12,11 @@ import keyword
 import re
 from collections.abc import Mapping, Sequence
 
-from tetrapla.backends.gpu.triton_kernels import body, grid
-from tetrapla.backends.gpu.triton_steps import Writer
+from tetrapla.backends.gpu.triton.kernels import body, grid
+from tetrapla.backends.gpu.triton.steps import Writer
 from tetrapla.ir.graph import DTYPES
-from tetrapla.simulators.gpu.program import Expression, Kernel, Product, Program
+from tetrapla.simulators.gpu.kernels import Expression, Kernel, Product
+from tetrapla.simulators.gpu.program import Program
 
 _HEAD = '''"""Kernels of {name}, {format}: generated, one function per launch.
 

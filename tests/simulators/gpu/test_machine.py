@@ -11,20 +11,18 @@ import pytest
 
 from tetrapla.ir.errors import SpecError, UnsupportedError
 from tetrapla.ir.op import OPS
-from tetrapla.simulators.gpu.machine import least_cycles, run
-from tetrapla.simulators.gpu.program import (
+from tetrapla.simulators.gpu.kernels import (
     Binary,
-    Buffer,
     GlobalPool,
     Kernel,
     MatMul,
     Pointwise,
     Pool,
-    Port,
-    Program,
     Softmax,
     Tile,
 )
+from tetrapla.simulators.gpu.machine import least_cycles, run
+from tetrapla.simulators.gpu.program import Buffer, Port, Program
 from tetrapla.simulators.gpu.spec import GpuSpec
 from tetrapla.simulators.gpu.steps import (
     Bias,

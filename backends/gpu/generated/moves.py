@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tetrapla.backends.gpu.elementwise import power, select
-from tetrapla.backends.gpu.registers import Register
-from tetrapla.backends.gpu.scope import Coordinates, Rule, Scope
+from tetrapla.backends.gpu.generated.elementwise import power, select
+from tetrapla.backends.gpu.generated.registers import Register
+from tetrapla.backends.gpu.generated.scope import Coordinates, Rule, Scope
 from tetrapla.ir.graph import Array, Node
 from tetrapla.ir.op import evaluated
 

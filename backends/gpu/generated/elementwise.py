@@ -1,7 +1,7 @@
 """Operators that make each element from its operands' elements: one line of arithmetic each.
 
 Functions that cancel near zero are polynomials there, so that each is within a few roundings
-of float32 of the operator's own definition; how far is derived from the code (`code_bound`).
+of float32 of the operator's own definition; how far is derived from the code (`bounds.code`).
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import inf, pi, sqrt
 
-from tetrapla.backends.gpu.registers import Register
-from tetrapla.backends.gpu.scope import Coordinates, Rule, Scope
+from tetrapla.backends.gpu.generated.registers import Register
+from tetrapla.backends.gpu.generated.scope import Coordinates, Rule, Scope
 from tetrapla.ir.graph import Node
 
 NEAR = 0.25  # below, what cancels is a polynomial; its first term left out is below 2^-26

@@ -8,19 +8,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tetrapla.backends.gpu import TARGET, verdict
-from tetrapla.backends.gpu.bound import Kept, error_bounds, kernel_bounds
+from tetrapla.backends.gpu import TARGET
+from tetrapla.backends.gpu.bounds import verdict
+from tetrapla.backends.gpu.bounds.bound import Kept, error_bounds, kernel_bounds
+from tetrapla.backends.gpu.bounds.rules import SUBNORMAL16, U16, Tracked, rectified, stored
+from tetrapla.backends.gpu.bounds.verdict import cross_check
 from tetrapla.backends.gpu.lower import lower, planned
-from tetrapla.backends.gpu.rules import SUBNORMAL16, U16, Tracked, rectified, stored
-from tetrapla.backends.gpu.verdict import cross_check
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.frontend.builder import Builder
 from tetrapla.ir.graph import Array
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
 from tetrapla.simulators.gpu import values as machine_values
+from tetrapla.simulators.gpu.kernels import Conv
 from tetrapla.simulators.gpu.machine import GpuRun
-from tetrapla.simulators.gpu.program import Conv, Program
+from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.spec import GpuSpec
 from tetrapla.simulators.gpu.steps import Bias
 from tetrapla.simulators.random_ import Key

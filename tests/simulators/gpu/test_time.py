@@ -8,20 +8,18 @@ import pytest
 
 from tetrapla.ir.errors import SpecError, UnsupportedError
 from tetrapla.simulators.gpu.attention import KERNELS, Attention, fused_time_s
-from tetrapla.simulators.gpu.machine import least_cycles, run
-from tetrapla.simulators.gpu.program import (
+from tetrapla.simulators.gpu.kernels import (
     Binary,
-    Buffer,
     Conv,
     GlobalPool,
     Kernel,
     MatMul,
     Pointwise,
-    Port,
-    Program,
     Softmax,
     Tile,
 )
+from tetrapla.simulators.gpu.machine import least_cycles, run
+from tetrapla.simulators.gpu.program import Buffer, Port, Program
 from tetrapla.simulators.gpu.spec import GpuSpec
 from tetrapla.simulators.gpu.steps import BatchNorm, Relu
 from tetrapla.simulators.gpu.time import KernelTime, capped

@@ -8,7 +8,7 @@ from math import inf
 
 import numpy as np
 
-from tetrapla.backends.gpu.bound import error_bounds, inexact, kernel_bounds
+from tetrapla.backends.gpu.bounds.bound import error_bounds, inexact, kernel_bounds
 from tetrapla.backends.gpu.lower import planned
 from tetrapla.backends.gpu.plan import Layout
 from tetrapla.backends.target_ import Inputs, Lowered

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tetrapla.backends.gpu.triton_steps import TYPES, Writer, affine, offset_text, quotient
-from tetrapla.simulators.gpu.program import Conv, MatMul, Product
+from tetrapla.backends.gpu.triton.steps import TYPES, Writer, affine, offset_text, quotient
+from tetrapla.simulators.gpu.kernels import Conv, MatMul, Product
 
 
 def product(kernel: Product, write: Writer) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tetrapla.backends.gpu.bounds.verdict import integer, judged
 from tetrapla.backends.gpu.check import run_interpreted
 from tetrapla.backends.gpu.heads import HEADS
 from tetrapla.backends.gpu.lower import plan
 from tetrapla.backends.gpu.plan import VIEWS
-from tetrapla.backends.gpu.verdict import integer, judged
 from tetrapla.backends.target_ import Lowered
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import DTYPES, Array

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tetrapla.backends.gpu import check
-from tetrapla.backends.gpu.interpreter import save
 from tetrapla.backends.gpu.lower import plan
-from tetrapla.backends.gpu.triton_source import sources
+from tetrapla.backends.gpu.triton.interpreter import save
+from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Lowered
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Array

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tetrapla.backends.gpu.expressions import EXPRESSIONS, FOLDED
+from tetrapla.backends.gpu.generated.expressions import EXPRESSIONS, FOLDED
 from tetrapla.backends.gpu.plan import VIEWS
 from tetrapla.backends.gpu.steps import FUSIBLE
 from tetrapla.ir.graph import Graph, Node, Value

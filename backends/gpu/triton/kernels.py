@@ -8,9 +8,9 @@ from math import prod
 import numpy as np
 
 from tetrapla.backends.gpu.heads import power_of_two
-from tetrapla.backends.gpu.triton_code import expression
-from tetrapla.backends.gpu.triton_products import product
-from tetrapla.backends.gpu.triton_steps import (
+from tetrapla.backends.gpu.triton.code import expression
+from tetrapla.backends.gpu.triton.products import product
+from tetrapla.backends.gpu.triton.steps import (
     REGISTERS,
     TYPES,
     Writer,
@@ -21,7 +21,7 @@ from tetrapla.backends.gpu.triton_steps import (
     quotient,
 )
 from tetrapla.ir.quant.arithmetic import sum_terms
-from tetrapla.simulators.gpu.program import (
+from tetrapla.simulators.gpu.kernels import (
     Binary,
     Conv,
     Expression,

@@ -36,11 +36,11 @@ from math import inf
 
 import numpy as np
 
-from tetrapla.backends.gpu.code_bound import is_inexact, rule
-from tetrapla.backends.gpu.expressions import EXPRESSIONS
-from tetrapla.backends.gpu.norms import operator_norms
+from tetrapla.backends.gpu.bounds.code import is_inexact, rule
+from tetrapla.backends.gpu.bounds.norms import operator_norms
+from tetrapla.backends.gpu.bounds.rules import RULES, Tracked, stored, tracked
+from tetrapla.backends.gpu.generated.expressions import EXPRESSIONS
 from tetrapla.backends.gpu.plan import PRODUCTS, Layout
-from tetrapla.backends.gpu.rules import RULES, Tracked, stored, tracked
 from tetrapla.ir.graph import DTYPES, Array, Graph, Node, Value
 from tetrapla.ir.op import evaluated
 

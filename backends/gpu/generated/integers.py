@@ -1,6 +1,6 @@
 """Integers made of floats and back, element by element, as the fused steps round them.
 
-What a float sum made may lie on either side of a tie; `code_bound` says where, so that such
+What a float sum made may lie on either side of a tie; `bounds.code` says where, so that such
 integers are judged by a step there and to the bit elsewhere.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tetrapla.backends.gpu.elementwise import clip, select
-from tetrapla.backends.gpu.registers import Register
-from tetrapla.backends.gpu.scope import Coordinates, Rule, Scope
+from tetrapla.backends.gpu.generated.elementwise import clip, select
+from tetrapla.backends.gpu.generated.registers import Register
+from tetrapla.backends.gpu.generated.scope import Coordinates, Rule, Scope
 from tetrapla.ir.graph import Node
 from tetrapla.simulators.gpu.steps import RANGES
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias
 
-from tetrapla.backends.gpu.elementwise import exp, select
-from tetrapla.backends.gpu.registers import Register
-from tetrapla.backends.gpu.scope import Scope
+from tetrapla.backends.gpu.generated.elementwise import exp, select
+from tetrapla.backends.gpu.generated.registers import Register
+from tetrapla.backends.gpu.generated.scope import Scope
 from tetrapla.ir.graph import DTYPES, Node, Value
 from tetrapla.ir.nn.reduce import extremes
 

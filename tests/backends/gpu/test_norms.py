@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tetrapla.backends.gpu import norms
-from tetrapla.backends.gpu.norms import matrix_norm, operator_norms
+from tetrapla.backends.gpu.bounds import norms
+from tetrapla.backends.gpu.bounds.norms import matrix_norm, operator_norms
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Array, Attribute, Graph
 from tetrapla.ir.op import evaluated

@@ -25,11 +25,11 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tetrapla.backends.gpu.expressions import expression
-from tetrapla.backends.gpu.rules import EXPONENTIAL, U32, Tracked, tracked
+from tetrapla.backends.gpu.bounds.rules import EXPONENTIAL, U32, Tracked, tracked
+from tetrapla.backends.gpu.generated.expressions import expression
 from tetrapla.ir.graph import DTYPES, Array, Node, Value
 from tetrapla.simulators.gpu.code import OPERATIONS, REDUCTIONS, Instruction, constant
-from tetrapla.simulators.gpu.program import Expression
+from tetrapla.simulators.gpu.kernels import Expression
 
 LARGEST32 = float(np.finfo(np.float32).max)
 CHUNK = 2**18  # lanes at a time, which bounds the memory

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from tetrapla.backends.gpu import TARGET, check
-from tetrapla.backends.gpu.bound import LONGEST, error_bounds
+from tetrapla.backends.gpu.bounds.bound import LONGEST, error_bounds
+from tetrapla.backends.gpu.bounds.verdict import cross_check, judged
 from tetrapla.backends.gpu.heads import tile
 from tetrapla.backends.gpu.lower import lower, plan, planned
-from tetrapla.backends.gpu.triton_source import identifiers, sources
-from tetrapla.backends.gpu.verdict import cross_check, judged
+from tetrapla.backends.gpu.triton.source import identifiers, sources
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import ModelError, UnsupportedError
@@ -29,7 +29,7 @@ from tetrapla.simulators.gpu.values import Held, executed, values
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.spec_ import load_spec
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "gpu_small_kernels.txt"
+GOLDEN = Path(__file__).parents[2] / "golden" / "gpu_small_kernels.txt"
 
 
 @pytest.fixture(scope="module")

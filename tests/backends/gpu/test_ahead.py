@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tetrapla.backends.gpu.lower import plan
-from tetrapla.backends.gpu.triton_source import sources
+from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.module import Module
 

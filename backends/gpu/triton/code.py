@@ -7,11 +7,11 @@ broadcasting joins them. What depends on neither has one element.
 from __future__ import annotations
 
 from tetrapla.backends.gpu.heads import power_of_two
-from tetrapla.backends.gpu.triton_steps import REGISTERS, TYPES, Writer, number, quotient
+from tetrapla.backends.gpu.triton.steps import REGISTERS, TYPES, Writer, number, quotient
 from tetrapla.ir.graph import DTYPES
 from tetrapla.ir.nn.reduce import extremes
 from tetrapla.simulators.gpu.code import REDUCTIONS, Instruction
-from tetrapla.simulators.gpu.program import Expression
+from tetrapla.simulators.gpu.kernels import Expression
 
 _INFIX = {
     "add": "+",

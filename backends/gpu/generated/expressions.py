@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-from tetrapla.backends.gpu.elementwise import ELEMENTWISE
+from tetrapla.backends.gpu.generated.elementwise import ELEMENTWISE
+from tetrapla.backends.gpu.generated.integers import INTEGERS
+from tetrapla.backends.gpu.generated.moves import MOVES
+from tetrapla.backends.gpu.generated.registers import Code
+from tetrapla.backends.gpu.generated.rowwise import ROWWISE, At
+from tetrapla.backends.gpu.generated.scope import Rule, Scope, Source
 from tetrapla.backends.gpu.heads import BLOCK, power_of_two
-from tetrapla.backends.gpu.integers import INTEGERS
-from tetrapla.backends.gpu.moves import MOVES
-from tetrapla.backends.gpu.registers import Code
-from tetrapla.backends.gpu.rowwise import ROWWISE, At
-from tetrapla.backends.gpu.scope import Rule, Scope, Source
 from tetrapla.ir.graph import Node
-from tetrapla.simulators.gpu.program import Expression
+from tetrapla.simulators.gpu.kernels import Expression
 
 # operators that can be folded into what reads them
 FOLDED: Mapping[str, Rule] = {**ELEMENTWISE, **INTEGERS, **MOVES}

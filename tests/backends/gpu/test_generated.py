@@ -7,17 +7,18 @@ import json
 import numpy as np
 import pytest
 
-from tetrapla.backends.gpu import code_bound, expressions
+from tetrapla.backends.gpu.bounds import code as code_bound
+from tetrapla.backends.gpu.bounds.rules import tracked
+from tetrapla.backends.gpu.bounds.verdict import judged
 from tetrapla.backends.gpu.check import run_interpreted
-from tetrapla.backends.gpu.elementwise import of_one
-from tetrapla.backends.gpu.expressions import EXPRESSIONS
+from tetrapla.backends.gpu.generated import expressions
+from tetrapla.backends.gpu.generated.elementwise import of_one
+from tetrapla.backends.gpu.generated.expressions import EXPRESSIONS
+from tetrapla.backends.gpu.generated.integers import INTEGERS
 from tetrapla.backends.gpu.heads import HEADS
-from tetrapla.backends.gpu.integers import INTEGERS
 from tetrapla.backends.gpu.lower import plan
 from tetrapla.backends.gpu.plan import VIEWS
-from tetrapla.backends.gpu.rules import tracked
-from tetrapla.backends.gpu.triton_source import sources
-from tetrapla.backends.gpu.verdict import judged
+from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Lowered
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import UnsupportedError
@@ -25,7 +26,8 @@ from tetrapla.ir.graph import DTYPES, Array, Attribute
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS, Tensor
-from tetrapla.simulators.gpu.program import Expression, Program
+from tetrapla.simulators.gpu.kernels import Expression
+from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.values import executed
 
 Case = tuple[str, tuple[Tensor, ...], dict[str, Attribute]]

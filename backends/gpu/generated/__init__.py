@@ -1,0 +1,1 @@
+"""Kernels whose code is made operator by operator, element by element."""

@@ -1,0 +1,1 @@
+"""A plan as Triton: its text, and the interpreter that runs it."""

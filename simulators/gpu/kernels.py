@@ -1,0 +1,254 @@
+"""The kernels of a plan: what each launch reads, computes and stores.
+
+A kind of kernel is one class here, its values in `values`, its time in `time`, and its text in
+the compiler.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from tetrapla.simulators.gpu.code import Instruction
+from tetrapla.simulators.gpu.steps import Step
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What one program instance computes: m x n outputs, k products at a time."""
+
+    m: int
+    n: int
+    k: int
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One launch. `steps` act on each output element before it is stored.
+
+    A step's parameter for element i of the output is number ``i // inner % channels``.
+    """
+
+    name: str
+    op: str
+    output: str
+    steps: tuple[Step, ...]
+    channels: int
+    inner: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The tensors it reads, without the steps' parameters."""
+        return ()
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Every buffer it reads, once."""
+        named = [*self.sources, *(name for step in self.steps for name in step.buffers)]
+        return tuple(dict.fromkeys(named))
+
+    @property
+    def macs(self) -> int:
+        """Multiplications that are added into an accumulator of a matrix product."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Product(Kernel):
+    """A tiled matrix product; `operand` is the type that enters the multipliers."""
+
+    a: str
+    b: str
+    operand: str
+    a_zero_point: int
+    b_zero_point: int
+    tile: Tile
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.a, self.b)
+
+    @property
+    def problem(self) -> tuple[int, int, int, int]:
+        """(independent products, m, n, k)."""
+        raise NotImplementedError
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Program instances: tiles of m, tiles of n, independent products."""
+        count, m, n, _ = self.problem
+        return -(-m // self.tile.m), -(-n // self.tile.n), count
+
+    @property
+    def macs(self) -> int:
+        return prod(self.problem)
+
+
+@dataclass(frozen=True)
+class MatMul(Product):
+    """``a[z, m, k] @ b[z, k, n]``; strides count matrices and are 0 where one is shared."""
+
+    lead: tuple[int, ...]
+    a_strides: tuple[int, ...]
+    b_strides: tuple[int, ...]
+    m: int
+    n: int
+    k: int
+
+    @property
+    def problem(self) -> tuple[int, int, int, int]:
+        return prod(self.lead), self.m, self.n, self.k
+
+
+@dataclass(frozen=True)
+class Conv(Product):
+    """A convolution as implicit GEMM, per group: m = n*oh*ow pixels, k = channels*kh*kw."""
+
+    shape: tuple[int, int, int, int]
+    filters: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    dilations: tuple[int, int]
+    groups: int
+    out: tuple[int, int]
+
+    @property
+    def problem(self) -> tuple[int, int, int, int]:
+        k = self.shape[1] // self.groups * prod(self.kernel)
+        return self.groups, self.shape[0] * prod(self.out), self.filters // self.groups, k
+
+
+@dataclass(frozen=True)
+class Pool(Kernel):
+    """Windows over planes (n*c) of `size`; `function` is max, average or quant_average."""
+
+    x: str
+    function: str
+    planes: int
+    size: tuple[int, int]
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    dilations: tuple[int, int]
+    out: tuple[int, int]
+    count_include_pad: int
+    scales: tuple[float, float]
+    zero_points: tuple[int, int]
+    block: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True)
+class GlobalPool(Kernel):
+    """Mean of each plane; `function` is average or quant_average."""
+
+    x: str
+    function: str
+    planes: int
+    size: int
+    scales: tuple[float, float]
+    zero_points: tuple[int, int]
+    block: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True)
+class Softmax(Kernel):
+    """Softmax over `length` elements `stride` apart, `rows` times."""
+
+    x: str
+    rows: int
+    length: int
+    stride: int
+    block: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True)
+class Pointwise(Kernel):
+    """The steps alone, on every element."""
+
+    x: str
+    elements: int
+    block: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True)
+class Binary(Kernel):
+    """add, mul or quant_add with broadcasting; strides are 0 along a repeated axis.
+
+    `scales` and `zero_points` are those of a, b and y.
+    """
+
+    a: str
+    b: str
+    function: str
+    shape: tuple[int, ...]
+    a_strides: tuple[int, ...]
+    b_strides: tuple[int, ...]
+    scales: tuple[float, float, float]
+    zero_points: tuple[int, int, int]
+    block: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.a, self.b)
+
+
+@dataclass(frozen=True)
+class Gather(Kernel):
+    """A copy in another order (a transpose): element i of `shape` comes from its strides."""
+
+    x: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    block: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True)
+class Expression(Kernel):
+    """Generated code over rows of lanes: register `value` is stored at offset `place`.
+
+    `block` rows are of one program instance; see `code` for the instructions.
+    """
+
+    code: tuple[Instruction, ...]
+    value: int
+    place: int
+    rows: int
+    length: int
+    block: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(i.value for i in self.code if i.op == "load"))
+
+    @property
+    def operations(self) -> int:
+        """Arithmetic on floats: one per lane of every instruction that makes one."""
+        made = sum(i.dtype == "f32" and i.op not in ("load", "constant") for i in self.code)
+        return made * self.rows * self.length
+
+
+KERNELS: dict[str, type[Kernel]] = {
+    kind.__name__: kind
+    for kind in (MatMul, Conv, Pool, GlobalPool, Softmax, Pointwise, Binary, Gather, Expression)
+}
