@@ -14,7 +14,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from tetrapla.ir.errors import RegistryError, nearest
+from tetrapla.ir.errors import RegistryError, UnsupportedError, nearest
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module
 from tetrapla.simulators.random_ import Key
@@ -63,6 +63,41 @@ def no_sources(program: object) -> dict[str, str | bytes]:
     return {}
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """What is made of a target's sources before the machine sees them: machine code.
+
+    Args:
+        files: contents by name; one named as a source is in its place.
+        notes: what a person should know.
+        headings: of the table that is printed; `rows` is its text.
+    """
+
+    files: Mapping[str, str | bytes] = field(default_factory=dict[str, str | bytes])
+    notes: tuple[str, ...] = ()
+    headings: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+
+
+def no_ahead(
+    lowered: object,
+    spec: object,
+    files: Mapping[str, str | bytes],
+    architectures: Sequence[str] | None,
+) -> Ahead:
+    """Return nothing: what the machine runs is the program itself.
+
+    Raises:
+        UnsupportedError: an architecture was named.
+    """
+    del lowered, files
+    if architectures is not None:
+        raise UnsupportedError(
+            f"{getattr(spec, 'name', 'the target')} must be a GPU to have --arch; leave it out"
+        )
+    return Ahead()
+
+
 def no_least_cycles(program: object, spec: object) -> dict[str, float]:
     """Return no bound: the machine's layers do no fixed work (spikes come as they come)."""
     del program, spec
@@ -93,7 +128,10 @@ class Target(Generic[S, P]):
         least_cycles: (program, spec) -> by layer, the cycles that its MACs at the peak and its
             bytes at the full bandwidth take at least, and under "" those of the whole run; a
             run that claims fewer is refused.
-        sources: (program) -> files that `tetrapla compile` writes beside the program.
+        sources: (program) -> files that `tetrapla compile` writes beside the program; a name
+            may have folders.
+        forms: by word of `compile --emit`, (lowered, spec) -> files that it also writes.
+        ahead: (lowered, spec, the sources, architectures of --arch or None) -> machine code.
         second_check: (lowered, inputs, reference outputs) -> a check of what is emitted, or
             None, and a sentence for the report that says what was run or why it was not.
     """
@@ -107,6 +145,12 @@ class Target(Generic[S, P]):
     stochastic: Callable[[S, Options], bool]
     least_cycles: Callable[[P, S], Mapping[str, float]] = no_least_cycles
     sources: Callable[[P], Mapping[str, str | bytes]] = no_sources
+    forms: Mapping[str, Callable[[Lowered[P], S], Mapping[str, str | bytes]]] = field(
+        default_factory=dict[str, Callable[[Lowered[P], S], Mapping[str, str | bytes]]]
+    )
+    ahead: Callable[[Lowered[P], S, Mapping[str, str | bytes], Sequence[str] | None], Ahead] = (
+        no_ahead
+    )
     second_check: Callable[
         [Lowered[P], Inputs, Mapping[str, Array]], tuple[CrossCheck | None, str]
     ] = no_second_check

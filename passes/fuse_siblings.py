@@ -26,6 +26,7 @@ from tetrapla.passes.pass_ import Pass
 
 # along which axis of the weight and of the result the outputs of an operator run
 AXES = {"nn.matmul": (1, -1), "nn.conv2d": (0, 1)}
+MOVES = ("nn.reshape", "nn.transpose", "nn.slice", "nn.rotary_embedding")
 
 
 @dataclass(frozen=True)
@@ -36,25 +37,31 @@ class FuseSiblings(Pass):
     of the terms' magnitudes (Higham, Accuracy and Stability of Numerical Algorithms, 2002,
     section 3.1; u = 2^-24): 5.5e-4 at K = 4608. Cancellation makes an output smaller than its
     terms, which rounding does not reach in practice: it grows as sqrt(K).
+
+    Attributes:
+        before: an operator that all results of a group must end at, by way of what moves or
+            turns their elements; any where it is empty.
     """
 
+    before: str = ""
     max_rel_error: ClassVar[float] = 2 * 4608 * 2.0**-24
 
     def __call__(self, module: Module) -> Module:
-        return rewrite(module, _Siblings())
+        return rewrite(module, _Siblings(self.before))
 
 
 class _Siblings:
     """The rule: the first of a group makes the product, the others take their slices."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: str) -> None:
+        self._before = before
         # by graph, since the walk enters bodies in between; the graph is kept to keep its id
         self._known: dict[int, tuple[Graph, dict[int, list[Node]], dict[int, Value]]] = {}
 
     def __call__(self, edit: Edit, node: Node) -> Value | None:
         graph = edit.graph
         if id(graph) not in self._known:
-            self._known[id(graph)] = graph, _groups(graph), {}
+            self._known[id(graph)] = graph, _groups(graph, self._before), {}
         _, groups, slices = self._known[id(graph)]
         index = node.result.index
         if index not in slices and index in groups:
@@ -62,9 +69,10 @@ class _Siblings:
         return slices.get(index)
 
 
-def _groups(graph: Graph) -> dict[int, list[Node]]:
+def _groups(graph: Graph, before: str) -> dict[int, list[Node]]:
     """The siblings of each product that has some, itself included, by its result."""
     found: dict[Hashable, list[Node]] = {}
+    ends = _Ends(graph)
     for node in graph.nodes:
         # a residual is not joined
         plain = node.kind in AXES and not has_residual(node)
@@ -74,8 +82,24 @@ def _groups(graph: Graph) -> dict[int, list[Node]]:
         node.result.index: group
         for group in found.values()
         if len(group) > 1 and _alike(graph, group)
+        if not before or all(ends.at(node.result) == {before} for node in group)
         for node in group
     }
+
+
+class _Ends:
+    """Which operators a value ends at: those that do more than move or turn its elements."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._uses = graph.uses()
+        self._outputs = {value.index for _, value in graph.outputs}
+
+    def at(self, value: Value) -> set[str]:
+        """Their kinds, and nothing's for an output of the model."""
+        found = {""} if value.index in self._outputs else set[str]()
+        for user in self._uses.get(value.index, ()):
+            found |= self.at(user.result) if user.kind in MOVES else {user.kind}
+        return found
 
 
 def _key(node: Node) -> Hashable:

@@ -10,7 +10,15 @@ from collections.abc import Sequence
 
 import typer
 
-from tetrapla.commands import calibration, catalogue, models, results, rtl, validation
+from tetrapla.commands import (
+    calibration,
+    catalogue,
+    compiling,
+    models,
+    results,
+    rtl,
+    validation,
+)
 from tetrapla.ir.errors import TetraplaError
 
 _ABOUT = "One model, four machines: compile a network, simulate it, compare the designs."
@@ -35,7 +43,7 @@ calibrate = typer.Typer(
 )
 app.command("demo")(results.demo)
 app.command("run")(models.run)
-app.command("compile")(models.compile_)
+app.command("compile")(compiling.compile_)
 app.command("simulate")(results.simulate)
 app.command("compare")(results.compare)
 app.command("sweep")(results.sweep)

@@ -1,7 +1,8 @@
-"""What `compile` writes: the program, the lowered module, its weights, a target's sources."""
+"""What `compile` writes: the program, the lowered module, its weights, a target's own files."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tetrapla.archive import npz
@@ -14,69 +15,109 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from tetrapla.backends.target_ import Ahead, AnyTarget
     from tetrapla.run import Executable
 
 
-def check_form(form: str | None) -> None:
+@dataclass(frozen=True)
+class Wishes:
+    """What a person may ask `compile` to write beside the program.
+
+    Args:
+        form: one of `forms`, or None.
+        architectures: that machine code is made for; None leaves it to the target.
+    """
+
+    form: str | None = None
+    architectures: tuple[str, ...] | None = None
+
+
+def forms(target: AnyTarget) -> tuple[str, ...]:
+    """The words of `--emit`: the model's forms, and the target's own."""
+    return (*FORMS, *target.forms)
+
+
+def check_form(form: str | None, target: AnyTarget) -> None:
     """Refuse a form of `emitted` that there is not.
 
     Raises:
         ModelError: there is no such form.
     """
-    if form not in (None, *FORMS):
+    known = forms(target)
+    if form not in (None, *known):
         raise ModelError(
-            f"--emit must be {' or '.join(FORMS)}, not '{form}'{nearest(form or '', FORMS)}"
+            f"--emit must be {' or '.join(known)}, not '{form}'{nearest(form or '', known)}"
         )
 
 
-def emitted(executable: Executable, extra: str | None = None) -> dict[str, str | bytes]:
-    """File contents by name.
+def emitted(executable: Executable, wishes: Wishes) -> tuple[dict[str, str | bytes], Ahead]:
+    """File contents by name, and what was made ahead of the machine.
 
     Args:
         executable: the compiled model.
-        extra: "onnx" adds the lowered module in ONNX's own (quantised) operators, "qdq.onnx"
-            with float operators between QDQ pairs instead.
+        wishes: the form "onnx" adds the lowered module in ONNX's own (quantised) operators,
+            "qdq.onnx" with float operators between QDQ pairs instead; others are the target's.
 
     Raises:
-        UnsupportedError: the lowered module has operators that ONNX cannot express.
+        UnsupportedError: the lowered module has operators that ONNX cannot express, or there
+            is no compiler for an architecture that was named.
     """
-    lowered = executable.lowered
+    lowered, target = executable.lowered, executable.design.target
     contents: dict[str, str | bytes] = {
         "program.txt": lowered.program.text().rstrip("\n") + "\n",
         "program.json": to_json(lowered.program.to_dict()),
         "module.mlir": lowered.module.text(),
         "weights.npz": npz(lowered.module.weights),
     }
-    contents.update(executable.sources())
-    if extra is not None:
+    sources = executable.sources()
+    ahead = target.ahead(lowered, executable.spec, sources, wishes.architectures)
+    contents |= sources | dict(ahead.files)
+    if wishes.form is None:
+        return contents, ahead
+    if wishes.form in target.forms:
+        contents.update(target.forms[wishes.form](lowered, executable.spec))
+    else:
         from tetrapla.frontend.onnx.export import export
 
-        form = "qdq" if extra == "qdq.onnx" else "qlinear"
-        contents[f"model.{extra}"] = export(lowered.module, form)
-    return contents
+        form = "qdq" if wishes.form == "qdq.onnx" else "qlinear"
+        contents[f"model.{wishes.form}"] = export(lowered.module, form)
+    return contents, ahead
 
 
 def write(
-    executable: Executable, folder: Path, extra: str | None, inputs: Sequence[str | None]
-) -> tuple[dict[Path, int], list[str]]:
+    executable: Executable, folder: Path, wishes: Wishes, inputs: Sequence[str | None]
+) -> tuple[dict[Path, int], Ahead, list[str]]:
     """Fill a folder with what `emitted` gives.
 
     Args:
         executable: the compiled model.
         folder: made where it is missing.
-        extra: as for `emitted`.
+        wishes: as for `emitted`.
         inputs: what was read, and must not be written over.
 
     Returns:
-        The size of every file in bytes, and what a person should know.
+        The size of every file in bytes, what was made ahead, and what a person should know.
     """
     from tetrapla.files import as_bytes, check_outputs, write_all
 
-    found = emitted(executable, extra)
+    found, ahead = emitted(executable, wishes)
     contents = {folder / name: as_bytes(content) for name, content in found.items()}
     if folder.is_dir():
-        check_outputs(contents, inputs)
-    write_all(contents)
-    others = sorted(path.name for path in folder.iterdir() if path not in contents)
+        check_outputs([path for path in contents if path.parent.is_dir()], inputs)
+    write_all(contents, folder)
+    notes = [*ahead.notes, *_stale(folder, contents)]
+    return {path: len(data) for path, data in contents.items()}, ahead, notes
+
+
+def _stale(folder: Path, contents: dict[Path, bytes]) -> list[str]:
+    """A note that names what else the folder holds; a folder of others' files is one name."""
+    made = {*contents, *(parent for path in contents for parent in path.parents)}
+    folders = [folder, *(path for path in made if path.is_dir() and folder in path.parents)]
+    others = sorted(
+        str(path.relative_to(folder))
+        for each in folders
+        for path in each.iterdir()
+        if path not in made and path.name != "__pycache__"
+    )
     stale = f"{folder} also holds what this command did not write: {', '.join(others)}"
-    return {path: len(data) for path, data in contents.items()}, [stale] if others else []
+    return [stale] if others else []

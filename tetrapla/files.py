@@ -58,8 +58,12 @@ def check_folder(folder: Path) -> None:
     _check_place(folder)
 
 
-def write_all(contents: Mapping[Path, str | bytes]) -> None:
+def write_all(contents: Mapping[Path, str | bytes], folder: Path | None = None) -> None:
     """Write every file, or leave none behind; a missing folder of theirs is made.
+
+    Args:
+        contents: by path.
+        folder: under which folders in folders may be made, too.
 
     Raises:
         ModelError: the operating system refuses (a full disk, a closed folder).
@@ -74,7 +78,7 @@ def write_all(contents: Mapping[Path, str | bytes]) -> None:
                 if _is_stream(path):
                     streams.append((path, data))
                 else:
-                    ready.append((_prepared(path, data, undo), path.resolve()))
+                    ready.append((_prepared(path, data, undo, folder), path.resolve()))
             for path, data in streams:
                 _send(path, data)
             for temporary, path in ready:
@@ -94,12 +98,17 @@ def as_bytes(content: str | bytes) -> bytes:
     return content.encode("utf-8", "replace") if isinstance(content, str) else content
 
 
-def _prepared(path: Path, data: bytes, undo: ExitStack) -> Path:
+def _prepared(path: Path, data: bytes, undo: ExitStack, root: Path | None) -> Path:
     """The content under a temporary name in the folder of `path`; `undo` removes it."""
     folder = path.resolve().parent
-    if not folder.is_dir():
-        folder.mkdir()
-        undo.callback(_remove_empty, folder)
+    above = (
+        [] if root is None else [p for p in folder.parents if p.is_relative_to(root.resolve())]
+    )
+    for each in (*reversed(above), folder):
+        if each.is_dir():
+            continue
+        each.mkdir()
+        undo.callback(_remove_empty, each)
     handle, name = tempfile.mkstemp(dir=folder, prefix=".tetrapla-")
     temporary = Path(name)
     undo.callback(temporary.unlink, missing_ok=True)

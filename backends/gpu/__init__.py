@@ -2,7 +2,9 @@
 
 from tetrapla.backends.gpu.bounds.verdict import cross_check
 from tetrapla.backends.gpu.check import second_check
+from tetrapla.backends.gpu.cuda.emitted import emitted
 from tetrapla.backends.gpu.lower import lower
+from tetrapla.backends.gpu.machine_code import ahead
 from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Target
 from tetrapla.simulators.gpu.machine import least_cycles, run
@@ -18,7 +20,9 @@ TARGET = Target(
     stochastic=lambda spec, options: False,
     least_cycles=least_cycles,
     sources=sources,
+    forms={"cuda-c": emitted},
     second_check=second_check,
+    ahead=ahead,
 )
 
 __all__ = ["TARGET"]

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from tetrapla.backends.gpu.bounds.verdict import judged
-from tetrapla.backends.gpu.triton.interpreter import save
 from tetrapla.backends.gpu.triton.kernels import grid
+from tetrapla.backends.gpu.triton.launcher import save
 from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Inputs, Lowered
-from tetrapla.ir.graph import DTYPES, Array
+from tetrapla.ir.graph import Array
 from tetrapla.simulators.gpu.kernels import Product
 from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.values import Held
@@ -47,24 +47,32 @@ def run_interpreted(program: Program, inputs: Mapping[str, Array]) -> Held | Non
     """
     if find_spec("triton") is None:
         return None
-    script = Path(__file__).with_name("triton") / "interpreter.py"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for file, text in sources(program).items():
-            (folder / file).write_text(text, encoding="utf-8")
-        save(folder / "weights.npz", program.weights)
-        save(folder / "inputs.npz", inputs)
-        environment = {**os.environ, "TRITON_INTERPRET": "1", "TRITON_CACHE_DIR": name}
-        _process([sys.executable, "-P", str(script), name], environment)
-        with np.load(folder / "memory.npz") as memory:
-            stored = {name: memory[name] for name in memory.files}
-        return _held(program, stored)
+        for file, content in sources(program).items():
+            data = content if isinstance(content, bytes) else content.encode()
+            (folder / file).write_bytes(data)
+        held = {name: np.asarray(array) for name, array in inputs.items()}
+        save(folder / "inputs.npz", held)
+        environment = {**os.environ, "TRITON_CACHE_DIR": name}
+        words = ["--interpret", "--input", "inputs.npz", "-o", "outputs.npz", "--keep"]
+        command = [sys.executable, "run.py", *words, "memory.npz"]
+        _process(command, environment, folder)
+        outputs, stored = (_arrays(folder / file) for file in ("outputs.npz", "memory.npz"))
+        count = len(next(iter(held.values())))
+        return Held(outputs, tuple(range(count)), stored)
 
 
-def _process(command: list[str], environment: Mapping[str, str]) -> None:
+def _arrays(path: Path) -> dict[str, Array]:
+    with np.load(path) as held:
+        return {name: held[name] for name in held.files}
+
+
+def _process(command: list[str], environment: Mapping[str, str], folder: Path) -> None:
     try:
         done = subprocess.run(
             command,
+            cwd=folder,
             env=environment,
             capture_output=True,
             text=True,
@@ -79,15 +87,6 @@ def _process(command: list[str], environment: Mapping[str, str]) -> None:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise InternalError(f"emitted kernels must run under Triton's interpreter: {last}")
-
-
-def _held(program: Program, stored: Mapping[str, Array]) -> Held:
-    """The outputs as the launcher reads them, and every buffer."""
-    outputs = {
-        port.name: stored[port.buffer].reshape(-1, *port.shape).astype(DTYPES[port.dtype])
-        for port in program.outputs
-    }
-    return Held(outputs, tuple(range(max(map(len, stored.values())))), stored)
 
 
 def iterations(program: Program) -> int:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import prod
 
+from tetrapla.backends.gpu.formats import FLOATS, SMALL, scale_of
 from tetrapla.backends.gpu.plan import Plan
 from tetrapla.backends.gpu.steps import FUSIBLE, layout, step
+from tetrapla.backends.gpu.tiles import power_of_two
+from tetrapla.backends.gpu.views import View, reshaped
 from tetrapla.ir.graph import Node
 from tetrapla.ir.quant.arithmetic import is_single_inside
 from tetrapla.simulators.gpu.kernels import (
@@ -19,44 +23,35 @@ from tetrapla.simulators.gpu.kernels import (
     Pointwise,
     Pool,
     Softmax,
-    Tile,
+    row_major,
 )
-from tetrapla.simulators.gpu.steps import Bias, Relu, Step
+from tetrapla.simulators.gpu.steps import Bias, Relu, Scale, Step
 
 BLOCK = 1024
-OPERANDS = {"fp16": "f16", "fp32": "f32", "int8": "f32"}
-# the largest tile, and the least k that the tensor core's instruction takes; fp32 runs on the
-# CUDA cores, where a large tile spills registers
-LARGEST = {"f16": Tile(128, 128, 64), "i8": Tile(128, 128, 128), "f32": Tile(64, 64, 32)}
-LEAST = {"f16": Tile(16, 16, 16), "i8": Tile(16, 16, 32), "f32": Tile(16, 16, 16)}
-
-
-def tile(m: int, n: int, k: int, operand: str) -> Tile:
-    """The smallest power of two that covers each extent, within the format's limits."""
-    most, least = LARGEST[operand], LEAST[operand]
-    return Tile(
-        min(most.m, max(least.m, power_of_two(m))),
-        min(most.n, max(least.n, power_of_two(n))),
-        min(most.k, max(least.k, power_of_two(k))),
-    )
-
-
-def power_of_two(number: int) -> int:
-    """The least power of two that is not below `number`."""
-    return 1 << max(0, number - 1).bit_length()
+OPERANDS = {name: floats.multiplied for name, floats in FLOATS.items()}
 
 
 def matmul(node: Node, plan: Plan) -> Kernel:
     """A matrix product; leading axes of a join m where one b serves them all."""
-    a, b = node.operands[:2]
+    a, b = plan.operands(node)
+    y = plan.written(node)
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
-    lead = node.result.shape[:-2]
+    lead = y.shape[:-2]
     if prod(b.shape[:-2]) == 1:
-        m, lead = prod(a.shape[:-1]), ()
-        a_strides: tuple[int, ...] = ()
-        b_strides: tuple[int, ...] = ()
-    else:
-        a_strides, b_strides = (broadcast_strides(v.shape[:-2], lead) for v in (a, b))
+        rows = prod(a.shape[:-1])
+        joined = [reshaped(v.shape, v.strides, (rows, v.shape[-1])) for v in (a, y)]
+        if None not in joined:
+            a, y = (
+                replace(v, shape=(rows, v.shape[-1]), strides=strides or ())
+                for v, strides in zip((a, y), joined, strict=True)
+            )
+            b = replace(b, shape=b.shape[-2:], strides=b.strides[-2:])
+            m, lead = rows, ()
+    views = [
+        View(v.value, v.offset, (*lead, *own), (*repeated_lead(v, lead), *v.strides[-2:]))
+        for v, own in ((a, (m, k)), (b, (k, n)), (y, (m, n)))
+    ]
+    strides = [() if v.strides == row_major(v.shape) else v.strides for v in views]
     operand, zero_points = _operand(node, plan)
     return MatMul(
         node.name,
@@ -65,18 +60,28 @@ def matmul(node: Node, plan: Plan) -> Kernel:
         _epilogue(node, plan),
         n,
         1,
-        plan.load(a),
-        plan.load(b),
+        plan.load(a.value),
+        plan.load(b.value),
         operand,
         *zero_points,
-        tile(m, n, k, operand),
+        plan.tile((prod(lead), m, n, k), operand),
         lead,
-        a_strides,
-        b_strides,
+        strides[0],
+        strides[1],
         m,
         n,
         k,
+        strides[2],
+        a.offset,
+        b.offset,
     )
+
+
+def repeated_lead(view: View, lead: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of the axes before the last two, laid against others; 0 where it is repeated."""
+    own = zip(view.shape[:-2], view.strides[:-2], strict=True)
+    strides = tuple(0 if size == 1 else stride for size, stride in own)
+    return (0,) * (len(lead) - len(strides)) + strides
 
 
 def conv(node: Node, plan: Plan) -> Kernel:
@@ -97,7 +102,7 @@ def conv(node: Node, plan: Plan) -> Kernel:
         plan.load(w),
         operand,
         *zero_points,
-        tile(m, n, k, operand),
+        plan.tile((groups, m, n, k), operand),
         _four(x.shape),
         filters,
         _two(w.shape[2:]),
@@ -234,13 +239,19 @@ HEADS: Mapping[str, Callable[[Node, Plan], Kernel]] = {
 
 
 def _epilogue(node: Node, plan: Plan) -> tuple[Step, ...]:
-    steps: list[Step] = [Bias(plan.load(value)) for value in node.operands[2:]]
+    steps: list[Step] = []
+    if node.name in plan.scales:
+        table = scale_of(plan.graph, plan.scales[node.name])
+        steps.append(Scale(plan.table(f"{node.name}.scale", table)))
+    steps += [Bias(plan.load(value)) for value in node.operands[2:]]
     if node.attributes.get("activation", "none") == "relu":
         steps.append(Relu())
     return tuple(steps)
 
 
 def _operand(node: Node, plan: Plan) -> tuple[str, tuple[int, int]]:
+    if node.name in plan.scales:
+        return SMALL, (0, 0)
     if node.kind.startswith("nn."):
         return OPERANDS[plan.number_format], (0, 0)
     return "i8", (node.int("x_zero_point"), node.int("w_zero_point"))

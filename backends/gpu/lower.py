@@ -13,27 +13,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import prod
 
-from tetrapla.backends.gpu.generated.expressions import EXPRESSIONS, MOST_LANES, expression
+from tetrapla.backends.gpu.attention import attention, gathered
+from tetrapla.backends.gpu.formats import FLOATS as FLOATS_OF
+from tetrapla.backends.gpu.formats import FP8, is_small, refuse_lacking, shrunk
+from tetrapla.backends.gpu.generated.expressions import EXPRESSIONS, epilogue, expression
 from tetrapla.backends.gpu.generated.folding import inlined, is_plain
-from tetrapla.backends.gpu.generated.rowwise import ROWWISE
+from tetrapla.backends.gpu.groups import Group, Groups
 from tetrapla.backends.gpu.heads import HEADS
-from tetrapla.backends.gpu.plan import VIEWS, Layout, Plan
+from tetrapla.backends.gpu.pipeline import FLOATS
+from tetrapla.backends.gpu.plan import ATTENTION, Layout, Plan
+from tetrapla.backends.gpu.refusals import refuse_unsupported
+from tetrapla.backends.gpu.several import SplitResults
 from tetrapla.backends.gpu.steps import FUSIBLE, joined
+from tetrapla.backends.gpu.strides import read_through, write_through
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node
 from tetrapla.ir.module import Module
-from tetrapla.ir.unfuse import is_narrow
 from tetrapla.passes.pass_ import run
 from tetrapla.passes.pipeline_ import FLAT, quantised, quantises
 from tetrapla.passes.widen_weights import WidenWeights
 from tetrapla.simulators.gpu.kernels import Kernel
 from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.spec import GpuSpec
-
-DTYPES = ("f32", "i8", "ui8", "i32", "i64", "i1")
 
 
 def lower(
@@ -44,56 +47,66 @@ def lower(
     Args:
         module: float, or already quantised (then the plan is the integer one).
         spec: the chip; its `chip.default_format` holds where `options.quant` is None.
-        calibration: (invocations, *shape) by input name, for int8.
-        options: `quant` is a format of `pipeline_.quantises`, or none; none on a chip whose
-            format is int8 means fp16.
+        calibration: (invocations, *shape) by input name, for int8 and fp8.
+        options: `quant` is a format of `formats.FLOATS` or `pipeline_.quantises`, or none;
+            none on a chip whose format is int8 or fp8 means fp16.
 
     Raises:
         UnsupportedError: all nodes that have no kernel, with counts; or the chip lacks the
             format.
-        ModelError: int8 without calibration data.
+        ModelError: int8 or fp8 without calibration data.
     """
     number_format = _format(spec, options)
     if any(node.kind.startswith("qnn.") for node in module.graph.nodes):
         lowered, number_format = run(module, (WidenWeights(),)), "int8"
-    elif number_format == "int8":
+    elif number_format in ("int8", "fp8"):
+        refuse_lacking(spec, number_format)
         if calibration is None:
             raise ModelError(
-                f"model '{module.name}' must have calibration data for int8, not none; "
-                "give --calib F.npz, or --quant none"
+                f"model '{module.name}' must have calibration data for {number_format}, not "
+                "none; give --calib F.npz, or --quant none"
             )
+        scheme = options.quant or number_format
         flat = run(module, FLAT)
-        lowered = quantised(flat, calibration, options.quant or number_format)
+        lowered = quantised(flat, calibration, FP8 if scheme == "fp8" else scheme)
     else:
-        lowered = run(module, FLAT)
-    spec.per_clock(number_format)  # refuses a format that the chip lacks
-    return Lowered(lowered, plan(lowered, number_format))
+        lowered = run(module, FLOATS)
+    lowered = SplitResults()(lowered)
+    if number_format == "int8" and is_small(lowered.graph):
+        number_format = "fp8"
+    refuse_lacking(spec, number_format)
+    return Lowered(lowered, plan(lowered, number_format, spec))
 
 
-def plan(module: Module, number_format: str) -> Program:
-    """The plan of a module as it stands.
+def plan(module: Module, number_format: str, spec: GpuSpec | None = None) -> Program:
+    """The plan of a module as it stands; without a chip its tiles are small enough for any.
 
     Raises:
         UnsupportedError: all nodes that have no kernel, with counts.
     """
-    return planned(module, number_format)[0]
+    return planned(module, number_format, spec)[0]
 
 
-def planned(module: Module, number_format: str) -> tuple[Program, Layout]:
+def planned(
+    module: Module, number_format: str, spec: GpuSpec | None = None
+) -> tuple[Program, Layout]:
     """The plan, and which of the module's values it keeps where."""
-    graph = module.graph
-    refuse_unsupported(graph)
-    made = Plan(graph, number_format)
-    folded = inlined(graph, made.root)
-    uses = graph.uses()
-    fused: set[str] = set()
+    refuse_unsupported(module)
+    small, scales = shrunk(module.graph)
+    graph, reads = gathered(small)
+    through = read_through(graph)
+    graph = through.graph
+    made = Plan(graph, number_format, spec)
+    made.scales = scales
+    made.reads = through.reads
+    groups, folded = grouped(graph, made)
     kernels: list[Kernel] = []
-    for node in graph.nodes:
-        if node.name in fused or node.result.index in folded or made.is_view(node):
-            continue
-        kernel, tail, joins = _grown(_head(node, made, folded), node, made, uses, folded)
-        fused |= joins
-        kernels.append(replace(kernel, output=made.store(tail.result, tail.name)))
+    for group in groups:
+        if group.head.kind == ATTENTION:
+            kernel: Kernel = attention(group.head, reads[group.head.name], made)
+        else:
+            kernel = _kernel(group, made, folded)
+        kernels.append(replace(kernel, output=made.store(group.stored, group.named)))
     inputs, outputs = made.ports()
     weights = {
         buffer.name: module.weights[buffer.name]
@@ -106,63 +119,53 @@ def planned(module: Module, number_format: str) -> tuple[Program, Layout]:
     return program, made.layout
 
 
-def _head(node: Node, made: Plan, folded: Mapping[int, Node]) -> Kernel:
-    """The kernel that starts at a node: a written one, or a generated one of what it folds."""
+def grouped(graph: Graph, made: Plan) -> tuple[list[Group], dict[int, Node]]:
+    """The kernels' nodes in the order of launches, and what is computed where it is read.
+
+    A kernel runs once all that its last node reads is made.
+    """
+    found = Groups(graph, made.root)
+    heads = found.heads()
+    folded = inlined(graph, made.root, found.taken | set(heads))
+    found.folded = folded
+    for node in graph.nodes:
+        alone = node.name in heads or node.name in found.taken
+        if alone or node.result.index in folded or made.is_view(node):
+            continue
+        group = write_through(node, found, heads)
+        if group is None:
+            heads[node.name] = found.grow(node)
+        else:
+            heads[group.head.name] = group
+    return sorted(heads.values(), key=lambda each: found.position[each.tail.name]), folded
+
+
+def _kernel(group: Group, made: Plan, folded: Mapping[int, Node]) -> Kernel:
+    """A group's kernel: written or generated, with its steps and code behind them."""
+    inside = {**folded, **{node.result.index: node for node in group.members}}
+    tail = group.tail if group.members else None
+    if _is_generated(group.head, made, folded):
+        if not group.steps:
+            return expression(group.head, made, inside, tail)
+        kernel: Kernel = expression(group.head, made, folded)
+    else:
+        if group.place is not None:
+            made.writes[group.head.name] = group.place
+        kernel = HEADS[group.head.kind](group.head, made)
+    for node in group.steps:
+        kernel = joined(kernel, node, made)
+    if tail is not None:
+        code = epilogue(group.head, group.held, tail, made, inside)
+        kernel = replace(kernel, steps=(*kernel.steps, code))
+    return kernel
+
+
+def _is_generated(node: Node, made: Plan, folded: Mapping[int, Node]) -> bool:
+    """Whether the head is generated code; else its kernel is written by hand."""
     folds = any(made.root(value).index in folded for value in node.operands)
     computed = node.kind in FUSIBLE and not all(map(made.graph.is_weight, node.operands[1:]))
     generated = node.kind in EXPRESSIONS and (folds or computed or not is_plain(node))
-    if node.kind in HEADS and not generated:
-        return HEADS[node.kind](node, made)
-    return expression(node, made, folded)
-
-
-def refuse_unsupported(graph: Graph) -> None:
-    """Name every node that has no kernel, in one message."""
-    known = {*HEADS, *VIEWS, *EXPRESSIONS}
-    counts: dict[str, int] = {}
-    for node in graph.nodes:
-        wrong = [v.dtype for v in (*node.operands, *node.results) if v.dtype not in DTYPES]
-        named = ""
-        if node.kind not in known:
-            named = node.kind
-        elif wrong:
-            named = f"{node.kind} of {wrong[0]}"
-        elif not all(value.elements for value in (*node.operands, node.result)):
-            named = f"{node.kind} of nothing"
-        elif node.kind in ROWWISE and prod(ROWWISE[node.kind].extents(node)[1]) > MOST_LANES:
-            named = f"{node.kind} over more than {MOST_LANES} elements"
-        elif not is_narrow(node):
-            named = f"{node.kind} with more than a bias and a ReLU"
-        if named:
-            counts[named] = counts.get(named, 0) + 1
-    if counts:
-        listed = ", ".join(f"{kind} ({count})" for kind, count in sorted(counts.items()))
-        raise UnsupportedError(
-            f"gpu has no kernel for {listed}; it can do {', '.join(sorted(known))}"
-        )
-
-
-def _grown(
-    kernel: Kernel,
-    node: Node,
-    made: Plan,
-    uses: Mapping[int, list[Node]],
-    folded: Mapping[int, Node],
-) -> tuple[Kernel, Node, set[str]]:
-    """The kernel with every step that follows, whose result it stores, and who joined."""
-    kept = {value.index for _, value in made.graph.outputs}
-    fused: set[str] = set()
-    tail = node
-    while tail.result.index not in kept and len(uses.get(tail.result.index, ())) == 1:
-        (user,) = uses[tail.result.index]
-        if user.operands[0].index != tail.result.index or user.result.index in folded:
-            break
-        grown = joined(kernel, user, made)
-        if grown is None:
-            break
-        fused.add(user.name)
-        kernel, tail = grown, user
-    return kernel, tail, fused
+    return generated or node.kind not in HEADS
 
 
 def _format(spec: GpuSpec, options: Options) -> str:
@@ -171,8 +174,11 @@ def _format(spec: GpuSpec, options: Options) -> str:
         case None:
             return default
         case "none":
-            return "fp16" if default == "int8" else default
+            return "fp16" if default in ("int8", "fp8") else default
+        case name if name in FLOATS_OF:
+            return name
         case scheme if quantises(scheme):
             return "int8"
         case other:
-            raise UnsupportedError(f"gpu: --quant must be int8, int4 or none, not {other}")
+            names = ", ".join((*FLOATS_OF, "int4"))
+            raise UnsupportedError(f"gpu: --quant must be {names} or none, not {other}")

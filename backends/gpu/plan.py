@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tetrapla.backends.gpu.formats import FLOATS
+from tetrapla.backends.gpu.tiles import chosen, covering
+from tetrapla.backends.gpu.views import View, plain
 from tetrapla.ir.graph import Array, Graph, Node, Value
+from tetrapla.simulators.gpu.kernels import Tile
 from tetrapla.simulators.gpu.program import Buffer, Port
+from tetrapla.simulators.gpu.spec import GpuSpec
 
 VIEWS = ("nn.reshape", "nn.transpose")
 PRODUCTS = ("nn.matmul", "nn.conv2d")
+ATTENTION = "nn.attention"
+
+
+def multiplied(node: Node) -> tuple[Value, ...]:
+    """The operands that enter the multipliers; of an attention, all but the mask."""
+    if node.kind == ATTENTION:
+        return node.operands[: (len(node.operands) - 1) // 2 * 2 + 1]
+    return node.operands[:2] if node.kind in PRODUCTS else ()
 
 
 @dataclass(frozen=True)
@@ -17,37 +30,49 @@ class Layout:
     """Where a plan keeps the inputs and what its kernels store.
 
     Attributes:
-        halves: the plan rounds to float16.
+        multiplied: what enters the multipliers of products of floats: f32, tf32, f16, bf16.
         names: by index of a value, its buffer; views have none of their own.
         dtypes: by index of a value, the type of its buffer.
     """
 
-    halves: bool
+    multiplied: str
     names: Mapping[int, str]
     dtypes: Mapping[int, str]
 
 
 class Plan:
-    """The buffers of a graph. `number_format` is fp16, fp32 or int8.
+    """The buffers of a graph. `number_format` is one of `formats.FLOATS`.
 
     Under fp16 the model's inputs, the operands of products and what kernels hand on are
-    float16; outputs of the model and parameters of the steps are float32. Integers keep
-    their type, and an int8 plan keeps its floats in float32.
+    float16, under bf16 bfloat16; outputs of the model and parameters of the steps are float32.
+    Integers and 8-bit floats keep their type, and the other plans their floats in float32.
     """
 
-    def __init__(self, graph: Graph, number_format: str) -> None:
+    def __init__(self, graph: Graph, number_format: str, spec: GpuSpec | None = None) -> None:
         self.graph = graph
         self.number_format = number_format
+        self._spec = spec
+        # by name of a product of 8-bit floats, the scales of its operands
+        self.scales: Mapping[str, tuple[Value, Value]] = {}
         self._root = _roots(graph)
         self._names: dict[int, str] = {}
         self._buffers: dict[str, Buffer] = {}
+        # a weight keeps its symbol, by which a run finds its array
+        self._symbols = frozenset(graph.constants.values())
         self.tables: dict[str, Array] = {}
+        # of products by name: what is read or written by strides of its own
+        self.reads: Mapping[str, tuple[View, View]] = {}
+        self.writes: dict[str, View] = {}
         self._outputs = {self.root(value).index for _, value in graph.outputs}
         self._multiplied = {
+            self.root(value).index for node in graph.nodes for value in multiplied(node)
+        }
+        # of a mask that is added, float16 would make infinities of large numbers
+        self._added = {
             self.root(value).index
             for node in graph.nodes
-            if node.kind in PRODUCTS
-            for value in node.operands[:2]
+            if node.kind == ATTENTION
+            for value in node.operands[len(multiplied(node)) :]
         }
         for name, value in graph.inputs:
             self._add(value, name, "input")
@@ -60,12 +85,27 @@ class Plan:
         """Whether a node needs no kernel."""
         return self.root(node.result).index != node.result.index
 
+    def tile(self, problem: tuple[int, int, int, int], operand: str) -> Tile:
+        """How (independent products, m, n, k) are cut: by the chip, or as on any."""
+        if self._spec is None:
+            return covering(*problem[1:], operand)
+        return chosen(problem, operand, self._spec)
+
     def load(self, value: Value) -> str:
         """The buffer of an operand; a weight gets one when it is first read."""
         held = self.root(value)
         if held.index not in self._names:
             self._add(held, self.graph.constants[held.index], "weight")
         return self._names[held.index]
+
+    def operands(self, node: Node) -> tuple[View, View]:
+        """Where a product's operands lie, in their own shapes."""
+        a, b = node.operands[:2]
+        return self.reads.get(node.name) or (plain(a), plain(b))
+
+    def written(self, node: Node) -> View:
+        """Where a product's result lies, in its own shape."""
+        return self.writes.get(node.name) or plain(node.result)
 
     def table(self, name: str, array: Array) -> str:
         """A buffer of constants that the compiler makes; the same name gives the same one."""
@@ -99,7 +139,7 @@ class Plan:
             if self._buffers[name].role != "weight"
         }
         dtypes = {index: self._buffers[name].dtype for index, name in names.items()}
-        return Layout(self.number_format == "fp16", names, dtypes)
+        return Layout(FLOATS[self.number_format].multiplied, names, dtypes)
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
@@ -108,9 +148,7 @@ class Plan:
 
     def _add(self, value: Value, stem: str, role: str) -> str:
         name, count = stem, 1
-        while name in self._buffers:
-            # a weight keeps its symbol, by which a run finds its array
-            assert role != "weight", f"buffer {stem} is taken"
+        while role != "weight" and (name in self._buffers or name in self._symbols):
             count += 1
             name = f"{stem}_{count}"
         self._names[value.index] = name
@@ -118,11 +156,12 @@ class Plan:
         return name
 
     def _dtype(self, value: Value, role: str) -> str:
-        if value.dtype != "f32" or self.number_format != "fp16":
+        kept = FLOATS[self.number_format].kept
+        if value.dtype != "f32" or kept == "f32":
             return value.dtype
         if role == "weight":
-            return "f16" if value.index in self._multiplied else "f32"
-        return "f32" if role == "output" else "f16"
+            return kept if value.index in self._multiplied else "f32"
+        return "f32" if role == "output" or value.index in self._added else kept
 
 
 def _roots(graph: Graph) -> dict[int, Value]:

@@ -17,6 +17,8 @@ _PAPER = 'J. Devlin et al., "BERT", arXiv:1810.04805, section 3, BERT-base'
 _REFERENCE = "transformers 5.23.0, BertModel with its default configuration"
 _EPSILON = 1e-12  # of every layer norm: the reference's layer_norm_eps
 _LENGTH = 128  # tokens, as in TinyBERT's table of costs
+_SMALL = 'I. Turc et al., "Well-read students learn better", arXiv:1908.08962, table 1'
+_SHORT = 32  # tokens of the small one, assumed
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,20 @@ def bert(
     return x, pooled
 
 
-def _sample(rng: np.random.Generator, batch: int) -> Mapping[str, Array]:
-    shape = (batch, _LENGTH)
+def _drawn(rng: np.random.Generator, shape: tuple[int, int]) -> Mapping[str, Array]:
     return {
         "input_ids": rng.integers(0, Sizes.vocabulary, shape),
         "token_type_ids": np.sort(rng.integers(0, 2, shape), axis=1),
         "attention_mask": np.ones(shape, np.int64),
     }
+
+
+def _sample(rng: np.random.Generator, batch: int) -> Mapping[str, Array]:
+    return _drawn(rng, (batch, _LENGTH))
+
+
+def _short(rng: np.random.Generator, batch: int) -> Mapping[str, Array]:
+    return _drawn(rng, (batch, _SHORT))
 
 
 @network(
@@ -81,9 +90,23 @@ def _sample(rng: np.random.Generator, batch: int) -> Mapping[str, Array]:
     sample=_sample,
 )
 def _base(n: Draft) -> None:
-    ids = n.input("input_ids", (_LENGTH,), "i64")
-    kinds = n.input("token_type_ids", (_LENGTH,), "i64")
-    seen = n.input("attention_mask", (_LENGTH,), "i64")
-    tokens, pooled = bert(n, ids, kinds, seen, Sizes())
+    _write(n, _LENGTH, Sizes())
+
+
+@network(
+    "bert-tiny",
+    f"{_SMALL}; no source states MACs",
+    parameters=Published(4_400_000, _SMALL, 0.01),
+    sample=_short,
+)
+def _tiny(n: Draft) -> None:
+    _write(n, _SHORT, Sizes(layers=2, features=128, heads=2, width=512))
+
+
+def _write(n: Draft, length: int, sizes: Sizes) -> None:
+    ids = n.input("input_ids", (length,), "i64")
+    kinds = n.input("token_type_ids", (length,), "i64")
+    seen = n.input("attention_mask", (length,), "i64")
+    tokens, pooled = bert(n, ids, kinds, seen, sizes)
     n.output("last_hidden_state", tokens)
     n.output("pooler_output", pooled)

@@ -16,7 +16,7 @@ from tetrapla.frontend.zoo.multihead import (
     pre_norm_block,
     projected,
 )
-from tetrapla.frontend.zoo.network import Draft, Published, network
+from tetrapla.frontend.zoo.network import Draft, Published, Sample, network
 from tetrapla.frontend.zoo.tokens import tokens
 from tetrapla.ir.graph import Array
 
@@ -26,6 +26,7 @@ _PAPER = (
 _REFERENCE = "transformers 5.23.0, GPT2LMHeadModel with its default configuration"
 _LENGTH = 128  # tokens that are read, assumed; the model takes up to 1024
 _PAST = 127  # tokens that the step remembers, so that it writes the last of _LENGTH
+_SHORT_PAST = 31  # and those of the small one, assumed
 
 
 @dataclass(frozen=True)
@@ -113,25 +114,44 @@ def _small(n: Draft) -> None:
     n.output("logits", gpt2(n, n.input("input_ids", (_LENGTH,), "i64"), Sizes()))
 
 
-def _sample(rng: np.random.Generator, batch: int) -> Mapping[str, Array]:
-    drawn: dict[str, Array] = {"input_ids": rng.integers(0, Sizes.vocabulary, (batch, 1))}
-    shape = (batch, Sizes.heads, _PAST, Sizes.features // Sizes.heads)
-    for i in range(Sizes.layers):
-        for part in ("key", "value"):
-            drawn[f"past_{part}_{i}"] = rng.uniform(-1, 1, shape).astype(np.float32)
-    return drawn
+TINY = Sizes(layers=2, features=128, heads=2)
+
+
+def _remembered(past: int, sizes: Sizes) -> Sample:
+    def sample(rng: np.random.Generator, batch: int) -> Mapping[str, Array]:
+        drawn: dict[str, Array] = {"input_ids": rng.integers(0, sizes.vocabulary, (batch, 1))}
+        shape = (batch, sizes.heads, past, sizes.features // sizes.heads)
+        for i in range(sizes.layers):
+            for part in ("key", "value"):
+                drawn[f"past_{part}_{i}"] = rng.uniform(-1, 1, shape).astype(np.float32)
+        return drawn
+
+    return sample
 
 
 @network(
     "gpt2-step",
     f"{_PAPER}; {_REFERENCE}, with past_key_values of {_PAST} tokens; no source states MACs",
     parameters=Published(124_439_808, _REFERENCE),
-    sample=_sample,
+    sample=_remembered(_PAST, Sizes()),
 )
 def _small_step(n: Draft) -> None:
-    sizes = Sizes()
+    _write_step(n, _PAST, Sizes())
+
+
+@network(
+    "gpt2-tiny-step",
+    f"{_PAPER}: its shape, with the layers, features and heads of BERT-Tiny (I. Turc et al., "
+    f"arXiv:1908.08962, table 1) and {_SHORT_PAST} tokens remembered; no source states counts",
+    sample=_remembered(_SHORT_PAST, TINY),
+)
+def _tiny_step(n: Draft) -> None:
+    _write_step(n, _SHORT_PAST, TINY)
+
+
+def _write_step(n: Draft, remembered: int, sizes: Sizes) -> None:
     ids = n.input("input_ids", (1,), "i64")
-    shape = (sizes.heads, _PAST, sizes.features // sizes.heads)
+    shape = (sizes.heads, remembered, sizes.features // sizes.heads)
     past = [
         (n.input(f"past_key_{i}", shape), n.input(f"past_value_{i}", shape))
         for i in range(sizes.layers)

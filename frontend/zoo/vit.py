@@ -11,6 +11,9 @@ from tetrapla.frontend.zoo.network import Draft, Published, network
 
 _PAPER = 'A. Dosovitskiy et al., "An image is worth 16x16 words", arXiv:2010.11929, table 1'
 _REFERENCE = "transformers 5.23.0, ViTForImageClassification with 1000 labels"
+_SMALL = (
+    'H. Touvron et al., "Training data-efficient image transformers", arXiv:2012.12877, table 1'
+)
 _EPSILON = 1e-6  # of every layer norm: the authors' code (flax's default)
 
 
@@ -63,5 +66,16 @@ def vit(n: Layers, x: Tensor, sizes: Sizes) -> Tensor:
 )
 def _base(n: Draft) -> None:
     sizes = Sizes()
+    x = n.input("pixel_values", (3, sizes.image, sizes.image))
+    n.output("logits", vit(n, x, sizes))
+
+
+@network(
+    "vit-tiny",
+    f"{_SMALL}, DeiT-Ti without its distillation; no source states MACs",
+    parameters=Published(5_000_000, _SMALL, 0.15, "the table cuts millions to whole ones"),
+)
+def _tiny(n: Draft) -> None:
+    sizes = Sizes(features=192, width=768, heads=3)
     x = n.input("pixel_values", (3, sizes.image, sizes.image))
     n.output("logits", vit(n, x, sizes))

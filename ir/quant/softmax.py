@@ -73,7 +73,7 @@ class Softmax(Op, dialect=Quant, name="softmax", traits=[Pure]):
         steps = np.moveaxis(x.astype(np.int64), axis, 0)
         below = steps - steps.max(axis=0)  # 0 down to -255
         with np.errstate(over="ignore"):
-            powers = _exponentials(f32(x_scale), len(steps))[below + 255]
+            powers = exponentials(f32(x_scale), len(steps))[below + 255]
             total = np.zeros(powers.shape[1:], np.float32)
             for term in powers:
                 total += term
@@ -87,7 +87,7 @@ class Softmax(Op, dialect=Quant, name="softmax", traits=[Pure]):
     )
 
 
-def _exponentials(scale: np.float32, size: int) -> Array:
+def exponentials(scale: np.float32, size: int) -> Array:
     """Of -255 to 0 steps below the largest, raised as far as the sum allows."""
     room = f32(np.log(np.float64(np.finfo(np.float32).max / np.float32(size))))
     raised = max(0.0, float(room) - RESERVE) / float(scale)

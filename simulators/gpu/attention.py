@@ -8,7 +8,10 @@ X = S^2 h b exponentials, both halved where the mask is causal::
     c = 1 + 128 / S under a causal mask (whole blocks on the diagonal), else 1
 
 The constants are of published kernels on the H100 (`KERNELS`); on another chip they are
-assumed to hold relative to its own peaks.
+assumed to hold relative to its own peaks. All the figures move the same bytes, so that t0 is of
+the launch and of what the memory takes unhidden, which cannot be told apart; of a kernel of a
+plan (`parts`), t0 beyond the chip's launch is assumed to grow with its bytes. No kernel is
+quicker than its bytes.
 """
 
 from __future__ import annotations
@@ -16,14 +19,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-import numpy as np
-
 from tetrapla.ir.errors import UnsupportedError
-from tetrapla.simulators.gpu.products import Shapes, product_times
-from tetrapla.simulators.gpu.spec import ELEMENT_BYTES, GpuSpec
-from tetrapla.simulators.gpu.time import stream_time
+from tetrapla.simulators.gpu.fused_attention import FusedAttention
+from tetrapla.simulators.gpu.spec import GpuSpec
 
 _BLOCK = 128  # queries of a program instance
+# what every fitted point moves at the H100's bandwidth: four tensors of 16384 x 2048 halves
+_FITTED_MOVING_S = 4 * 16384 * 2048 * 2 / 3.35e12
+_FITTED_LAUNCH_S = 5.4e-6  # of a product: simulators/chips/h100.yaml
 
 
 @dataclass(frozen=True)
@@ -105,25 +108,70 @@ def fused_time_s(
     )
 
 
-def unfused_time_s(problem: Attention, spec: GpuSpec, number_format: str = "fp16") -> float:
-    """Seconds of two products with a softmax between them, each through the memory.
+@dataclass(frozen=True)
+class Parts:
+    """What a kernel of a plan takes besides its launch.
 
-    A causal mask saves nothing: all pairs are computed.
+    Attributes:
+        compute_s, exponential_s, wave_s: of the multiprocessors, one on another.
+        unhidden_s: of the memory beside them.
+        dram_s: the memory alone, at the pace that products reach.
+    """
+
+    compute_s: float
+    exponential_s: float
+    wave_s: float
+    unhidden_s: float
+    dram_s: float
+
+    @property
+    def busy_s(self) -> float:
+        """From launch to end."""
+        parts = self.compute_s + self.exponential_s + self.wave_s + self.unhidden_s
+        return max(parts, self.dram_s)
+
+    @property
+    def bound_by(self) -> str:
+        """What takes most of it."""
+        if self.busy_s == self.dram_s:
+            return "dram"
+        named = {
+            "compute": self.compute_s,
+            "exponentials": self.exponential_s,
+            "wave quantisation": self.wave_s,
+            "dram": self.unhidden_s,
+        }
+        return max(named, key=lambda name: named[name])
+
+
+def parts(
+    kernel: FusedAttention,
+    moved_bytes: int,
+    spec: GpuSpec,
+    number_format: str,
+    library: FusedKernel = KERNELS["cuDNN"],
+) -> Parts:
+    """The parts of an attention's time, of a library's kernel as products are.
+
+    Pairs of a query and a key count where a tile looks at them. Exponentials are assumed to be
+    hidden where no source gives a chip's pace of them.
 
     Raises:
         UnsupportedError: the chip lacks the format.
     """
-    count, length, dim = problem.batch * problem.heads, problem.sequence, problem.head_dim
-    width = ELEMENT_BYTES[number_format]
-    heads, pairs = width * count * length * dim, width * count * length**2
-
-    def product(n: int, k: int, operand_bytes: int, result_bytes: int) -> float:
-        sizes = np.array([count, length, n, k, operand_bytes, result_bytes], np.float64)
-        number, m, across, depth, operands, results = sizes[:, None]
-        shapes = Shapes(number, m, across, depth, operands, results, width)
-        found = product_times(shapes, spec, number_format)
-        return float(found.time_s[0]) + spec.synchronize_s
-
-    softmax = stream_time(2 * pairs, spec.timing.normalization, spec).time_s
-    scores = product(length, dim, 2 * heads, pairs)
-    return scores + softmax + product(dim, length, heads + pairs, heads)
+    per_clock = spec.throughput.exponential
+    exponential_s = 0.0
+    if per_clock is not None:
+        special_per_s = per_clock * spec.streaming_multiprocessors * spec.clock_hz
+        exponential_s = library.exponential * kernel.pairs / special_per_s
+    peak = library.compute_efficiency * spec.peak_op_per_s(number_format)
+    blocks = ceil(kernel.rows / _BLOCK) * kernel.heads * kernel.instances
+    share = (library.launch_s - _FITTED_LAUNCH_S) / _FITTED_MOVING_S
+    moving_s = moved_bytes / spec.dram.bandwidth_bytes_per_s
+    return Parts(
+        2 * kernel.macs / peak,
+        exponential_s,
+        blocks / spec.streaming_multiprocessors * library.wave_s,
+        share * moving_s,
+        moving_s / spec.timing.product.dram_efficiency_frac,
+    )

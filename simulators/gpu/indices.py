@@ -23,11 +23,15 @@ def matmul_operands(
     """Offsets and masks of a[row, step] and b[step, column], and offsets of y[row, column]."""
     _, m, n, k = kernel.problem
     which = np.array([z])
-    a_start = strided(which, kernel.lead, kernel.a_strides)[0] * m * k
-    b_start = strided(which, kernel.lead, kernel.b_strides)[0] * k * n
-    a = a_start + row[:, None] * k + step
-    b = b_start + step[:, None] * n + column
-    y = z * m * n + row[:, None] * n + column
+
+    def placed(view: tuple[int, ...], first: Array, second: Array, offset: int = 0) -> Array:
+        *lead, down, across = view
+        start = strided(which, kernel.lead, tuple(lead))[0] + offset
+        return np.asarray(start + first[:, None] * down + second * across)
+
+    a = placed(kernel.a_view, row, step, kernel.a_offset)
+    b = placed(kernel.b_view, step, column, kernel.b_offset)
+    y = placed(kernel.y_view, row, column)
     a_inside = (row < m)[:, None] & (step < k)
     b_inside = (step < k)[:, None] & (column < n)
     return (a, a_inside), (b, b_inside), y

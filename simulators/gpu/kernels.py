@@ -9,17 +9,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from tetrapla.simulators.gpu.code import Instruction
-from tetrapla.simulators.gpu.steps import Step
+from tetrapla.simulators.gpu.code import Instruction, operations
+from tetrapla.simulators.gpu.steps import Apply, Step
+
+
+def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Elements from one place to the next along each axis."""
+    return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
 @dataclass(frozen=True)
 class Tile:
-    """What one program instance computes: m x n outputs, k products at a time."""
+    """What one program instance computes: m x n outputs, k products at a time.
+
+    Attributes:
+        warps: of 32 threads, that share the outputs.
+        stages: steps of k whose operands are on their way at once.
+    """
 
     m: int
     n: int
     k: int
+    warps: int = 4
+    stages: int = 3
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,16 @@ class Kernel:
         """Every buffer it reads, once."""
         named = [*self.sources, *(name for step in self.steps for name in step.buffers)]
         return tuple(dict.fromkeys(named))
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """Every buffer it stores."""
+        return (self.output,)
+
+    @property
+    def instructions(self) -> tuple[Instruction, ...]:
+        """Generated code, of the kernel's own and of its steps."""
+        return tuple(i for step in self.steps if isinstance(step, Apply) for i in step.code)
 
     @property
     def macs(self) -> int:
@@ -86,7 +108,19 @@ class Product(Kernel):
 
 @dataclass(frozen=True)
 class MatMul(Product):
-    """``a[z, m, k] @ b[z, k, n]``; strides count matrices and are 0 where one is shared."""
+    """``a[z, m, k] @ b[z, k, n]``, operands and result wherever their strides say.
+
+    Attributes:
+        lead: extents of z.
+        a_strides: elements from one matrix to the next along each axis of `lead` (0 where one
+            is shared), then between rows, then between columns; empty for row-major matrices
+            one behind another.
+        b_strides: likewise.
+        m, n, k: extents of the matrices.
+        y_strides: as `a_strides`, of the result.
+        a_offset: elements before the first.
+        b_offset: likewise.
+    """
 
     lead: tuple[int, ...]
     a_strides: tuple[int, ...]
@@ -94,10 +128,28 @@ class MatMul(Product):
     m: int
     n: int
     k: int
+    y_strides: tuple[int, ...] = ()
+    a_offset: int = 0
+    b_offset: int = 0
 
     @property
     def problem(self) -> tuple[int, int, int, int]:
         return prod(self.lead), self.m, self.n, self.k
+
+    @property
+    def a_view(self) -> tuple[int, ...]:
+        """All the strides of a, also of one that is row-major."""
+        return self.a_strides or row_major((*self.lead, self.m, self.k))
+
+    @property
+    def b_view(self) -> tuple[int, ...]:
+        """Likewise of b."""
+        return self.b_strides or row_major((*self.lead, self.k, self.n))
+
+    @property
+    def y_view(self) -> tuple[int, ...]:
+        """Likewise of the result."""
+        return self.y_strides or row_major((*self.lead, self.m, self.n))
 
 
 @dataclass(frozen=True)
@@ -242,10 +294,13 @@ class Expression(Kernel):
         return tuple(dict.fromkeys(i.value for i in self.code if i.op == "load"))
 
     @property
+    def instructions(self) -> tuple[Instruction, ...]:
+        return (*self.code, *super().instructions)
+
+    @property
     def operations(self) -> int:
         """Arithmetic on floats: one per lane of every instruction that makes one."""
-        made = sum(i.dtype == "f32" and i.op not in ("load", "constant") for i in self.code)
-        return made * self.rows * self.length
+        return operations(self.code) * self.rows * self.length
 
 
 KERNELS: dict[str, type[Kernel]] = {

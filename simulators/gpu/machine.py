@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array
+from tetrapla.simulators.gpu.formats import FORMAT_OF_OPERAND
+from tetrapla.simulators.gpu.fused_attention import FusedAttention
 from tetrapla.simulators.gpu.kernels import Kernel, Product
 from tetrapla.simulators.gpu.program import Buffer, Program
 from tetrapla.simulators.gpu.spec import ACTIONS, GpuSpec
 from tetrapla.simulators.gpu.time import (
-    FORMAT_OF_OPERAND,
     KernelTime,
     capped,
     kernel_times,
@@ -19,6 +19,7 @@ from tetrapla.simulators.gpu.time import (
     scalar_operations,
 )
 from tetrapla.simulators.gpu.values import Held, executed
+from tetrapla.simulators.gpu.workspace import check_fits
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import LayerRun, Run, Slice, price, standing
 
@@ -40,11 +41,11 @@ def run(program: Program, spec: GpuSpec, inputs: Mapping[str, Array], key: Key) 
         key: unused, a GPU draws no random numbers.
 
     Raises:
-        UnsupportedError: the buffers do not fit the device memory, or the chip lacks the
+        UnsupportedError: the plan does not fit the device memory, or the chip lacks the
             format of a product.
     """
     del key
-    _fit(program, spec)
+    check_fits(program, spec)
     memory, start_s, limited = program.memory, 0.0, True
     layers: list[LayerRun] = []
     trace: list[Slice] = []
@@ -87,7 +88,7 @@ def _actions(
         "l2.byte": round(took.l2_bytes),
         "flop.fp32": scalar_operations(kernel, memory),
     }
-    if isinstance(kernel, Product):
+    if isinstance(kernel, (Product, FusedAttention)):
         action = ACTIONS[FORMAT_OF_OPERAND[kernel.operand]]
         actions[action] = actions.get(action, 0) + 2 * kernel.macs
     return actions
@@ -97,7 +98,7 @@ def _layer(
     kernel: Kernel, spec: GpuSpec, took: KernelTime, actions: Mapping[str, int | float]
 ) -> LayerRun:
     utilization_frac = None
-    if isinstance(kernel, Product):
+    if isinstance(kernel, (Product, FusedAttention)):
         peak = spec.peak_op_per_s(FORMAT_OF_OPERAND[kernel.operand])
         utilization_frac = 2 * kernel.macs / (took.time_s * peak)
     return LayerRun(
@@ -109,15 +110,6 @@ def _layer(
         bound_by=took.bound_by,
         actions=actions,
     )
-
-
-def _fit(program: Program, spec: GpuSpec) -> None:
-    needed = sum(buffer.traffic_bytes for buffer in program.buffers)
-    if needed > spec.dram.capacity_bytes:
-        raise UnsupportedError(
-            f"{spec.name}: the buffers of {program.name} must fit {spec.dram.capacity_bytes} "
-            f"bytes of device memory, not take {needed}; use a smaller batch"
-        )
 
 
 def _warnings(spec: GpuSpec, limited: bool) -> tuple[str, ...]:

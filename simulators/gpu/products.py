@@ -43,12 +43,40 @@ _AT_ONCE = 512  # products
 _STEP = 32  # of k
 _SHORTEST = 64  # of a split's k
 _L2_SHARE = 0.8  # of the L2 cache that operands find room in
-# tile m, tile n and split of every candidate, and how many such tiles an SM holds at once
-_CANDIDATES = tuple(
-    np.array([(*tile, split) for tile in TILES for split in SPLITS], np.float64).T[:, None]
+# of a chip that nobody fitted tiles to: the A100's, assumed
+UNFITTED = Tiles.model_construct(
+    feed_byte_per_clock=39.6, prologue_s=0.63e-6, reduction_s=2.3e-6, knee_bytes=1_900_000
 )
-_AREA = _CANDIDATES[0] * _CANDIDATES[1]
-_RESIDENT = np.where(_AREA >= 16384, 1.0, np.where(_AREA >= 8192, 2.0, 3.0))
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Ways to cut a product up; arrays of shape (1, candidates).
+
+    Attributes:
+        m, n: of a tile.
+        split: parts of k.
+        resident: tiles that a multiprocessor holds at once.
+        share: of the chip's rate that a tile's instructions reach.
+    """
+
+    m: Floats
+    n: Floats
+    split: Floats
+    resident: Floats
+    share: Floats
+
+
+def _library() -> Candidates:
+    m, n, split = np.array(
+        [(*tile, split) for tile in TILES for split in SPLITS], np.float64
+    ).T[:, None]
+    area = m * n
+    resident = np.where(area >= 16384, 1.0, np.where(area >= 8192, 2.0, 3.0))
+    return Candidates(m, n, split, resident, np.ones_like(m))
+
+
+_LIBRARY = _library()
 
 
 @dataclass(frozen=True)
@@ -178,6 +206,21 @@ def product_times(shapes: Shapes, spec: GpuSpec, number_format: str) -> ProductT
     return ProductTimes(*(np.concatenate(column) for column in columns))
 
 
+def candidate_times(
+    shapes: Shapes, spec: GpuSpec, number_format: str, candidates: Candidates
+) -> Floats:
+    """Seconds of every product under every candidate, (products, candidates), by level 2.
+
+    A chip of level 1 has the constants of `UNFITTED`.
+
+    Raises:
+        UnsupportedError: the chip has no such format.
+    """
+    tiles = spec.timing.product.tiles or UNFITTED
+    grid = _grid(_Columns(shapes), spec, tiles, number_format, candidates)
+    return spec.timing.product.launch_s + grid.time_s
+
+
 def pnorm4(a: Floats, b: Floats) -> Floats:
     """``(a^4 + b^4)^(1/4)``, a soft maximum."""
     large, small = np.maximum(a, b), np.minimum(a, b)
@@ -202,7 +245,7 @@ def _level_1(shapes: Shapes, spec: GpuSpec, number_format: str) -> ProductTimes:
 
 def _level_2(shapes: Shapes, spec: GpuSpec, tiles: Tiles, number_format: str) -> ProductTimes:
     product = spec.timing.product
-    grid = _grid(_Columns(shapes), spec, tiles, number_format)
+    grid = _grid(_Columns(shapes), spec, tiles, number_format, _LIBRARY)
     best = np.argmin(grid.time_s, axis=1)[:, None]
 
     def chosen(candidates: Floats) -> Floats:
@@ -245,23 +288,25 @@ class _Grid:
     l2_bytes: Floats
 
 
-def _grid(one: _Columns, spec: GpuSpec, tiles: Tiles, number_format: str) -> _Grid:
+def _grid(
+    one: _Columns, spec: GpuSpec, tiles: Tiles, number_format: str, candidates: Candidates
+) -> _Grid:
     """The formulas of the module's head, without the launch."""
     clock_hz, sms = spec.clock_hz, spec.streaming_multiprocessors
     efficiency = spec.timing.product.compute_efficiency_frac
     rate = efficiency * spec.per_clock(number_format) * clock_hz
     feed = tiles.feed_byte_per_clock * clock_hz
-    tm, tn, split = _CANDIDATES
+    tm, tn, split, resident = candidates.m, candidates.n, candidates.split, candidates.resident
     kc = np.ceil(one.k / split / _STEP) * _STEP
     count = np.ceil(one.m / tm) * np.ceil(one.n / tn) * split * one.count
     staged = (tm + tn) * one.element_bytes * kc
-    arithmetic_s, feed_s = 2 * tm * tn * kc / rate, staged / feed
+    arithmetic_s, feed_s = 2 * tm * tn * kc / (rate * candidates.share), staged / feed
     tile_s = pnorm4(arithmetic_s, feed_s)
-    full = np.floor(count / (sms * _RESIDENT))
-    rest = count - full * sms * _RESIDENT
-    array_s = (full * _RESIDENT + np.ceil(rest / sms)) * tile_s
+    full = np.floor(count / (sms * resident))
+    rest = count - full * sms * resident
+    array_s = (full * resident + np.ceil(rest / sms)) * tile_s
     array_s = array_s + (full + (rest > 0)) * tiles.prologue_s
-    dram_bytes = _dram_bytes(one, spec, count, staged)
+    dram_bytes = _dram_bytes(one, spec, count, staged, resident)
     reached = spec.timing.product.dram_efficiency_frac * spec.dram.bandwidth_bytes_per_s
     dram_s = dram_bytes / reached * (1 + tiles.knee_bytes / one.moved)
     # float32, written and read
@@ -276,9 +321,11 @@ def _grid(one: _Columns, spec: GpuSpec, tiles: Tiles, number_format: str) -> _Gr
     )  # fmt: skip
 
 
-def _dram_bytes(one: _Columns, spec: GpuSpec, count: Floats, staged: Floats) -> Floats:
+def _dram_bytes(
+    one: _Columns, spec: GpuSpec, count: Floats, staged: Floats, resident: Floats
+) -> Floats:
     """What the memory moves: every tensor once, or what the waves of tiles read."""
-    places = spec.streaming_multiprocessors * _RESIDENT
+    places = spec.streaming_multiprocessors * resident
     waves = np.maximum(count / places, 1) * np.sqrt(np.minimum(places, count))
     again = np.maximum(one.moved, waves * staged + one.result)
     fits = one.operand <= _L2_SHARE * spec.l2.capacity_bytes

@@ -13,9 +13,10 @@ from typing import Any
 
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.simulators.arrays_ import packed, unpacked
-from tetrapla.simulators.gpu.code import Instruction
-from tetrapla.simulators.gpu.kernels import KERNELS, Expression, Kernel, Product, Tile
-from tetrapla.simulators.gpu.steps import step_from
+from tetrapla.simulators.gpu.code import packed_code, unpacked_code
+from tetrapla.simulators.gpu.kernels import Expression, Kernel, Product, Tile
+from tetrapla.simulators.gpu.kinds import KERNELS
+from tetrapla.simulators.gpu.steps import step_dict, step_from
 from tetrapla.simulators.program_ import listed, reading, tupled
 
 SCHEMA = "tetrapla.gpu/1"
@@ -133,11 +134,11 @@ def _plain(record: Any) -> dict[str, Any]:
 
 def _kernel_dict(kernel: Kernel) -> dict[str, Any]:
     data = {"type": type(kernel).__name__, **_plain(kernel)}
-    data["steps"] = [{"step": type(step).__name__, **_plain(step)} for step in kernel.steps]
+    data["steps"] = [listed(step_dict(step)) for step in kernel.steps]
     if isinstance(kernel, Product):
         data["tile"] = _plain(kernel.tile)
     if isinstance(kernel, Expression):
-        data["code"] = [[i.op, list(i.args), i.dtype, i.value] for i in kernel.code]
+        data["code"] = packed_code(kernel.code)
     return data
 
 
@@ -148,8 +149,5 @@ def _kernel_from(data: Mapping[str, Any]) -> Kernel:
     if "tile" in values:
         values["tile"] = Tile(**values["tile"])
     if "code" in values:
-        values["code"] = tuple(
-            Instruction(op, tuple(args), dtype, value)
-            for op, args, dtype, value in values["code"]
-        )
+        values["code"] = unpacked_code(values["code"])
     return kind(**values)

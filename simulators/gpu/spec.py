@@ -41,6 +41,25 @@ class Throughput(Section):
     exponential: Count | None = Field(default=None, ge=1)
 
 
+class Block(Section):
+    """What one program instance may take of a multiprocessor.
+
+    The defaults are what every GPU has that Triton compiles for (CUDA C++ Programming Guide,
+    technical specifications per compute capability).
+
+    Attributes:
+        shared_memory_bytes: of an instance.
+        registers: of 32 bits, of all its threads.
+        thread_registers: of one thread; what needs more is spilled to memory.
+        threads: of an instance.
+    """
+
+    shared_memory_bytes: Bytes = Field(default=49_152, alias="shared_memory", ge=16_384)
+    registers: Count = Field(default=65_536, ge=16_384)
+    thread_registers: Count = Field(default=255, ge=32)
+    threads: Count = Field(default=1024, ge=128)
+
+
 class Dram(Section):
     """Device memory."""
 
@@ -118,13 +137,18 @@ class Timing(Section):
 
 
 class GpuSpec(Spec):
-    """One GPU. `streaming_multiprocessors` x `clock` x `throughput` is the dense peak."""
+    """One GPU. `streaming_multiprocessors` x `clock` x `throughput` is the dense peak.
+
+    `architecture` is what machine code is made for (sm_90, gfx942); "" where none is known.
+    """
 
     optional_actions: ClassVar[tuple[str, ...]] = tuple(ACTIONS.values())
 
+    architecture: str = ""
     streaming_multiprocessors: Count = Field(ge=1)
     clock_hz: Hertz = Field(alias="clock", gt=0)
     throughput: Throughput
+    block: Block = Block()
     l2: L2
     dram: Dram
     timing: Timing

@@ -1,7 +1,8 @@
 """What a kernel does to each element before it stores it: the fused epilogue.
 
 A step reads per-channel vectors (or one number) through `channel`, which lays a parameter's
-buffer along the elements at hand. Floats are float32 here and integers int32, as in registers.
+buffer along the elements at hand; generated code (`Apply`) reads any buffer at their `Place`.
+Floats are float32 here and integers int32, as in registers.
 """
 
 from __future__ import annotations
@@ -13,8 +14,36 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tetrapla.ir.graph import Array
+from tetrapla.simulators.gpu.code import (
+    Instruction,
+    operations,
+    packed_code,
+    registers,
+    unpacked_code,
+)
 
 Channel: TypeAlias = Callable[[str], Array]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the elements lie that steps act on.
+
+    Attributes:
+        parameter: lays a parameter's buffer along them.
+        rows: numbers of their rows: of a product, of all its matrices; else their positions.
+        lanes: numbers of their lanes: of a product's columns, of all groups; else 0 alone.
+        load: the elements of a buffer at offsets.
+    """
+
+    parameter: Channel
+    rows: Array
+    lanes: Array
+    load: Callable[[str, Array], Array]
+
+    def __call__(self, name: str) -> Array:
+        return self.parameter(name)
+
 
 RANGES = {"i8": (-128, 127), "ui8": (0, 255)}
 
@@ -46,6 +75,11 @@ class Step:
     def buffers(self) -> tuple[str, ...]:
         """The parameters that it reads."""
         return ()
+
+    @property
+    def operations(self) -> int:
+        """Arithmetic on one element; assumed: one, whatever a written step does."""
+        return 1
 
 
 @dataclass(frozen=True)
@@ -125,6 +159,20 @@ class Dequantize(Step):
 
 
 @dataclass(frozen=True)
+class Scale(Step):
+    """``y * scale``, of floats."""
+
+    scale: str
+
+    def apply(self, y: Array, channel: Channel) -> Array:
+        return np.asarray(y * channel(self.scale))
+
+    @property
+    def buffers(self) -> tuple[str, ...]:
+        return (self.scale,)
+
+
+@dataclass(frozen=True)
 class Requantize(Step):
     """``rint(clamp(f32(f32(acc) * scale))) + zero_point``: ONNX Runtime's own form."""
 
@@ -142,12 +190,53 @@ class Requantize(Step):
         return (self.scale,)
 
 
+@dataclass(frozen=True)
+class Apply(Step):
+    """Generated code on the element, which it reads as ``given``; register `value` is left.
+
+    Its row and lane are those of `Place`: a product's row and column, else the element's
+    position and 0.
+    """
+
+    code: tuple[Instruction, ...]
+    value: int
+
+    def apply(self, y: Array, channel: Channel) -> Array:
+        assert isinstance(channel, Place)
+        shape = (len(y), len(channel.rows), len(channel.lanes))
+        given = y.reshape(shape)
+        found = registers(self.code, channel.rows, channel.lanes, channel.load, given)
+        made = found[self.value]
+        count = max(len(y), len(made))
+        made = np.broadcast_to(made, (count, *shape[1:])).reshape(count, *y.shape[1:])
+        return made.astype(np.int32) if made.dtype.kind in "iu" and made.itemsize == 1 else made
+
+    @property
+    def buffers(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(i.value for i in self.code if i.op == "load"))
+
+    @property
+    def operations(self) -> int:
+        return operations(self.code)
+
+
 STEPS: dict[str, type[Step]] = {
-    kind.__name__: kind for kind in (Bias, Relu, BatchNorm, Quantize, Dequantize, Requantize)
+    kind.__name__: kind
+    for kind in (*(Bias, Relu, BatchNorm, Quantize, Dequantize, Scale, Requantize, Apply),)
 }
 
 
+def step_dict(step: Step) -> dict[str, Any]:
+    """Plain data; `step_from` gives the step back."""
+    data: dict[str, Any] = {"step": type(step).__name__, **vars(step)}
+    if isinstance(step, Apply):
+        data["code"] = packed_code(step.code)
+    return data
+
+
 def step_from(data: dict[str, Any]) -> Step:
-    """The step that `vars` and the class's name describe."""
+    """The step that `step_dict` describes."""
     fields = dict(data)
+    if "code" in fields:
+        fields["code"] = unpacked_code(fields["code"])
     return STEPS[fields.pop("step")](**fields)

@@ -13,6 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tetrapla.simulators.gpu.attention import parts
+from tetrapla.simulators.gpu.formats import FORMAT_OF_OPERAND
+from tetrapla.simulators.gpu.fused_attention import FusedAttention
 from tetrapla.simulators.gpu.kernels import (
     Binary,
     Expression,
@@ -27,8 +30,6 @@ from tetrapla.simulators.gpu.products import Floats, Shapes, product_times
 from tetrapla.simulators.gpu.program import Buffer, Program
 from tetrapla.simulators.gpu.spec import ELEMENT_BYTES, GpuSpec, Stream
 from tetrapla.simulators.gpu.steps import BatchNorm
-
-FORMAT_OF_OPERAND = {"f16": "fp16", "f32": "fp32", "i8": "int8"}
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,24 @@ def kernel_times(program: Program, spec: GpuSpec) -> list[KernelTime]:
     return [
         products[kernel.name]
         if isinstance(kernel, Product)
-        else stream_time(moved_bytes(kernel, memory), stream_of(kernel, spec), spec)
+        else _kernel_time(kernel, memory, spec)
         for kernel in program.kernels
     ]
+
+
+def _kernel_time(kernel: Kernel, memory: Mapping[str, Buffer], spec: GpuSpec) -> KernelTime:
+    """Of a kernel that is no product."""
+    moved = moved_bytes(kernel, memory)
+    if isinstance(kernel, FusedAttention):
+        return _attention_time(kernel, moved, spec)
+    return stream_time(moved, stream_of(kernel, spec), spec)
+
+
+def _attention_time(kernel: FusedAttention, moved: int, spec: GpuSpec) -> KernelTime:
+    found = parts(kernel, moved, spec, FORMAT_OF_OPERAND[kernel.operand])
+    launch_s = spec.timing.product.launch_s + spec.synchronize_s
+    name = found.bound_by if found.busy_s > launch_s else "launch"
+    return KernelTime(launch_s + found.busy_s, name, moved, moved)
 
 
 def stream_time(moved: int, stream: Stream, spec: GpuSpec) -> KernelTime:
@@ -121,7 +137,7 @@ def least_time_s(kernel: Kernel, memory: Mapping[str, Buffer], spec: GpuSpec) ->
     if moved <= spec.l2.capacity_bytes:
         bandwidth = spec.l2.bandwidth_bytes_per_s
     moving_s = 0.0 if bandwidth is None else moved / bandwidth
-    if not isinstance(kernel, Product):
+    if not isinstance(kernel, (Product, FusedAttention)):
         return moving_s
     peak = spec.peak_op_per_s(FORMAT_OF_OPERAND[kernel.operand])
     return max(moving_s, 2 * kernel.macs / peak)
@@ -130,7 +146,7 @@ def least_time_s(kernel: Kernel, memory: Mapping[str, Buffer], spec: GpuSpec) ->
 def scalar_operations(kernel: Kernel, memory: Mapping[str, Buffer]) -> int:
     """Float32 operations outside the tensor cores: one per step, window element or term."""
     elements = memory[kernel.output].elements
-    steps = elements * len(kernel.steps)
+    steps = elements * sum(step.operations for step in kernel.steps)
     match kernel:
         case Pool():
             return steps + elements * kernel.kernel[0] * kernel.kernel[1]
@@ -138,6 +154,9 @@ def scalar_operations(kernel: Kernel, memory: Mapping[str, Buffer]) -> int:
             return steps + memory[kernel.x].elements
         case Softmax():
             return steps + 4 * elements  # subtract, exponential, sum, divide
+        case FusedAttention():
+            # scale, maximum, subtract, exponential, sum, and the mask
+            return (5 + kernel.masked) * kernel.pairs
         case Binary():
             return steps + elements
         case Expression():

@@ -19,6 +19,8 @@ from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.ir.quant.arithmetic import sum_terms
 from tetrapla.ir.quant.scale import fused_multiply_add
 from tetrapla.simulators.gpu.code import registers
+from tetrapla.simulators.gpu.formats import is_float, multiplied
+from tetrapla.simulators.gpu.fused_attention import FusedAttention, attended
 from tetrapla.simulators.gpu.indices import (
     conv_operands,
     matmul_operands,
@@ -40,7 +42,7 @@ from tetrapla.simulators.gpu.kernels import (
     Softmax,
 )
 from tetrapla.simulators.gpu.program import Program
-from tetrapla.simulators.gpu.steps import RANGES, round_half_even
+from tetrapla.simulators.gpu.steps import RANGES, Place, round_half_even
 
 CHUNK: Final = 2**16  # lanes of generated code at a time, which bounds the memory
 PROBED: Final = 16  # invocations of which a run keeps what every kernel stored
@@ -112,7 +114,7 @@ def compute(kernel: Kernel, flat: Mapping[str, Array]) -> Array:
 def _product(kernel: Product, flat: Mapping[str, Array]) -> Array:
     """The grid of tiles; an element that no tile writes stays out of range, and is seen."""
     count, m, n, _ = kernel.problem
-    invocations = max(len(flat[kernel.a]), len(flat[kernel.b]))
+    invocations = max(len(flat[name]) for name in kernel.reads)
     y: Array | None = None
     tiles_m, tiles_n, _ = kernel.grid
     for z in range(count):
@@ -121,8 +123,11 @@ def _product(kernel: Product, flat: Mapping[str, Array]) -> Array:
                 row = np.arange(tile_m * kernel.tile.m, min(m, (tile_m + 1) * kernel.tile.m))
                 column = np.arange(tile_n * kernel.tile.n, min(n, (tile_n + 1) * kernel.tile.n))
                 made, where = tile(kernel, flat, z, row, column)
-                channel = z * n + column if isinstance(kernel, Conv) else column
-                made = _steps(kernel, made, flat, channel)
+                # a convolution's groups are beside each other, a product's matrices below
+                convolves = isinstance(kernel, Conv)
+                channel = z * n + column if convolves else column
+                rows = row if convolves else z * m + row
+                made = _steps(kernel, made, flat, channel, (rows, channel))
                 if y is None:
                     y = _unwritten((invocations, count * m * n), made.dtype)
                 y[:, where] = made
@@ -158,9 +163,7 @@ def dot(kernel: Product, x: Array, w: Array) -> Array:
         centred = x.astype(np.float64) - kernel.a_zero_point
         exact: Array = np.matmul(centred, w.astype(np.float64) - kernel.b_zero_point)
         return exact.astype(np.int64)
-    held = DTYPES[kernel.operand]
-    x, w = x.astype(held, copy=False), w.astype(held, copy=False)
-    return np.asarray(np.matmul(x.astype(np.float32), w.astype(np.float32)))
+    return np.asarray(np.matmul(multiplied(x, kernel.operand), multiplied(w, kernel.operand)))
 
 
 def _pool(kernel: Pool, flat: Mapping[str, Array]) -> Array:
@@ -244,10 +247,10 @@ def _expression(kernel: Expression, flat: Mapping[str, Array]) -> Array:
     """Rows at a time; an element that no row writes is seen."""
     y: Array | None = None
     count = max((len(flat[name]) for name in kernel.sources), default=1)
-    step = max(1, CHUNK // kernel.length)
+    step, lanes = max(1, CHUNK // kernel.length), np.arange(kernel.length)
     for start in range(0, kernel.rows, step):
         rows = np.arange(start, min(kernel.rows, start + step))
-        found = registers(kernel.code, rows, kernel.length, partial(_looked_up, flat))
+        found = registers(kernel.code, rows, lanes, partial(_looked_up, flat))
         value, place = found[kernel.value], found[kernel.place]
         shape = np.broadcast_shapes(value.shape, place.shape)
         made = np.broadcast_to(value, shape).reshape(len(value), -1)
@@ -266,7 +269,7 @@ def _looked_up(flat: Mapping[str, Array], buffer: str, offset: Array) -> Array:
     held = flat[buffer]
     rows = np.arange(len(held)).reshape(-1, *(1,) * (offset.ndim - 1))
     found = held[:, offset[0]] if len(offset) == 1 else held[rows, offset]
-    return found.astype(np.float32) if held.dtype == np.float16 else found
+    return found.astype(np.float32, copy=False) if is_float(held.dtype) else found
 
 
 _COMPUTE: dict[type[Kernel], Callable[..., Array]] = {
@@ -279,24 +282,41 @@ _COMPUTE: dict[type[Kernel], Callable[..., Array]] = {
     Binary: _binary,
     Gather: _gather,
     Expression: _expression,
+    FusedAttention: attended,
 }
 
 
-def _steps(kernel: Kernel, y: Array, flat: Mapping[str, Array], channel: Array) -> Array:
-    """Apply the steps; `channel` says which parameter each element of the last axis takes."""
+def _steps(
+    kernel: Kernel,
+    y: Array,
+    flat: Mapping[str, Array],
+    channel: Array,
+    at: tuple[Array, Array],
+) -> Array:
+    """Apply the steps.
+
+    Args:
+        kernel: whose steps.
+        y: (invocations, ...).
+        flat: the buffers.
+        channel: which parameter each element of the last axis takes.
+        at: numbers of rows and lanes; see `steps.Place`.
+    """
 
     def laid(name: str) -> Array:
         vector = flat[name][0]
         return vector if len(vector) == 1 else np.asarray(vector[channel])
 
+    place = Place(laid, *at, partial(_looked_up, flat))
     for step in kernel.steps:
-        y = step.apply(y, laid)
+        y = step.apply(y, place)
     return y
 
 
 def _flat_steps(kernel: Kernel, y: Array, flat: Mapping[str, Array]) -> Array:
-    channel = np.arange(y.shape[1]) // kernel.inner % kernel.channels
-    return _steps(kernel, y, flat, channel)
+    index = np.arange(y.shape[1])
+    channel = index // kernel.inner % kernel.channels
+    return _steps(kernel, y, flat, channel, (index, np.zeros(1, np.int64)))
 
 
 def _gathered(x: Array, offset: Array, inside: Array, other: float) -> Array:
@@ -316,7 +336,7 @@ def _saturated(steps: Array, dtype: np.dtype[np.generic]) -> Array:
 
 def _registers(x: Array) -> Array:
     """What a load gives: float32 or int32."""
-    return x.astype(np.float32 if x.dtype.kind == "f" else np.int32, copy=False)
+    return x.astype(np.float32 if is_float(x.dtype) else np.int32, copy=False)
 
 
 def _stored(y: Array, dtype: str) -> Array:

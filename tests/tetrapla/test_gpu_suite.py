@@ -107,17 +107,47 @@ def test_a_table_of_our_own_times_has_no_error(tmp_path: Path) -> None:
 
 
 def test_what_is_in_sample_says_so() -> None:
-    for row in rows():
-        fitted = row.quantity.removesuffix("_error") in (
-            *("h100_attention_fa3", "h100_attention_fa2", "h100_attention_cudnn"),
-        )
-        assert ("in-sample" in row.source) == fitted, row
+    attention = [f"h100_attention_{kernel}" for kernel in ("fa3", "fa2", "cudnn")]
+    fitted = {*attention, "mi300x_product_rate", "mi300x_product_power"}
+    found = {r.quantity.removesuffix("_error") for r in rows() if "in-sample" in r.source}
+    assert found == fitted
 
 
-def test_what_cannot_be_computed_is_null_and_says_why() -> None:
-    (row,) = [row for row in rows() if row.ours is None and row.case != "mean"]
-    assert row.published == 51.61
-    assert row.source.endswith("ours is null: the network is not in the zoo")
+def test_the_best_products_are_within_the_bound_without_a_fit() -> None:
+    points = [r for r in rows() if r.quantity.endswith("_product_rate")]
+    assert len(points) == 8
+    held = [abs(r.rel_error or 0) for r in points if not r.quantity.startswith("mi300x")]
+    (mean,) = [row for row in rows() if row.quantity == "product_rate_error"]
+    assert (mean.bound, mean.passed) == (0.12, True)
+    assert mean.rel_error == pytest.approx(sum(held) / 7, rel=1e-9)
+
+
+def test_no_chip_draws_more_than_its_limit() -> None:
+    powers = [row for row in rows() if row.quantity.endswith("_product_power")]
+    assert len(powers) == 4
+    assert all(r.ours and r.published and r.ours <= r.published * 1.0000001 for r in powers)
+
+
+def test_bert_on_an_a100_is_within_the_bound() -> None:
+    points = [r for r in rows() if r.quantity == "a100_network" and r.case.startswith("bert")]
+    assert len(points) == 15
+    (mean,) = [row for row in rows() if row.quantity == "a100_bert_error"]
+    assert (mean.bound, mean.passed) == (0.10, True)
+    errors = [abs(row.rel_error or 0) for row in points]
+    assert mean.rel_error == pytest.approx(sum(errors) / 15, rel=1e-9)
+    # the larger the batch, the less the launches count
+    large = [abs(r.rel_error or 0) for r in points if "batch 128 " in r.case]
+    assert max(large) < 0.08
+
+
+def test_a_network_that_is_unknown_is_null_and_says_so(tmp_path: Path) -> None:
+    shutil.copytree(GOLDEN / "gpu", tmp_path / "gpu")
+    path = tmp_path / "gpu" / "networks.csv"
+    head = path.read_text("utf-8").splitlines()[0]
+    path.write_text(f"{head}\na100,gpt-9,128,1,fp16,ms,1\n", "utf-8")
+    (row,) = [r for r in validate(["gpu"], tmp_path) if r.quantity == "a100_network"]
+    assert (row.published, row.ours, row.passed) == (1.0, None, None)
+    assert row.source == f"{path}:2; ours is null: the suite has no such network"
 
 
 def test_a_published_point_is_the_tables() -> None:

@@ -58,7 +58,7 @@ def test_a_name_stands_for_a_model_with_a_batch() -> None:
             "zoo:vit",
             {},
             "zoo:vit must name a network, not 'vit'; 'tetrapla zoo' lists them; did you mean "
-            "'vit-b-16'?",
+            "'vit-b-16' or 'vit-tiny'?",
         ),
         (
             "zoo:convnext_tinny",

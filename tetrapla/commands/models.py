@@ -1,9 +1,9 @@
-"""Commands about a model: run, compile, ops, ir. Each returns the exit status."""
+"""Commands about a model: run, ops, ir. Each returns the exit status."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,14 +13,9 @@ from tetrapla.commands.options import (
     Calib,
     Data,
     Dims,
-    Emit,
     Fixed,
     Model,
-    Target,
 )
-
-if TYPE_CHECKING:
-    from tetrapla.settings import Settings
 
 
 def run(
@@ -89,34 +84,6 @@ def run(
     options.note(*inputs.warnings, *([STACKED] if stacked else []))
     for name, array in written.items():
         typer.echo(f"{name}: {array.dtype} {list(array.shape)}", err=output == STDOUT)
-    return 0
-
-
-@options.with_settings("samples", "compat")
-def compile_(
-    chosen: Settings,
-    model: Model,
-    target: Target,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to fill.")
-    ],
-    emit: Emit = None,
-) -> int:
-    """Write the program that a machine would run, and the module it was lowered from."""
-    from tetrapla.designs import designs
-    from tetrapla.emit import check_form, write
-    from tetrapla.files import check_folder
-    from tetrapla.models import load_for
-    from tetrapla.trials import compiled
-
-    check_form(emit)
-    check_folder(output)
-    (design,) = designs([target], chosen.overrides)
-    executable, notes = compiled(load_for(model, chosen), design, chosen)
-    sizes, more = write(executable, output, emit, [model, target, chosen.data, chosen.calib])
-    options.note(*notes, *more)
-    for path, size in sizes.items():
-        typer.echo(f"{path}  {size} bytes")
     return 0
 
 

@@ -100,7 +100,7 @@ Emit = Annotated[
     typer.Option(
         "--emit",
         metavar="FORM",
-        help="onnx or qdq.onnx: also write the lowered model as ONNX, or with QDQ pairs.",
+        help="Also write the lowered model as onnx or qdq.onnx; a GPU's plan as cuda-c.",
     ),
 ]
 Json = Annotated[

@@ -1,4 +1,4 @@
-"""Published timings of GPUs beside our model's: products, convolutions, attention.
+"""Published timings of GPUs beside our model's: products, convolutions, attention, networks.
 
 A mean row's `ours` is 1 plus the mean of the rows' absolute relative errors, its `published` 1.
 What the constants were fitted to says "in-sample". The tables of products and convolutions
@@ -15,16 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from tetrapla.backends.target_ import Options, find
+from tetrapla.backends.target_ import find
 from tetrapla.calibration import PRIOR, Timing, calibrate, fitted_s, shipped_s
-from tetrapla.models import load
-from tetrapla.simulators.gpu.attention import KERNELS, Attention, fused_time_s, unfused_time_s
+from tetrapla.simulators.gpu.attention import KERNELS, Attention, fused_time_s
 from tetrapla.simulators.gpu.kernels import MatMul, Tile
 from tetrapla.simulators.gpu.machine import run
 from tetrapla.simulators.gpu.products import Floats, Shapes, product_times
 from tetrapla.simulators.gpu.program import Buffer, Program
 from tetrapla.simulators.gpu.spec import GpuSpec
+from tetrapla.simulators.gpu.unfused_attention import unfused_time_s
 from tetrapla.simulators.random_ import Key
+from tetrapla.suites import gpu_networks_, gpu_rates_
 from tetrapla.suites.tables_ import Cells, number, read, whole
 from tetrapla.validation import Row
 
@@ -38,12 +39,6 @@ _NEUSIGHT = "sitar-lab/NeuSight (MIT), scripts/asplos/data/dataset/test/linear.c
 _LLMCOMPASS = "PrincetonUniversity/LLMCompass (BSD-3), ae/figure5, one kernel at a time"
 _DEEPBENCH = "baidu-research/DeepBench (Apache-2.0), results/train, fp16, forward"
 _FLASH = "J. Shah et al., FlashAttention-3, 2024, figures of the forward pass, fp16, H100 SXM5"
-_BERT = "NVIDIA/TensorRT, demo/BERT: BERT Large, sequence 128, FP16, A100 40 GB"
-_RESNET = (
-    "NVIDIA/DeepLearningExamples, ResNet-50 v1.5 in PyTorch, inference, fp16; ours fuses "
-    "normalisation, ReLU and sums into the convolutions, PyTorch does not"
-)
-_IMAGES = 256
 _LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
 _TOKENS, _HIDDEN = 16384, 2048  # of every point of the attention's figures
 
@@ -68,7 +63,8 @@ def rows(golden: Path) -> Iterator[Row]:
         path = golden / FOLDER / f"{name}.csv"
         yield from held(path) if path.exists() else _absent(name)
     yield from _attention(golden / FOLDER / "attention.csv")
-    yield from _networks()
+    yield from gpu_rates_.rows(golden / FOLDER / "rates.csv")
+    yield from gpu_networks_.rows(golden / FOLDER / "networks.csv")
 
 
 def _absent(table: str) -> Iterator[Row]:
@@ -79,19 +75,6 @@ def _absent(table: str) -> Iterator[Row]:
             "folder that has it as --golden"
         )
         yield Row("gpu", "mean", f"{quantity}_error", "1", 1.0, None, None, said)
-
-
-def _networks() -> Iterator[Row]:
-    """Whole networks: what others' software takes for them."""
-    module = load("zoo:resnet50", batch=_IMAGES)
-    # of one number format, and so the same on both
-    program = find("v100")[0].lower(module, _gpu("v100"), None, Options(quant="none")).program
-    for gpu, published in (("v100", 3382.0), ("t4", 1198.0)):
-        rate = _IMAGES / run(program, _gpu(gpu), {}, Key(0)).time_s
-        case = f"resnet50 batch {_IMAGES}"
-        yield Row("gpu", case, f"{gpu}_network", "images/s", published, rate, None, _RESNET)
-    said = f"{_BERT}; ours is null: the network is not in the zoo"
-    yield Row("gpu", "bert-large batch 128", "a100_network", "ms", 51.61, None, None, said)
 
 
 def _held_out(path: Path) -> Iterator[Row]:

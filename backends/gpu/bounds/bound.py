@@ -10,8 +10,9 @@ grows with depth: ``|stored - v_r| <= |v_m - v_r| + d_m`` with v_r exact (`kerne
 From the inputs to the outputs ``|machine - reference| <= |v_m - v_r| + d_m + d_r``, which
 grows by a factor per layer and says little of deep networks (`error_bounds`).
 
-* Storage: fl16(z) is within ``u16 |z| + 2^-25`` of z, u16 = 2^-11 (2^-25: half a subnormal).
-  It is charged where a value has a float16 buffer, or is rounded as a product reads it.
+* Storage: fl(z) is within ``u |z| + s`` of z: of float16 u = 2^-11, s = 2^-25 (half a
+  subnormal), of bfloat16 2^-8 and 2^-134, of tf32 2^-11 and 2^-137. It is charged where a
+  value has a buffer of the type, or is rounded as a product reads it (tf32 always).
 * Products: with x' = x + dx and any order of summation of n terms in float32,
   ``|sum fl(x' w) - sum x w| <= sum dx |w| + g sum (|x| + dx) |w|``; g = n u / (1 - n u),
   u = 2^-24, n the roundings that a product goes through: in any order at most
@@ -25,7 +26,9 @@ grows by a factor per layer and says little of deep networks (`error_bounds`).
   is less than ``sum dx |w|``, it is what d takes.
 * Softmax under logits off by t_i <= d_i + max d: ``|dy| <= min(t / 4, y (e^t - 1))``.
 
-An fp16 value that may overflow has an infinite bound.
+* Products of 8-bit floats with scales: four roundings more of each term (`formats`).
+
+A value that may overflow has an infinite bound.
 """
 
 from __future__ import annotations
@@ -36,20 +39,30 @@ from math import inf
 
 import numpy as np
 
+from tetrapla.backends.gpu.bounds.attention import attention
 from tetrapla.backends.gpu.bounds.code import is_inexact, rule
 from tetrapla.backends.gpu.bounds.norms import operator_norms
-from tetrapla.backends.gpu.bounds.rules import RULES, Tracked, stored, tracked
+from tetrapla.backends.gpu.bounds.rules import (
+    ROUNDINGS,
+    RULES,
+    Rounding,
+    Tracked,
+    stored,
+    tracked,
+)
+from tetrapla.backends.gpu.formats import SCALING, small_products
 from tetrapla.backends.gpu.generated.expressions import EXPRESSIONS
-from tetrapla.backends.gpu.plan import PRODUCTS, Layout
+from tetrapla.backends.gpu.plan import ATTENTION, PRODUCTS, Layout, multiplied
 from tetrapla.ir.graph import DTYPES, Array, Graph, Node, Value
 from tetrapla.ir.op import evaluated
+from tetrapla.simulators.gpu.formats import is_float
 
 # float results that depend on the order of a sum or on the library's exponential
-INEXACT = (*PRODUCTS, "nn.softmax", "nn.average_pool2d", "nn.global_average_pool")
+INEXACT = (*PRODUCTS, "nn.softmax", "nn.average_pool2d", "nn.global_average_pool", ATTENTION)
 # results that are some operand's element, or 0
 KEPT = ("nn.relu", "nn.reshape", "nn.transpose", "nn.max_pool2d")
 # products of a float tile, which are summed before they join the accumulator (`heads`)
-LONGEST = 64
+LONGEST, LONGEST_SMALL = 64, 128  # the second of 8-bit floats
 CHUNK = 64  # invocations at a time, which bounds the memory
 
 
@@ -101,7 +114,8 @@ def error_bounds(graph: Graph, layout: Layout, inputs: Mapping[str, Array]) -> d
         inputs: (invocations, *shape) by input name.
     """
     count = max(len(array) for array in inputs.values())
-    sigma = operator_norms(graph, np.float16) if layout.halves else {}
+    entered = ROUNDINGS.get(layout.multiplied)
+    sigma = operator_norms(graph, entered) if entered is not None else {}
     parts: dict[str, list[Array]] = {name: [] for name, _ in graph.outputs}
     with np.errstate(all="ignore"):
         for start in range(0, count, CHUNK):
@@ -117,21 +131,21 @@ def error_bounds(graph: Graph, layout: Layout, inputs: Mapping[str, Array]) -> d
 
 
 class _Walk:
-    """One side of the analysis; without a layout nothing is rounded to float16."""
+    """One side of the analysis; without a layout nothing is rounded to narrower floats."""
 
     def __init__(self, graph: Graph, layout: Layout | None, sigma: Mapping[str, float]) -> None:
         self.graph, self.sigma = graph, sigma
         self.reference = layout is None
-        self.halves = layout is not None and layout.halves
+        # what products round their operands to; None where nothing is narrower than float32
+        self.entered = None if layout is None else ROUNDINGS.get(layout.multiplied)
         self.dtypes = layout.dtypes if layout is not None else {}
         # what both sides compute to the same bit stays in its own type and has no bound
         self.exact: dict[int, Array] = {i: w[None] for i, w in graph.weights.items()}
         self.known: dict[int, Tracked] = {}
         self.chain = LONGEST if layout is not None else 0
-        self.halved: set[int] = set()  # values that have been rounded to float16
-        self.multiplied = {
-            v.index for node in graph.nodes if node.kind in PRODUCTS for v in node.operands[:2]
-        }
+        self.rounded: set[int] = set()  # values that have been rounded to it
+        self.small = small_products(graph) if layout is not None else {}
+        self.multiplied = {v.index for node in graph.nodes for v in multiplied(node)}
 
     def outputs(self, inputs: Mapping[str, Array]) -> dict[str, Tracked]:
         """From the inputs to the outputs."""
@@ -165,48 +179,65 @@ class _Walk:
     def _load(self, value: Value, array: Array) -> None:
         """Take an array as a value's buffer holds it."""
         self.known.pop(value.index, None)
-        # operators must not compute in float16, which holds values alone
-        self.exact[value.index] = (
-            array.astype(np.float32) if array.dtype == np.float16 else array
-        )
-        if self.halves and value.dtype == "f32":
-            rounds = self.dtypes.get(value.index) == "f16"
-            self.known[value.index] = _exact(array, rounds)
-            self.halved |= {value.index} if rounds else set()
+        # operators must not compute in narrow floats, which hold values alone
+        self.exact[value.index] = array.astype(DTYPES[value.dtype], copy=False)
+        if self.entered is not None and value.dtype == "f32":
+            kept = ROUNDINGS.get(self.dtypes.get(value.index, ""))
+            self.known[value.index] = _exact(array, kept)
+            self.rounded |= {value.index} if kept is not None else set()
 
     def _step(self, node: Node) -> None:
         value = node.result
         doubtful = any(v.index in self.known for v in node.operands)
-        floats = self.halves and value.dtype == "f32"
+        floats = self.entered is not None and value.dtype == "f32"
         if not (doubtful or inexact(node) or floats):
             arrays = [self.exact[v.index] for v in node.operands]
             self.exact[value.index] = _evaluated(node, arrays)
             return
         operands = [self._operand(node, i) for i in range(len(node.operands))]
-        made = _ruled(node, operands)
+        whole = node.kind == ATTENTION
+        made = attention(node, operands, self.entered) if whole else _ruled(node, operands)
         if self.reference and node.kind not in RULES:
             # by the operator's own definition, which must not be the code that it judges
-            made = replace(made, v=_evaluated(node, [x.v for x in _typed(node, operands)]))
-        if self.halves and self.dtypes.get(value.index) == "f16":
-            made = stored(made)
-            self.halved.add(value.index)
-        elif node.kind in KEPT and node.operands[0].index in self.halved:
-            self.halved.add(value.index)
+            v = _evaluated(node, [x.v for x in _typed(node, operands)])
+            made = replace(made, v=v.astype(np.float64) if is_float(v.dtype) else v)
+        kept = ROUNDINGS.get(self.dtypes.get(value.index, ""))
+        if kept is not None:
+            made = stored(made, kept)
+            self.rounded.add(value.index)
+        elif node.kind in KEPT and node.operands[0].index in self.rounded:
+            self.rounded.add(value.index)
         self.known[value.index] = made
 
     def _operand(self, node: Node, position: int) -> Tracked:
-        """An operand as the node reads it: a product takes float16."""
+        """An operand as the node reads it: a product takes narrower floats.
+
+        Who else reads a weight finds it as it is kept, rounded or not.
+        """
         value = node.operands[position]
         made = self._tracked(value)
-        if self.halves and value.index in self.multiplied - self.halved:
-            made = stored(made)
+        if self.entered is not None and value.index in self._read_narrow(node):
+            made = stored(made, self.entered)
         if position != 1:
             return made
-        return replace(made, sigma=self.sigma.get(node.name, inf), chain=self.chain)
+        small = node.name in self.small
+        return replace(
+            made,
+            sigma=self.sigma.get(node.name, inf),
+            chain=LONGEST_SMALL if small else self.chain,
+            more=SCALING if small else 0,
+        )
+
+    def _read_narrow(self, node: Node) -> set[int]:
+        """Values that are rounded as the node reads them, and have not been before."""
+        assert self.entered is not None
+        whole = self.entered.operand == "tf32"  # which nothing is kept in
+        own = {v.index for v in multiplied(node)} if whole else self.multiplied
+        return own - self.rounded
 
     def _tracked(self, value: Value) -> Tracked:
         found = self.known.get(value.index)
-        return found if found is not None else _exact(self.exact[value.index], False)
+        return found if found is not None else _exact(self.exact[value.index], None)
 
 
 def _ruled(node: Node, operands: Sequence[Tracked]) -> Tracked:
@@ -234,9 +265,9 @@ def _typed(node: Node, operands: Sequence[Tracked]) -> list[Tracked]:
     ]
 
 
-def _exact(array: Array, halved: bool) -> Tracked:
+def _exact(array: Array, kept: Rounding | None) -> Tracked:
     """An array that is known, as its buffer holds it."""
-    held = (array.astype(np.float16) if halved else array).astype(np.float64)
+    held = array.astype(np.float64) if kept is None else kept(array)
     return tracked(held, np.zeros_like(held))
 
 

@@ -27,8 +27,11 @@ import numpy as np
 
 from tetrapla.backends.gpu.bounds.rules import EXPONENTIAL, U32, Tracked, tracked
 from tetrapla.backends.gpu.generated.expressions import expression
+from tetrapla.backends.gpu.generated.integers import INTEGERS
+from tetrapla.backends.gpu.generated.quantised import QUANTISED
 from tetrapla.ir.graph import DTYPES, Array, Node, Value
 from tetrapla.simulators.gpu.code import OPERATIONS, REDUCTIONS, Instruction, constant
+from tetrapla.simulators.gpu.formats import is_float
 from tetrapla.simulators.gpu.kernels import Expression
 
 LARGEST32 = float(np.finfo(np.float32).max)
@@ -37,7 +40,7 @@ TINY = 2.0**-126  # below, results lose their relative accuracy
 WIDE = 2.0**-52  # of the analysis itself, which is in float64
 # float operations that are exact, and those that every machine rounds alike and once
 EXACT = ("neg", "abs", "minimum", "maximum", "floor", "ceil", "round", "select", "cast")
-ONCE = ("add", "sub", "mul", "div", "sqrt")
+ONCE = ("add", "sub", "mul", "div", "sqrt", "fma")
 MONOTONE = ("exp", "log", "erf", "sqrt", "floor", "ceil", "round")
 
 
@@ -236,6 +239,10 @@ def _mul(each: Instruction, v: Array, args: Sequence[Bounded]) -> Array:
     return np.asarray(size + _of(a) * _of(b))
 
 
+def _fused(each: Instruction, v: Array, args: Sequence[Bounded]) -> Array:
+    return _mul(each, v, args[:2]) + _of(args[2])
+
+
 def _div(each: Instruction, v: Array, args: Sequence[Bounded]) -> Array:
     a, b = args
     least = np.abs(b.v) - _of(b)
@@ -289,6 +296,10 @@ def _cast(each: Instruction, v: Array, args: Sequence[Bounded]) -> Array:
     d = _of(x)
     if each.dtype == "i1":
         return np.where((d > 0) & (np.abs(x.v.astype(np.float64)) <= d), 1.0, 0.0)
+    if is_float(v.dtype) and each.dtype != "f32":  # to a narrower float, which is monotone
+        found = (v, *((x.v + e).astype(np.float32).astype(v.dtype) for e in (-d, d)))
+        exact, low, high = (each.astype(np.float64) for each in found)
+        return np.where(d > 0, np.maximum(high - exact, exact - low), 0.0)
     if x.v.dtype.kind == "f" and each.dtype != "f32":
         low, high = np.trunc(x.v - d), np.trunc(x.v + d)
         return np.where(d > 0, np.maximum(high - np.trunc(x.v), np.trunc(x.v) - low), 0.0)
@@ -300,19 +311,22 @@ _RULES: Mapping[str, Callable[[Instruction, Array, Sequence[Bounded]], Array]] =
     "sub": _sum,
     "mul": _mul,
     "div": _div,
+    "fma": _fused,
     "sin": _wave,
     "cos": _wave,
     "select": _selected,
     "cast": _cast,
     **dict.fromkeys(("minimum", "maximum", "neg", "abs", "and", "or", "xor", "not"), _widest),
     **dict.fromkeys(("equal", "less", "less_or_equal"), _compared),
-    **dict.fromkeys(("floor_div", "remainder"), _unbounded),
+    **dict.fromkeys(("floor_div", "remainder", "shift_left", "shift_right"), _unbounded),
     **dict.fromkeys(MONOTONE, _monotone),
 }
 
 
 def is_inexact(node: Node) -> bool:
     """Whether the node's generated code rounds in another way than its operator does."""
+    if node.kind in (*QUANTISED, *INTEGERS):  # written after it, rounding for rounding
+        return False
     kernel, _ = code_of(node)
     made = [i.op for i in kernel.code if i.dtype == "f32" and i.op not in _SURE]
     return len(made) > 1 or not set(made) <= set(ONCE)

@@ -10,6 +10,7 @@ absolute row sum times the largest absolute column sum.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
@@ -21,13 +22,13 @@ MOST_ELEMENTS, MOST_WORK = 4_000_000, 2_000_000_000
 SLACK = 1 + 1e-9  # covers the float64 rounding of the decompositions
 
 
-def operator_norms(graph: Graph, dtype: type[np.generic]) -> dict[str, float]:
-    """By name, the norm of each product with a constant matrix or filters, held as `dtype`."""
+def operator_norms(graph: Graph, rounded: Callable[[Array], Array]) -> dict[str, float]:
+    """By name, the norm of each product with a constant matrix or filters, `rounded`."""
     found: dict[str, float] = {}
     for node in graph.nodes:
         if node.kind not in ("nn.matmul", "nn.conv2d") or not graph.is_weight(node.operands[1]):
             continue
-        w = graph.weight(node.operands[1]).astype(dtype).astype(np.float64)
+        w = rounded(graph.weight(node.operands[1]))
         if node.kind == "nn.conv2d":
             found[node.name] = conv_norm(w, node)
         elif w.ndim == 2:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tetrapla.ir.graph import Array, Attribute, Node
 from tetrapla.ir.op import evaluated
+from tetrapla.simulators.gpu.formats import multiplied
 
 U32 = 2.0**-24
 U16 = 2.0**-11
@@ -17,6 +18,35 @@ SUBNORMAL16 = 2.0**-25
 LARGEST16 = 65504.0
 # of NumPy's and the GPU's float32 exponential, in units of U32; documented below 3 ulp = 6
 EXPONENTIAL = 8
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """To a narrower float: z comes out within ``unit |z| + tiny``.
+
+    Attributes:
+        operand: the format, as `simulators.gpu.formats` has it.
+        unit: 2^-p of p significant bits.
+        tiny: half of the smallest number.
+        largest: finite number; what is beyond may become an infinity.
+    """
+
+    operand: str
+    unit: float
+    tiny: float
+    largest: float
+
+    def __call__(self, z: Array) -> Array:
+        """Numbers of float32, rounded; in float64."""
+        return multiplied(z.astype(np.float32), self.operand).astype(np.float64)
+
+
+# 11, 8 and 11 significant bits; exponents down to -14 (float16) and -126
+ROUNDINGS: Mapping[str, Rounding] = {
+    "f16": Rounding("f16", U16, SUBNORMAL16, LARGEST16),
+    "bf16": Rounding("bf16", 2.0**-8, 2.0**-134, (2 - 2.0**-7) * 2.0**127),
+    "tf32": Rounding("tf32", 2.0**-11, 2.0**-137, (2 - 2.0**-10) * 2.0**127),
+}
 
 
 @dataclass(frozen=True)
@@ -30,6 +60,7 @@ class Tracked:
         sigma: of a constant in a product, the operator norm of the product; else infinite.
         chain: of a product's second operand, how many products are summed before their sum
             joins the accumulator; 0 where the order is not known.
+        more: of a product's second operand, roundings of a term beside those of the sum.
     """
 
     v: Array
@@ -37,6 +68,7 @@ class Tracked:
     n: Array
     sigma: float = inf
     chain: int = 0
+    more: int = 0
 
     @property
     def size(self) -> Array:
@@ -60,16 +92,16 @@ def along(n: Array, like: Array) -> Array:
     return n.reshape(len(n), *(1,) * (like.ndim - 1))
 
 
-def stored(x: Tracked) -> Tracked:
-    """Charge the rounding to float16; a possible overflow has no bound.
+def stored(x: Tracked, to: Rounding) -> Tracked:
+    """Charge a rounding; a possible overflow has no bound.
 
     An element without an error is rounded itself.
     """
     known = x.d == 0
-    fresh = np.where(known, 0.0, U16 * x.size + SUBNORMAL16)
-    v = np.where(known, x.v.astype(np.float16).astype(np.float64), x.v)
+    fresh = np.where(known, 0.0, to.unit * x.size + to.tiny)
+    v = np.where(known, to(x.v), x.v)
     # an infinity that is known is held
-    d = np.where((x.size > LARGEST16) & ~(known & np.isinf(v)), inf, x.d + fresh)
+    d = np.where((x.size > to.largest) & ~(known & np.isinf(v)), inf, x.d + fresh)
     return tracked(v, d, np.where(np.isfinite(norm(d)), x.n + norm(fresh), inf))
 
 
@@ -78,13 +110,13 @@ def rectified(v: Array, d: Array) -> tuple[Array, Array]:
     return np.maximum(v, 0), np.where(v < 0, np.maximum(v + d, 0), d)
 
 
-def gamma(k: int, chain: int = 0) -> float:
+def gamma(k: int, chain: int = 0, more: int = 0) -> float:
     """The relative error of k products and a bias, added in float32.
 
     In any order and tiling, or in sums of at least 16 and at most `chain` products each: what
-    counts is how many roundings one product goes through.
+    counts is how many roundings one product goes through, and `more` besides.
     """
-    n = min(k, chain or k) + ceil(k / 16) + 3
+    n = min(k, chain or k) + ceil(k / 16) + 3 + more
     return n * U32 / (1 - n * U32)
 
 
@@ -128,7 +160,7 @@ def _linear(
     k: int,
 ) -> Tracked:
     """A product with its bias and ReLU; `product` is linear in both operands."""
-    g = gamma(k, w.chain)
+    g = gamma(k, w.chain, w.more)
     v = product(x.v, w.v)
     fresh = g * product(x.size, w.size)
     if w.d.any():

@@ -56,13 +56,13 @@ def exp(s: Scope, x: Register) -> Register:
 
 def expm1(s: Scope, x: Register) -> Register:
     """``e^x - 1``."""
-    near = x * _series(x, (1, 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040))
+    near = x * series(x, (1, 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040))
     return select(s, s.op("abs", x) < NEAR, near, exp(s, x) - 1.0)
 
 
 def log1p(s: Scope, x: Register) -> Register:
     """``log(1 + x)`` of what is not negative."""
-    near = x * _series(x, (1, -1 / 2, 1 / 3, -1 / 4, 1 / 5))
+    near = x * series(x, (1, -1 / 2, 1 / 3, -1 / 4, 1 / 5))
     return select(s, x < 1 / 64, near, s.op("log", x + 1.0))
 
 
@@ -71,7 +71,7 @@ def tanh(s: Scope, x: Register) -> Register:
     size, square = s.op("abs", x), x * x
     power = exp(s, size * -2.0)
     far = (1.0 - power) / (power + 1.0)
-    near = x * _series(square, (1, -1 / 3, 2 / 15, -17 / 315, 62 / 2835))
+    near = x * series(square, (1, -1 / 3, 2 / 15, -17 / 315, 62 / 2835))
     return select(s, size < NEAR, near, select(s, x < 0.0, -far, far))
 
 
@@ -102,7 +102,7 @@ def clip(s: Scope, x: Register, low: float, high: float) -> Register:
     return x if high == inf else s.op("minimum", x, high)
 
 
-def _series(x: Register, terms: tuple[float, ...]) -> Register:
+def series(x: Register, terms: tuple[float, ...]) -> Register:
     """A polynomial by Horner's rule."""
     made = x * terms[-1] + terms[-2]
     for term in reversed(terms[:-2]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from tetrapla.backends.gpu.generated.expressions import EXPRESSIONS, FOLDED
 from tetrapla.backends.gpu.plan import VIEWS
@@ -24,11 +24,13 @@ def is_plain(node: Node) -> bool:
     return all(value.dtype in _PLAIN for value in (*node.operands, *node.results))
 
 
-def inlined(graph: Graph, root: Callable[[Value], Value]) -> dict[int, Node]:
+def inlined(
+    graph: Graph, root: Callable[[Value], Value], taken: Collection[str] = ()
+) -> dict[int, Node]:
     """By index of a value, its node, which is part of the one kernel that reads it.
 
     That is where one node alone reads the value, is of a kind that generated kernels are made
-    of, and does not repeat it much.
+    of, and does not repeat it much; and where no other kernel has `taken` it, by name.
     """
     kept = {root(value).index for _, value in graph.outputs}
     readers: dict[int, list[Node]] = {}
@@ -43,7 +45,7 @@ def inlined(graph: Graph, root: Callable[[Value], Value]) -> dict[int, Node]:
     for node in graph.nodes:
         size = 1 + sum(sizes[found[i].name] for i in _folded(node, root, found))
         sizes[node.name] = size
-        if node.kind not in FOLDED or len(node.results) != 1:
+        if node.kind not in FOLDED or len(node.results) != 1 or node.name in taken:
             continue
         value = node.result
         users = readers.get(value.index, [])

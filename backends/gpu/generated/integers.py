@@ -12,6 +12,7 @@ from tetrapla.backends.gpu.generated.elementwise import clip, select
 from tetrapla.backends.gpu.generated.registers import Register
 from tetrapla.backends.gpu.generated.scope import Coordinates, Rule, Scope
 from tetrapla.ir.graph import Node
+from tetrapla.ir.quant.small import FORMATS
 from tetrapla.simulators.gpu.steps import RANGES
 
 
@@ -33,10 +34,15 @@ def _integers(s: Scope, node: Node, y: Register, low: int, high: int) -> Registe
 
 def _quantize(s: Scope, node: Node, at: Coordinates) -> Register:
     y = s.element(node.operands[0], at) / _scale(s, node, at)
+    form = FORMATS.get(node.str("dtype"))
+    if form is not None:
+        return clip(s, y, -form.largest, form.largest).to(node.str("dtype"))
     return _integers(s, node, y, *RANGES[node.str("dtype")])
 
 
 def _dequantize(s: Scope, node: Node, at: Coordinates) -> Register:
+    if node.operands[0].dtype in FORMATS:
+        return s.element(node.operands[0], at).to("f32") * _scale(s, node, at)
     # an int32 operand less its zero point can need 33 bits
     steps = s.element(node.operands[0], at).to("i64") - node.int("zero_point")
     return steps.to("f32") * _scale(s, node, at)

@@ -15,7 +15,7 @@ from tetrapla.ir.op import evaluated
 
 def _reshape(s: Scope, node: Node, at: Coordinates) -> Register:
     (x,) = node.operands
-    return s.element(x, s.code.coordinates(s.code.position(at, node.result.shape), x.shape))
+    return s.element(x, s.code.regrouped(at, node.result.shape, x.shape))
 
 
 def _transpose(s: Scope, node: Node, at: Coordinates) -> Register:
@@ -25,6 +25,14 @@ def _transpose(s: Scope, node: Node, at: Coordinates) -> Register:
 
 def _expand(s: Scope, node: Node, at: Coordinates) -> Register:
     return s.broadcast(node.operands[0], at)
+
+
+def _reverse_sequence(s: Scope, node: Node, at: Coordinates) -> Register:
+    x, lengths = node.operands
+    time, batch = (node.int(f"{name}_axis") % len(at) for name in ("time", "batch"))
+    length = s.element(lengths, [at[batch]]).to("i32")
+    back = select(s, at[time] < length, length - 1 - at[time], at[time])
+    return s.element(x, [back if axis == time else c for axis, c in enumerate(at)])
 
 
 def _slice(s: Scope, node: Node, at: Coordinates) -> Register:
@@ -236,6 +244,7 @@ MOVES: Mapping[str, Rule] = {
     "nn.reshape": _reshape,
     "nn.transpose": _transpose,
     "nn.expand": _expand,
+    "nn.reverse_sequence": _reverse_sequence,
     "nn.slice": _slice,
     "nn.concat": _concat,
     "nn.pad": _pad,

@@ -152,6 +152,32 @@ class Code:
         args = (offset,) if inside is None else (offset, inside)
         return self._made(Instruction("load", tuple(a.number for a in args), dtype, buffer))
 
+    def given(self, dtype: str) -> Register:
+        """What an epilogue acts on."""
+        return self._made(Instruction("given", (), dtype))
+
+    def regrouped(
+        self, at: Sequence[Register], shape: Sequence[int], to: Sequence[int]
+    ) -> tuple[Register, ...]:
+        """Coordinates in `shape` as those of the same element in `to`, a reshape of it.
+
+        Axes are joined no further than they must be, so that a coordinate which is an axis of
+        both stays as it is.
+        """
+        found: list[Register] = []
+        i = j = 0
+        while i < len(shape) or j < len(to):
+            first, second = i, j
+            i, j = min(i + 1, len(shape)), min(j + 1, len(to))
+            while prod(shape[first:i]) != prod(to[second:j]):
+                if prod(shape[first:i]) < prod(to[second:j]):
+                    i += 1
+                else:
+                    j += 1
+            part = self.position(at[first:i], shape[first:i])
+            found += self.coordinates(part, to[second:j])
+        return tuple(found)
+
     def coordinates(self, flat: Register, shape: Sequence[int]) -> tuple[Register, ...]:
         """The digits of a row-major position."""
         return tuple(

@@ -80,6 +80,9 @@ def _at_axes(s: Scope, node: Node, row: Registers, lane: Registers) -> Registers
     return tuple(next(along) if axis in axes else next(kept) for axis in range(rank))
 
 
+ALONG_AXES = (_along_axes, _at_axes)  # a row along the operator's axes, a lane for each element
+
+
 def _groups(node: Node) -> tuple[tuple[int, ...], tuple[int, ...]]:
     shape, groups = node.operands[0].shape, node.int("groups")
     return (shape[0], groups), (shape[1] // groups, *shape[2:])

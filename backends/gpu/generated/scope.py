@@ -38,7 +38,15 @@ class Source(Protocol):
 
 
 class Scope:
-    """The code of one kernel; `inlined` has the node of each value that has no buffer."""
+    """The code of one kernel.
+
+    Attributes:
+        code: in the making.
+        source: of what has a buffer.
+        inlined: the node of each value that has none.
+        rules: by kind of node.
+        given: registers that hold the element of a value, wherever it is asked for.
+    """
 
     def __init__(
         self,
@@ -46,8 +54,10 @@ class Scope:
         source: Source,
         inlined: Mapping[int, Node],
         rules: Mapping[str, Rule],
+        given: Mapping[int, Register] | None = None,
     ) -> None:
         self.code = code
+        self._given = dict(given or {})
         self._source, self._inlined, self._rules = source, inlined, rules
         self._inside: Register | None = None
         self._known: dict[tuple[int, tuple[int, ...], int], Register] = {}
@@ -88,10 +98,12 @@ class Scope:
 
     def _element(self, value: Value, at: Coordinates) -> Register:
         root = self._source.root(value)
+        if root.index in self._given:
+            return self._given[root.index]
         node = self._inlined.get(root.index)
         if node is None:
             place = self.code.position(at, value.shape)
             return self.code.load(self._source.load(value), place, self._inside, value.dtype)
         if root.index != value.index:
-            at = self.code.coordinates(self.code.position(at, value.shape), root.shape)
+            at = self.code.regrouped(at, value.shape, root.shape)
         return self._rules[node.kind](self, node, at)

@@ -6,12 +6,25 @@ broadcasting joins them. What depends on neither has one element.
 
 from __future__ import annotations
 
-from tetrapla.backends.gpu.heads import power_of_two
-from tetrapla.backends.gpu.triton.steps import REGISTERS, TYPES, Writer, number, quotient
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from tetrapla.backends.gpu.tiles import power_of_two
+from tetrapla.backends.gpu.triton.dots import nothing
+from tetrapla.backends.gpu.triton.steps import (
+    CASTS,
+    REGISTERS,
+    TYPES,
+    Writer,
+    cast,
+    number,
+    quotient,
+)
 from tetrapla.ir.graph import DTYPES
 from tetrapla.ir.nn.reduce import extremes
 from tetrapla.simulators.gpu.code import REDUCTIONS, Instruction
 from tetrapla.simulators.gpu.kernels import Expression
+from tetrapla.simulators.gpu.steps import Apply, Step
 
 _INFIX = {
     "add": "+",
@@ -25,11 +38,14 @@ _INFIX = {
     "and": "&",
     "or": "|",
     "xor": "^",
+    "shift_left": "<<",
+    "shift_right": ">>",
 }
 _CALLS = {
     "neg": "-{0}",
     "not": "~{0}",
     "div": "tl.div_rn({0}, {1})",
+    "fma": "tl.fma({0}, {1}, {2})",
     "sqrt": "tl.sqrt_rn({0})",
     "abs": "tl.abs({0})",
     "exp": "tl.exp({0})",
@@ -52,61 +68,124 @@ _ALONG = {
 
 def expression(kernel: Expression, write: Writer) -> None:
     """Write a kernel of generated code: rows, lanes, instructions, store."""
-    _Lines(kernel, write).all()
+    rows = f"tl.program_id(0) * {kernel.block} + tl.arange(0, {kernel.block})"
+    if kernel.length > 1:
+        lanes = power_of_two(kernel.length)
+        write(f"row = ({rows})[:, None]", f"lane = tl.arange(0, {lanes})[None, :]")
+        write(f"in_row = row < {kernel.rows}", f"in_lane = lane < {kernel.length}")
+    else:
+        write(f"row = {rows}", f"in_row = row < {kernel.rows}")
+    stored = (kernel.value, kernel.place)
+    lines = _Lines(kernel.code, write, Frame(kernel.length > 1), stored)
+    lines.all()
+    write(f"y = r{kernel.value}")
+    over = lines.joined(kernel.place, (True, False))
+    place, mask = f"({lines.spread(kernel.place, (True, False))})", lines.mask(over)
+    channel = f"({quotient(place, kernel.inner, kernel.channels)})"
+    held = kernel.code[kernel.value].dtype
+    register = REGISTERS.get(held, held) if kernel.steps else held
+    if kernel.steps and register != held:
+        write(f"y = y.to({TYPES[register]})")
+    flat = Frame(kernel.length > 1, place, "", mask, "")
+    register = steps(kernel.steps, write, channel, mask, register, flat)
+    write.store(kernel.output, place, mask, register)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The names of where code stands: rows, lanes, whether they are inside.
+
+    Attributes:
+        wide: registers have an axis of rows and one of lanes; else one of rows alone.
+        row: text of the rows' numbers.
+        lane: likewise.
+        in_row: text of which rows exist.
+        in_lane: likewise.
+    """
+
+    wide: bool
+    row: str = "row"
+    lane: str = "lane"
+    in_row: str = "in_row"
+    in_lane: str = "in_lane"
+
+
+def steps(
+    listed: Sequence[Step], write: Writer, channel: str, mask: str, register: str, at: Frame
+) -> str:
+    """Write steps on `y`; returns the register type after them.
+
+    Args:
+        listed: in order.
+        write: the kernel.
+        channel: text of the parameters' numbers.
+        mask: text of which parameters exist.
+        register: the type of `y`.
+        at: where generated code stands.
+    """
+    for step in listed:
+        if isinstance(step, Apply):
+            register = _apply(step, write, register, at)
+        else:
+            register = write.steps((step,), channel, mask, register)
+    return register
+
+
+def _apply(step: Apply, write: Writer, register: str, at: Frame) -> str:
+    lines = _Lines(step.code, write, at, (step.value,), register)
+    lines.all()
+    held = step.code[step.value].dtype
+    wanted = REGISTERS[held]
+    made = f"r{step.value}"
+    write(f"y = {made}" if held == wanted else f"y = {made}.to({TYPES[wanted]})")
+    return wanted
 
 
 class _Lines:
-    """The lines of one kernel; `over` says of each register if it runs over rows, lanes."""
+    """The lines of one piece of code; `over` says of each register what it runs over."""
 
-    def __init__(self, kernel: Expression, write: Writer) -> None:
-        self.kernel, self.write = kernel, write
-        self.wide = kernel.length > 1
+    def __init__(
+        self,
+        code: Sequence[Instruction],
+        write: Writer,
+        at: Frame,
+        stored: Collection[int],
+        given: str = "",
+    ) -> None:
+        self.code, self.write, self.at, self.given = code, write, at, given
         self.over: list[tuple[bool, bool]] = []
+        self.literals = _literals(code, stored)
 
     def all(self) -> None:
-        """Everything."""
-        kernel, write = self.kernel, self.write
-        rows = f"tl.program_id(0) * {kernel.block} + tl.arange(0, {kernel.block})"
-        if self.wide:
-            lanes = power_of_two(kernel.length)
-            write(f"row = ({rows})[:, None]", f"lane = tl.arange(0, {lanes})[None, :]")
-            write(f"in_row = row < {kernel.rows}", f"in_lane = lane < {kernel.length}")
-        else:
-            write(f"row = {rows}", f"in_row = row < {kernel.rows}")
-        for index, each in enumerate(kernel.code):
+        """Every instruction."""
+        for index, each in enumerate(self.code):
             self.over.append(self._over(each))
+            if index in self.literals:
+                continue
             text = self._text(each)
             if text != f"r{index}":
-                write(f"r{index} = {text}")
-        write(f"y = r{kernel.value}")
-        place = self._spread(kernel.place, (True, False))
-        channel = f"({quotient(f'({place})', kernel.inner, kernel.channels)})"
-        mask = self._mask(self._joined(kernel.place, (True, False)))
-        held = kernel.code[kernel.value].dtype
-        register = REGISTERS.get(held, held) if kernel.steps else held
-        if kernel.steps and register != held:
-            write(f"y = y.to({TYPES[register]})")
-        register = write.steps(kernel.steps, channel, mask, register)
-        write.store(kernel.output, f"({place})", mask, register)
+                self.write(f"r{index} = {text}")
 
     def _over(self, each: Instruction) -> tuple[bool, bool]:
-        if each.op in ("row", "lane"):
-            return each.op == "row", each.op == "lane"
+        if each.op in ("row", "lane", "given"):
+            return each.op != "lane", each.op != "row" and self.at.wide
         rows = any(self.over[a][0] for a in each.args)
         lanes = any(self.over[a][1] for a in each.args)
         return rows, lanes and each.op not in REDUCTIONS
 
     def _text(self, each: Instruction) -> str:
-        args = [f"r{a}" for a in each.args]
+        args = [self.literals.get(a, f"r{a}") for a in each.args]
         if each.op in ("row", "lane"):
-            return each.op
+            return self.at.row if each.op == "row" else self.at.lane
+        if each.op == "given":
+            return "y" if each.dtype == self.given else f"y.to({TYPES[each.dtype]})"
         if each.op == "constant":
-            shape = "(1, 1)" if self.wide else "(1,)"
+            shape = "(1, 1)" if self.at.wide else "(1,)"
             return f"tl.full({shape}, {_literal(each)}, {TYPES[each.dtype]})"
         if each.op == "load":
             return self._load(each)
         if each.op == "cast":
-            return _cast(args[0], self.kernel.code[each.args[0]].dtype, each.dtype)
+            return _cast(args[0], self.code[each.args[0]].dtype, each.dtype)
         if each.op in REDUCTIONS:
             return self._reduction(each, args[0])
         floats = each.dtype == "f32"
@@ -119,14 +198,14 @@ class _Lines:
 
     def _load(self, each: Instruction) -> str:
         place, *inside = each.args
-        over = self._joined(place, (False, False))
+        over = self.joined(place, (False, False))
         for condition in inside:
-            over = self._joined(condition, over)
-        offset = self._spread(place, over)
-        mask = " & ".join([*filter(None, [self._mask(over)]), *(f"r{c}" for c in inside)])
-        masked = f", mask={mask}, other=0" if mask else ""
-        text = f"tl.load({self.write.pointers[each.value]} + {offset}{masked})"
+            over = self.joined(condition, over)
+        offset = self.spread(place, over)
+        mask = " & ".join([*filter(None, [self.mask(over)]), *(f"r{c}" for c in inside)])
         held = self.write.dtypes[each.value]
+        masked = f", mask={mask}, other={nothing(held, 0)}" if mask else ""
+        text = f"tl.load({self.write.pointers[each.value]} + {offset}{masked})"
         if held == "i1":
             return f"({text} != 0)"
         return text if held == each.dtype else f"{text}.to({TYPES[each.dtype]})"
@@ -139,26 +218,47 @@ class _Lines:
             rest = f'float("{neutral}")'
         if each.dtype == "i1":
             x, rest = f"{x}.to(tl.int32)", str(int(neutral))
-        text = _ALONG[each.op].format(f"tl.where(in_lane, {x}, {rest})")
+        text = _ALONG[each.op].format(f"tl.where({self.at.in_lane}, {x}, {rest})")
         if each.dtype == "i1":
             return f"({text} != 0)"
         return text if each.dtype in ("f32", "i64") else f"{text}.to({TYPES[each.dtype]})"
 
-    def _joined(self, register: int, over: tuple[bool, bool]) -> tuple[bool, bool]:
+    def joined(self, register: int, over: tuple[bool, bool]) -> tuple[bool, bool]:
+        """What a register and something else run over together."""
         own = self.over[register]
         return own[0] or over[0], own[1] or over[1]
 
-    def _spread(self, register: int, over: tuple[bool, bool]) -> str:
+    def spread(self, register: int, over: tuple[bool, bool]) -> str:
         """An offset with an element for all that it is read over."""
         own, text = self.over[register], f"r{register}"
-        for have, want, name in zip(own, over, ("row", "lane"), strict=True):
+        for have, want, name in zip(own, over, (self.at.row, self.at.lane), strict=True):
             if want and not have:
                 text += f" + {name} * 0"
         return text
 
-    def _mask(self, over: tuple[bool, bool]) -> str:
-        masks = [name for name, held in zip(("in_row", "in_lane"), over, strict=True) if held]
-        return " & ".join(masks[: 2 if self.wide else 1])
+    def mask(self, over: tuple[bool, bool]) -> str:
+        """The text of what is inside, of what runs over rows and lanes so."""
+        named = zip((self.at.in_row, self.at.in_lane), over, strict=True)
+        return " & ".join(name for name, held in named if held and name)
+
+
+def _literals(code: Sequence[Instruction], stored: Collection[int]) -> dict[int, str]:
+    """Constants that are written where they are used: by infix operators, beside a vector.
+
+    Triton gives a literal the type of the vector, which must be its own.
+    """
+    plain = {
+        i: _literal(each)
+        for i, each in enumerate(code)
+        if each.op == "constant" and each.dtype in ("i32", "f32")
+    }
+    plain = {i: text for i, text in plain.items() if not text.startswith("float(")}
+    used = set(stored)
+    for each in code:
+        vectors = [a for a in each.args if code[a].op != "constant"]
+        if each.op not in _INFIX or not vectors:
+            used |= set(each.args)
+    return {i: text for i, text in plain.items() if i not in used}
 
 
 def _literal(each: Instruction) -> str:
@@ -172,6 +272,8 @@ def _literal(each: Instruction) -> str:
 def _cast(x: str, held: str, wanted: str) -> str:
     if wanted == "i1":
         return f"{x} != 0"
+    if held == "f32" and wanted in CASTS:
+        return cast(x, wanted)
     if held == "f32" and DTYPES[wanted].itemsize < 4:
         return f"{x}.to(tl.int32).to({TYPES[wanted]})"
     return f"{x}.to({TYPES[wanted]})"

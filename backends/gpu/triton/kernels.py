@@ -7,8 +7,9 @@ from math import prod
 
 import numpy as np
 
-from tetrapla.backends.gpu.heads import power_of_two
-from tetrapla.backends.gpu.triton.code import expression
+from tetrapla.backends.gpu.tiles import power_of_two
+from tetrapla.backends.gpu.triton.attention import attention
+from tetrapla.backends.gpu.triton.code import Frame, expression, steps
 from tetrapla.backends.gpu.triton.products import product
 from tetrapla.backends.gpu.triton.steps import (
     REGISTERS,
@@ -21,6 +22,7 @@ from tetrapla.backends.gpu.triton.steps import (
     quotient,
 )
 from tetrapla.ir.quant.arithmetic import sum_terms
+from tetrapla.simulators.gpu.fused_attention import FusedAttention
 from tetrapla.simulators.gpu.kernels import (
     Binary,
     Conv,
@@ -44,7 +46,7 @@ def body(kernel: Kernel, write: Writer) -> None:
 def grid(kernel: Kernel) -> tuple[int, int, int]:
     """Program instances of a launch."""
     match kernel:
-        case MatMul() | Conv():
+        case MatMul() | Conv() | FusedAttention():
             return kernel.grid
         case Softmax():
             return -(-kernel.rows // kernel.block), 1, 1
@@ -208,7 +210,8 @@ def _indices(write: Writer, block: int, elements: int) -> None:
 def _finish(kernel: Kernel, write: Writer, register: str) -> None:
     """The steps and the store of a kernel whose output position is `index`."""
     channel = f"({quotient('index', kernel.inner, kernel.channels)})"
-    register = write.steps(kernel.steps, channel, "inside", register)
+    frame = Frame(False, "index", "", "inside", "")
+    register = steps(kernel.steps, write, channel, "inside", register, frame)
     write.store(kernel.output, "index", "inside", register)
 
 
@@ -233,4 +236,5 @@ _BODIES: dict[type[Kernel], Callable[..., None]] = {
     Binary: _binary,
     Gather: _gather,
     Expression: expression,
+    FusedAttention: attention,
 }

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tetrapla.backends.gpu.triton.steps import TYPES, Writer, affine, offset_text, quotient
+from tetrapla.backends.gpu.triton.code import Frame, steps
+from tetrapla.backends.gpu.triton.dots import dot, nothing
+from tetrapla.backends.gpu.triton.steps import (
+    TYPES,
+    Writer,
+    affine,
+    cast,
+    offset_text,
+    quotient,
+)
 from tetrapla.simulators.gpu.kernels import Conv, MatMul, Product
 
 
@@ -35,15 +44,18 @@ def product(kernel: Product, write: Writer) -> None:
         _matmul_loads(kernel, write)
     if zb:
         write(f"a = tl.where(step[None, :] < {k}, a, 0).to(tl.int8)")
-    last = "out_dtype=tl.int32" if integer else 'input_precision="ieee"'
-    write(f"y = tl.dot(a, b, y, {last})")
+    write(*dot(kernel))
     if za:
         write("b_sum += tl.sum(b.to(tl.int32), axis=0)")
     if zb:
         write("a_sum += tl.sum(a.to(tl.int32), axis=1)")
     write.indent -= 1
     _zero_point_terms(write, za, zb, k)
-    write(f"inside = (row[:, None] < {m}) & (column[None, :] < {n})")
+    write(
+        f"in_row = row[:, None] < {m}",
+        f"in_column = column[None, :] < {n}",
+        "inside = in_row & in_column",
+    )
     _finish(kernel, write, "i32" if integer else "f32")
 
 
@@ -52,17 +64,23 @@ def _matmul_starts(kernel: MatMul, write: Writer) -> None:
     if not kernel.lead:
         return
     write("z = tl.program_id(2)")
-    for name, strides, size in (
-        ("a", kernel.a_strides, kernel.m * kernel.k),
-        ("b", kernel.b_strides, kernel.k * kernel.n),
-    ):
-        write(f"{name}_start = ({offset_text('z', kernel.lead, strides)}) * {size}")
+    for name, view in (("a", kernel.a_view), ("b", kernel.b_view), ("y", kernel.y_view)):
+        write(f"{name}_start = {offset_text('z', kernel.lead, view[:-2])}")
+
+
+def _placed(
+    kernel: MatMul, name: str, view: tuple[int, ...], at: tuple[str, str], offset: int = 0
+) -> str:
+    """The address of a row and a column of an operand, or of the result."""
+    places = zip((f"{at[0]}[:, None]", f"{at[1]}[None, :]"), view[-2:], strict=True)
+    terms = [affine(text, stride) for text, stride in places]
+    start = [f"{name}_start"] if kernel.lead else []
+    return " + ".join([*([str(offset)] if offset else []), *start, *terms])
 
 
 def _matmul_loads(kernel: MatMul, write: Writer) -> None:
-    a_start, b_start = ("a_start + ", "b_start + ") if kernel.lead else ("", "")
-    a = f"{a_start}row[:, None] * {kernel.k} + step[None, :]"
-    b = f"{b_start}step[:, None] * {kernel.n} + column[None, :]"
+    a = _placed(kernel, "a", kernel.a_view, ("row", "step"), kernel.a_offset)
+    b = _placed(kernel, "b", kernel.b_view, ("step", "column"), kernel.b_offset)
     in_a = f"(row[:, None] < {kernel.m}) & (step[None, :] < {kernel.k})"
     in_b = f"(step[:, None] < {kernel.k}) & (column[None, :] < {kernel.n})"
     write(f"in_a = {in_a}", f"in_b = {in_b}")
@@ -112,13 +130,15 @@ def _load(
 ) -> None:
     """Load an operand in the type that the multipliers take; uint8 is moved down by 128."""
     held = write.dtypes[buffer]
-    text = f"tl.load({write.pointers[buffer]} + {offset}, mask=in_{name}, other={other})"
+    filled = nothing(held, other)
+    text = f"tl.load({write.pointers[buffer]} + {offset}, mask=in_{name}, other={filled})"
     if held == "ui8":
         text = f"({text}.to(tl.int32) - 128)"
         if name == "b":
             text = f"tl.where(in_b, {text}, 0)"
-    wanted = TYPES[kernel.operand]
-    write(f"{name} = {text}" if TYPES[held] == wanted else f"{name} = {text}.to({wanted})")
+    wanted = TYPES["f32" if kernel.operand == "tf32" else kernel.operand]
+    made = cast(text, kernel.operand) if kernel.operand in TYPES else f"{text}.to({wanted})"
+    write(f"{name} = {text}" if TYPES[held] == wanted else f"{name} = {made}")
 
 
 def _zero_points(kernel: Product, write: Writer) -> tuple[int, int]:
@@ -148,13 +168,14 @@ def _finish(kernel: Product, write: Writer, register: str) -> None:
         channel = _across(_in_group("column", n, kernel.groups))
         write(f"plane = {_down(affine('image', kernel.filters))} + {channel}")
         offset = f"plane * {pixels} + (p * {kernel.out[1]} + q)[:, None]"
+        rows = "row[:, None]"
     else:
         assert isinstance(kernel, MatMul)
         channel = "column[None, :]"
-        start = f"z * {kernel.m * n} + " if kernel.lead else ""
-        offset = f"{start}row[:, None] * {n} + column[None, :]"
-    mask = f"column[None, :] < {n}"
-    register = write.steps(kernel.steps, channel, mask, register)
+        rows = f"(z * {kernel.m} + row)[:, None]" if kernel.lead else "row[:, None]"
+        offset = _placed(kernel, "y", kernel.y_view, ("row", "column"))
+    frame = Frame(True, rows, channel, "in_row", "in_column")
+    register = steps(kernel.steps, write, channel, "in_column", register, frame)
     write.store(kernel.output, offset, "inside", register)
 
 

@@ -15,12 +15,15 @@ from tetrapla.simulators.gpu.steps import (
     Quantize,
     Relu,
     Requantize,
+    Scale,
     Step,
 )
 
 TYPES = {
     "f32": "tl.float32",
     "f16": "tl.float16",
+    "bf16": "tl.bfloat16",
+    "f8E4M3FN": "tl.float8e4nv",
     "i8": "tl.int8",
     "ui8": "tl.uint8",
     "i32": "tl.int32",
@@ -30,12 +33,15 @@ TYPES = {
 REGISTERS = {
     "f32": "f32",
     "f16": "f32",
+    "bf16": "f32",
+    "f8E4M3FN": "f32",
     "i8": "i32",
     "ui8": "i32",
     "i32": "i32",
     "i64": "i64",
     "i1": "i1",
 }
+CASTS = {"bf16": "to_bf16", "f8E4M3FN": "to_f8"}  # of float32, which the interpreter cuts off
 
 
 @dataclass
@@ -69,7 +75,7 @@ class Writer:
     def store(self, buffer: str, offset: str, mask: str, register: str) -> None:
         """Round `y` to the buffer's type and store it."""
         held = self.dtypes[buffer]
-        value = "y" if held == register else f"y.to({TYPES[held]})"
+        value = "y" if held == register else cast("y", held)
         self(f"tl.store({self.pointers[buffer]} + {offset}, {value}, mask={mask})")
 
     def steps(self, steps: tuple[Step, ...], channel: str, mask: str, register: str) -> str:
@@ -85,6 +91,12 @@ def integers(zero_point: int, low: int, high: int) -> str:
     """The line that turns float32 `y` into saturated integers."""
     least, most = float(low - zero_point), float(high - zero_point)
     return f"y = to_integers(y, {least}, {most}, {zero_point})"
+
+
+def cast(text: str, dtype: str) -> str:
+    """A value in another type."""
+    made = CASTS.get(dtype)
+    return f"{text}.to({TYPES[dtype]})" if made is None else f"{made}({text})"
 
 
 def affine(name: str, factor: int, shift: int = 0) -> str:
@@ -157,6 +169,10 @@ def _dequantize(step: Dequantize, read: list[str], register: str) -> Lines:
     return [f"y = {shift}.to(tl.float32) * {read[0]}"], "f32"
 
 
+def _scale(step: Scale, read: list[str], register: str) -> Lines:
+    return [f"y = y * {read[0]}"], register
+
+
 def _requantize(step: Requantize, read: list[str], register: str) -> Lines:
     scaled = f"y = y.to(tl.float32) * {read[0]}"
     return [scaled, integers(step.zero_point, step.low, step.high)], "i32"
@@ -168,5 +184,6 @@ _STEPS: dict[type[Step], Callable[..., Lines]] = {
     BatchNorm: _batch_norm,
     Quantize: _quantize,
     Dequantize: _dequantize,
+    Scale: _scale,
     Requantize: _requantize,
 }

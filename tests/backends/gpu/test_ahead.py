@@ -1,43 +1,38 @@
-"""Generated kernels compiled for sm_90 without a GPU or a driver."""
+"""Machine code without a GPU or a driver, and what its assembler says of it."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import importlib.util
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tetrapla.backends.gpu import machine_code
 from tetrapla.backends.gpu.lower import plan
+from tetrapla.backends.gpu.machine_code import ARCHITECTURES, ahead, judge
+from tetrapla.backends.gpu.triton import compiler
+from tetrapla.backends.gpu.triton.compiler import Code, compiled
+from tetrapla.backends.gpu.triton.functions import Function, functions
 from tetrapla.backends.gpu.triton.source import sources
+from tetrapla.backends.target_ import Lowered
 from tetrapla.ir.build import ModuleBuilder
+from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.module import Module
+from tetrapla.simulators.gpu.program import Program
+from tetrapla.simulators.gpu.spec import Block, GpuSpec
+from tetrapla.simulators.report import InternalError
+from tetrapla.simulators.spec_ import chips, load_spec
 
-# a process of its own: under its interpreter Triton compiles nothing
-SCRIPT = """
-import json, sys
-from pathlib import Path
+needs_triton = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="the kernels are compiled by Triton"
+)
 
-folder = Path(sys.argv[1])
-sys.path.insert(0, str(folder))
-import kernels, run, triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
 
-TYPES = {"float32": "*fp32", "float16": "*fp16", "int64": "*i64", "int32": "*i32",
-         "bool": "*i1", "int8": "*i8"}
-held = {**run.WEIGHTS, **run.MEMORY}
-for launch in json.loads((folder / "manifest.json").read_text())["launches"]:
-    function = getattr(kernels, launch["function"])
-    names = zip(function.arg_names, launch["arguments"], strict=True)
-    signature = {name: TYPES[held[buffer][0]] for name, buffer in names}
-    options = {"num_warps": launch["num_warps"], "enable_fp_fusion": False}
-    source = ASTSource(fn=function, signature=signature, constexprs={})
-    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
-    assert len(made.asm["cubin"]) > 1000
-    print(launch["function"], made.metadata.shared, "fma.rn.f32" in made.asm["ptx"])
-"""
+@pytest.fixture(scope="module")
+def h100() -> GpuSpec:
+    return load_spec("h100", GpuSpec).spec
 
 
 def several() -> Module:
@@ -58,22 +53,198 @@ def several() -> Module:
     return build.finish()
 
 
-def test_generated_kernels_compile_ahead_of_time(tmp_path: Path) -> None:
-    pytest.importorskip("triton", reason="the kernels are compiled by Triton")
-    program = plan(several(), "fp16")
-    for name, text in sources(program).items():
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path)}
-    environment.pop("TRITON_INTERPRET", None)
-    command = [sys.executable, "-P", "-c", SCRIPT, str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    lines = [line.split() for line in done.stdout.splitlines()]
-    assert [name for name, _, _ in lines] == [
-        kernel.name.replace(".", "_") for kernel in program.kernels
-    ]
-    for name, shared, fused in lines:
-        # 227 KiB a block on sm_90; a fused multiply-add would round in another way
-        assert int(shared) <= 232_448, name
-        # the exponential, logarithm and error function of Triton's own library are made of them
-        assert fused == "False" or name in ("softmax", "above"), name
+def a_product() -> Lowered[Program]:
+    build = ModuleBuilder("one")
+    x = build.input("x", (64, 64))
+    build.output("y", build.op("nn.matmul", [x, x], {"activation": "none"}, "fc"))
+    module = build.finish()
+    return Lowered(module, plan(module, "fp16"))
+
+
+@needs_triton
+def test_generated_kernels_compile_ahead_of_time(h100: GpuSpec) -> None:
+    found, _ = functions(plan(several(), "fp16"))
+    codes = compiled(found, ["sm_90"])
+    assert [code.function for code in codes] == [function.name for function in found]
+    for code, function in zip(codes, found, strict=True):
+        judge(code, function, h100.block)
+        assert code.text.startswith("//")
+        assert code.binary[:4] == b"\x7fELF"
+        assert code.registers > 0
+        assert code.spill_bytes == 0, code.function
+
+
+@needs_triton
+def test_each_architecture_has_its_own_tensor_cores() -> None:
+    found, _ = functions(a_product().program)
+    names = ["sm_80", "sm_90", "sm_100", "gfx942"]
+    words = ["mma.sync", "wgmma", "tcgen05", "mfma"]
+    codes = compiled(found, names)
+    assert [code.architecture for code in codes] == names
+    for code, word in zip(codes, words, strict=True):
+        assert code.instructions[word] > 0
+        assert not {*words} - {word} & {*code.instructions}
+        assert "fma.rn.f32" not in code.instructions
+
+
+@needs_triton
+def test_what_was_compiled_is_not_compiled_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(compiler.CACHE_VARIABLE, str(tmp_path))
+    found, _ = functions(a_product().program)
+    first = compiled(found, ["sm_80"])
+    kept = sorted(tmp_path.iterdir())
+    assert len(kept) == 1
+    monkeypatch.setattr(compiler, "_make", None)  # a call would fail
+    assert compiled(found, ["sm_80"]) == first
+    monkeypatch.undo()
+    monkeypatch.setenv(compiler.CACHE_VARIABLE, str(tmp_path / "other"))
+    assert compiled(found, ["sm_80"]) == first  # the same bytes, made anew
+
+
+@needs_triton
+def test_the_manifest_tells_what_was_made(h100: GpuSpec) -> None:
+    lowered = a_product()
+    files = sources(lowered.program)
+    made = ahead(lowered, h100, files, None)
+    manifest = json.loads(made.files["manifest.json"])
+    (name,) = manifest["functions"]
+    code = manifest["functions"][name]["code"]["sm_90"]
+    assert manifest["code"]["architectures"] == ["sm_90"]
+    assert "code_is_missing" not in manifest
+    assert {code["text"], code["binary"], "manifest.json"} == {*made.files}
+    assert (code["text"], code["binary"]) == tuple(
+        f"code/sm_90/{name}.{kind}" for kind in ("ptx", "cubin")
+    )
+    assert code["instructions"]["wgmma"] > 0
+    (row,) = made.rows
+    assert row[:4] == (name, "1", "sm_90", "4")
+    assert row[4:7] == (
+        str(code["registers"]),
+        f"{code['shared_bytes']} B",
+        f"{code['spill_bytes']} B",
+    )
+
+
+def test_every_architecture_is_a_shipped_chip_s() -> None:
+    specs = {name: load_spec(path, GpuSpec).spec for name, path in gpus()}
+    known = {spec.architecture for spec in specs.values()}
+    assert known - {"sm_20", "sm_60"} == {*ARCHITECTURES}
+    for architecture, chip in machine_code.CHIPS.items():
+        assert specs[chip].architecture == architecture
+
+
+def gpus() -> list[tuple[str, Path]]:
+    return [(n, p) for n, p in chips().items() if "family: gpu" in p.read_text("utf-8")]
+
+
+def code(**changes: object) -> Code:
+    held = Code("f", "sm_90", "", b"", 32, 0, 0, {})
+    return replace(held, **changes)  # type: ignore[arg-type]
+
+
+FUNCTION = Function("f", "y = a * b", ("f32",), 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"shared_bytes": 300_000},
+            "kernel f for sm_90 must take at most 232448 bytes of shared memory, not 300000; "
+            "use smaller tiles",
+        ),
+        (
+            {"registers": 300},
+            "kernel f for sm_90 must take at most 65536 registers, not 300 in each of 256 "
+            "threads; use smaller tiles",
+        ),
+    ],
+)
+def test_a_kernel_over_the_limits_is_named(
+    h100: GpuSpec, changes: dict[str, int], message: str
+) -> None:
+    with pytest.raises(UnsupportedError) as refused:
+        judge(code(**changes), FUNCTION, h100.block)
+    assert str(refused.value) == message
+
+
+def test_a_fused_rounding_is_a_defect(h100: GpuSpec) -> None:
+    fused = code(instructions={"fma.rn.f32": 2})
+    with pytest.raises(InternalError) as refused:
+        judge(fused, FUNCTION, h100.block)
+    assert str(refused.value) == (
+        "kernel f for sm_90 must round every product before it is added, not hold 2 fma.rn.f32"
+    )
+    judge(fused, replace(FUNCTION, text="y = tl.exp(x)"), h100.block)
+    judge(code(), FUNCTION, Block())
+
+
+@needs_triton
+def test_a_function_that_does_not_compile_is_named() -> None:
+    wrong = Function(
+        "f", "\n\n@triton.jit\ndef f(x_ptr):\n    nothing(x_ptr)\n", ("f32",), 4, 3
+    )
+    with pytest.raises(InternalError) as refused:
+        compiled([wrong], ["sm_80"])
+    said = "kernel f must compile for sm_80, but Triton says CompilationError: "
+    assert str(refused.value).startswith(said)
+    assert str(refused.value).endswith("NameError('nothing is not defined')")
+
+
+def test_an_unknown_architecture_is_refused(h100: GpuSpec) -> None:
+    lowered = a_product()
+    with pytest.raises(ModelError) as refused:
+        ahead(lowered, h100, {}, ["sm_90", "sm_91"])
+    assert str(refused.value) == (
+        "--arch must be of sm_70, sm_75, sm_80, sm_86, sm_89, sm_90, sm_100, gfx942, not "
+        "'sm_91'; did you mean 'sm_90'?"
+    )
+    with pytest.raises(ModelError) as refused:
+        ahead(lowered, h100, {}, [])
+    assert str(refused.value) == "--arch must name an architecture, not none; give sm_90, say"
+
+
+def test_without_triton_sources_are_made_and_the_manifest_says_why(
+    h100: GpuSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lowered = a_product()
+
+    def nothing(name: str) -> None:
+        del name
+
+    monkeypatch.setattr(machine_code, "find_spec", nothing)
+    files = sources(lowered.program)
+    made = ahead(lowered, h100, files, None)
+    assert made.notes == (
+        "no machine code was made, only sources: triton is not installed; "
+        "pip install 'tetrapla[gpu]'",
+    )
+    manifest = json.loads(made.files["manifest.json"])
+    assert (manifest["code"], manifest["code_is_missing"]) == (
+        None,
+        "triton is not installed",
+    )
+    with pytest.raises(UnsupportedError) as refused:
+        ahead(lowered, h100, files, ["sm_90"])
+    assert str(refused.value) == (
+        "--arch needs triton, which is not installed; pip install 'tetrapla[gpu]'"
+    )
+
+
+def test_an_old_chip_has_sources_alone(h100: GpuSpec) -> None:
+    lowered = a_product()
+    files = sources(lowered.program)
+    for chip, architecture in (("p100", "sm_60"), ("gtx-580", "sm_20")):
+        spec = load_spec(chip, GpuSpec).spec
+        made = ahead(lowered, spec, files, None)
+        assert made.notes == (
+            "no machine code was made, only sources: "
+            f"{architecture} is none that Triton compiles for",
+        )
+        assert {*made.files} == {"manifest.json"}
+    unnamed = h100.model_copy(update={"architecture": ""})
+    assert ahead(lowered, unnamed, files, None).notes == (
+        "no machine code was made, only sources: the chip's YAML names no architecture",
+    )

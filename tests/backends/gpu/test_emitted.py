@@ -11,7 +11,7 @@ import pytest
 
 from tetrapla.backends.gpu import check
 from tetrapla.backends.gpu.lower import plan
-from tetrapla.backends.gpu.triton.interpreter import save
+from tetrapla.backends.gpu.triton.launcher import save
 from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Lowered
 from tetrapla.ir.build import ModuleBuilder
@@ -42,10 +42,6 @@ def test_an_archive_takes_every_name(tmp_path: Path, rng: np.random.Generator) -
     with np.load(tmp_path / "all.npz", allow_pickle=False) as found:
         assert sorted(found.files) == sorted(arrays)
         assert all(np.array_equal(found[name], array) for name, array in arrays.items())
-    module, _ = named_as_an_argument(rng)
-    text = sources(plan(module, "fp16"))["run.py"]
-    assert "np.savez(" not in text
-    compile(text, "run.py", "exec")
 
 
 def test_kernels_that_take_too_long_are_named(
@@ -86,10 +82,11 @@ def test_a_wrong_emitted_kernel_is_caught(
     module, inputs = build.finish(), {"x": rng.normal(size=(2, 2, 7)).astype(np.float32)}
     lowered = Lowered(module, plan(module, "fp16"))
     written = sources(lowered.program)
-    wrong = {**written, "kernels.py": written["kernels.py"].replace("tl.exp(", "tl.exp2(")}
+    text = str(written["kernels.py"])
+    wrong = {**written, "kernels.py": text.replace("tl.exp(", "tl.exp2(")}
     assert wrong != written
 
-    def miswritten(program: Program) -> dict[str, str]:
+    def miswritten(program: Program) -> dict[str, str | bytes]:
         assert program == lowered.program
         return wrong
 

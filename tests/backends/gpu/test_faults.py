@@ -11,7 +11,14 @@ import pytest
 from tetrapla.backends.gpu import TARGET
 from tetrapla.backends.gpu.bounds import verdict
 from tetrapla.backends.gpu.bounds.bound import Kept, error_bounds, kernel_bounds
-from tetrapla.backends.gpu.bounds.rules import SUBNORMAL16, U16, Tracked, rectified, stored
+from tetrapla.backends.gpu.bounds.rules import (
+    ROUNDINGS,
+    SUBNORMAL16,
+    U16,
+    Tracked,
+    rectified,
+    stored,
+)
 from tetrapla.backends.gpu.bounds.verdict import cross_check
 from tetrapla.backends.gpu.lower import lower, planned
 from tetrapla.backends.target_ import Lowered, Options
@@ -346,7 +353,7 @@ def test_storage_is_charged_by_half_a_unit_in_the_last_place() -> None:
     assert U16 == 2.0**-11
     assert SUBNORMAL16 == 2.0**-25
     v, d = np.array([[1.0, 4.0, 1 / 3]]), np.array([[0.5, 0.25, 0.0]])
-    made = stored(Tracked(v, d, np.array([1.0])))
+    made = stored(Tracked(v, d, np.array([1.0])), ROUNDINGS["f16"])
     assert made.d[0, :2].tolist() == [
         0.5 + 1.5 * 2.0**-11 + 2.0**-25,
         0.25 + 4.25 * 2.0**-11 + 2.0**-25,

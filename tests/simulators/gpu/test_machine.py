@@ -198,8 +198,8 @@ def test_buffers_must_fit_the_memory(h100: GpuSpec) -> None:
     with pytest.raises(UnsupportedError) as refused:
         run(program, h100, {}, KEY)
     assert str(refused.value) == (
-        "h100: the buffers of gemm must fit 80000000000 bytes of device memory, "
-        "not take 80000800000; use a smaller batch"
+        "h100: gemm must fit 80000000000 bytes of device memory, not take 80000800256 "
+        "(0 of weights, 80000800256 of inputs and outputs, 0 of workspace); use a smaller batch"
     )
 
 

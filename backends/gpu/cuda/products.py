@@ -1,0 +1,320 @@
+"""Matrix products and convolutions: a block makes one tile of the plan, k in the plan's order.
+
+A block stages a slice of k of both operands in shared memory and every thread adds its own
+outputs; float sums of a tile's k are made apart and then joined, as the plan does, which is
+what the error bound counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tetrapla.backends.gpu.cuda.steps import Element, stepped
+from tetrapla.backends.gpu.cuda.text import (
+    MEMORY,
+    Writer,
+    affine,
+    offset,
+    quotient,
+    whole,
+)
+from tetrapla.simulators.gpu.kernels import Conv, MatMul, Product, Tile
+
+MOST_OUTPUTS = 8  # of a thread, along each side of a tile
+SLICE = 16  # words of shared memory along k: floats, or four int8 each
+
+
+@dataclass(frozen=True)
+class Block:
+    """How the threads of a block share a tile."""
+
+    tile: Tile
+    rows: int
+    columns: int
+
+    @property
+    def threads(self) -> int:
+        """Of the block."""
+        return self.rows * self.columns
+
+    @property
+    def outputs(self) -> tuple[int, int]:
+        """Of one thread: rows and columns, which lie `rows` and `columns` apart."""
+        return -(-self.tile.m // self.rows), -(-self.tile.n // self.columns)
+
+
+def block(kernel: Product) -> Block:
+    """At least 16 x 16 threads, more where a thread would have too many outputs."""
+    tile = kernel.tile
+    rows, columns = (max(16, size // MOST_OUTPUTS) for size in (tile.m, tile.n))
+    return Block(tile, rows, columns)
+
+
+def product(kernel: Product, write: Writer) -> None:
+    """Write a product: indices, the k loop, zero points, steps, store."""
+    shared = block(kernel)
+    integer = kernel.operand == "i8"
+    word = "int" if integer else "float"
+    up, across = shared.outputs
+    height, width = up * shared.rows, across * shared.columns
+    za, zb = _zero_points(kernel, write)
+    write(
+        # the odd stride keeps neighbours of a column in different banks
+        f"__shared__ {word} a_tile[{SLICE}][{height + 1}];",
+        f"__shared__ {word} b_tile[{SLICE}][{width + 1}];",
+    )
+    _place(kernel, shared, write)
+    write(f"{word} y[{up}][{across}] = {{}};")
+    if za:
+        write(f"int b_sum[{across}] = {{}};")
+    if zb:
+        write(f"int a_sum[{up}] = {{}};")
+    _sum(kernel, shared, write)
+    _finish(kernel, shared, write)
+
+
+def _place(kernel: Product, shared: Block, write: Writer) -> None:
+    """Which tile this block makes, and which outputs of it this thread."""
+    tiles_m, tiles_n, count = kernel.grid
+    # neighbours lie along what is contiguous in memory
+    near, far = f"threadIdx.x % {shared.columns}", f"threadIdx.x / {shared.columns}"
+    own_row, own_column = far, near
+    if isinstance(kernel, Conv):
+        own_row, own_column = (
+            f"threadIdx.x % {shared.rows}",
+            f"threadIdx.x / {shared.rows}",
+        )
+    tile_m = f"blockIdx.x % {tiles_m} * {kernel.tile.m}" if tiles_m > 1 else "0"
+    tile_n = f"{quotient('blockIdx.x', tiles_m, tiles_n)} * {kernel.tile.n}"
+    write(
+        f"const int first_row = {tile_m};",
+        f"const int first_column = {tile_n if tiles_n > 1 else '0'};",
+        f"const int own_row = {own_row}, own_column = {own_column};",
+    )
+    if count > 1:
+        name = "group" if isinstance(kernel, Conv) else "z"
+        write(f"const int {name} = {quotient('blockIdx.x', tiles_m * tiles_n)};")
+    if isinstance(kernel, MatMul) and kernel.lead:
+        z = "z" if count > 1 else "0"
+        for side, strides, size in (
+            ("a", kernel.a_strides, kernel.m * kernel.k),
+            ("b", kernel.b_strides, kernel.k * kernel.n),
+        ):
+            start = offset(z, kernel.lead, strides) if count > 1 else "0"
+            write(f"const Index {side}_start = (Index)({start}) * {size};")
+
+
+def _sum(kernel: Product, shared: Block, write: Writer) -> None:
+    """The loop over k."""
+    _, _, _, k = kernel.problem
+    up, across = shared.outputs
+    if kernel.operand == "i8":
+        write(f"for (int slice = 0; slice < {k}; slice += {4 * SLICE}) {{")
+        _slice(kernel, shared, write, "y")
+        write("}")
+        return
+    depth = -(-kernel.tile.k // SLICE) * SLICE
+    outer = depth < k
+    if outer:
+        write(
+            f"for (int start = 0; start < {k}; start += {depth}) {{",
+            f"float part[{up}][{across}] = {{}};",
+            f"const int end = start + {depth} < {k} ? start + {depth} : {k};",
+            f"for (int slice = start; slice < end; slice += {SLICE}) {{",
+        )
+    else:
+        write(f"for (int slice = 0; slice < {k}; slice += {SLICE}) {{")
+    _slice(kernel, shared, write, "part" if outer else "y")
+    write("}")
+    if outer:
+        write(
+            "#pragma unroll",
+            f"for (int i = 0; i < {up}; i++) {{",
+            "#pragma unroll",
+            f"for (int j = 0; j < {across}; j++) y[i][j] = add(y[i][j], part[i][j]);",
+            "}",
+            "}",
+        )
+
+
+def _slice(kernel: Product, shared: Block, write: Writer, total: str) -> None:
+    """Stage a slice of both operands, then multiply it."""
+    up, across = shared.outputs
+    za, zb = _zero_points(kernel, write)
+    _stage(kernel, shared, write, "a")
+    _stage(kernel, shared, write, "b")
+    write("__syncthreads();")
+    write(f"for (int k = 0; k < {SLICE}; k++) {{")
+    word, ones = "float", ""
+    if kernel.operand == "i8":
+        word, ones = "int", "0x01010101"
+    write(f"{word} a[{up}], b[{across}];")
+    _each(write, up, f"a[i] = a_tile[k][own_row + i * {shared.rows}];")
+    _each(write, across, f"b[i] = b_tile[k][own_column + i * {shared.columns}];")
+    if za:
+        _each(write, across, f"b_sum[i] = __dp4a(b[i], {ones}, b_sum[i]);")
+    if zb:
+        _each(write, up, f"a_sum[i] = __dp4a(a[i], {ones}, a_sum[i]);")
+    join = "__dp4a" if ones else "__fmaf_rn"
+    write(
+        "#pragma unroll",
+        f"for (int i = 0; i < {up}; i++) {{",
+        "#pragma unroll",
+        f"for (int j = 0; j < {across}; j++) "
+        f"{total}[i][j] = {join}(a[i], b[j], {total}[i][j]);",
+        "}",
+        "}",
+        "__syncthreads();",
+    )
+
+
+def _each(write: Writer, count: int, line: str) -> None:
+    write("#pragma unroll", f"for (int i = 0; i < {count}; i++) {line}")
+
+
+def _stage(kernel: Product, shared: Block, write: Writer, side: str) -> None:
+    """Copy a slice of an operand into shared memory; what lies outside is 0."""
+    up, across = shared.outputs
+    length = up * shared.rows if side == "a" else across * shared.columns
+    # neighbours read what is contiguous: a row of a or of the filters, else across it
+    along_k = isinstance(kernel, Conv) == (side == "b")
+    place, step = f"at / {SLICE}", f"at % {SLICE}"
+    if not along_k:
+        place, step = f"at % {length}", f"at / {length}"
+    write(
+        f"for (int at = threadIdx.x; at < {SLICE * length}; at += {shared.threads}) {{",
+        f"const int {'row' if side == 'a' else 'column'} = "
+        f"first_{'row' if side == 'a' else 'column'} + {place};",
+    )
+    target = f"{side}_tile[{step}][{place}]"
+    if kernel.operand == "i8":
+        write("int word = 0;", "for (int byte = 0; byte < 4; byte++) {")
+        write(f"const int k = slice + {step} * 4 + byte;")
+        _element(kernel, write, side)
+        write("word |= (x & 255) << (8 * byte);", "}", f"{target} = word;")
+    else:
+        write(f"const int k = slice + {step};")
+        _element(kernel, write, side)
+        write(f"{target} = x;")
+    write("}")
+
+
+def _element(kernel: Product, write: Writer, side: str) -> None:
+    """Declare x, an operand's element at (row, k) or (k, column), as it is multiplied."""
+    _, m, n, k = kernel.problem
+    integer = kernel.operand == "i8"
+    write(f"{'int' if integer else 'float'} x = {'0' if integer else '0.0f'};")
+    extent, name = (m, "row") if side == "a" else (n, "column")
+    write(f"if ({name} < {extent} && k < {k}) {{")
+    buffer = kernel.a if side == "a" else kernel.b
+    if isinstance(kernel, Conv) and side == "a":
+        _patch(kernel, write)
+    else:
+        write(f"x = {_multiplied(kernel, write, buffer, _address(kernel, side))};")
+    write("}")
+
+
+def _address(kernel: Product, side: str) -> str:
+    _, _, n, k = kernel.problem
+    if isinstance(kernel, Conv):
+        return f"(Index)({_in_group('column', n, kernel.groups)}) * {k} + k"
+    assert isinstance(kernel, MatMul)
+    start = f"{side}_start + " if kernel.lead else ""
+    return f"{start}(Index)row * {k} + k" if side == "a" else f"{start}(Index)k * {n} + column"
+
+
+def _patch(kernel: Conv, write: Writer) -> None:
+    """An element of the image under the window; the padding holds the zero point."""
+    _, channels, height, width = kernel.shape
+    (kernel_h, kernel_w), (out_h, out_w) = kernel.kernel, kernel.out
+    top, left, _, _ = kernel.pads
+    c = _in_group(quotient("k", kernel_h * kernel_w), channels // kernel.groups, kernel.groups)
+    p, q = quotient("row", out_w, out_h), f"row % {out_w}"
+    r, s = quotient("k", kernel_w, kernel_h), f"k % {kernel_w}"
+    image = affine(f"(Index)({quotient('row', out_h * out_w)})", channels)
+    write(
+        f"const int h = {affine(f'({p})', kernel.strides[0], -top)} + "
+        f"{affine(f'({r})', kernel.dilations[0])};",
+        f"const int w = {affine(f'({q})', kernel.strides[1], -left)} + "
+        f"{affine(f'({s})', kernel.dilations[1])};",
+        f"const Index plane = {image} + {c};",
+    )
+    inside = f"h >= 0 && h < {height} && w >= 0 && w < {width}"
+    found = _multiplied(kernel, write, kernel.a, f"(plane * {height} + h) * {width} + w")
+    padding = "0.0f"
+    if kernel.operand == "i8":
+        padding = whole(_zero_points(kernel, write)[0])
+    write(f"x = {inside} ? {found} : {padding};")
+
+
+def _multiplied(kernel: Product, write: Writer, buffer: str, address: str) -> str:
+    """An element in the type that is multiplied; uint8 is moved down by 128."""
+    text, held = write.load(buffer, address), write.dtype(buffer)
+    if held == "ui8":
+        return f"{text} - 128"
+    return rounded(kernel.operand, held, text)
+
+
+def rounded(operand: str, held: str, text: str) -> str:
+    """A float of a type as it enters the multipliers."""
+    if operand in (held, "f32", "i8"):
+        return text
+    return f"to_tf32({text})" if operand == "tf32" else f"read(to_{MEMORY[operand]}({text}))"
+
+
+def _zero_points(kernel: Product, write: Writer) -> tuple[int, int]:
+    """The zero points of the operands as multiplied, uint8 moved down by 128."""
+    if kernel.operand != "i8":
+        return 0, 0
+    down = [128 if write.dtype(name) == "ui8" else 0 for name in (kernel.a, kernel.b)]
+    return kernel.a_zero_point - down[0], kernel.b_zero_point - down[1]
+
+
+def _finish(kernel: Product, shared: Block, write: Writer) -> None:
+    """Every output of the thread: zero points, steps, store."""
+    _, m, n, _ = kernel.problem
+    up, across = shared.outputs
+    write(
+        "#pragma unroll",
+        f"for (int i = 0; i < {up}; i++) {{",
+        "#pragma unroll",
+        f"for (int j = 0; j < {across}; j++) {{",
+        f"const int row = first_row + own_row + i * {shared.rows};",
+        f"const int column = first_column + own_column + j * {shared.columns};",
+        f"if (row >= {m} || column >= {n}) continue;",
+    )
+    register = "int" if kernel.operand == "i8" else "float"
+    write(f"const {register} y0 = {_corrected(kernel, write)};")
+    if isinstance(kernel, Conv):
+        pixels = kernel.out[0] * kernel.out[1]
+        channel, rows = _in_group("column", n, kernel.groups), "row"
+        image = affine(f"(Index)({quotient('row', pixels)})", kernel.filters)
+        place = f"({image} + {channel}) * {pixels} + row % {pixels}"
+    else:
+        assert isinstance(kernel, MatMul)
+        several = kernel.problem[0] > 1
+        channel, rows = "column", f"z * {m} + row" if several else "row"
+        start = f"(Index)z * {m * n} + " if several else ""
+        place = f"{start}(Index)row * {n} + column"
+    at = Element(channel, rows, channel)
+    write.store(kernel.output, place, stepped(kernel.steps, write, at, "y0", register))
+    write("}", "}")
+
+
+def _corrected(kernel: Product, write: Writer) -> str:
+    """``sum (a - za)(b - zb) = sum ab - za sum b - zb sum a + k za zb``, modulo 2^32."""
+    za, zb = _zero_points(kernel, write)
+    text = "y[i][j]"
+    if za:
+        text = f"sub({text}, mul(b_sum[j], {za}))"
+    if zb:
+        text = f"sub({text}, mul(a_sum[i], {zb}))"
+    if za and zb:
+        constant = (kernel.problem[3] * za * zb + 2**31) % 2**32 - 2**31
+        text = f"add({text}, {whole(constant)})"
+    return text
+
+
+def _in_group(index: str, size: int, groups: int) -> str:
+    """A channel's number among all groups'."""
+    return index if groups == 1 else f"group * {size} + {index}"

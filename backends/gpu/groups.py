@@ -1,0 +1,192 @@
+"""Which nodes one kernel computes: a head, the steps behind it, and code behind those.
+
+A product, a pool or a reduction takes what follows element by element: first what is written
+by hand (`steps`), then whatever generated code can do, whose other operands it reads where the
+element lies: a residual, a mask, a gate. A group stores one value; what lies between its head
+and that value has no buffer, however often the group itself reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from tetrapla.backends.gpu.generated.elementwise import ELEMENTWISE
+from tetrapla.backends.gpu.generated.expressions import FOLDED
+from tetrapla.backends.gpu.generated.integers import INTEGERS
+from tetrapla.backends.gpu.generated.trigonometry import TRIGONOMETRY
+from tetrapla.backends.gpu.steps import channels_of, fits
+from tetrapla.backends.gpu.views import View
+from tetrapla.ir.graph import Graph, Node, Value
+
+PRODUCTS = ("nn.matmul", "qnn.matmul", "nn.conv2d", "qnn.conv2d")
+# kernels that store in an order of their own, and take nothing behind them
+WHOLE = ("nn.attention",)
+# what reduces is better given its terms before they are rounded: a mask may be out of range
+REDUCING = ("nn.softmax", "nn.log_softmax")
+# nodes in one epilogue, assumed: registers grow with what it reads
+MOST_MEMBERS = 16
+
+
+@dataclass(frozen=True)
+class Group:
+    """One kernel's nodes.
+
+    Attributes:
+        head: the operator.
+        steps: behind it, each a step of its own.
+        members: behind those, in the module's order, as generated code.
+        moves: in order, names of the moves behind the last, through which it is written.
+        place: where the result is written, in the head's shape; None for the last one's own
+            buffer.
+    """
+
+    head: Node
+    steps: tuple[Node, ...] = ()
+    members: tuple[Node, ...] = ()
+    moves: tuple[str, ...] = ()
+    place: View | None = None
+
+    @property
+    def held(self) -> Value:
+        """What the members begin with."""
+        return (self.head, *self.steps)[-1].result
+
+    @property
+    def tail(self) -> Node:
+        """The node whose result is stored."""
+        return (self.head, *self.steps, *self.members)[-1]
+
+    @property
+    def stored(self) -> Value:
+        """The value that gets a buffer."""
+        return self.tail.result if self.place is None else self.place.value
+
+    @property
+    def named(self) -> str:
+        """What the buffer is called."""
+        return self.moves[-1] if self.moves else self.tail.name
+
+    @property
+    def behind(self) -> tuple[Node, ...]:
+        """All but the head."""
+        return (*self.steps, *self.members)
+
+
+@dataclass
+class Groups:
+    """The groups of a graph in the making.
+
+    Attributes:
+        graph: of the module.
+        root: the value whose buffer a value reads.
+        taken: names of nodes that are behind a head.
+        folded: indices of values that are computed where they are read.
+    """
+
+    graph: Graph
+    root: Callable[[Value], Value]
+    taken: set[str] = field(default_factory=set[str])
+    folded: Collection[int] = ()
+
+    def __post_init__(self) -> None:
+        self.kept = {self.root(value).index for _, value in self.graph.outputs}
+        self.readers = readers(self.graph, self.root)
+        self.position = {node.name: i for i, node in enumerate(self.graph.nodes)}
+
+    def heads(self) -> dict[str, Group]:
+        """Of every product, then of what reduces: by the head's name."""
+        nodes = self.graph.nodes
+        products = [node for node in nodes if node.kind in PRODUCTS]
+        others = [n for n in nodes if n.kind not in PRODUCTS and n.kind not in FOLDED]
+        return {node.name: self.grow(node) for node in (*products, *others)}
+
+    def grow(self, head: Node) -> Group:
+        """The head with what follows it; that is taken."""
+        if head.kind in WHOLE:
+            return Group(head)
+        steps = self._steps(head)
+        made = Group(head, steps)
+        made = Group(head, steps, self._members(made.held))
+        self.taken |= {node.name for node in made.behind}
+        return made
+
+    def _steps(self, head: Node) -> tuple[Node, ...]:
+        held, found, tail = channels_of(head), list[Node](), head
+        while True:
+            users = self._users(tail.result)
+            if len(users) != 1 or users[0].operands[0].index != tail.result.index:
+                break
+            wanted = fits(held, users[0], self.graph)
+            if wanted is None or users[0].name in self.taken:
+                break
+            held, tail = wanted, users[0]
+            found.append(tail)
+        return tuple(found)
+
+    def _members(self, value: Value) -> tuple[Node, ...]:
+        """The most nodes behind a value of which one alone is read from outside."""
+        inside = {self.root(value).index}
+        found: list[Node] = []
+        best = 0
+        waiting = {node.name: node for node in self._users(value)}
+        while waiting and len(found) < MOST_MEMBERS:
+            node = min(waiting.values(), key=lambda each: self.position[each.name])
+            del waiting[node.name]
+            if not self._follows(node, inside):
+                break
+            found.append(node)
+            result = self.root(node.result).index
+            inside.add(result)
+            waiting |= {user.name: user for user in self._users(node.result)}
+            names = {each.name for each in found}
+            closed = all(
+                index == result or {user.name for user in self.readers[index]} <= names
+                for index in inside
+            )
+            stored = result not in self.folded and not self._reduced(node.result)
+            if closed and stored:
+                best = len(found)
+            if result in self.kept:
+                break
+        return tuple(found[:best])
+
+    def _follows(self, node: Node, inside: set[int]) -> bool:
+        """Whether a node makes each element of the same element of what is inside."""
+        operands = POINTWISE.get(node.kind, 0)
+        if any(self.root(v).index in inside for v in node.operands[operands:]):
+            return False
+        own = [v for v in node.operands[:operands] if self.root(v).index in inside]
+        free = bool(own) and node.name not in self.taken
+        return free and all(v.elements == node.result.elements for v in own)
+
+    def _reduced(self, value: Value) -> bool:
+        users = self._users(value)
+        return len(users) == 1 and users[0].kind in REDUCING
+
+    def _users(self, value: Value) -> list[Node]:
+        """Who reads a value; nobody may join it to what makes an output of the model."""
+        index = self.root(value).index
+        return [] if index in self.kept else self.readers.get(index, [])
+
+
+# which operands, counted from the first, an operator reads element by element
+POINTWISE: Mapping[str, int] = {
+    **dict.fromkeys((*ELEMENTWISE, *TRIGONOMETRY), 3),
+    **dict.fromkeys(("nn.batch_norm", "qnn.lookup", "qnn.rescale"), 1),
+    **dict.fromkeys(INTEGERS, 1),
+    **dict.fromkeys(("qnn.add", "qnn.mul"), 2),
+}
+
+
+def readers(graph: Graph, root: Callable[[Value], Value]) -> Mapping[int, list[Node]]:
+    """By index of a value with a buffer, the nodes that read it, itself or a view of it."""
+    found: dict[int, list[Node]] = {}
+    for node in graph.nodes:
+        if root(node.results[0]).index != node.results[0].index:
+            continue  # a view; who reads it reads its root
+        for value in node.operands:
+            named = found.setdefault(root(value).index, [])
+            if not named or named[-1] is not node:
+                named.append(node)
+    return found

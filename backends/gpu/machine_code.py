@@ -1,0 +1,192 @@
+"""Machine code ahead of time, judged: PTX and cubins, and a table of what they take."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+
+from tetrapla.backends.gpu.triton.compiler import Code, compiled
+from tetrapla.backends.gpu.triton.functions import Function, functions
+from tetrapla.backends.gpu.triton.source import MANIFEST
+from tetrapla.backends.target_ import Ahead, Lowered
+from tetrapla.ir.errors import ModelError, UnsupportedError, nearest
+from tetrapla.simulators.gpu.program import Program
+from tetrapla.simulators.gpu.spec import Block, GpuSpec
+from tetrapla.simulators.gpu.workspace import check_fits
+from tetrapla.simulators.report import InternalError
+from tetrapla.simulators.spec_ import chips, load_spec
+
+# those of the shipped chips that Triton 3.9 makes code for; it states support from sm_80 on
+ARCHITECTURES = (
+    *("sm_70", "sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100"),
+    "gfx942",
+)
+# a chip that has each, for what a program instance may take
+CHIPS = dict(zip(ARCHITECTURES, "v100 t4 a100 a40 l4 h100 b200 mi300x".split(), strict=True))
+HEADINGS = (
+    *("kernel", "launches", "architecture", "warps", "registers", "shared memory", "spills"),
+    "instructions",
+)
+NO_TRITON = "triton is not installed"
+# what is made of fused multiply-adds, or is one: products of floats and Triton's functions
+_FUSED = (
+    'input_precision="',
+    "dot_bf16(",
+    "tl.fma(",
+    *(f"tl.{name}(" for name in ("exp", "exp2", "log", "log2", "sin", "cos", "erf")),
+)
+
+
+def ahead(
+    lowered: Lowered[Program],
+    spec: GpuSpec,
+    files: Mapping[str, str | bytes],
+    architectures: Sequence[str] | None,
+) -> Ahead:
+    """Compile a plan's kernels for GPUs.
+
+    Args:
+        lowered: the plan.
+        spec: the chip, whose own architecture is meant where none is named.
+        files: the sources; the manifest among them is completed.
+        architectures: names, or None.
+
+    Raises:
+        ModelError: a name is none of `ARCHITECTURES`.
+        UnsupportedError: triton is missing and an architecture was named, a kernel takes more
+            than a program instance may, or the plan does not fit the chip's memory.
+        InternalError: Triton refuses a kernel, or fuses where rounding must be exact.
+    """
+    _check(architectures)
+    check_fits(lowered.program, spec)
+    wanted = tuple(dict.fromkeys(architectures or (spec.architecture,)))
+    reason = "" if architectures else _reason(spec)
+    if reason:
+        return _without(files, reason)
+    found, launched = functions(lowered.program)
+    codes = compiled(found, wanted)
+    blocks = {name: _block(spec, name) for name in wanted}
+    by_name = {function.name: function for function in found}
+    for code in codes:
+        judge(code, by_name[code.function], blocks[code.architecture])
+    manifest = json.loads(files[MANIFEST])
+    del manifest["code_is_missing"]
+    manifest["code"] = {
+        "compiler": f"triton {version('triton')}",
+        "architectures": list(wanted),
+    }
+    made: dict[str, str | bytes] = {}
+    for code in codes:
+        names = _names(code)
+        made |= dict(zip(names, (code.text, code.binary), strict=True))
+        manifest["functions"][code.function].setdefault("code", {})[code.architecture] = {
+            "text": names[0],
+            "binary": names[1],
+            "registers": code.registers,
+            "shared_bytes": code.shared_bytes,
+            "spill_bytes": code.spill_bytes,
+            "instructions": code.instructions,
+        }
+    made[MANIFEST] = json.dumps(manifest, indent=1) + "\n"
+    rows = _rows(codes, by_name, Counter(launched))
+    return Ahead(made, tuple(_notes(wanted)), HEADINGS, tuple(rows))
+
+
+def judge(code: Code, function: Function, block: Block) -> None:
+    """Hold a kernel to what a program instance may take, and to its arithmetic.
+
+    Raises:
+        UnsupportedError: it takes more shared memory or registers than there are.
+        InternalError: rounding that must be exact is fused with an addition.
+    """
+    named = f"kernel {code.function} for {code.architecture}"
+    if code.shared_bytes > block.shared_memory_bytes:
+        raise UnsupportedError(
+            f"{named} must take at most {block.shared_memory_bytes} bytes of shared memory, "
+            f"not {code.shared_bytes}; use smaller tiles"
+        )
+    threads = function.warps * (32 if code.architecture.startswith("sm_") else 64)
+    if code.registers * threads > block.registers:
+        raise UnsupportedError(
+            f"{named} must take at most {block.registers} registers, not {code.registers} in "
+            f"each of {threads} threads; use smaller tiles"
+        )
+    if code.instructions.get("fma.rn.f32") and not any(f in function.text for f in _FUSED):
+        raise InternalError(
+            f"{named} must round every product before it is added, not hold "
+            f"{code.instructions['fma.rn.f32']} fma.rn.f32"
+        )
+
+
+def _check(architectures: Sequence[str] | None) -> None:
+    if architectures is None:
+        return
+    if not architectures:
+        raise ModelError("--arch must name an architecture, not none; give sm_90, say")
+    for name in architectures:
+        if name not in ARCHITECTURES:
+            raise ModelError(
+                f"--arch must be of {', '.join(ARCHITECTURES)}, not '{name}'"
+                f"{nearest(name, ARCHITECTURES)}"
+            )
+    if find_spec("triton") is None:
+        raise UnsupportedError(
+            "--arch needs triton, which is not installed; pip install 'tetrapla[gpu]'"
+        )
+
+
+def _reason(spec: GpuSpec) -> str:
+    """Why the chip's own code cannot be made; empty where it can."""
+    if not spec.architecture:
+        return "the chip's YAML names no architecture"
+    if spec.architecture not in ARCHITECTURES:
+        return f"{spec.architecture} is none that Triton compiles for"
+    return NO_TRITON if find_spec("triton") is None else ""
+
+
+def _without(files: Mapping[str, str | bytes], reason: str) -> Ahead:
+    manifest = json.loads(files[MANIFEST])
+    manifest["code_is_missing"] = reason
+    way = "; pip install 'tetrapla[gpu]'" if reason == NO_TRITON else ""
+    note = f"no machine code was made, only sources: {reason}{way}"
+    return Ahead({MANIFEST: json.dumps(manifest, indent=1) + "\n"}, (note,))
+
+
+def _block(spec: GpuSpec, architecture: str) -> Block:
+    if architecture == spec.architecture:
+        return spec.block
+    return load_spec(chips()[CHIPS[architecture]], GpuSpec).spec.block
+
+
+def _names(code: Code) -> tuple[str, str]:
+    text, binary = ("ptx", "cubin") if code.architecture[:3] == "sm_" else ("amdgcn", "hsaco")
+    stem = f"code/{code.architecture}/{code.function}"
+    return f"{stem}.{text}", f"{stem}.{binary}"
+
+
+def _rows(
+    codes: Sequence[Code], functions: Mapping[str, Function], launches: Mapping[str, int]
+) -> Iterator[tuple[str, ...]]:
+    for code in codes:
+        counted = ", ".join(f"{count} {word}" for word, count in code.instructions.items())
+        yield (
+            code.function,
+            str(launches[code.function]),
+            code.architecture,
+            str(functions[code.function].warps),
+            str(code.registers),
+            f"{code.shared_bytes} B",
+            f"{code.spill_bytes} B",
+            counted,
+        )
+
+
+def _notes(architectures: Sequence[str]) -> Iterator[str]:
+    old = [name for name in architectures if name in ("sm_70", "sm_75")]
+    if old:
+        yield (
+            f"Triton uses no tensor cores on {' and '.join(old)} and states no support for them"
+        )

@@ -1,0 +1,12 @@
+"""Every kind of kernel that a plan may have, by the name of its class."""
+
+from __future__ import annotations
+
+from tetrapla.simulators.gpu import kernels
+from tetrapla.simulators.gpu.fused_attention import FusedAttention
+from tetrapla.simulators.gpu.kernels import Kernel
+
+KERNELS: dict[str, type[Kernel]] = {
+    **kernels.KERNELS,
+    **{kind.__name__: kind for kind in (FusedAttention,)},
+}

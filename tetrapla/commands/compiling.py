@@ -1,0 +1,61 @@
+"""The command `compile`. It returns the exit status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tetrapla.commands import options
+from tetrapla.commands.options import Emit, Model, Target
+
+if TYPE_CHECKING:
+    from tetrapla.settings import Settings
+
+Arch = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--arch",
+        metavar="A,...",
+        help="A GPU's machine code for these: sm_80,sm_90,gfx942. [default: the chip's]",
+    ),
+]
+
+
+@options.with_settings("samples", "compat")
+def compile_(
+    chosen: Settings,
+    model: Model,
+    target: Target,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to fill.")
+    ],
+    emit: Emit = None,
+    arch: Arch = None,
+) -> int:
+    """Write the program that a machine would run, and the module it was lowered from."""
+    from tetrapla.designs import designs
+    from tetrapla.emit import Wishes, check_form, write
+    from tetrapla.files import check_folder
+    from tetrapla.models import load_for
+    from tetrapla.table import show_rows
+    from tetrapla.trials import compiled
+
+    (design,) = designs([target], chosen.overrides)
+    check_form(emit, design.target)
+    check_folder(output)
+    wishes = Wishes(emit, None if arch is None else tuple(options.split(arch)))
+    executable, notes = compiled(load_for(model, chosen), design, chosen)
+    read = [model, target, chosen.data, chosen.calib]
+    sizes, ahead, more = write(executable, output, wishes, read)
+    options.note(*notes, *more)
+    for path, size in sizes.items():
+        if path.parent == output:
+            typer.echo(f"{path}  {size} bytes")
+    for folder in dict.fromkeys(path.parent for path in sizes if path.parent != output):
+        held = [size for path, size in sizes.items() if path.parent == folder]
+        typer.echo(f"{folder}  {len(held)} files, {sum(held)} bytes")
+    if ahead.rows:
+        show_rows(f"kernels of {output}", ahead.headings, ahead.rows)
+    return 0
