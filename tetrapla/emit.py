@@ -10,6 +10,7 @@ from tetrapla.ir.errors import ModelError, nearest
 from tetrapla.simulators.report import to_json
 
 FORMS = ("onnx", "qdq.onnx")
+WEIGHTS = "weights.safetensors"  # a target's own file of the program's weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,13 +64,15 @@ def emitted(executable: Executable, wishes: Wishes) -> tuple[dict[str, str | byt
             is no compiler for an architecture that was named.
     """
     lowered, target = executable.lowered, executable.design.target
+    sources, program = executable.sources(), lowered.program.to_dict()
+    if WEIGHTS in sources:  # once is enough: they can be most of a gigabyte
+        program["weights"] = {"file": WEIGHTS}
     contents: dict[str, str | bytes] = {
         "program.txt": lowered.program.text().rstrip("\n") + "\n",
-        "program.json": to_json(lowered.program.to_dict()),
+        "program.json": to_json(program),
         "module.mlir": lowered.module.text(),
         "weights.npz": npz(lowered.module.weights),
     }
-    sources = executable.sources()
     ahead = target.ahead(lowered, executable.spec, sources, wishes.architectures)
     contents |= sources | dict(ahead.files)
     if wishes.form is None:

@@ -18,10 +18,11 @@ from tetrapla.backends.gpu.generated.trigonometry import TRIGONOMETRY
 from tetrapla.backends.gpu.steps import channels_of, fits
 from tetrapla.backends.gpu.views import View
 from tetrapla.ir.graph import Graph, Node, Value
+from tetrapla.simulators.gpu.recurrent import GATES
 
 PRODUCTS = ("nn.matmul", "qnn.matmul", "nn.conv2d", "qnn.conv2d")
 # kernels that store in an order of their own, and take nothing behind them
-WHOLE = ("nn.attention",)
+WHOLE = ("nn.attention", *GATES)
 # what reduces is better given its terms before they are rounded: a mask may be out of range
 REDUCING = ("nn.softmax", "nn.log_softmax")
 # nodes in one epilogue, assumed: registers grow with what it reads

@@ -35,6 +35,9 @@ def matmul(node: Node, plan: Plan) -> Kernel:
     """A matrix product; leading axes of a join m where one b serves them all."""
     a, b = plan.operands(node)
     y = plan.written(node)
+    operand, zero_points = _operand(node, plan)
+    steps = _epilogue(node, plan)
+    name, b = plan.second(b, operand)
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
     lead = y.shape[:-2]
     if prod(b.shape[:-2]) == 1:
@@ -52,16 +55,15 @@ def matmul(node: Node, plan: Plan) -> Kernel:
         for v, own in ((a, (m, k)), (b, (k, n)), (y, (m, n)))
     ]
     strides = [() if v.strides == row_major(v.shape) else v.strides for v in views]
-    operand, zero_points = _operand(node, plan)
     return MatMul(
         node.name,
         node.kind,
         "",
-        _epilogue(node, plan),
+        steps,
         n,
         1,
         plan.load(a.value),
-        plan.load(b.value),
+        name,
         operand,
         *zero_points,
         plan.tile((prod(lead), m, n, k), operand),
@@ -74,6 +76,7 @@ def matmul(node: Node, plan: Plan) -> Kernel:
         strides[2],
         a.offset,
         b.offset,
+        shift=plan.shift(node, 0) if operand == "i8" else "",
     )
 
 
@@ -111,6 +114,7 @@ def conv(node: Node, plan: Plan) -> Kernel:
         _two(node.ints("dilations")),
         groups,
         _two(out),
+        shift=plan.shift(node, groups) if operand == "i8" else "",
     )
 
 

@@ -23,6 +23,7 @@ from tetrapla.backends.gpu.groups import Group, Groups
 from tetrapla.backends.gpu.heads import HEADS
 from tetrapla.backends.gpu.pipeline import FLOATS
 from tetrapla.backends.gpu.plan import ATTENTION, Layout, Plan
+from tetrapla.backends.gpu.recurrent import given, recurrent, single, stored_in
 from tetrapla.backends.gpu.refusals import refuse_unsupported
 from tetrapla.backends.gpu.several import SplitResults
 from tetrapla.backends.gpu.steps import FUSIBLE, joined
@@ -36,6 +37,7 @@ from tetrapla.passes.pipeline_ import FLAT, quantised, quantises
 from tetrapla.passes.widen_weights import WidenWeights
 from tetrapla.simulators.gpu.kernels import Kernel
 from tetrapla.simulators.gpu.program import Program
+from tetrapla.simulators.gpu.recurrent import GATES
 from tetrapla.simulators.gpu.spec import GpuSpec
 
 
@@ -92,7 +94,7 @@ def planned(
 ) -> tuple[Program, Layout]:
     """The plan, and which of the module's values it keeps where."""
     refuse_unsupported(module)
-    small, scales = shrunk(module.graph)
+    small, scales = shrunk(single(module.graph))
     graph, reads = gathered(small)
     through = read_through(graph)
     graph = through.graph
@@ -104,9 +106,13 @@ def planned(
     for group in groups:
         if group.head.kind == ATTENTION:
             kernel: Kernel = attention(group.head, reads[group.head.name], made)
+        elif group.head.kind in GATES:
+            kernels.append(given(group.head, made))
+            kernel = recurrent(group.head, made, kernels[-1].output)
         else:
             kernel = _kernel(group, made, folded)
-        kernels.append(replace(kernel, output=made.store(group.stored, group.named)))
+        output = made.store(group.stored, group.named)
+        kernels.append(stored_in(replace(kernel, output=output), made))
     inputs, outputs = made.ports()
     weights = {
         buffer.name: module.weights[buffer.name]

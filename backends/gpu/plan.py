@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
 
 from tetrapla.backends.gpu.formats import FLOATS
 from tetrapla.backends.gpu.tiles import chosen, covering
@@ -11,17 +14,22 @@ from tetrapla.backends.gpu.views import View, plain
 from tetrapla.ir.graph import Array, Graph, Node, Value
 from tetrapla.simulators.gpu.kernels import Tile
 from tetrapla.simulators.gpu.program import Buffer, Port
+from tetrapla.simulators.gpu.recurrent import GATES
 from tetrapla.simulators.gpu.spec import GpuSpec
 
 VIEWS = ("nn.reshape", "nn.transpose")
 PRODUCTS = ("nn.matmul", "nn.conv2d")
 ATTENTION = "nn.attention"
+# operands whose instructions read both matrices along the axis that is summed
+TURNED = ("tf32", "i8", "f8E4M3FN")
 
 
 def multiplied(node: Node) -> tuple[Value, ...]:
     """The operands that enter the multipliers; of an attention, all but the mask."""
     if node.kind == ATTENTION:
         return node.operands[: (len(node.operands) - 1) // 2 * 2 + 1]
+    if node.kind in GATES:  # the input, both matrices and the first state
+        return (*node.operands[:3], *node.operands[4:5])
     return node.operands[:2] if node.kind in PRODUCTS else ()
 
 
@@ -116,10 +124,54 @@ class Plan:
             self.tables[name] = array
         return name
 
+    def second(self, view: View, operand: str) -> tuple[str, View]:
+        """The buffer of a product's second matrix, and where it lies in that.
+
+        Instructions of 8 and 32 bits read both operands along the axis that is summed: a
+        constant matrix is kept with that axis last.
+        """
+        value, shape = view.value, view.shape
+        constant = self.graph.is_weight(value) and view == plain(value) and len(shape) == 2
+        if not constant or operand not in TURNED:
+            return self.load(value), view
+        name, (k, n) = f"{self.graph.constants[value.index]}.turned", shape
+        held = self.graph.weights.get(value.index)
+        self._constant(name, value.dtype, (n, k), None if held is None else held.T)
+        return name, replace(view, strides=(1, k))
+
+    def shift(self, node: Node, groups: int) -> str:
+        """The buffer of a product's `kernels.Product.shift`; "" where it needs none."""
+        a, b = node.operands[:2]
+        za = node.int("x_zero_point") - (128 if a.dtype == "ui8" else 0)
+        if za == 0 or not self.graph.is_weight(b) or (prod(b.shape[:-2]) != 1 and groups == 0):
+            return ""
+        columns = b.shape[-1] if groups == 0 else b.shape[0]
+        name, made = f"{node.name}.shift", None
+        held = self.graph.weights.get(b.index)
+        if held is not None:
+            centred = held.astype(np.int64) - node.int("w_zero_point")
+            axes = (-2,) if groups == 0 else (1, 2, 3)
+            made = (-za * centred.sum(axis=axes).reshape(columns)).astype(np.int32)
+        self._constant(name, "i32", (columns,), made)
+        return name
+
     def store(self, value: Value, name: str) -> str:
         """A new buffer for a kernel's result."""
         role = "output" if value.index in self._outputs else "scratch"
         return self._add(value, name, role)
+
+    def dtype(self, buffer: str) -> str:
+        """The type of a buffer."""
+        return self._buffers[buffer].dtype
+
+    def scratch(self, name: str, shape: tuple[int, ...]) -> str:
+        """A buffer of float32 that holds no value of the graph."""
+        made, count = name, 1
+        while made in self._buffers or made in self._symbols:
+            count += 1
+            made = f"{name}_{count}"
+        self._buffers[made] = Buffer(made, "f32", shape, "scratch")
+        return made
 
     def ports(self) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
         """The model's inputs and outputs."""
@@ -129,6 +181,15 @@ class Plan:
             for named in (graph.inputs, graph.outputs)
         )
         return inputs, outputs
+
+    def _constant(
+        self, name: str, dtype: str, shape: tuple[int, ...], array: Array | None
+    ) -> None:
+        """A buffer of the compiler's own; without an array where the weights are not known."""
+        if name not in self._buffers:
+            self._buffers[name] = Buffer(name, dtype, shape, "weight")
+            if array is not None:
+                self.tables[name] = np.ascontiguousarray(array)
 
     @property
     def layout(self) -> Layout:

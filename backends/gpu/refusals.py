@@ -9,13 +9,15 @@ from tetrapla.backends.gpu.formats import SMALL
 from tetrapla.backends.gpu.generated.expressions import EXPRESSIONS, MOST_LANES, ROWS
 from tetrapla.backends.gpu.heads import HEADS
 from tetrapla.backends.gpu.plan import ATTENTION, VIEWS
+from tetrapla.backends.gpu.recurrent import refusal
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Node
 from tetrapla.ir.module import Module
 from tetrapla.ir.unfuse import is_narrow
 from tetrapla.passes.unroll_loops import UnrollLoops
+from tetrapla.simulators.gpu.recurrent import GATES
 
-KNOWN = frozenset({*HEADS, *VIEWS, *EXPRESSIONS, ATTENTION})
+KNOWN = frozenset({*HEADS, *VIEWS, *EXPRESSIONS, ATTENTION, *GATES})
 DTYPES = ("f32", "i8", "ui8", "i32", "i64", "i1")
 # what takes 8-bit floats and makes them; a product reads them through its dequantisations
 SMALL_KINDS = ("qnn.quantize", "qnn.dequantize", "nn.reshape")
@@ -43,6 +45,9 @@ def _refused(module: Module) -> Iterator[str]:
     loops = UnrollLoops().refusals(module)
     for node in module.graph.nodes:
         why = _reason(node, loops)
+        if why is None and node.kind in GATES:
+            unfit = refusal(module.graph, node)
+            why = None if unfit is None else f"{node.kind}, since {unfit}"
         if why is not None:
             yield why
 

@@ -30,10 +30,11 @@ LEAST_DEPTHS = {"f32": 16, "tf32": 16, "f16": 16, "bf16": 16, "i8": 32, "f8E4M3F
 LEAST = 16
 # accumulators of a thread: registers are left to operands and addresses. With the instructions
 # of Hopper and Blackwell operands stay in shared memory; compiled for sm_80, 128 take 242 to
-# 252 of 255 registers, and an epilogue would spill
+# 252 of 255 registers, and an epilogue would spill. fp32 runs on the CUDA cores, and what a
+# tensor core sums of 8-bit floats is summed twice
 ACCUMULATORS = {"sm_90": 128, "sm_100": 128}
 ACCUMULATORS_ELSEWHERE = 64
-ACCUMULATORS_FP32 = 32
+ACCUMULATORS_OF = {"f32": 32, "f8E4M3FN": 64}
 # a warp group's instruction takes 64 rows; below, Hopper runs Ampere's, which reach 62.9 % of
 # the peak (W. Luo et al., "Benchmarking and Dissecting the Nvidia Hopper GPU Architecture via
 # Microbenchmarking", 2024)
@@ -99,7 +100,7 @@ def _tiles(whole: int, operand: str, spec: GpuSpec) -> Iterator[Tile]:
     k = depth(whole, operand)
     useful = max(2, min(MOST_STAGES, -(-whole // k)))
     most = ACCUMULATORS.get(spec.architecture, ACCUMULATORS_ELSEWHERE)
-    most = ACCUMULATORS_FP32 if operand == "f32" else most
+    most = min(most, ACCUMULATORS_OF.get(operand, most))
     sizes = SIZES[:-1] if operand == "f32" else SIZES
     for m, n in product(sizes, sizes):
         stages = spec.block.shared_memory_bytes // _stage_bytes(m, n, k, operand)

@@ -19,6 +19,16 @@ from tetrapla.ir.module import Module
 
 PREFIX = "zoo:"  # of a network's name where a file's path could stand
 _MOST_MEANT = 3  # names in a suggestion
+# the small set, which every compiler is tried on: up to 25 million multiply-accumulates, and no
+# loop that ends where a value says so
+SMALL_MACS = 25_000_000
+SMALL = (
+    *("actor-critic", "adaline", "autoencoder", "bert-tiny", "bidirectional-lstm"),
+    *("boltzmann-machine", "dqn", "duelling-dqn", "elman", "gpt2-tiny-step"),
+    *("graph-transformer", "graphsage", "gru", "kohonen-map", "lenet5", "lif-digits"),
+    *("lif-mlp", "lstm", "mcculloch-pitts", "mlp", "neocognitron", "nettalk", "ntm-copy"),
+    *("ntm-step", "ode-step", "perceptron", "pixelcnn-mnist", "rbm", "vae"),
+)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ the compiler.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 from tetrapla.simulators.gpu.code import Instruction, operations
@@ -77,7 +77,11 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Product(Kernel):
-    """A tiled matrix product; `operand` is the type that enters the multipliers."""
+    """A tiled matrix product; `operand` is the type that enters the multipliers.
+
+    Where `shift` names a buffer, it has for each column (of all groups) what the first zero
+    point makes of constant second operands, ``-za sum (b - zb)`` in int32, za of signed bytes.
+    """
 
     a: str
     b: str
@@ -85,10 +89,16 @@ class Product(Kernel):
     a_zero_point: int
     b_zero_point: int
     tile: Tile
+    shift: str = field(default="", kw_only=True)
 
     @property
     def sources(self) -> tuple[str, ...]:
         return (self.a, self.b)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        named = super().reads
+        return tuple(dict.fromkeys((*named, self.shift))) if self.shift else named
 
     @property
     def problem(self) -> tuple[int, int, int, int]:

@@ -10,6 +10,7 @@ from tetrapla.simulators.gpu.formats import FORMAT_OF_OPERAND
 from tetrapla.simulators.gpu.fused_attention import FusedAttention
 from tetrapla.simulators.gpu.kernels import Kernel, Product
 from tetrapla.simulators.gpu.program import Buffer, Program
+from tetrapla.simulators.gpu.recurrent import Recurrent
 from tetrapla.simulators.gpu.spec import ACTIONS, GpuSpec
 from tetrapla.simulators.gpu.time import (
     KernelTime,
@@ -88,7 +89,7 @@ def _actions(
         "l2.byte": round(took.l2_bytes),
         "flop.fp32": scalar_operations(kernel, memory),
     }
-    if isinstance(kernel, (Product, FusedAttention)):
+    if isinstance(kernel, (Product, FusedAttention, Recurrent)):
         action = ACTIONS[FORMAT_OF_OPERAND[kernel.operand]]
         actions[action] = actions.get(action, 0) + 2 * kernel.macs
     return actions
@@ -98,7 +99,7 @@ def _layer(
     kernel: Kernel, spec: GpuSpec, took: KernelTime, actions: Mapping[str, int | float]
 ) -> LayerRun:
     utilization_frac = None
-    if isinstance(kernel, (Product, FusedAttention)):
+    if isinstance(kernel, (Product, FusedAttention, Recurrent)):
         peak = spec.peak_op_per_s(FORMAT_OF_OPERAND[kernel.operand])
         utilization_frac = 2 * kernel.macs / (took.time_s * peak)
     return LayerRun(

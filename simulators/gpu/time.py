@@ -28,6 +28,8 @@ from tetrapla.simulators.gpu.kernels import (
 )
 from tetrapla.simulators.gpu.products import Floats, Shapes, product_times
 from tetrapla.simulators.gpu.program import Buffer, Program
+from tetrapla.simulators.gpu.recurrence import recurrence
+from tetrapla.simulators.gpu.recurrent import Recurrent
 from tetrapla.simulators.gpu.spec import ELEMENT_BYTES, GpuSpec, Stream
 from tetrapla.simulators.gpu.steps import BatchNorm
 
@@ -76,7 +78,20 @@ def _kernel_time(kernel: Kernel, memory: Mapping[str, Buffer], spec: GpuSpec) ->
     moved = moved_bytes(kernel, memory)
     if isinstance(kernel, FusedAttention):
         return _attention_time(kernel, moved, spec)
+    if isinstance(kernel, Recurrent):
+        return _recurrent_time(kernel, memory, spec)
     return stream_time(moved, stream_of(kernel, spec), spec)
+
+
+def _recurrent_time(
+    kernel: Recurrent, memory: Mapping[str, Buffer], spec: GpuSpec
+) -> KernelTime:
+    number_format = FORMAT_OF_OPERAND[kernel.operand]
+    found = recurrence(kernel, memory[kernel.r].traffic_bytes, spec, number_format)
+    launch_s = spec.timing.product.launch_s + spec.synchronize_s
+    name = found.bound_by if found.busy_s > launch_s else "launch"
+    moved = moved_bytes(kernel, memory)
+    return KernelTime(launch_s + found.busy_s, name, moved, moved + found.l2_bytes)
 
 
 def _attention_time(kernel: FusedAttention, moved: int, spec: GpuSpec) -> KernelTime:
@@ -137,7 +152,7 @@ def least_time_s(kernel: Kernel, memory: Mapping[str, Buffer], spec: GpuSpec) ->
     if moved <= spec.l2.capacity_bytes:
         bandwidth = spec.l2.bandwidth_bytes_per_s
     moving_s = 0.0 if bandwidth is None else moved / bandwidth
-    if not isinstance(kernel, (Product, FusedAttention)):
+    if not isinstance(kernel, (Product, FusedAttention, Recurrent)):
         return moving_s
     peak = spec.peak_op_per_s(FORMAT_OF_OPERAND[kernel.operand])
     return max(moving_s, 2 * kernel.macs / peak)
@@ -157,6 +172,9 @@ def scalar_operations(kernel: Kernel, memory: Mapping[str, Buffer]) -> int:
         case FusedAttention():
             # scale, maximum, subtract, exponential, sum, and the mask
             return (5 + kernel.masked) * kernel.pairs
+        case Recurrent():
+            # a sum with what is given, a function of four operations, a product or sum
+            return 6 * kernel.gates * elements
         case Binary():
             return steps + elements
         case Expression():

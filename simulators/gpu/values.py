@@ -42,10 +42,12 @@ from tetrapla.simulators.gpu.kernels import (
     Softmax,
 )
 from tetrapla.simulators.gpu.program import Program
+from tetrapla.simulators.gpu.recurrent import Recurrent, recurred
 from tetrapla.simulators.gpu.steps import RANGES, Place, round_half_even
 
 CHUNK: Final = 2**16  # lanes of generated code at a time, which bounds the memory
-PROBED: Final = 16  # invocations of which a run keeps what every kernel stored
+PROBED: Final = 16  # invocations of which a run keeps what every kernel stored, at most
+MOST_PROBED: Final = 2**29  # elements that are kept so, assumed: a gigabyte of float16
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,14 @@ def executed(program: Program, inputs: Mapping[str, Array], most: int = PROBED) 
     Args:
         program: with its weights.
         inputs: (invocations, *shape) by input name; floats are rounded to the buffers' type.
-        most: how many invocations to probe at most, spread evenly.
+        most: how many invocations to probe at most, spread evenly; of a large program fewer,
+            one at least, so that no more than `MOST_PROBED` elements are kept.
     """
     memory = program.memory
     count = max(len(np.asarray(array)) for array in inputs.values())
-    probed = np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
+    kept_elements = sum(b.elements for b in program.buffers if b.role != "weight")
+    most = min(most, max(1, MOST_PROBED // max(1, kept_elements)), count)
+    probed = np.unique(np.linspace(0, count - 1, most).astype(np.int64))
     stored: dict[str, Array] = {}
     flat: dict[str, Array] = {}
     last = _last_reads(program)
@@ -153,6 +158,9 @@ def tile(
         partial = dot(kernel, x, flat[kernel.b][:, b])
         total = partial if total is None else total + partial
     assert total is not None, kernel.name
+    if kernel.shift:
+        first = z * kernel.problem[2] if isinstance(kernel, Conv) else 0
+        total = total + flat[kernel.shift][0][first + column]
     return (total.astype(np.int32) if kernel.operand == "i8" else total), where
 
 
@@ -160,7 +168,10 @@ def dot(kernel: Product, x: Array, w: Array) -> Array:
     """One k tile's products, summed: float32, or int64 that is exact (int32 once summed)."""
     if kernel.operand == "i8":
         # float64 holds sums of products of 9-bit integers exactly up to k = 2^37
-        centred = x.astype(np.float64) - kernel.a_zero_point
+        zero = kernel.a_zero_point
+        if kernel.shift:
+            zero = 128 if x.dtype == np.uint8 else 0  # the rest is in the shift
+        centred = x.astype(np.float64) - zero
         exact: Array = np.matmul(centred, w.astype(np.float64) - kernel.b_zero_point)
         return exact.astype(np.int64)
     return np.asarray(np.matmul(multiplied(x, kernel.operand), multiplied(w, kernel.operand)))
@@ -283,6 +294,7 @@ _COMPUTE: dict[type[Kernel], Callable[..., Array]] = {
     Gather: _gather,
     Expression: _expression,
     FusedAttention: attended,
+    Recurrent: recurred,
 }
 
 
@@ -354,7 +366,7 @@ def _unwritten(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
     """Memory whose content is as wrong as can be."""
     if dtype.kind == "b":
         return np.ones(shape, dtype)
-    lowest: Any = np.nan if dtype.kind == "f" else np.iinfo(dtype.name).min
+    lowest: Any = np.nan if is_float(dtype) else np.iinfo(dtype.name).min
     return np.full(shape, lowest, dtype)
 
 

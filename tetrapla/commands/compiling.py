@@ -22,6 +22,15 @@ Arch = Annotated[
     ),
 ]
 
+Codegen = Annotated[
+    str,
+    typer.Option(
+        "--codegen",
+        metavar="C",
+        help="triton, or tvm: TVM's own code for a GPU, or for the CPU (--target cpu).",
+    ),
+]
+
 
 @options.with_settings("samples", "compat")
 def compile_(
@@ -33,8 +42,14 @@ def compile_(
     ],
     emit: Emit = None,
     arch: Arch = None,
+    codegen: Codegen = "triton",
 ) -> int:
     """Write the program that a machine would run, and the module it was lowered from."""
+    if codegen != "triton":
+        from tetrapla.commands.by_tvm import by_tvm, check_codegen
+
+        check_codegen(codegen)
+        return by_tvm(chosen, model, target, output, {"--emit": emit, "--arch": arch})
     from tetrapla.designs import designs
     from tetrapla.emit import Wishes, check_form, write
     from tetrapla.files import check_folder

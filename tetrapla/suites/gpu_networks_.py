@@ -61,7 +61,9 @@ def rows(path: Path) -> Iterator[Row]:
         yield made
         if made.quantity == "a100_network" and made.case.startswith("bert"):
             errors.append(abs(made.rel_error or 0.0))
-    mean = 1 + float(np.mean(errors)) if errors else None
+    if not errors:
+        return
+    mean = 1 + float(np.mean(errors))
     said = f"1 + mean absolute error of {len(errors)} points: {_BERT}"
     yield Row("gpu", "mean", "a100_bert_error", "1", 1.0, mean, BERT_BOUND, said)
 

@@ -46,7 +46,9 @@ def rows(path: Path) -> Iterator[Row]:
             yield power
         if (row.get("gpu") or "") not in _FITTED:
             errors.append(abs(rate.rel_error or 0.0))
-    mean = 1 + float(np.mean(errors)) if errors else None
+    if not errors:
+        return
+    mean = 1 + float(np.mean(errors))
     said = f"1 + mean absolute error of {len(errors)} points: {_SOURCES['ml-engineering']}"
     yield Row(
         "gpu", "mean", "product_rate_error", "1", 1.0, mean, RATE_BOUND, f"{said}; {_PRIOR}"

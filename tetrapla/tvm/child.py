@@ -1,10 +1,11 @@
-"""The process beside TVM: ``python -m tetrapla.tvm.child`` answers requests on its pipes."""
+"""The process beside TVM: ``python -m tetrapla.tvm.child KIND`` answers requests on its pipes."""
 
 from __future__ import annotations
 
 import faulthandler
 import os
 import sys
+from importlib import import_module
 from typing import Any
 
 from tetrapla.tvm.wire import receive, send
@@ -16,9 +17,9 @@ def main() -> None:
     # what TVM prints must not come between the answers
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    from tetrapla.tvm.session import Session
-
-    session = Session()
+    # the classes `Session` and `Generator`, each in its file
+    kind = sys.argv[1]
+    session = getattr(import_module(f"tetrapla.tvm.{kind}"), kind.capitalize())()
     while True:
         try:
             verb, arguments = receive(sys.stdin.buffer)

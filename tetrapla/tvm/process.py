@@ -22,16 +22,16 @@ _LONGEST = 400  # characters of what TVM says, assumed: its messages repeat whol
 
 
 class Child:
-    """A process with TVM; `ask` gives one answer of its `Session`."""
+    """A process with TVM; `ask` gives one answer of its `Session` or its `Generator`."""
 
-    def __init__(self, limit_s: float = LIMIT_S) -> None:
+    def __init__(self, kind: str = "session", limit_s: float = LIMIT_S) -> None:
         check_installed()
         self._limit_s = limit_s
         self._errors = tempfile.TemporaryFile()
         root = str(Path(tetrapla.__file__).parent.parent)
         paths = [root, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tetrapla.tvm.child"],
+            [sys.executable, "-P", "-m", "tetrapla.tvm.child", kind],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -34,3 +34,11 @@ class Asked:
 
     region: str
     operands: tuple[NDArray[Any], ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    """What TVM made of a model: its Relax module, without weights, and the code as text."""
+
+    relax: str
+    text: str

@@ -42,9 +42,11 @@ import numpy as np
 from tetrapla.backends.gpu.bounds.attention import attention
 from tetrapla.backends.gpu.bounds.code import is_inexact, rule
 from tetrapla.backends.gpu.bounds.norms import operator_norms
+from tetrapla.backends.gpu.bounds.recurrent import exact, recurrent
 from tetrapla.backends.gpu.bounds.rules import (
     ROUNDINGS,
     RULES,
+    U32,
     Rounding,
     Tracked,
     stored,
@@ -56,6 +58,7 @@ from tetrapla.backends.gpu.plan import ATTENTION, PRODUCTS, Layout, multiplied
 from tetrapla.ir.graph import DTYPES, Array, Graph, Node, Value
 from tetrapla.ir.op import evaluated
 from tetrapla.simulators.gpu.formats import is_float
+from tetrapla.simulators.gpu.recurrent import GATES
 
 # float results that depend on the order of a sum or on the library's exponential
 INEXACT = (*PRODUCTS, "nn.softmax", "nn.average_pool2d", "nn.global_average_pool", ATTENTION)
@@ -63,7 +66,8 @@ INEXACT = (*PRODUCTS, "nn.softmax", "nn.average_pool2d", "nn.global_average_pool
 KEPT = ("nn.relu", "nn.reshape", "nn.transpose", "nn.max_pool2d")
 # products of a float tile, which are summed before they join the accumulator (`heads`)
 LONGEST, LONGEST_SMALL = 64, 128  # the second of 8-bit floats
-CHUNK = 64  # invocations at a time, which bounds the memory
+# invocations at a time, and elements of all values, assumed: both bound the memory
+CHUNK, MOST_ELEMENTS = 64, 2**24
 
 
 @dataclass(frozen=True)
@@ -94,15 +98,26 @@ def kernel_bounds(
         inputs: (invocations, *shape) by input name.
         held: by index, what the machine stored of the same invocations.
     """
-    machine, reference = (
-        _Walk(graph, side, {}).kernels(inputs, held) for side in (layout, None)
-    )
+    machine = _Walk(graph, layout, {}).kernels(inputs, held)
+    reference = _Walk(graph, None, {}, values=True).kernels(inputs, held)
     with np.errstate(all="ignore"):  # an infinity is a bound too
         for (index, m), (_, r) in zip(machine, reference, strict=True):
             # also of infinities, and what is no number in both is none in the machine
             same = (m.v == r.v) | (np.isnan(m.v) & np.isnan(r.v))
             away = np.where(same, 0.0, np.abs(m.v - r.v))
             yield Kept(index, m.v, r.v, away + m.d)
+
+
+def any_order_bounds(
+    graph: Graph, inputs: Mapping[str, Array], held: Mapping[int, Array]
+) -> Iterator[Kept]:
+    """Of every value in `held`: `kernel_bounds` of float32 operators with no plan.
+
+    Their sums have any order, as those of a compiler that is not ours.
+    """
+    with np.errstate(all="ignore"):
+        for index, found in _Walk(graph, None, {}).kernels(inputs, held):
+            yield Kept(index, found.v, found.v, found.d)
 
 
 def error_bounds(graph: Graph, layout: Layout, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -114,12 +129,14 @@ def error_bounds(graph: Graph, layout: Layout, inputs: Mapping[str, Array]) -> d
         inputs: (invocations, *shape) by input name.
     """
     count = max(len(array) for array in inputs.values())
+    each = sum(value.elements for node in graph.nodes for value in node.results)
+    step = max(1, min(CHUNK, MOST_ELEMENTS // max(1, each)))
     entered = ROUNDINGS.get(layout.multiplied)
     sigma = operator_norms(graph, entered) if entered is not None else {}
     parts: dict[str, list[Array]] = {name: [] for name, _ in graph.outputs}
     with np.errstate(all="ignore"):
-        for start in range(0, count, CHUNK):
-            some = {name: array[start : start + CHUNK] for name, array in inputs.items()}
+        for start in range(0, count, step):
+            some = {name: array[start : start + step] for name, array in inputs.items()}
             rows = len(next(iter(some.values())))
             machine = _Walk(graph, layout, sigma).outputs(some)
             reference = _Walk(graph, None, {}).outputs(some)
@@ -131,10 +148,19 @@ def error_bounds(graph: Graph, layout: Layout, inputs: Mapping[str, Array]) -> d
 
 
 class _Walk:
-    """One side of the analysis; without a layout nothing is rounded to narrower floats."""
+    """One side of the analysis; without a layout nothing is rounded to narrower floats.
 
-    def __init__(self, graph: Graph, layout: Layout | None, sigma: Mapping[str, float]) -> None:
-        self.graph, self.sigma = graph, sigma
+    With `values` alone nothing is bounded, and every value is by its operator's definition.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        layout: Layout | None,
+        sigma: Mapping[str, float],
+        values: bool = False,
+    ) -> None:
+        self.graph, self.sigma, self.values = graph, sigma, values
         self.reference = layout is None
         # what products round their operands to; None where nothing is narrower than float32
         self.entered = None if layout is None else ROUNDINGS.get(layout.multiplied)
@@ -166,8 +192,8 @@ class _Walk:
                 self._load(value, held[value.index])
         last = {v.index: i for i, node in enumerate(self.graph.nodes) for v in node.operands}
         for i, node in enumerate(self.graph.nodes):
-            self._step(node)
-            value = node.result
+            self._step(node, held)
+            value = node.results[0]
             if value.index in held:
                 yield value.index, self._tracked(value)
                 self._load(value, held[value.index])
@@ -186,8 +212,11 @@ class _Walk:
             self.known[value.index] = _exact(array, kept)
             self.rounded |= {value.index} if kept is not None else set()
 
-    def _step(self, node: Node) -> None:
-        value = node.result
+    def _step(self, node: Node, held: Mapping[int, Array] | None = None) -> None:
+        value = node.results[0]
+        if node.kind in GATES:
+            self.known[value.index] = self._recurred(node, (held or {}).get(value.index))
+            return
         doubtful = any(v.index in self.known for v in node.operands)
         floats = self.entered is not None and value.dtype == "f32"
         if not (doubtful or inexact(node) or floats):
@@ -195,12 +224,14 @@ class _Walk:
             self.exact[value.index] = _evaluated(node, arrays)
             return
         operands = [self._operand(node, i) for i in range(len(node.operands))]
+        if self.values:
+            v = _evaluated(node, [x.v for x in _typed(node, operands)])
+            self.known[value.index] = _known(v.astype(np.float64) if is_float(v.dtype) else v)
+            return
         whole = node.kind == ATTENTION
         made = attention(node, operands, self.entered) if whole else _ruled(node, operands)
-        if self.reference and node.kind not in RULES:
-            # by the operator's own definition, which must not be the code that it judges
-            v = _evaluated(node, [x.v for x in _typed(node, operands)])
-            made = replace(made, v=v.astype(np.float64) if is_float(v.dtype) else v)
+        if not whole and node.kind not in RULES:
+            made = _defined(made, _evaluated(node, [x.v for x in _typed(node, operands)]))
         kept = ROUNDINGS.get(self.dtypes.get(value.index, ""))
         if kept is not None:
             made = stored(made, kept)
@@ -208,6 +239,18 @@ class _Walk:
         elif node.kind in KEPT and node.operands[0].index in self.rounded:
             self.rounded.add(value.index)
         self.known[value.index] = made
+
+    def _recurred(self, node: Node, states: Array | None) -> Tracked:
+        """A recurrent layer, whose steps begin with the states that are stored."""
+        operands = [self._operand(node, i) for i in range(len(node.operands))]
+        kept = ROUNDINGS.get(self.dtypes.get(node.results[0].index, ""))
+
+        def store(x: Tracked) -> Tracked:
+            return x if kept is None else stored(x, kept)
+
+        made = recurrent(node, operands, states, store, self.entered, kept is not None)
+        v = exact(node, [x.v for x in _typed(node, operands)], states)
+        return store(replace(made, v=v.astype(np.float64)))
 
     def _operand(self, node: Node, position: int) -> Tracked:
         """An operand as the node reads it: a product takes narrower floats.
@@ -250,10 +293,25 @@ def _ruled(node: Node, operands: Sequence[Tracked]) -> Tracked:
     return tracked(v, np.full(v.shape, inf))
 
 
+def _defined(made: Tracked, v: Array) -> Tracked:
+    """What generated code makes, about the operator's own definition.
+
+    The code is what is judged, so that its distance from the definition counts no further than
+    its roundings explain: each constant that it reads is rounded as an operation is, and what
+    a polynomial leaves out is below a rounding of the result.
+    """
+    own, exact = (each.astype(np.float64) for each in (made.v, v))
+    same = (own == exact) | (np.isnan(own) & np.isnan(exact))
+    rounding = U32 * np.abs(exact) if is_float(v.dtype) else 0.0
+    left_out = np.minimum(np.abs(own - exact), 2 * made.d + rounding)
+    d = np.where(same, made.d, made.d + np.where(np.isnan(left_out), 0.0, left_out))
+    return tracked(exact if is_float(v.dtype) else v, d)
+
+
 def inexact(node: Node) -> bool:
     """Whether a float depends on the order of a sum, or on how a function is computed."""
     if node.kind in RULES or node.kind not in EXPRESSIONS:
-        return node.kind in INEXACT
+        return node.kind in (*INEXACT, *GATES)
     return is_inexact(node)
 
 
@@ -267,8 +325,12 @@ def _typed(node: Node, operands: Sequence[Tracked]) -> list[Tracked]:
 
 def _exact(array: Array, kept: Rounding | None) -> Tracked:
     """An array that is known, as its buffer holds it."""
-    held = array.astype(np.float64) if kept is None else kept(array)
-    return tracked(held, np.zeros_like(held))
+    return _known(array.astype(np.float64) if kept is None else kept(array))
+
+
+def _known(held: Array) -> Tracked:
+    """Without an error, whose zeros take no memory."""
+    return Tracked(held, np.broadcast_to(np.zeros(()), held.shape), np.zeros(len(held)))
 
 
 def _evaluated(node: Node, operands: Sequence[Array]) -> Array:

@@ -124,8 +124,11 @@ def _matmul(node: Node, operands: Sequence[Tracked]) -> Tracked:
     k = node.operands[0].shape[-1]
     rank = max(t.v.ndim for t in operands[:2])
     a, b = (_widened(t, rank) for t in operands[:2])
+
     # of the columns of b, which make one output each
-    lengths = np.sqrt(np.square(b.size).sum(axis=-2, keepdims=True))
+    def lengths() -> Array:
+        return np.asarray(np.sqrt(np.square(b.size).sum(axis=-2, keepdims=True)))
+
     return _linear(node, np.matmul, a, b, operands[2:], lengths, k)
 
 
@@ -146,7 +149,11 @@ def _conv2d(node: Node, operands: Sequence[Tracked]) -> Tracked:
 
     x, w = operands[:2]
     bias = [Tracked(b.v[..., None, None], b.d[..., None, None], b.n) for b in operands[2:]]
-    lengths = np.sqrt(np.square(w.size).sum(axis=(2, 3, 4)))[:, None, :, None, None]
+
+    def lengths() -> Array:
+        own = np.sqrt(np.square(w.size).sum(axis=(2, 3, 4)))
+        return np.asarray(own[:, None, :, None, None])
+
     return _linear(node, product, x, w, bias, lengths, int(np.prod(w.v.shape[2:])))
 
 
@@ -156,7 +163,7 @@ def _linear(
     x: Tracked,
     w: Tracked,
     bias: Sequence[Tracked],
-    lengths: Array,
+    lengths: Callable[[], Array],
     k: int,
 ) -> Tracked:
     """A product with its bias and ReLU; `product` is linear in both operands."""
@@ -173,7 +180,7 @@ def _linear(
     if w.sigma < inf:
         n = norm(fresh) + w.sigma * x.n
         # each output's error is a row of the weights times part of the errors (Cauchy, Schwarz)
-        handed_on = np.minimum(handed_on, lengths * along(x.n, v))
+        handed_on = np.minimum(handed_on, lengths() * along(x.n, v))
     d = np.asarray(fresh + handed_on)
     if node.attributes["activation"] == "relu":
         v, d = rectified(v, d)

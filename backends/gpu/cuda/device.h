@@ -132,6 +132,14 @@ __device__ inline int to_integers(float y, float low, float high, int zero_point
     return (int)round_small(fminf(fmaxf(y, low), high)) + zero_point;
 }
 
+__device__ inline float logistic(float x) { return div(1.0f, add(1.0f, expf(-x))); }
+// by the exponential of what is not positive
+__device__ inline float tangent(float x)
+{
+    const float power = expf(mul(fabsf(x), -2.0f));
+    return copysignf(div(sub(1.0f, power), add(1.0f, power)), x);
+}
+
 struct Sum {
     template <class T> __device__ static T of(T a, T b) { return (T)add(a, b); }
 };

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tetrapla.backends.gpu.cuda.run import RefusedError, by_nvrtc, nvrtc_library
-from tetrapla.backends.gpu.cuda.source import cuda_sources
+from tetrapla.backends.gpu.cuda.source import KERNELS, WEIGHTS, cuda_sources
 from tetrapla.backends.target_ import Lowered
 from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.spec import GpuSpec
@@ -22,7 +22,8 @@ def emitted(lowered: Lowered[Program], spec: GpuSpec) -> dict[str, str | bytes]:
     """
     del spec
     files = cuda_sources(lowered.program)
-    text = files["kernels.cu"]
+    del files[WEIGHTS]  # they lie beside the folder
+    text = files[KERNELS]
     assert isinstance(text, str)
     if nvrtc_library() is not None:
         files.update(machine_code(text))

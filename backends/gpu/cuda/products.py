@@ -94,14 +94,10 @@ def _place(kernel: Product, shared: Block, write: Writer) -> None:
     if count > 1:
         name = "group" if isinstance(kernel, Conv) else "z"
         write(f"const int {name} = {quotient('blockIdx.x', tiles_m * tiles_n)};")
-    if isinstance(kernel, MatMul) and kernel.lead:
-        z = "z" if count > 1 else "0"
-        for side, strides, size in (
-            ("a", kernel.a_strides, kernel.m * kernel.k),
-            ("b", kernel.b_strides, kernel.k * kernel.n),
-        ):
-            start = offset(z, kernel.lead, strides) if count > 1 else "0"
-            write(f"const Index {side}_start = (Index)({start}) * {size};")
+    if isinstance(kernel, MatMul) and count > 1:
+        for side, view in (("a", kernel.a_view), ("b", kernel.b_view), ("y", kernel.y_view)):
+            start = offset("z", kernel.lead, view[:-2])
+            write(f"const Index {side}_start = {start};")
 
 
 def _sum(kernel: Product, shared: Block, write: Writer) -> None:
@@ -176,8 +172,7 @@ def _stage(kernel: Product, shared: Block, write: Writer, side: str) -> None:
     """Copy a slice of an operand into shared memory; what lies outside is 0."""
     up, across = shared.outputs
     length = up * shared.rows if side == "a" else across * shared.columns
-    # neighbours read what is contiguous: a row of a or of the filters, else across it
-    along_k = isinstance(kernel, Conv) == (side == "b")
+    along_k = _along_k(kernel, side)
     place, step = f"at / {SLICE}", f"at % {SLICE}"
     if not along_k:
         place, step = f"at % {length}", f"at / {length}"
@@ -197,6 +192,13 @@ def _stage(kernel: Product, shared: Block, write: Writer, side: str) -> None:
         _element(kernel, write, side)
         write(f"{target} = x;")
     write("}")
+
+
+def _along_k(kernel: Product, side: str) -> bool:
+    """Whether an operand is contiguous along k, where neighbours then read."""
+    if isinstance(kernel, MatMul):
+        return kernel.a_view[-1] == 1 if side == "a" else kernel.b_view[-1] != 1
+    return side == "b"  # of a convolution the filters
 
 
 def _element(kernel: Product, write: Writer, side: str) -> None:
@@ -219,8 +221,22 @@ def _address(kernel: Product, side: str) -> str:
     if isinstance(kernel, Conv):
         return f"(Index)({_in_group('column', n, kernel.groups)}) * {k} + k"
     assert isinstance(kernel, MatMul)
-    start = f"{side}_start + " if kernel.lead else ""
-    return f"{start}(Index)row * {k} + k" if side == "a" else f"{start}(Index)k * {n} + column"
+    if side == "a":
+        return _placed(kernel, "a", kernel.a_view, ("row", "k"), kernel.a_offset)
+    return _placed(kernel, "b", kernel.b_view, ("k", "column"), kernel.b_offset)
+
+
+def _placed(
+    kernel: MatMul, name: str, view: tuple[int, ...], at: tuple[str, str], before: int = 0
+) -> str:
+    """The address of a row and a column of an operand, or of the result."""
+    pairs = zip(at, view[-2:], strict=True)
+    terms = [affine(f"(Index){text}", stride) for text, stride in pairs if stride != 0]
+    if kernel.problem[0] > 1:
+        terms.insert(0, f"{name}_start")
+    if before:
+        terms.append(str(before))
+    return " + ".join(terms) or "0"
 
 
 def _patch(kernel: Conv, write: Writer) -> None:
@@ -294,8 +310,7 @@ def _finish(kernel: Product, shared: Block, write: Writer) -> None:
         assert isinstance(kernel, MatMul)
         several = kernel.problem[0] > 1
         channel, rows = "column", f"z * {m} + row" if several else "row"
-        start = f"(Index)z * {m * n} + " if several else ""
-        place = f"{start}(Index)row * {n} + column"
+        place = _placed(kernel, "y", kernel.y_view, ("row", "column"))
     at = Element(channel, rows, channel)
     write.store(kernel.output, place, stepped(kernel.steps, write, at, "y0", register))
     write("}", "}")

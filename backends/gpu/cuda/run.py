@@ -243,13 +243,16 @@ def nvrtc_library() -> ctypes.CDLL | None:
 
 
 def weights(path: Path) -> dict[str, Array]:
-    """Every tensor of a .safetensors file, flat, as bits of the buffer's type."""
-    held = path.read_bytes()
+    """Every tensor of a .safetensors file, as bytes."""
+    try:
+        held = path.read_bytes()
+    except OSError as error:
+        raise RefusedError(f"{path} must be readable: {error}") from None
     (size,) = struct.unpack("<Q", held[:8])
     found: dict[str, Array] = {}
     for name, entry in json.loads(held[8 : 8 + size]).items():
-        start, end = (8 + size + place for place in entry["data_offsets"])
-        found[name] = np.frombuffer(held, np.uint8, end - start, start)
+        start, end = entry["data_offsets"]
+        found[name] = np.frombuffer(held, np.uint8, end - start, 8 + size + start)
     return found
 
 
@@ -275,11 +278,15 @@ class Plan:
         self.plan: dict[str, Any] = json.loads((folder / "plan.json").read_text("utf-8"))
         self.device = device
         self.address: dict[str, int] = {}
-        constants = weights(folder / "weights.safetensors")
+        # they lie beside the folder of a compiled model, or in it
+        places = [place / "weights.safetensors" for place in (folder, folder.parent)]
+        constants = weights(next((p for p in places if p.is_file()), places[0]))
         for name, buffer in self.plan["buffers"].items():
-            content = constants.get(name) if buffer["role"] == "weight" else None
-            empty = np.zeros(buffer["elements"], TYPES[buffer["dtype"]])
-            self.address[name] = device.allocate(empty if content is None else content)
+            if "tensor" in buffer:
+                content = constants[buffer["tensor"]]
+            else:
+                content = np.zeros(buffer["elements"], TYPES[buffer["dtype"]])
+            self.address[name] = device.allocate(content)
 
     def memory(self, name: str) -> Array:
         """The bits that a buffer holds, flat, as `TYPES` has them."""

@@ -1,8 +1,7 @@
-"""Lines of CUDA C: types, numbers, names and addresses."""
+"""Lines of CUDA C: types, numbers and addresses."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -92,16 +91,6 @@ def whole(value: int, dtype: str = "i32") -> str:
     if value in (-(2**31), -(2**63)):
         return f"({value + 1}{suffix} - 1)"
     return f"{value}{suffix}"
-
-
-def identifier(prefix: str, name: str) -> str:
-    """A readable C name; the prefix keeps it apart from words of the language."""
-    return f"{prefix}_{re.sub(r'[^A-Za-z0-9]+', '_', name)[:40].strip('_')}".rstrip("_")
-
-
-def comment(text: str) -> str:
-    """Text that cannot end a comment or its line."""
-    return re.sub(r"[^\w .:+,@x\[\]-]", "_", text, flags=re.ASCII)
 
 
 def affine(name: str, factor: int, shift: int = 0) -> str:

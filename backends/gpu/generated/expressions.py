@@ -66,8 +66,8 @@ def expression(
     if tail is not None:
         known = {source.root(node.result).index: made}
         scope = Scope(code, source, inlined, FOLDED, known)
-        shapes = node.result.shape, tail.result.shape
-        made = scope.element(tail.result, code.regrouped(row, *shapes))
+        held = node.result.shape if len(row) == len(node.result.shape) else rows
+        made = scope.element(tail.result, code.regrouped(row, held, tail.result.shape))
     block = max(1, BLOCK // power_of_two(code.length))
     instructions, (stored, at_place) = code.needed(made, place)
     return Expression(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tetrapla.backends.gpu.tiles import power_of_two
-from tetrapla.backends.gpu.triton.steps import TYPES, Writer, affine, number, offset_text
+from tetrapla.backends.gpu.triton.operands import added, narrowed
+from tetrapla.backends.gpu.triton.steps import Writer, affine, number, offset_text
 from tetrapla.simulators.gpu.fused_attention import FusedAttention, Strided
 
 LEAST = 16  # of every extent of a tile: the tensor core's
@@ -59,7 +60,8 @@ def _segment(kernel: FusedAttention, write: Writer, segment: int) -> None:
         f"in_v = (key[:, None] < {count}) & (value_column[None, :] < {kernel.value_columns})",
     )
     _load(kernel, write, "k", kernel.key(segment), (own, "key[None, :]", "column[:, None]"))
-    write(f"s = {_dot(kernel, 'q', 'k', '')} * {number(kernel.scale)}")
+    write(f"s = tl.zeros(({kernel.tile_rows}, {kernel.tile_keys}), tl.float32)")
+    write(f"s = {added(kernel.operand, 'q', 'k', 's')} * {number(kernel.scale)}")
     _mask(kernel, write, count, before)
     write(
         "higher = tl.maximum(top, tl.max(s, axis=1))",
@@ -75,8 +77,8 @@ def _segment(kernel: FusedAttention, write: Writer, segment: int) -> None:
         kernel.value(segment),
         (own, "key[:, None]", "value_column[None, :]"),
     )
-    power = _narrowed(kernel, "power", "f32")
-    write(f"y = {_dot(kernel, power, 'v', 'y * shrink[:, None]')}", "top = higher")
+    power = narrowed(kernel.operand, "power", "f32")
+    write(f"y = {added(kernel.operand, power, 'v', 'y * shrink[:, None]')}", "top = higher")
     write.indent -= 1
 
 
@@ -112,32 +114,7 @@ def _load(
     """Load a tile of an operand in the type that the multipliers take."""
     place = _place(kernel, tensor, at)
     text = f"tl.load({write.pointers[tensor.buffer]} + {place}, mask=in_{name}, other=0.0)"
-    write(f"{name} = {_narrowed(kernel, text, write.dtypes[tensor.buffer])}")
-
-
-def _narrowed(kernel: FusedAttention, text: str, held: str) -> str:
-    """Numbers of a type in the one that the multipliers take."""
-    operand = kernel.operand
-    if held == operand:
-        return text
-    wide = text if held == "f32" else f"{text}.to(tl.float32)"
-    match operand:
-        case "f32":
-            return wide
-        case "tf32" | "bf16":
-            return f"to_{operand}({wide})"
-        case _:
-            return f"{text}.to({TYPES[operand]})"
-
-
-def _dot(kernel: FusedAttention, a: str, b: str, y: str) -> str:
-    """A product of tiles, added to `y` where that is given."""
-    if kernel.operand == "bf16":
-        rows, keys = kernel.tile_rows, kernel.tile_keys
-        return f"dot_bf16({a}, {b}, {y or f'tl.zeros(({rows}, {keys}), tl.float32)'})"
-    precision = "tf32" if kernel.operand == "tf32" else "ieee"
-    added = f", {y}" if y else ""
-    return f'tl.dot({a}, {b}{added}, input_precision="{precision}")'
+    write(f"{name} = {narrowed(kernel.operand, text, write.dtypes[tensor.buffer])}")
 
 
 def _place(kernel: FusedAttention, tensor: Strided, at: tuple[str, str, str]) -> str:

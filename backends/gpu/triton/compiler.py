@@ -91,7 +91,7 @@ def compiled(functions: Sequence[Function], architectures: Sequence[str]) -> lis
             _make([(i, *wanted[i]) for i in missing], Path(folder))
             for i in missing:
                 _keep(Path(folder), i, *wanted[i], places[i])
-    return [_code(*each, place) for each, place in zip(wanted, places, strict=True)]
+    return [described(*each, place) for each, place in zip(wanted, places, strict=True)]
 
 
 def _make(jobs: Sequence[tuple[int, Function, str]], folder: Path) -> None:
@@ -151,7 +151,8 @@ def _keep(folder: Path, number: int, function: Function, name: str, place: Path)
         assert place.is_dir(), place  # another process was faster: both are the same
 
 
-def _code(function: Function, architecture: str, place: Path) -> Code:
+def described(function: Function, architecture: str, place: Path) -> Code:
+    """What the cache has of a function in a folder."""
     text = (place / "text").read_text("utf-8")
     told = json.loads((place / "json").read_text("utf-8"))
     nvidia = architecture.startswith("sm_")

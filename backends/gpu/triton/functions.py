@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 
 from tetrapla.backends.gpu.triton.dots import HELPERS as FORMATS
 from tetrapla.backends.gpu.triton.kernels import body
+from tetrapla.backends.gpu.triton.recurrent import HELPERS as ACTIVATIONS
 from tetrapla.backends.gpu.triton.steps import Writer
 from tetrapla.simulators.gpu.fused_attention import FusedAttention
 from tetrapla.simulators.gpu.kernels import Kernel, Product
@@ -24,6 +25,7 @@ import triton.language as tl
 # what kernels call: the names that each part defines, and its text
 _HELPERS = (
     *FORMATS,
+    *ACTIVATIONS,
     (
         ("to_integers",),
         '''
@@ -82,6 +84,12 @@ class Function:
     dtypes: tuple[str, ...]
     warps: int
     stages: int
+
+    @property
+    def content(self) -> object:
+        """All but its name, in which two plans may differ by a number."""
+        written = self.text.partition("(")[2]
+        return written, self.dtypes, self.warps, self.stages
 
     @property
     def module(self) -> str:
@@ -187,7 +195,7 @@ def _roles(kernel: Kernel) -> dict[str, str]:
                 parameters.setdefault(value, kind if each.name == "x" else each.name)
     roles = {name: found.get(name, "x") for name in kernel.sources}
     for name in kernel.reads:
-        roles.setdefault(name, parameters.get(name, "p"))
+        roles.setdefault(name, parameters.get(name, found.get(name, "p")))
     stored = [name for name in kernel.writes if name != kernel.output]
     return {**roles, kernel.output: "y", **{name: found.get(name, "y") for name in stored}}
 

@@ -11,6 +11,7 @@ from tetrapla.backends.gpu.tiles import power_of_two
 from tetrapla.backends.gpu.triton.attention import attention
 from tetrapla.backends.gpu.triton.code import Frame, expression, steps
 from tetrapla.backends.gpu.triton.products import product
+from tetrapla.backends.gpu.triton.recurrent import recurrent
 from tetrapla.backends.gpu.triton.steps import (
     REGISTERS,
     TYPES,
@@ -35,6 +36,7 @@ from tetrapla.simulators.gpu.kernels import (
     Pool,
     Softmax,
 )
+from tetrapla.simulators.gpu.recurrent import Recurrent
 from tetrapla.simulators.gpu.steps import RANGES
 
 
@@ -46,7 +48,7 @@ def body(kernel: Kernel, write: Writer) -> None:
 def grid(kernel: Kernel) -> tuple[int, int, int]:
     """Program instances of a launch."""
     match kernel:
-        case MatMul() | Conv() | FusedAttention():
+        case MatMul() | Conv() | FusedAttention() | Recurrent():
             return kernel.grid
         case Softmax():
             return -(-kernel.rows // kernel.block), 1, 1
@@ -237,4 +239,5 @@ _BODIES: dict[type[Kernel], Callable[..., None]] = {
     Gather: _gather,
     Expression: expression,
     FusedAttention: attention,
+    Recurrent: recurrent,
 }

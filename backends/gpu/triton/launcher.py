@@ -200,7 +200,7 @@ def read_input(path: Path, port: Mapping[str, Any], inputs: int) -> Array:
         raise RefusedError(f"input file '{path}' must exist; give another path") from None
     except OSError as error:
         raise RefusedError(f"'{path}' {rule}, not {error.strerror or 'this'}") from None
-    except (ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error):
+    except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error):
         raise RefusedError(f"'{path}' {rule}; write it again") from None
 
 

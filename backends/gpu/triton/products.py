@@ -30,8 +30,9 @@ def product(kernel: Product, write: Writer) -> None:
     integer = kernel.operand == "i8"
     kind = "tl.int32" if integer else "tl.float32"
     za, zb = _zero_points(kernel, write)
+    summed = za and not kernel.shift
     write(f"y = tl.zeros(({tile.m}, {tile.n}), {kind})")
-    if za:
+    if summed:
         write(f"b_sum = tl.zeros(({tile.n},), tl.int32)")
     if zb:
         write(f"a_sum = tl.zeros(({tile.m},), tl.int32)")
@@ -45,12 +46,12 @@ def product(kernel: Product, write: Writer) -> None:
     if zb:
         write(f"a = tl.where(step[None, :] < {k}, a, 0).to(tl.int8)")
     write(*dot(kernel))
-    if za:
+    if summed:
         write("b_sum += tl.sum(b.to(tl.int32), axis=0)")
     if zb:
         write("a_sum += tl.sum(a.to(tl.int32), axis=1)")
     write.indent -= 1
-    _zero_point_terms(write, za, zb, k)
+    _zero_point_terms(kernel, write, za, zb)
     write(
         f"in_row = row[:, None] < {m}",
         f"in_column = column[None, :] < {n}",
@@ -150,13 +151,22 @@ def _zero_points(kernel: Product, write: Writer) -> tuple[int, int]:
     return za - down[0], zb - down[1]
 
 
-def _zero_point_terms(write: Writer, za: int, zb: int, k: int) -> None:
-    """``sum (a - za)(b - zb) = sum ab - za sum b - zb sum a + k za zb``, modulo 2^32."""
-    if za:
+def _zero_point_terms(kernel: Product, write: Writer, za: int, zb: int) -> None:
+    """``sum (a - za)(b - zb) = sum ab - za sum b - zb sum a + k za zb``, modulo 2^32.
+
+    The terms with za are known beforehand where the kernel has a shift.
+    """
+    _, _, n, k = kernel.problem
+    if kernel.shift:
+        groups = kernel.groups if isinstance(kernel, Conv) else 1
+        offset = _in_group("column", n, groups)
+        load = f"tl.load({write.pointers[kernel.shift]} + {offset}, mask=column < {n}, other=0)"
+        write(f"y = y + {load}[None, :]")
+    elif za:
         write(f"y = y - b_sum[None, :] * {za}")
     if zb:
         write(f"y = y - a_sum[:, None] * {zb}")
-    if za and zb:
+    if za and zb and not kernel.shift:
         constant = (k * za * zb + 2**31) % 2**32 - 2**31
         write(f"y = y + {constant}")
 

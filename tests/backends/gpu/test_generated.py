@@ -37,9 +37,9 @@ KINDS = sorted({*EXPRESSIONS} - {*VIEWS, *INTEGERS})  # those integers: test_gpu
 # operators of nn and qnn that the GPU refuses by name; of spike it refuses all
 REFUSED = """
 nn.bit_cast nn.cast_unsaturated nn.conv3d nn.conv_transpose2d nn.conv_transpose3d
-nn.determinant nn.dft nn.grid_sample nn.gru nn.if nn.lstm nn.rnn nn.roi_align nn.scan
-nn.while qnn.dequantize_blocks qnn.mx_quantize qnn.nvfp4_dequantize
-qnn.nvfp4_quantize qnn.quantize_blocks
+nn.determinant nn.dft nn.grid_sample nn.if nn.roi_align nn.scan nn.while
+qnn.dequantize_blocks qnn.mx_quantize qnn.nvfp4_dequantize qnn.nvfp4_quantize
+qnn.quantize_blocks
 """.split()
 
 
@@ -282,6 +282,20 @@ def test_a_wrong_lowering_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     program = plan(module, "fp16")
     held, reference = executed(program, inputs), evaluate_many(module, inputs)
     assert not judged(Lowered(module, program), inputs, held, reference).passed
+
+
+@pytest.mark.parametrize(("number_format", "factor"), [("fp16", 1.002), ("fp32", 1.00001)])
+def test_a_lowering_that_is_a_little_wrong_is_caught(
+    number_format: str, factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, inputs = chain()
+    right = expressions.FOLDED["nn.gelu"]
+    wrong = {**expressions.FOLDED, "nn.gelu": lambda s, node, at: right(s, node, at) * factor}
+    monkeypatch.setattr(expressions, "FOLDED", wrong)
+    program = plan(module, number_format)
+    held, reference = executed(program, inputs), evaluate_many(module, inputs)
+    verdict = judged(Lowered(module, program), inputs, held, reference)
+    assert verdict.mismatches, verdict
 
 
 def test_a_rounding_near_a_tie_may_go_either_way() -> None:

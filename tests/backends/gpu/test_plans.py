@@ -320,7 +320,9 @@ def test_int8_needs_calibration(h100: GpuSpec, rng: np.random.Generator) -> None
 def test_another_number_format_is_refused(h100: GpuSpec, rng: np.random.Generator) -> None:
     with pytest.raises(UnsupportedError) as refused:
         lower(small_cnn(rng), h100, None, Options(quant="int5"))
-    assert str(refused.value) == "gpu: --quant must be int8, int4 or none, not int5"
+    assert str(refused.value) == (
+        "gpu: --quant must be fp32, tf32, fp16, bf16, int8, fp8, int4 or none, not int5"
+    )
 
 
 def test_the_emitted_text_is_the_golden_one(h100: GpuSpec) -> None:

@@ -1,0 +1,83 @@
+"""What the verdict on a float plan makes of ties, of memory, and of many invocations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tetrapla.backends.gpu.bounds import verdict
+from tetrapla.backends.gpu.bounds.verdict import judged
+from tetrapla.backends.gpu.lower import plan
+from tetrapla.backends.target_ import Lowered
+from tetrapla.ir.build import ModuleBuilder
+from tetrapla.ir.interpret import evaluate_many
+from tetrapla.ir.module import Module
+from tetrapla.simulators.gpu import values
+from tetrapla.simulators.gpu.values import executed
+
+
+def spikes() -> Module:
+    """Which exponentials are over 3."""
+    build = ModuleBuilder("ties")
+    three = build.weight("three", np.array([3.0], np.float32))
+    h = build.op("nn.exp", [build.input("x", (1000,))], {}, "exp")
+    over = build.op("nn.greater", [h, three], {}, "over")
+    build.output("y", build.op("nn.cast", [over], {"dtype": "f32"}, "spike"))
+    return build.finish()
+
+
+@pytest.mark.parametrize(("tied", "passed"), [(5, True), (20, False)])
+def test_a_few_comparisons_may_come_out_either_way(tied: int, passed: bool) -> None:
+    module = spikes()
+    x = np.linspace(-2, 0.5, 1000, dtype=np.float32)
+    x[:tied] = np.log(3.0)  # whose exponential is 3 but for its rounding
+    inputs = {"x": x[None]}
+    program = plan(module, "fp32")
+    held, reference = executed(program, inputs), evaluate_many(module, inputs)
+    found = judged(Lowered(module, program), inputs, held, reference)
+    assert (found.mismatches, found.passed) == (0, passed)
+
+
+def deep(rng: np.random.Generator) -> tuple[Module, dict[str, np.ndarray]]:
+    build = ModuleBuilder("deep")
+    h = build.input("x", (8, 16))
+    for i in range(3):
+        w = build.weight(f"w{i}", rng.normal(size=(16, 16)).astype(np.float32) / 4)
+        h = build.op("nn.matmul", [h, w], {"activation": "none"}, f"fc{i}")
+        h = build.op("nn.tanh", [h], {}, f"tanh{i}")
+    build.output("y", h)
+    return build.finish(), {"x": rng.normal(size=(16, 8, 16)).astype(np.float32)}
+
+
+def test_the_invocations_may_be_analysed_apart(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, inputs = deep(rng)
+    program = plan(module, "fp16")
+    held, reference = executed(program, inputs), evaluate_many(module, inputs)
+    assert len(held.probed) == 16
+    lowered = Lowered(module, program)
+    together = judged(lowered, inputs, held, reference)
+    monkeypatch.setattr(verdict, "MOST_ELEMENTS", 1)
+    assert judged(lowered, inputs, held, reference) == together
+    broken = {name: array.copy() for name, array in held.stored.items()}
+    port = program.outputs[0].buffer
+    broken[port][13, 5] += 0.1  # of one invocation alone
+    wrong = values.Held(held.outputs, held.probed, broken)
+    assert judged(lowered, inputs, wrong, reference).mismatches
+
+
+def test_of_a_large_program_fewer_invocations_are_probed(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, inputs = deep(rng)
+    program = plan(module, "fp16")
+    kept = sum(b.elements for b in program.buffers if b.role != "weight")
+    monkeypatch.setattr(values, "MOST_PROBED", 3 * kept)
+    assert executed(program, inputs).probed == (0, 7, 15)
+    monkeypatch.setattr(values, "MOST_PROBED", 1)
+    held = executed(program, inputs)
+    assert held.probed == (0,)
+    lowered = Lowered(module, program)
+    found = judged(lowered, inputs, held, evaluate_many(module, inputs))
+    assert found.passed, found
