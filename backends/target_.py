@@ -40,11 +40,13 @@ class Options:
             to the chip's default.
         timesteps: T of a spiking target; None leaves it to the target's default.
         ideal: the spec's non-idealities are off (`Spec.ideal`).
+        tuning: the path of a file of tiles, for the plans of a GPU.
     """
 
     quant: str | None = None
     timesteps: int | None = None
     ideal: bool = False
+    tuning: str | None = None
 
 
 @dataclass(frozen=True)

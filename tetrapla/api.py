@@ -104,7 +104,7 @@ def _settings(chosen: Mapping[str, Any]) -> Settings:
         held["fixed"] = tuple((name, os.fspath(file)) for name, file in held["fixed"].items())
     if "overrides" in held:
         held["overrides"] = tuple(held["overrides"])
-    for name in ("data", "calib"):
+    for name in ("data", "calib", "tuning"):
         if held.get(name) is not None:
             held[name] = os.fspath(held[name])
     return Settings(**held)

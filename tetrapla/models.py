@@ -90,7 +90,10 @@ def load_for(path: str | os.PathLike[str], settings: Settings) -> Module:
     """`load` with the sizes and constants that the settings give."""
     fixed = {name: _constant(name, Path(file)) for name, file in settings.fixed}
     sparse = settings.compat is not None
-    return load(path, dict(settings.dims), settings.batch, fixed, sparse)
+    dims = dict(settings.dims)
+    if settings.timesteps is not None and Path(path).suffix.lower() == ".nir":
+        dims.setdefault("timesteps", settings.timesteps)  # the duration of a spiking network
+    return load(path, dims, settings.batch, fixed, sparse)
 
 
 def _constant(name: str, file: Path) -> Array:

@@ -198,6 +198,8 @@ def compile_for(
     options = options or Options()
     check_computable(module)
     found = design(chosen, overrides) if isinstance(chosen, str) else chosen
+    if options.tuning is not None and found.target.family != "gpu":
+        raise ModelError(f"--tuning must be given to a GPU, not to {found.label}; leave it out")
     spec = found.spec(options)
     data = None if calibration is None else as_invocations(module, calibration)
     try:

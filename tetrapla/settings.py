@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from tetrapla.ir.errors import ModelError, nearest
 
 MAX_SEED = 2**32 - 8  # a generator key holds 32 bits, and noise takes the seeds behind it
-_PLAIN = ("data", "calib", "calib_fraction", "samples", "quant", "timesteps", "batch")
-_QUANT = ("int8", "int4", "int16", "bf16", "fp16", "none")
+_PLAIN = (
+    *("data", "calib", "calib_fraction", "samples", "quant", "timesteps", "batch", "tuning"),
+)
+_QUANT = ("int8", "int4", "int16", "fp32", "tf32", "bf16", "fp16", "fp8", "none")
 _COMPAT = ("scalesim",)
 _VALUES = ("data", "calib", "calib_fraction", "samples", "quant", "timesteps", "ideal")
 _DIGITS = 18  # fits 64 bits; more is a typing error
@@ -35,6 +37,7 @@ class Settings:
         overrides: ``FIELD=VALUE`` over the chip's YAML.
         compat: "scalesim" for another simulator's numbers in place of the machine's; None for
             ours.
+        tuning: a file of tiles that were found on a GPU, for its plans.
     """
 
     data: str | None = None
@@ -50,6 +53,7 @@ class Settings:
     ideal: bool = False
     overrides: tuple[str, ...] = ()
     compat: str | None = None
+    tuning: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("samples", 1), ("timesteps", 1), ("batch", 1), ("seed", 0)):

@@ -31,7 +31,7 @@ MOST_SEGMENTS = 4
 LARGEST = {
     **dict.fromkeys(("f16", "bf16"), (128 * 128, 128, 64 * 128, 64)),
     "tf32": (64 * 128, 64, 32 * 128, 32),
-    "f32": (64 * 64, 64, 32 * 64, 32),
+    "f32": (32 * 64, 32, 32 * 64, 32),
 }
 LEAST = 16  # the least extent that the tensor core's instruction takes
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from importlib.util import find_spec
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,10 @@ from tetrapla.backends.gpu.triton.launcher import save
 from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Inputs, Lowered
 from tetrapla.ir.graph import Array
-from tetrapla.simulators.gpu.kernels import Product
+from tetrapla.simulators.gpu.fused_attention import FusedAttention
+from tetrapla.simulators.gpu.kernels import Kernel, Product
 from tetrapla.simulators.gpu.program import Program
+from tetrapla.simulators.gpu.recurrent import Recurrent
 from tetrapla.simulators.gpu.values import Held
 from tetrapla.simulators.report import CrossCheck, InternalError
 
@@ -90,12 +92,21 @@ def _process(command: list[str], environment: Mapping[str, str], folder: Path) -
 
 
 def iterations(program: Program) -> int:
-    """Program instances of every launch, times the k tiles of a product."""
-    total = 0
-    for kernel in program.kernels:
-        depth = -(-kernel.problem[3] // kernel.tile.k) if isinstance(kernel, Product) else 1
-        total += prod(grid(kernel)) * depth
-    return total
+    """Program instances of every launch, times the tiles that each goes through."""
+    return sum(prod(grid(kernel)) * _depth(kernel) for kernel in program.kernels)
+
+
+def _depth(kernel: Kernel) -> int:
+    match kernel:
+        case Product():
+            return ceil(kernel.problem[3] / kernel.tile.k)
+        case FusedAttention():
+            return sum(ceil(count / kernel.tile_keys) for count in kernel.segments)
+        case Recurrent():
+            tiles = ceil(kernel.hidden / kernel.tile_hidden)
+            return kernel.length * tiles * ceil(kernel.hidden / kernel.tile_k) * kernel.gates
+        case _:
+            return 1
 
 
 def second_check(

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
 
-from tetrapla.backends.gpu.formats import FLOATS, SMALL, scale_of
+from tetrapla.backends.gpu.formats import FLOATS, SMALL
 from tetrapla.backends.gpu.plan import Plan
 from tetrapla.backends.gpu.steps import FUSIBLE, layout, step
-from tetrapla.backends.gpu.tiles import power_of_two
+from tetrapla.backends.gpu.tiles import covering, power_of_two
 from tetrapla.backends.gpu.views import View, reshaped
 from tetrapla.ir.graph import Node
 from tetrapla.ir.quant.arithmetic import is_single_inside
@@ -66,7 +66,7 @@ def matmul(node: Node, plan: Plan) -> Kernel:
         name,
         operand,
         *zero_points,
-        plan.tile((prod(lead), m, n, k), operand),
+        covering(m, n, k, operand),
         lead,
         strides[0],
         strides[1],
@@ -94,6 +94,8 @@ def conv(node: Node, plan: Plan) -> Kernel:
     out = node.result.shape[2:]
     operand, zero_points = _operand(node, plan)
     m, n, k = x.shape[0] * prod(out), filters // groups, prod(w.shape[1:])
+    held, w_strides = plan.filters(w, operand)
+    stored, place = plan.stored.get(node.name, node.result), plan.writes.get(node.name)
     return Conv(
         node.name,
         node.kind,
@@ -102,10 +104,10 @@ def conv(node: Node, plan: Plan) -> Kernel:
         filters,
         prod(out),
         plan.load(x),
-        plan.load(w),
+        held,
         operand,
         *zero_points,
-        plan.tile((groups, m, n, k), operand),
+        covering(m, n, k, operand),
         _four(x.shape),
         filters,
         _two(w.shape[2:]),
@@ -114,6 +116,9 @@ def conv(node: Node, plan: Plan) -> Kernel:
         _two(node.ints("dilations")),
         groups,
         _two(out),
+        plan.strides(x),
+        w_strides,
+        place.strides if place is not None else plan.strides(stored),
         shift=plan.shift(node, groups) if operand == "i8" else "",
     )
 
@@ -142,6 +147,7 @@ def pool(node: Node, plan: Plan) -> Kernel:
         node.int("count_include_pad") if average else 0,
         *_affine(node),
         BLOCK,
+        x.shape[1] if plan.order(x) else 1,
     )
 
 
@@ -153,7 +159,7 @@ def global_pool(node: Node, plan: Plan) -> Kernel:
     rows = max(1, BLOCK // power_of_two(size))
     return GlobalPool(
         node.name, node.kind, "", (), 1, 1, plan.load(x), function, planes, size,
-        *_affine(node), rows,
+        *_affine(node), rows, x.shape[1] if plan.order(x) else 1,
     )  # fmt: skip
 
 
@@ -245,8 +251,7 @@ HEADS: Mapping[str, Callable[[Node, Plan], Kernel]] = {
 def _epilogue(node: Node, plan: Plan) -> tuple[Step, ...]:
     steps: list[Step] = []
     if node.name in plan.scales:
-        table = scale_of(plan.graph, plan.scales[node.name])
-        steps.append(Scale(plan.table(f"{node.name}.scale", table)))
+        steps.append(Scale(plan.scale(node)))
     steps += [Bias(plan.load(value)) for value in node.operands[2:]]
     if node.attributes.get("activation", "none") == "relu":
         steps.append(Relu())

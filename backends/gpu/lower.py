@@ -13,11 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from tetrapla.backends.gpu.attention import attention, gathered
+from tetrapla.backends.gpu.channels_last import channels_last
 from tetrapla.backends.gpu.formats import FLOATS as FLOATS_OF
 from tetrapla.backends.gpu.formats import FP8, is_small, refuse_lacking, shrunk
-from tetrapla.backends.gpu.generated.expressions import EXPRESSIONS, epilogue, expression
+from tetrapla.backends.gpu.generated.expressions import (
+    EXPRESSIONS,
+    epilogue,
+    expression,
+    is_long,
+)
 from tetrapla.backends.gpu.generated.folding import inlined, is_plain
 from tetrapla.backends.gpu.groups import Group, Groups
 from tetrapla.backends.gpu.heads import HEADS
@@ -28,6 +35,8 @@ from tetrapla.backends.gpu.refusals import refuse_unsupported
 from tetrapla.backends.gpu.several import SplitResults
 from tetrapla.backends.gpu.steps import FUSIBLE, joined
 from tetrapla.backends.gpu.strides import read_through, write_through
+from tetrapla.backends.gpu.tiles import tiled
+from tetrapla.backends.gpu.tuning import read_tuning, tuned
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node
@@ -35,7 +44,7 @@ from tetrapla.ir.module import Module
 from tetrapla.passes.pass_ import run
 from tetrapla.passes.pipeline_ import FLAT, quantised, quantises
 from tetrapla.passes.widen_weights import WidenWeights
-from tetrapla.simulators.gpu.kernels import Kernel
+from tetrapla.simulators.gpu.kernels import Kernel, Product
 from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.recurrent import GATES
 from tetrapla.simulators.gpu.spec import GpuSpec
@@ -56,7 +65,7 @@ def lower(
     Raises:
         UnsupportedError: all nodes that have no kernel, with counts; or the chip lacks the
             format.
-        ModelError: int8 or fp8 without calibration data.
+        ModelError: int8 or fp8 without calibration data; a tuning file that is none.
     """
     number_format = _format(spec, options)
     if any(node.kind.startswith("qnn.") for node in module.graph.nodes):
@@ -77,7 +86,11 @@ def lower(
     if number_format == "int8" and is_small(lowered.graph):
         number_format = "fp8"
     refuse_lacking(spec, number_format)
-    return Lowered(lowered, plan(lowered, number_format, spec))
+    program = plan(lowered, number_format, spec)
+    if options.tuning is None:
+        return Lowered(lowered, program)
+    program, said = tuned(program, spec, read_tuning(Path(options.tuning)))
+    return Lowered(lowered, program, (said,))
 
 
 def plan(module: Module, number_format: str, spec: GpuSpec | None = None) -> Program:
@@ -98,10 +111,11 @@ def planned(
     graph, reads = gathered(small)
     through = read_through(graph)
     graph = through.graph
-    made = Plan(graph, number_format, spec)
+    made = Plan(graph, number_format)
     made.scales = scales
     made.reads = through.reads
-    groups, folded = grouped(graph, made)
+    groups, folded, made.orders = grouped(graph, made)
+    made.stored = {group.head.name: group.stored for group in groups}
     kernels: list[Kernel] = []
     for group in groups:
         if group.head.kind == ATTENTION:
@@ -119,14 +133,15 @@ def planned(
         for buffer in made.buffers
         if buffer.role == "weight" and buffer.name in module.weights
     } | made.tables
-    program = Program(
-        module.name, number_format, inputs, outputs, made.buffers, tuple(kernels), weights
-    )
+    cut = tuple(kernels) if spec is None else tuple(tiled(kernel, spec) for kernel in kernels)
+    program = Program(module.name, number_format, inputs, outputs, made.buffers, cut, weights)
     return program, made.layout
 
 
-def grouped(graph: Graph, made: Plan) -> tuple[list[Group], dict[int, Node]]:
-    """The kernels' nodes in the order of launches, and what is computed where it is read.
+def grouped(
+    graph: Graph, made: Plan
+) -> tuple[list[Group], dict[int, Node], dict[int, tuple[int, ...]]]:
+    """The kernels' nodes in the order of launches; what is computed where it is read; orders.
 
     A kernel runs once all that its last node reads is made.
     """
@@ -143,7 +158,8 @@ def grouped(graph: Graph, made: Plan) -> tuple[list[Group], dict[int, Node]]:
             heads[node.name] = found.grow(node)
         else:
             heads[group.head.name] = group
-    return sorted(heads.values(), key=lambda each: found.position[each.tail.name]), folded
+    groups = sorted(heads.values(), key=lambda each: found.position[each.tail.name])
+    return groups, folded, channels_last(groups, folded, found)
 
 
 def _kernel(group: Group, made: Plan, folded: Mapping[int, Node]) -> Kernel:
@@ -152,14 +168,16 @@ def _kernel(group: Group, made: Plan, folded: Mapping[int, Node]) -> Kernel:
     tail = group.tail if group.members else None
     if _is_generated(group.head, made, folded):
         if not group.steps:
-            return expression(group.head, made, inside, tail)
-        kernel: Kernel = expression(group.head, made, folded)
+            return expression(group.head, made, inside, tail, group.stored)
+        kernel: Kernel = expression(group.head, made, folded, None, group.stored)
     else:
         if group.place is not None:
             made.writes[group.head.name] = group.place
         kernel = HEADS[group.head.kind](group.head, made)
     for node in group.steps:
         kernel = joined(kernel, node, made)
+    if made.order(group.stored) and not isinstance(kernel, Product):
+        kernel = replace(kernel, inner=1)  # channels are innermost in memory
     if tail is not None:
         code = epilogue(group.head, group.held, tail, made, inside)
         kernel = replace(kernel, steps=(*kernel.steps, code))
@@ -170,7 +188,10 @@ def _is_generated(node: Node, made: Plan, folded: Mapping[int, Node]) -> bool:
     """Whether the head is generated code; else its kernel is written by hand."""
     folds = any(made.root(value).index in folded for value in node.operands)
     computed = node.kind in FUSIBLE and not all(map(made.graph.is_weight, node.operands[1:]))
-    generated = node.kind in EXPRESSIONS and (folds or computed or not is_plain(node))
+    values = (*node.operands, made.stored.get(node.name, node.result))
+    lies = any(made.order(value) for value in values)  # written ones take but a value's own
+    written = is_plain(node) and not is_long(node) and not lies
+    generated = node.kind in EXPRESSIONS and (folds or computed or not written)
     return generated or node.kind not in HEADS
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
 
-from tetrapla.backends.gpu.formats import FLOATS
-from tetrapla.backends.gpu.tiles import chosen, covering
-from tetrapla.backends.gpu.views import View, plain
+from tetrapla.backends.gpu.formats import FLOATS, scale_of
+from tetrapla.backends.gpu.views import View, plain, strides_of
 from tetrapla.ir.graph import Array, Graph, Node, Value
-from tetrapla.simulators.gpu.kernels import Tile
 from tetrapla.simulators.gpu.program import Buffer, Port
 from tetrapla.simulators.gpu.recurrent import GATES
-from tetrapla.simulators.gpu.spec import GpuSpec
 
 VIEWS = ("nn.reshape", "nn.transpose")
 PRODUCTS = ("nn.matmul", "nn.conv2d")
@@ -41,11 +38,23 @@ class Layout:
         multiplied: what enters the multipliers of products of floats: f32, tf32, f16, bf16.
         names: by index of a value, its buffer; views have none of their own.
         dtypes: by index of a value, the type of its buffer.
+        orders: by index of a value, its axes from the outermost in memory, where they are not
+            in the value's own order.
     """
 
     multiplied: str
     names: Mapping[int, str]
     dtypes: Mapping[int, str]
+    orders: Mapping[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
+
+    def shaped(self, value: Value, memory: Array) -> Array:
+        """What a buffer holds, (invocations, elements), in the value's own shape."""
+        order = self.orders.get(value.index)
+        if order is None:
+            return memory.reshape(-1, *value.shape)
+        lying = memory.reshape(-1, *(value.shape[axis] for axis in order))
+        back = sorted(range(len(order)), key=order.__getitem__)
+        return lying.transpose(0, *(axis + 1 for axis in back))
 
 
 class Plan:
@@ -56,10 +65,10 @@ class Plan:
     Integers and 8-bit floats keep their type, and the other plans their floats in float32.
     """
 
-    def __init__(self, graph: Graph, number_format: str, spec: GpuSpec | None = None) -> None:
+    def __init__(self, graph: Graph, number_format: str) -> None:
         self.graph = graph
         self.number_format = number_format
-        self._spec = spec
+        self._own: dict[str, str] = {}  # constants of the compiler, by stem
         # by name of a product of 8-bit floats, the scales of its operands
         self.scales: Mapping[str, tuple[Value, Value]] = {}
         self._root = _roots(graph)
@@ -71,6 +80,10 @@ class Plan:
         # of products by name: what is read or written by strides of its own
         self.reads: Mapping[str, tuple[View, View]] = {}
         self.writes: dict[str, View] = {}
+        # by index of a value, its axes in memory where they are not in its own order
+        self.orders: Mapping[int, tuple[int, ...]] = {}
+        # by name of a kernel's first node, the value that it stores
+        self.stored: dict[str, Value] = {}
         self._outputs = {self.root(value).index for _, value in graph.outputs}
         self._multiplied = {
             self.root(value).index for node in graph.nodes for value in multiplied(node)
@@ -93,12 +106,6 @@ class Plan:
         """Whether a node needs no kernel."""
         return self.root(node.result).index != node.result.index
 
-    def tile(self, problem: tuple[int, int, int, int], operand: str) -> Tile:
-        """How (independent products, m, n, k) are cut: by the chip, or as on any."""
-        if self._spec is None:
-            return covering(*problem[1:], operand)
-        return chosen(problem, operand, self._spec)
-
     def load(self, value: Value) -> str:
         """The buffer of an operand; a weight gets one when it is first read."""
         held = self.root(value)
@@ -114,6 +121,31 @@ class Plan:
     def written(self, node: Node) -> View:
         """Where a product's result lies, in its own shape."""
         return self.writes.get(node.name) or plain(node.result)
+
+    def order(self, value: Value) -> tuple[int, ...]:
+        """The axes of a value from the outermost in memory; empty for its own order."""
+        return self.orders.get(self.root(value).index, ())
+
+    def strides(self, value: Value) -> tuple[int, ...]:
+        """Elements between places along each axis; empty where they are row-major."""
+        order = self.order(value)
+        return strides_of(value.shape, order) if order else ()
+
+    def filters(self, value: Value, operand: str) -> tuple[str, tuple[int, ...]]:
+        """The buffer and strides of a convolution's filters, [filter, channel, row, column].
+
+        Weights are laid out anew, as the product reads them: its steps above its columns, or
+        behind each of them, as the instructions want.
+        """
+        if not self.graph.is_weight(value):
+            return self.load(value), ()
+        order = (0, 2, 3, 1) if operand in TURNED else (2, 3, 1, 0)
+        name = f"{self.graph.constants[value.index]}.{'turned' if order[0] == 0 else 'rows'}"
+        held = self.graph.weights.get(value.index)
+        shape = tuple(value.shape[axis] for axis in order)
+        moved = None if held is None else held.transpose(order)
+        self._constant(name, self._dtype(value, "weight"), shape, moved)
+        return name, strides_of(value.shape, order)
 
     def table(self, name: str, array: Array) -> str:
         """A buffer of constants that the compiler makes; the same name gives the same one."""
@@ -134,10 +166,15 @@ class Plan:
         constant = self.graph.is_weight(value) and view == plain(value) and len(shape) == 2
         if not constant or operand not in TURNED:
             return self.load(value), view
-        name, (k, n) = f"{self.graph.constants[value.index]}.turned", shape
+        stem, (k, n) = f"{self.graph.constants[value.index]}.turned", shape
         held = self.graph.weights.get(value.index)
-        self._constant(name, value.dtype, (n, k), None if held is None else held.T)
+        name = self._constant(stem, value.dtype, (n, k), None if held is None else held.T)
         return name, replace(view, strides=(1, k))
+
+    def scale(self, node: Node) -> str:
+        """The buffer of the scales behind a product of 8-bit floats."""
+        array = scale_of(self.graph, self.scales[node.name])
+        return self._constant(f"{node.name}.scale", "f32", array.shape, array)
 
     def shift(self, node: Node, groups: int) -> str:
         """The buffer of a product's `kernels.Product.shift`; "" where it needs none."""
@@ -146,14 +183,13 @@ class Plan:
         if za == 0 or not self.graph.is_weight(b) or (prod(b.shape[:-2]) != 1 and groups == 0):
             return ""
         columns = b.shape[-1] if groups == 0 else b.shape[0]
-        name, made = f"{node.name}.shift", None
+        made = None
         held = self.graph.weights.get(b.index)
         if held is not None:
             centred = held.astype(np.int64) - node.int("w_zero_point")
             axes = (-2,) if groups == 0 else (1, 2, 3)
             made = (-za * centred.sum(axis=axes).reshape(columns)).astype(np.int32)
-        self._constant(name, "i32", (columns,), made)
-        return name
+        return self._constant(f"{node.name}.shift", "i32", (columns,), made)
 
     def store(self, value: Value, name: str) -> str:
         """A new buffer for a kernel's result."""
@@ -183,13 +219,21 @@ class Plan:
         return inputs, outputs
 
     def _constant(
-        self, name: str, dtype: str, shape: tuple[int, ...], array: Array | None
-    ) -> None:
-        """A buffer of the compiler's own; without an array where the weights are not known."""
-        if name not in self._buffers:
+        self, stem: str, dtype: str, shape: tuple[int, ...], array: Array | None
+    ) -> str:
+        """A buffer of the compiler's own, the same for the same stem.
+
+        Without an array where the weights are not known.
+        """
+        if stem not in self._own:
+            name = stem
+            while name in self._buffers or name in self._symbols:
+                name += "_"
+            self._own[stem] = name
             self._buffers[name] = Buffer(name, dtype, shape, "weight")
             if array is not None:
                 self.tables[name] = np.ascontiguousarray(array)
+        return self._own[stem]
 
     @property
     def layout(self) -> Layout:
@@ -200,7 +244,8 @@ class Plan:
             if self._buffers[name].role != "weight"
         }
         dtypes = {index: self._buffers[name].dtype for index, name in names.items()}
-        return Layout(FLOATS[self.number_format].multiplied, names, dtypes)
+        orders = {index: order for index, order in self.orders.items() if index in names}
+        return Layout(FLOATS[self.number_format].multiplied, names, dtypes, orders)
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
@@ -213,7 +258,8 @@ class Plan:
             count += 1
             name = f"{stem}_{count}"
         self._names[value.index] = name
-        self._buffers[name] = Buffer(name, self._dtype(value, role), value.shape, role)
+        order = self.orders.get(value.index, ())
+        self._buffers[name] = Buffer(name, self._dtype(value, role), value.shape, role, order)
         return name
 
     def _dtype(self, value: Value, role: str) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 
 from tetrapla.backends.gpu.heads import OPERANDS
 from tetrapla.backends.gpu.plan import Plan
-from tetrapla.backends.gpu.tiles import power_of_two
+from tetrapla.backends.gpu.tiles import covering, power_of_two
 from tetrapla.ir.graph import Graph, Node, Value
 from tetrapla.ir.module import Module
 from tetrapla.passes.pass_ import Pass
@@ -133,7 +133,7 @@ def given(node: Node, plan: Plan) -> MatMul:
         operand=operand,
         a_zero_point=0,
         b_zero_point=0,
-        tile=plan.tile(problem, operand),
+        tile=covering(*problem[1:], operand),
         lead=(),
         a_strides=(),
         # a filter's weights lie side by side
@@ -176,9 +176,10 @@ def recurrent(node: Node, plan: Plan, given_by: str) -> Recurrent:
         activations=tuple(node.str("activations").split(",")),
         clip=float(np.float32(node.float("clip"))),
         flag=flag,
-        tile_batch=min(64, max(LEAST, power_of_two(batch))),
-        tile_hidden=min(64, max(LEAST, power_of_two(hidden))),
-        tile_k=min(64, max(LEAST, power_of_two(hidden))),
+        # the least: as many multiprocessors as can be have sequences, and registers suffice
+        tile_batch=LEAST,
+        tile_hidden=min(32, max(LEAST, power_of_two(hidden))),
+        tile_k=min(32, max(LEAST, power_of_two(hidden))),
     )
 
 

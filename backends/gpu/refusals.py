@@ -29,15 +29,14 @@ def refuse_unsupported(module: Module) -> None:
     Raises:
         UnsupportedError: there are some; with counts, and why a loop could not be written out.
     """
-    known = sorted(KNOWN)
     counts: dict[str, int] = {}
     for named in _refused(module):
         counts[named] = counts.get(named, 0) + 1
     if counts:
         listed = ", ".join(f"{kind} ({count})" for kind, count in sorted(counts.items()))
         raise UnsupportedError(
-            f"gpu has no kernel for {listed}; it can do {', '.join(known)}; the host computes "
-            "the whole model with `tetrapla run`"
+            f"gpu has no kernel for {listed}; compute the whole model on the host with "
+            "`tetrapla run`, or replace what is listed"
         )
 
 

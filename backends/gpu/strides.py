@@ -58,14 +58,14 @@ def _needed(nodes: list[Node], read: set[int]) -> tuple[Node, ...]:
 
 
 def write_through(node: Node, found: Groups, heads: Mapping[str, Group]) -> Group | None:
-    """The group of a matrix product that stores its result as a transpose behind it does."""
+    """The group of a product that stores its result as a transpose behind it does."""
     graph = found.graph
     source = found.root(node.operands[0]).index
     makers = [g for g in heads.values() if found.root(g.tail.result).index == source]
     if node.kind != "nn.transpose" or not makers or makers[0].moves:
         return None
     (group,) = makers
-    if not group.head.kind.endswith("matmul") or source in found.kept:
+    if group.head.kind not in PRODUCTS or source in found.kept:
         return None
     kept = {value.index for _, value in graph.outputs} | {node.result.index}
     view, moves = written(group.tail, graph.uses(), kept)

@@ -11,12 +11,13 @@ rounding.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 
 from tetrapla.simulators.gpu.formats import FORMAT_OF_OPERAND
-from tetrapla.simulators.gpu.kernels import Tile
+from tetrapla.simulators.gpu.kernels import Conv, Kernel, Product, Tile
 from tetrapla.simulators.gpu.products import Candidates, Shapes, candidate_times
 from tetrapla.simulators.gpu.spec import ELEMENT_BYTES, GpuSpec
 
@@ -31,10 +32,12 @@ LEAST = 16
 # accumulators of a thread: registers are left to operands and addresses. With the instructions
 # of Hopper and Blackwell operands stay in shared memory; compiled for sm_80, 128 take 242 to
 # 252 of 255 registers, and an epilogue would spill. fp32 runs on the CUDA cores, and what a
-# tensor core sums of 8-bit floats is summed twice
+# tensor core sums of 8-bit floats is summed twice; generated code behind a product needs more
 ACCUMULATORS = {"sm_90": 128, "sm_100": 128}
 ACCUMULATORS_ELSEWHERE = 64
 ACCUMULATORS_OF = {"f32": 32, "f8E4M3FN": 64}
+# elements of a convolution's patches that a thread loads, of each of which it has an address
+GATHERED = 64
 # a warp group's instruction takes 64 rows; below, Hopper runs Ampere's, which reach 62.9 % of
 # the peak (W. Luo et al., "Benchmarking and Dissecting the Nvidia Hopper GPU Architecture via
 # Microbenchmarking", 2024)
@@ -51,17 +54,20 @@ def covering(m: int, n: int, k: int, operand: str) -> Tile:
     return _tile(rows, columns, depth(k, operand), 3)
 
 
-def chosen(problem: tuple[int, int, int, int], operand: str, spec: GpuSpec) -> Tile:
-    """The tile of a product.
+def tiled(kernel: Kernel, spec: GpuSpec) -> Kernel:
+    """A product in the tiles of its chip; another kernel, or a format it lacks, as it is."""
+    if not isinstance(kernel, Product):
+        return kernel
+    number_format = FORMAT_OF_OPERAND[kernel.operand]
+    if number_format not in spec.formats:
+        return kernel
+    return replace(kernel, tile=chosen(kernel, spec))
 
-    Args:
-        problem: independent products, m, n, k.
-        operand: the type that enters the multipliers.
-        spec: the chip; one that lacks the format takes `covering`.
-    """
-    if FORMAT_OF_OPERAND[operand] not in spec.formats:
-        return covering(*problem[1:], operand)
-    tiles = fitting(problem, operand, spec)
+
+def chosen(kernel: Product, spec: GpuSpec) -> Tile:
+    """The tile of a product on a chip that has the format."""
+    problem, operand = kernel.problem, kernel.operand
+    tiles = fitting(kernel, spec)
     candidates = _candidates(tiles, operand, spec)
     number_format = FORMAT_OF_OPERAND[operand]
     times = candidate_times(_shapes(problem, operand), spec, number_format, candidates)[0]
@@ -71,18 +77,26 @@ def chosen(problem: tuple[int, int, int, int], operand: str, spec: GpuSpec) -> T
     return min(close, key=lambda tile: (_instances(tile, problem), tile.m * tile.n, tile.m))
 
 
-def fitting(problem: tuple[int, int, int, int], operand: str, spec: GpuSpec) -> list[Tile]:
+def fitting(kernel: Product, spec: GpuSpec) -> list[Tile]:
     """The tiles that the chip has room for and that are no larger than the problem needs."""
-    _, m, n, k = problem
+    _, m, n, k = kernel.problem
     most = [max(LEAST, power_of_two(size)) for size in (m, n)]
-    return [
-        tile for tile in _tiles(k, operand, spec) if tile.m <= most[0] and tile.n <= most[1]
-    ]
+    found = [t for t in _tiles(k, kernel.operand, spec) if t.m <= most[0] and t.n <= most[1]]
+    if isinstance(kernel, Conv):
+        found = [t for t in found if t.m * t.k <= GATHERED * 32 * t.warps]
+    if kernel.instructions:
+        found = [t for t in found if t.m * t.n <= ACCUMULATORS_ELSEWHERE * 32 * t.warps]
+    return found
 
 
 def depth(k: int, operand: str) -> int:
     """Products at a time."""
     return min(DEPTHS[operand], max(LEAST_DEPTHS[operand], power_of_two(k)))
+
+
+def stage_bytes(tile: Tile, operand: str) -> int:
+    """Shared memory of the operands of one step of k."""
+    return (tile.m + tile.n) * tile.k * ELEMENT_BYTES[FORMAT_OF_OPERAND[operand]]
 
 
 def power_of_two(number: int) -> int:
@@ -100,10 +114,10 @@ def _tiles(whole: int, operand: str, spec: GpuSpec) -> Iterator[Tile]:
     k = depth(whole, operand)
     useful = max(2, min(MOST_STAGES, -(-whole // k)))
     most = ACCUMULATORS.get(spec.architecture, ACCUMULATORS_ELSEWHERE)
-    most = min(most, ACCUMULATORS_OF.get(operand, most))
+    most = min(most, ACCUMULATORS_OF.get(operand, most), (spec.block.thread_registers + 1) // 2)
     sizes = SIZES[:-1] if operand == "f32" else SIZES
     for m, n in product(sizes, sizes):
-        stages = spec.block.shared_memory_bytes // _stage_bytes(m, n, k, operand)
+        stages = spec.block.shared_memory_bytes // stage_bytes(_tile(m, n, k, 1), operand)
         made = _tile(m, n, k, max(2, min(useful, stages)))
         if m * n <= most * 32 * made.warps and stages >= 2:
             yield made
@@ -112,10 +126,6 @@ def _tiles(whole: int, operand: str, spec: GpuSpec) -> Iterator[Tile]:
 def _tile(m: int, n: int, k: int, stages: int) -> Tile:
     """Eight warps from 128 x 64 accumulators on."""
     return Tile(m, n, k, 8 if m * n >= 128 * 64 else 4, stages)
-
-
-def _stage_bytes(m: int, n: int, k: int, operand: str) -> int:
-    return (m + n) * k * ELEMENT_BYTES[FORMAT_OF_OPERAND[operand]]
 
 
 def _shapes(problem: tuple[int, int, int, int], operand: str) -> Shapes:
@@ -141,7 +151,7 @@ def _resident(tile: Tile, operand: str, spec: GpuSpec) -> int:
     """
     threads = 32 * tile.warps
     registers = threads * (tile.m * tile.n // threads + 64)
-    shared = tile.stages * _stage_bytes(tile.m, tile.n, tile.k, operand)
+    shared = tile.stages * stage_bytes(tile, operand)
     return max(
         1,
         min(

@@ -103,12 +103,10 @@ def reshaped(
             if not old:
                 return None
             (width, stride), inner = old.pop(), 1
-        while inner * size > width:
+        while width % (inner * size):
             if not old or old[-1][1] != width * stride:
                 return None
             width *= old.pop()[0]
-        if width % (inner * size):
-            return None
         made.append(stride * inner)
         inner *= size
     return tuple(reversed(made))
@@ -126,3 +124,12 @@ def plain(value: Value) -> View:
     """A value as it lies in a buffer of its own."""
     shape = value.shape
     return View(value, 0, shape, tuple(prod(shape[i + 1 :]) for i in range(len(shape))))
+
+
+def strides_of(shape: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
+    """Elements between places along each axis, where the axes lie in an order."""
+    strides, inner = [0] * len(shape), 1
+    for axis in reversed(order):
+        strides[axis] = inner
+        inner *= shape[axis]
+    return tuple(strides)

@@ -1,4 +1,4 @@
-"""Backend `spiking`: ReLU networks as integrate-and-fire neurons on a Loihi-like chip."""
+"""Backend `spiking`: networks of ReLU or of spiking neurons on a Loihi-like chip."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from tetrapla.backends.spiking.convert import convert
+from tetrapla.backends.spiking.integers import integers
+from tetrapla.backends.spiking.leak import NEURONS
 from tetrapla.backends.spiking.lower import unplaced
 from tetrapla.backends.spiking.place import place
 from tetrapla.backends.spiking.ranges import PERCENTILE, ranges
@@ -18,6 +20,11 @@ from tetrapla.passes.pipeline_ import canonical
 from tetrapla.simulators.report import CrossCheck, Run
 from tetrapla.simulators.spiking import Program, SpikingSpec, run
 
+_UNPRICED = (
+    "the energy holds the chip's events and leakage; the host, input and output are not in it: "
+    "no source prices them"
+)
+
 
 def lower(
     module: Module, spec: SpikingSpec, calibration: Inputs | None, options: Options
@@ -28,6 +35,8 @@ def lower(
         ModelError: there are no calibration data.
         UnsupportedError: nodes without a spiking form (all are listed), or no room.
     """
+    if any(node.kind.startswith("spike.") for g in module.graph.nested() for node in g.nodes):
+        return _native(module, spec, calibration or {}, options)
     timesteps = spec.timesteps if options.timesteps is None else options.timesteps
     if timesteps < 1:
         raise ModelError(f"timesteps must be 1 or more, not {timesteps}")
@@ -38,14 +47,10 @@ def lower(
     warnings = [
         f"{timesteps} timesteps per inference ({chosen}), and {program.depth} until the last "
         "layer has its first input; cycles are timesteps",
-        "the energy holds the chip's events and leakage; the host, input and output are not in "
-        "it: no source prices them",
+        _UNPRICED,
         *converted.warnings,
+        *_unread(options),
     ]
-    if options.quant not in (None, "int8"):
-        warnings.append(
-            f"weights are 8 bits on this chip; --quant {options.quant} changes nothing"
-        )
     if converted.host:
         warnings.append(f"the host computes {', '.join(converted.host)}")
     notes = {
@@ -56,6 +61,45 @@ def lower(
         "host": list(converted.host),
     }
     return Lowered(converted.module, program, tuple(warnings), notes)
+
+
+def _native(
+    module: Module, spec: SpikingSpec, calibration: Inputs, options: Options
+) -> Lowered[Program]:
+    """A network that spikes already: its neurons in the chip's integers, its time as it is."""
+    losses: tuple[str, ...] = ()
+    nodes = [node for g in module.graph.nested() for node in g.nodes]
+    if any(node.kind in NEURONS for node in nodes):
+        made = integers(module, spec, calibration)
+        module, losses = made.module, made.losses
+    program = place(unplaced(module, spec), spec)
+    if options.timesteps not in (None, program.timesteps):
+        raise ModelError(
+            f"timesteps must be the model's own {program.timesteps}, not {options.timesteps}; "
+            "its duration is a part of it"
+        )
+    warnings = [
+        f"{program.timesteps} timesteps per inference, and {program.depth} until the last "
+        "layer has its first input; cycles are timesteps",
+        _UNPRICED,
+        *losses,
+        *_unread(options),
+    ]
+    if any(p.feed is not None for p in program.populations):
+        warnings.append("spikes from the host enter at tile 0 (assumed)")
+    notes = {
+        "timesteps": program.timesteps,
+        "cores": len(program.cores),
+        "losses": list(losses),
+        "host": [f"{step.kind} ({step.name})" for step in program.host],
+    }
+    return Lowered(module, program, tuple(warnings), notes)
+
+
+def _unread(options: Options) -> list[str]:
+    if options.quant in (None, "int8"):
+        return []
+    return [f"weights are 8 bits on this chip; --quant {options.quant} changes nothing"]
 
 
 def cross_check(

@@ -14,7 +14,7 @@ import numpy as np
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.spiking.program import Population, Synapses
 from tetrapla.simulators.spiking.spec import CoreSection
-from tetrapla.simulators.spiking.wiring import axons
+from tetrapla.simulators.spiking.wiring import axons, connections
 
 SHARED = ("conv2d", "sum_pool2d", "max_pool2d")
 
@@ -69,6 +69,12 @@ def _words(
         return len(heard) * list_words(columns, core.weight_bits, core)
     if s.kind == "scale":
         return len(heard) * list_words(1, indexed, core)
+    if s.kind == "sparse":
+        delayed = indexed + (core.delay_max.bit_length() if s.lags.size > 1 else 0)
+        fan = np.bincount(connections(s, shape, neurons).source)
+        sizes, counts = np.unique(fan[fan > 0], return_counts=True)
+        blocks = [list_words(int(n), delayed, core) for n in sizes]
+        return sum(n * int(count) for n, count in zip(blocks, counts, strict=True))
     filters = len(np.unique(neurons // (shape[1] * shape[2])))
     if s.kind == "conv2d":
         per_filter = s.weight.shape[2] * s.weight.shape[3]

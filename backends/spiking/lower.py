@@ -1,48 +1,27 @@
-"""From a module with spike operators to populations and synapses, not yet on cores."""
+"""From a module with integer spike operators to populations and synapses, not yet on cores."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from math import prod
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from tetrapla.backends.spiking import trains
+from tetrapla.backends.spiking.grid import on_grid
+from tetrapla.backends.spiking.populations import timed
+from tetrapla.backends.spiking.reading import Reading
+from tetrapla.backends.spiking.trains import NOW, ZERO, Current, macs, sent
 from tetrapla.ir.errors import UnsupportedError
-from tetrapla.ir.graph import Array, Graph, Node, Value
+from tetrapla.ir.graph import Array, Attribute, Graph, Node, Value
 from tetrapla.ir.module import Module
-from tetrapla.simulators.spiking.program import (
-    Encoder,
-    HostStep,
-    Population,
-    Program,
-    Readout,
-    Synapses,
-)
+from tetrapla.ir.op import OPS, fields_of
+from tetrapla.ir.spike.membrane import Membrane
+from tetrapla.simulators.spiking.program import Encoder, Feed, Population, Program, Synapses
 from tetrapla.simulators.spiking.spec import SpikingSpec
 
 _EMPTY = np.zeros(0, np.int8)
-
-
-@dataclass(frozen=True)
-class _Train:
-    """Spikes of `population`: neuron numbers in the order of the value's elements."""
-
-    population: str
-    wiring: Array
-
-    def in_order(self, neurons: int) -> Array | None:
-        """The wiring, or None where it is the identity."""
-        flat = self.wiring.ravel()
-        same = flat.size == neurons and bool(np.all(flat == np.arange(neurons)))
-        return None if same else flat
-
-
-@dataclass(frozen=True)
-class _Current:
-    synapses: tuple[Synapses, ...] = ()
-    bias: Array | None = None
-    encoders: tuple[Encoder, ...] = ()
 
 
 def unplaced(module: Module, spec: SpikingSpec) -> Program:
@@ -52,218 +31,374 @@ def unplaced(module: Module, spec: SpikingSpec) -> Program:
         UnsupportedError: an operator that no core and no host step does, or a path whose
             delay a core cannot hold.
     """
-    return _Lowering(module, spec).program()
+    walk = _Walk(module.graph, spec)
+    for name, value in module.graph.inputs:
+        walk.enter(name, value)
+    for node in module.graph.nodes:
+        walk.node(node)
+    outputs = tuple((name, walk.on_host(v)) for name, v in module.graph.outputs)
+    return Program(
+        name=module.name,
+        timesteps=walk.timesteps,
+        batch=walk.batch,
+        inputs=tuple(name for name, _ in module.graph.inputs),
+        outputs=outputs,
+        populations=timed(tuple(walk.populations.values()), spec.core.delay_max),
+        cores=(),
+        readouts=tuple(walk.readouts),
+        host=tuple(walk.steps),
+    )
 
 
-class _Lowering:
-    def __init__(self, module: Module, spec: SpikingSpec) -> None:
-        self._module = module
-        self._graph: Graph = module.graph
+class _Walk(Reading):
+    """One graph: the module's, or the body of a loop in it, which shares the populations."""
+
+    def __init__(self, graph: Graph, spec: SpikingSpec, outer: _Walk | None = None) -> None:
+        super().__init__(graph)
         self._spec = spec
-        self._populations: dict[str, Population] = {}
-        self._trains: dict[int, _Train] = {}
-        self._currents: dict[int, _Current] = {}
-        self._host: dict[int, str] = {}
-        self._readouts: list[Readout] = []
-        self._steps: list[HostStep] = []
-        self._timesteps = 1
-        self._batch = 1
+        self.populations: dict[str, Population] = {} if outer is None else outer.populations
+        self.timesteps: int = 1 if outer is None else outer.timesteps
+        self.batch: int = 1 if outer is None else outer.batch
+        self._inputs: dict[int, tuple[str, str]] = {}
+        self._starts: dict[int, Array] = {}
+        self._currents: dict[int, Current] = {}
 
-    def program(self) -> Program:
-        """Walk the graph."""
-        for _, value in self._graph.inputs:
-            self._batch = value.shape[0]
-        for node in self._graph.nodes:
-            self._node(node)
-        return Program(
-            name=self._module.name,
-            timesteps=self._timesteps,
-            batch=self._batch,
-            inputs=tuple(name for name, _ in self._graph.inputs),
-            outputs=tuple((name, self._host[v.index]) for name, v in self._graph.outputs),
-            populations=tuple(self._populations.values()),
-            cores=(),
-            readouts=tuple(self._readouts),
-            host=tuple(self._steps),
+    def enter(self, name: str, value: Value) -> None:
+        """An input: numbers for an encoder, or a spike train [T, batch, ...]."""
+        if value.dtype == "i8":
+            self._feed(name, value, Feed(name, 1.0, -128, 127, "time_first"), value.shape[2:])
+            return
+        self.batch = value.shape[0]
+        self._inputs[value.index] = (name, "code")
+
+    def node(self, node: Node) -> None:
+        """One operator."""
+        found = _NODES.get(node.kind)
+        operands = [v.index for v in node.operands if not self.graph.is_weight(v)]
+        if found is not None and not any(index in self.host for index in operands):
+            found(self, node)
+        elif node.kind in OPS and issubclass(OPS[node.kind], Membrane):
+            self._neuron(node)
+        elif node.kind.startswith("nn.") and not node.bodies and operands:
+            self.host_step(node)
+        else:
+            raise UnsupportedError(
+                f"spiking: {node.name} = {node.kind} has no place on a core; "
+                "convert it to spike operators"
+            )
+
+    def encode(self, node: Node) -> None:
+        """Numbers as a constant current."""
+        name, _ = self._inputs[node.operands[0].index]
+        self.timesteps = node.int("timesteps")
+        encoder = Encoder(name, node.float("scale"), node.int("high"))
+        self._currents[node.result.index] = Current(encoders=(encoder,))
+
+    def encode_phase(self, node: Node) -> None:
+        """Numbers as the spikes of a code."""
+        name, _ = self._inputs[node.operands[0].index]
+        feed = Feed(name, node.float("scale"), 0, node.int("levels"), "code", node.str("code"))
+        self._feed(node.name, node.result, feed, node.result.shape[2:])
+
+    def quantize(self, node: Node) -> None:
+        """Numbers in time as spikes, sent as they are."""
+        name, axes = self._inputs[node.operands[0].index]
+        scale = float(self.graph.weight(node.operands[1]).item())
+        layout = "batch_first" if axes == "batch_first" else "time_first"
+        self._feed(
+            node.name, node.result, Feed(name, scale, -128, 127, layout), node.result.shape[2:]
         )
 
-    def _node(self, node: Node) -> None:
-        result = node.result.index
-        match node.kind:
-            case "spike.encode":
-                self._currents[result] = self._encode(node)
-            case "spike.matmul" | "spike.conv2d" | "spike.sum_pool2d" | "spike.scale":
-                self._currents[result] = self._synapses(node)
-            case "spike.add":
-                self._currents[result] = self._add(node)
-            case "spike.neuron":
-                self._fire(node, "integrate_and_fire", self._currents[node.operands[0].index])
-            case "spike.max_pool2d":
-                self._fire(node, "maximum", self._synapses(node))
-            case "spike.decode":
-                self._decode(node)
-            case _ if node.operands[0].index in self._host:
-                operand = self._host[node.operands[0].index]
-                self._steps.append(HostStep(node.kind, node.name, operand, node.attributes))
-                self._host[result] = node.name
-            case "nn.reshape" | "nn.transpose":
-                self._trains[result] = self._rewire(node)
-            case _:
-                raise UnsupportedError(
-                    f"spiking: {node.name} = {node.kind} has no place on a core; "
-                    "convert it to spike operators"
-                )
+    def _feed(self, name: str, value: Value, feed: Feed, shape: tuple[int, ...]) -> None:
+        self.timesteps, self.batch = value.shape[:2]
+        words: dict[str, Attribute] = {"code": feed.code} if feed.code else {}
+        self.populations[name] = Population(
+            name, "spike.encode", "input", shape, 0, (), ZERO, ZERO, feed=feed, words=words
+        )
+        self.trains[value.index] = sent(name, shape)
 
-    def _encode(self, node: Node) -> _Current:
-        names = {value.index: name for name, value in self._graph.inputs}
-        self._timesteps = node.int("timesteps")
-        encoder = Encoder(names[node.operands[0].index], node.float("scale"), node.int("high"))
-        return _Current(encoders=(encoder,))
+    def synapses(self, node: Node) -> None:
+        """From spikes to a current."""
+        self._currents[node.result.index] = self._reaching(node)
 
-    def _synapses(self, node: Node) -> _Current:
-        train = self._trains[node.operands[0].index]
-        source = self._populations[train.population]
-        shape: tuple[int, ...] = node.operands[0].shape
+    def _reaching(self, node: Node) -> Current:
+        train = self.trains[node.operands[0].index]
         kind = node.kind.removeprefix("spike.")
         geometry: dict[str, Any] = {
             key: node.ints(key)
             for key in ("kernel", "strides", "pads", "dilations")
             if key in node.attributes
         }
-        weight, bias = _EMPTY, None
+        weight, bias, lags = _EMPTY, None, train.lags()
+        given = [self.graph.weight(v) for v in node.operands[1:]]
         if kind in ("matmul", "conv2d"):
-            weight = self._graph.weight(node.operands[1])
+            weight, *biases = given
+            bias = self._spread(biases[0], kind, node) if biases else None
         elif kind in ("sum_pool2d", "scale"):
             weight = np.array([node.int("weight")], np.int8)
-        if len(node.operands) > 2:
-            held = self._graph.weight(node.operands[2])
-            column = held[:, None, None] if kind == "conv2d" and held.ndim == 1 else held
-            bias = np.broadcast_to(column, node.result.shape[2:]).ravel()
+        elif kind == "sparse":
+            source, target, weight, *late = given
+            geometry["ends"] = np.stack([source, target]).astype(np.int32)
+            extra = late[0] if late else np.zeros(len(weight), np.int32)
+            each = np.broadcast_to(train.lag.ravel(), (train.wiring.size,))[source] + extra
+            lags = each.astype(np.int32) if each.any() else NOW
         synapses = Synapses(
             kind=kind,
             source=train.population,
-            source_shape=shape[2:],
-            wiring=train.in_order(source.neurons),
-            weight=weight,
+            source_shape=node.operands[0].shape[2:],
+            wiring=train.in_order(),
+            weight=on_grid(weight, node.name, self._spec.core.weight_bits),
             exponent=node.int("exponent") if "exponent" in node.attributes else 0,
             groups=node.int("groups") if "groups" in node.attributes else 1,
+            lags=lags,
             **geometry,
         )
-        return _Current((synapses,), bias)
+        return Current((synapses,), bias)
 
-    def _add(self, node: Node) -> _Current:
+    def _spread(self, bias: Array, kind: str, node: Node) -> Array:
+        column = bias[:, None, None] if kind == "conv2d" and bias.ndim == 1 else bias
+        return np.broadcast_to(column, node.result.shape[2:]).ravel()
+
+    def add(self, node: Node) -> None:
+        """Currents that meet."""
         a, b = node.operands
         first = self._currents[a.index]
-        if self._graph.is_weight(b):
-            whole = np.broadcast_to(self._graph.weight(b), node.result.shape[1:])
-            second = _Current(bias=whole[0].ravel())
+        if self.graph.is_weight(b):
+            whole = np.broadcast_to(self.graph.weight(b), node.result.shape[1:])
+            second = Current(bias=whole[0].ravel())
         else:
             second = self._currents[b.index]
-        biases = [bias for bias in (first.bias, second.bias) if bias is not None]
-        return _Current(
+        held = [each for each in (first, second) if each.bias is not None]
+        if len({each.bias_from for each in held}) > 1:
+            raise UnsupportedError(
+                f"spiking: {node.name} adds constants that begin at different timesteps, which "
+                "no core does; delay both or none"
+            )
+        self._currents[node.result.index] = Current(
             first.synapses + second.synapses,
-            np.asarray(np.sum(biases, axis=0, dtype=np.int32)) if biases else None,
+            trains.summed([e.bias for e in held if e.bias is not None]),
             first.encoders + second.encoders,
+            held[0].bias_from if held else 0,
         )
 
-    def _fire(self, node: Node, model: str, current: _Current) -> None:
-        shape = node.result.shape[2:]
-        theta = np.zeros(1, np.int32)
-        if model == "integrate_and_fire":
-            theta = self._graph.weight(node.operands[1])
-            if theta.size > 1:
-                theta = np.broadcast_to(theta, node.result.shape[1:])[0].ravel()
-            theta = theta.reshape(-1)
-        self._populate(node.name, model, shape, current, theta, node)
-        ids = np.arange(prod(shape)).reshape(shape)
-        self._trains[node.result.index] = _Train(node.name, ids)
+    def delay(self, node: Node) -> None:
+        """Spikes or currents that arrive later."""
+        x, steps = node.operands[0], self.graph.weight(node.operands[1])
+        if x.index in self.trains:
+            train = self.trains[x.index]
+            each = (
+                steps.reshape(1) if steps.size == 1 else trains.each_neuron(steps, node.result)
+            )
+            lag = train.lag + (each if each.size == 1 else each.reshape(train.wiring.shape))
+            self.trains[node.result.index] = replace(train, lag=lag)
+            return
+        current = self._currents[x.index]
+        if steps.size != 1 or current.encoders:
+            raise UnsupportedError(
+                f"spiking: {node.name} delays a current by neuron or from an encoder, which no "
+                "core does; delay the spikes"
+            )
+        by = steps.reshape(1).astype(np.int32)
+        late = [replace(s, lags=s.lags + by if s.lags.size else by) for s in current.synapses]
+        begins = current.bias_from + int(by[0])
+        self._currents[node.result.index] = Current(tuple(late), current.bias, (), begins)
+
+    def integrate(self, node: Node) -> None:
+        """The chip's own integrate-and-fire neuron."""
+        theta = self.graph.weight(node.operands[1])
+        self._fire(
+            node,
+            "integrate_and_fire",
+            self._currents[node.operands[0].index],
+            threshold=trains.each_neuron(theta, node.result),
+            **{key: node.attributes[key] for key in ("initial", "reset", "compare")},
+        )
+
+    def maximum(self, node: Node) -> None:
+        """Neurons that follow their most active input."""
+        self._fire(node, "maximum", self._reaching(node))
+
+    def phase(self, node: Node) -> None:
+        """Neurons that gather a phase before they fire."""
+        current, start, theta = node.operands
+        given = {
+            "start": trains.each_neuron(self.graph.weight(start), node.result),
+            "theta": trains.each_neuron(self.graph.weight(theta), node.result),
+        }
+        self._fire(
+            node,
+            node.kind,
+            self._currents[current.index],
+            parameters=given,
+            words={key: node.attributes[key] for key in ("code", "levels")},
+            latency=self.timesteps,
+        )
+
+    def _neuron(self, node: Node) -> None:
+        """A neuron of the dialect, by its own operator."""
+        current, start, *given = node.operands
+        names = [f.name for f in fields_of(OPS[node.kind]) if type(f).__name__ == "OperandDef"]
+        first = self._starts.get(start.index)
+        held = self.graph.weight(start) if first is None else first
+        states = (node.results[2].shape[0], *node.results[0].shape[1:])
+        named = {
+            name: trains.each_neuron(self.graph.weight(v), node.results[0])
+            for name, v in zip(names[2:], given, strict=False)
+        }
+        whole = np.broadcast_to(held, states).reshape(states[0], states[1], -1)[:, 0]
+        self._fire(
+            node,
+            node.kind,
+            self._currents[current.index],
+            parameters={"start": np.ascontiguousarray(whole), **named},
+            words=dict(node.attributes),
+        )
+        self.voltages[node.results[1].index] = node.name
+
+    def _fire(self, node: Node, model: str, current: Current, **more: Any) -> None:
+        shape = node.results[0].shape[2:]
+        self._populate(node.name, model, shape, current, node, **more)
+        self.trains[node.results[0].index] = sent(node.name, shape)
 
     def _populate(
         self,
         name: str,
         model: str,
         shape: tuple[int, ...],
-        current: _Current,
-        theta: Array,
+        current: Current,
         node: Node,
+        **more: Any,
     ) -> None:
-        synapses, depth = self._delayed(name, current)
-        words = {
-            k: node.str(k) for k in ("initial", "reset", "compare") if k in node.attributes
-        }
+        synapses = current.synapses
         width = node.attributes.get("state_bits", self._spec.core.state_bits)
-        assert isinstance(width, int)
-        self._populations[name] = Population(
+        more.setdefault("threshold", ZERO)
+        self.populations[name] = Population(
             name=name,
             op=f"spike.{synapses[0].kind}" if synapses else "spike.encode",
             model=model,
             shape=shape,
-            depth=depth,
+            depth=0,
             synapses=synapses,
-            bias=np.zeros(1, np.int32) if current.bias is None else current.bias,
-            threshold=theta,
-            state_bits=width,
+            bias=ZERO if current.bias is None else current.bias,
+            state_bits=width if isinstance(width, int) else self._spec.core.state_bits,
             encoders=current.encoders,
-            macs=sum(_macs(s, shape) for s in synapses),
-            **words,
+            macs=sum(macs(s, shape) for s in synapses),
+            bias_from=current.bias_from,
+            **more,
         )
 
-    def _delayed(self, name: str, current: _Current) -> tuple[tuple[Synapses, ...], int]:
-        """The synapses with the delays that let all paths arrive together, and when."""
-        depths = [self._populations[s.source].depth for s in current.synapses]
-        depth = max(depths, default=-1) + 1
-        synapses = tuple(
-            replace(s, delay=depth - 1 - d)
-            for s, d in zip(current.synapses, depths, strict=True)
-        )
-        longest = max((s.delay for s in synapses), default=0)
-        most = self._spec.core.delay_max
-        if longest > most:
-            raise UnsupportedError(
-                f"layer {name}: a skip connection must wait at most {most} timesteps, not "
-                f"{longest}; shorten the path beside it"
-            )
-        return synapses, depth
-
-    def _decode(self, node: Node) -> None:
-        operand = node.operands[0]
-        counts = operand.index in self._trains
-        if counts:
-            train = self._trains[operand.index]
-            population = train.population
-            wiring = train.in_order(self._populations[population].neurons)
+    def decode(self, node: Node) -> None:
+        """A count of spikes, or a membrane that gathers."""
+        index = node.operands[0].index
+        if index in self.trains:
+            self.decoded(node, "count")
         else:
-            population, wiring = node.name, None
-            current = self._currents[operand.index]
-            none = np.zeros(1, np.int32)
-            self._populate(population, "readout", operand.shape[2:], current, none, node)
-        self._readouts.append(
-            Readout(
-                node.name, population, wiring, node.result.shape, node.float("scale"), counts
-            )
+            shape = node.operands[0].shape[2:]
+            self._populate(node.name, "readout", shape, self._currents[index], node)
+            self.gathered(node)
+
+    def decode_phase(self, node: Node) -> None:
+        """What a phase said."""
+        index = node.operands[0].index
+        if index in self.trains:
+            self.decoded(node, "level")
+            return
+        shape = node.operands[0].shape[2:]
+        given = node.operands[1:]
+        start = self.graph.weight(given[0]) if given else np.zeros(1, np.int32)
+        self._populate(
+            node.name,
+            "spike.phase",
+            shape,
+            self._currents[index],
+            node,
+            parameters={"start": trains.each_neuron(start, node.operands[0])},
+            words={"code": node.str("code"), "levels": 0},
         )
-        self._host[node.result.index] = node.name
+        self.gathered(node)
 
-    def _rewire(self, node: Node) -> _Train:
-        train = self._trains[node.operands[0].index]
-        if node.kind == "nn.reshape":
-            return replace(train, wiring=train.wiring.reshape(_frame(node.result)))
-        perm = node.ints("perm")
-        if perm[:2] != (0, 1):
+    def view(self, node: Node) -> None:
+        """Another order of the same neurons, or of an input's axes."""
+        x = node.operands[0]
+        perm = node.ints("perm") if node.kind == "nn.transpose" else ()
+        if x.index in self._inputs and perm[:2] == (1, 0):
+            self._inputs[node.result.index] = (self._inputs[x.index][0], "batch_first")
+        elif x.index in self._currents:
+            self._currents[node.result.index] = self._currents[x.index]
+        elif x.index not in self.trains or perm[:2] == (1, 0):
+            self.host_step(node)
+        elif node.kind == "nn.reshape":
+            dropped = node.result.shape == x.shape[1:]  # of a loop: its one timestep
+            frame = node.result.shape[1 if dropped else 2 :]
+            self._rewire(node, lambda a: a.reshape(frame))
+        elif perm[:2] == (0, 1):
+            self._rewire(node, lambda a: a.transpose([axis - 2 for axis in perm[2:]]))
+        else:
             raise UnsupportedError(f"spiking: {node.name} moves the time or batch axis")
-        return replace(train, wiring=train.wiring.transpose([axis - 2 for axis in perm[2:]]))
+
+    def _rewire(self, node: Node, moved: Callable[[Array], Array]) -> None:
+        train = self.trains[node.operands[0].index]
+        lag = train.lag if train.lag.size == 1 else moved(train.lag)
+        self.trains[node.result.index] = replace(train, wiring=moved(train.wiring), lag=lag)
+
+    def loop(self, node: Node) -> None:
+        """A loop over timesteps: its late spikes are those of the timestep before."""
+        (body,) = node.bodies
+        inner = _Walk(body, self._spec, self)
+        carried, scanned = node.int("carried"), node.int("scanned")
+        made = {v.index: each for each in body.nodes for v in each.results}
+        for i, ((_, value), operand) in enumerate(zip(body.inputs, node.operands, strict=True)):
+            if carried <= i < carried + scanned:
+                self._pass(operand, value, inner)
+            elif i < carried and value.dtype == "i8":
+                self._late(value, body.outputs[i][1], made, inner)
+            else:
+                inner._starts[value.index] = self.graph.weight(operand)
+        for each in body.nodes:
+            inner.node(each)
+        for (_, value), result in zip(
+            body.outputs[carried:], node.results[carried:], strict=True
+        ):
+            if value.index in inner.trains:
+                self.trains[result.index] = inner.trains[value.index]
+            else:
+                self.voltages[result.index] = inner.voltages[value.index]
+
+    def _pass(self, operand: Value, value: Value, inner: _Walk) -> None:
+        if operand.index in self._currents:
+            inner._currents[value.index] = self._currents[operand.index]
+        else:
+            inner.trains[value.index] = self.trains[operand.index]
+
+    def _late(
+        self, value: Value, carried: Value, made: Mapping[int, Node], inner: _Walk
+    ) -> None:
+        """Spikes of a neuron of the loop, a timestep later; the neuron is not made yet."""
+        node = made[carried.index]
+        while node.kind == "nn.reshape":
+            node = made[node.operands[0].index]
+        train = sent(node.name, node.results[0].shape[2:])
+        late = replace(train, lag=np.ones(1, np.int32))
+        inner.trains[value.index] = replace(late, wiring=late.wiring.reshape(value.shape[1:]))
 
 
-def _frame(value: Value) -> tuple[int, ...]:
-    return value.shape[2:]
-
-
-def _macs(synapses: Synapses, shape: tuple[int, ...]) -> int:
-    """Multiply-accumulates of the layer that the synapses stand for."""
-    match synapses.kind:
-        case "matmul":
-            return prod(shape) * int(synapses.weight.shape[0])
-        case "conv2d":
-            return prod(shape) * prod(synapses.weight.shape[1:])
-        case _:
-            return 0
+_NODES: Mapping[str, Callable[[_Walk, Node], None]] = {
+    "nn.reshape": _Walk.view,
+    "nn.scan": _Walk.loop,
+    "nn.transpose": _Walk.view,
+    "qnn.quantize": _Walk.quantize,
+    "spike.add": _Walk.add,
+    "spike.conv2d": _Walk.synapses,
+    "spike.decode": _Walk.decode,
+    "spike.decode_phase": _Walk.decode_phase,
+    "spike.delay": _Walk.delay,
+    "spike.encode": _Walk.encode,
+    "spike.encode_phase": _Walk.encode_phase,
+    "spike.matmul": _Walk.synapses,
+    "spike.max_pool2d": _Walk.maximum,
+    "spike.neuron": _Walk.integrate,
+    "spike.phase": _Walk.phase,
+    "spike.scale": _Walk.synapses,
+    "spike.sparse": _Walk.synapses,
+    "spike.sum_pool2d": _Walk.synapses,
+}

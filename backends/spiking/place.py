@@ -32,12 +32,11 @@ def place(program: Program, spec: SpikingSpec) -> Program:
             f"spiking: a core must hold a neuron of {spec.core.compartments_per_neuron} "
             f"compartments, not {spec.core.compartments} compartments; set core.compartments"
         )
-    _refuse_beyond(
-        program, {p.name: -(-p.neurons // most) for p in program.populations}, spec, "at least "
-    )
-    limits = {p.name: min(most, p.neurons) for p in program.populations}
+    own = [p for p in program.populations if p.feed is None]  # an input's are elsewhere
+    _refuse_beyond(program, {p.name: -(-p.neurons // most) for p in own}, spec, "at least ")
+    limits = {p.name: min(most, p.neurons) for p in own}
     while True:
-        shares = {p.name: partition(p, limits[p.name], spec) for p in program.populations}
+        shares = {p.name: partition(p, limits[p.name], spec) for p in own}
         crowded = _crowded(program, shares, spec)
         if not crowded:
             break
@@ -49,7 +48,7 @@ def place(program: Program, spec: SpikingSpec) -> Program:
                 )
             limits[name] = max(1, limits[name] // 2)
     _refuse_beyond(program, {name: len(pieces) for name, pieces in shares.items()}, spec)
-    cores = [(p.name, piece) for p in program.populations for piece in shares[p.name]]
+    cores = [(p.name, piece) for p in own for piece in shares[p.name]]
     return replace(
         program,
         cores=tuple(
@@ -164,13 +163,14 @@ def _crowded(
 ) -> dict[str, int]:
     """Populations with a core whose output axons exceed the limit, and by how many it has."""
     slots = {p.name: np.zeros(p.neurons, np.int64) for p in program.populations}
-    for p in program.populations:
+    own = [p for p in program.populations if p.name in shares]
+    for p in own:
         for piece in shares[p.name]:
             for synapses, heard in zip(p.synapses, piece.axons, strict=True):
                 shared = synapses.kind in SHARED
                 slots[synapses.source][heard] += spec.core.axon_slots_shared if shared else 1
     crowded: dict[str, int] = {}
-    for p in program.populations:
+    for p in own:
         worst = max(
             (int(slots[p.name][piece.neurons].sum()) for piece in shares[p.name]), default=0
         )

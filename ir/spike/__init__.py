@@ -1,6 +1,17 @@
 """Dialect `spike`: spike trains, synapses and neurons, in integers and in floats."""
 
-from tetrapla.ir.spike import chip, code, leaky, neuron, oscillating, sparse, stream, synapse
+from tetrapla.ir.spike import (
+    chip,
+    code,
+    leaky,
+    neuron,
+    oscillating,
+    phase,
+    sanafe,
+    sparse,
+    stream,
+    synapse,
+)
 from tetrapla.ir.spike.dialect import Spike
 
 __all__ = [
@@ -10,6 +21,8 @@ __all__ = [
     "leaky",
     "neuron",
     "oscillating",
+    "phase",
+    "sanafe",
     "sparse",
     "stream",
     "synapse",

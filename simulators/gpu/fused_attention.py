@@ -110,6 +110,22 @@ class FusedAttention(Kernel):
         return self._tensor(3 + 2 * segment)
 
     @property
+    def roles(self) -> dict[str, str]:
+        """By buffer, what it is."""
+        several = len(self.segments) > 1
+        pairs = [
+            f"{name}_{segment}" if several else name
+            for segment in range(len(self.segments))
+            for name in "kv"
+        ]
+        names = ["q", "y", *pairs, *(["mask"] if self.masked else [])]
+        found: dict[str, str] = {}
+        for buffer, name in zip(self.buffers, names, strict=True):
+            if name != "y":
+                found.setdefault(buffer, name)
+        return found
+
+    @property
     def keys(self) -> int:
         """In all segments."""
         return sum(self.segments)

@@ -44,42 +44,54 @@ def conv_operands(
 
     The patches have two masks: inside the matrix, and inside the image (else padding).
     """
-    groups, m, n, k = kernel.problem
+    _, m, n, k = kernel.problem
     _, channels, height, width = kernel.shape
     out_h, out_w = kernel.out
-    kernel_h, kernel_w = kernel.kernel
+    _, kernel_w = kernel.kernel
+    own = channels // kernel.groups
     top, left, _, _ = kernel.pads
     image, p, q = row // (out_h * out_w), row // out_w % out_h, row % out_w
-    c, r, s = step // (kernel_h * kernel_w), step // kernel_w % kernel_h, step % kernel_w
+    # channels are innermost: where they lie side by side, a step's loads are contiguous
+    r, s, c = step // (kernel_w * own), step // own % kernel_w, step % own
     y = (p * kernel.strides[0] - top)[:, None] + r * kernel.dilations[0]
     x = (q * kernel.strides[1] - left)[:, None] + s * kernel.dilations[1]
-    plane = image[:, None] * channels + group * (channels // groups) + c
-    patches = (plane * height + y) * width + x
+    of_image, of_channel, of_row, of_column = kernel.x_view
+    patches = image[:, None] * of_image + (group * own + c) * of_channel
+    patches = patches + y * of_row + x * of_column
     in_matrix = (row < m)[:, None] & (step < k)
     in_image = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    filters = (group * n + column) * k + step[:, None]
+    of_filter, of_channel, of_row, of_column = kernel.w_view
+    filters = (group * n + column) * of_filter
+    filters = filters + (c * of_channel + r * of_row + s * of_column)[:, None]
     in_filters = (step < k)[:, None] & (column < n)
-    offset = (image[:, None] * groups * n + group * n + column) * (out_h * out_w)
-    output = offset + (p * out_w + q)[:, None]
+    of_image, of_filter, of_row, of_column = kernel.y_view
+    output = (group * n + column) * of_filter
+    output = output + (image * of_image + p * of_row + q * of_column)[:, None]
     return (patches, in_matrix, in_image), (filters, in_filters), output
+
+
+def windows(kernel: Pool) -> tuple[Array, Array, Array, Array]:
+    """Of every output, in the order of memory: image and plane beside it, row, column."""
+    out_h, out_w = kernel.out
+    index = np.arange(kernel.planes * out_h * out_w)
+    lane, pixel = index % kernel.beside, index // kernel.beside
+    return pixel // (out_h * out_w), lane, pixel // out_w % out_h, pixel % out_w
 
 
 def window_operand(kernel: Pool, r: int, s: int) -> tuple[Array, Array]:
     """Offsets of element (r, s) of every window, in output order, and whether it is inside."""
-    (height, width), (out_h, out_w) = kernel.size, kernel.out
-    index = np.arange(kernel.planes * out_h * out_w)
-    plane, p, q = index // (out_h * out_w), index // out_w % out_h, index % out_w
+    height, width = kernel.size
+    plane, lane, p, q = windows(kernel)
     y = p * kernel.strides[0] - kernel.pads[0] + r * kernel.dilations[0]
     x = q * kernel.strides[1] - kernel.pads[1] + s * kernel.dilations[1]
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    return (plane * height + y) * width + x, inside
+    return ((plane * height + y) * width + x) * kernel.beside + lane, inside
 
 
 def window_padded(kernel: Pool, r: int, s: int) -> Array:
     """Whether element (r, s) of every window lies inside the padded image."""
-    (height, width), (out_h, out_w) = kernel.size, kernel.out
-    index = np.arange(kernel.planes * out_h * out_w)
-    p, q = index // out_w % out_h, index % out_w
+    height, width = kernel.size
+    _, _, p, q = windows(kernel)
     y = p * kernel.strides[0] - kernel.pads[0] + r
     x = q * kernel.strides[1] - kernel.pads[1] + s
     return (y < height + kernel.pads[2]) & (x < width + kernel.pads[3])

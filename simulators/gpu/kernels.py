@@ -164,7 +164,15 @@ class MatMul(Product):
 
 @dataclass(frozen=True)
 class Conv(Product):
-    """A convolution as implicit GEMM, per group: m = n*oh*ow pixels, k = channels*kh*kw."""
+    """A convolution as implicit GEMM, per group: m = n*oh*ow pixels, k = kh*kw*channels.
+
+    Attributes:
+        shape: of the image: n, channels, height, width.
+        x_strides: elements between places along each of these axes, wherever it lies; empty
+            for row-major.
+        w_strides: likewise of the filters: filter, channel of the group, row, column.
+        y_strides: likewise of the result: n, filter, row, column.
+    """
 
     shape: tuple[int, int, int, int]
     filters: int
@@ -174,6 +182,29 @@ class Conv(Product):
     dilations: tuple[int, int]
     groups: int
     out: tuple[int, int]
+    x_strides: tuple[int, ...] = ()
+    w_strides: tuple[int, ...] = ()
+    y_strides: tuple[int, ...] = ()
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every group is one channel and one filter."""
+        return self.groups == self.shape[1] == self.filters > 1
+
+    @property
+    def x_view(self) -> tuple[int, ...]:
+        """All the strides of the image, also of one that is row-major."""
+        return self.x_strides or row_major(self.shape)
+
+    @property
+    def w_view(self) -> tuple[int, ...]:
+        """Likewise of the filters."""
+        return self.w_strides or row_major((1, self.shape[1] // self.groups, *self.kernel))
+
+    @property
+    def y_view(self) -> tuple[int, ...]:
+        """Likewise of the result."""
+        return self.y_strides or row_major((1, self.filters, *self.out))
 
     @property
     def problem(self) -> tuple[int, int, int, int]:
@@ -183,7 +214,10 @@ class Conv(Product):
 
 @dataclass(frozen=True)
 class Pool(Kernel):
-    """Windows over planes (n*c) of `size`; `function` is max, average or quant_average."""
+    """Windows over planes (n*c) of `size`; `function` is max, average or quant_average.
+
+    `beside` planes lie side by side at each pixel: the channels, where they are last.
+    """
 
     x: str
     function: str
@@ -198,6 +232,7 @@ class Pool(Kernel):
     scales: tuple[float, float]
     zero_points: tuple[int, int]
     block: int
+    beside: int = 1
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -206,7 +241,7 @@ class Pool(Kernel):
 
 @dataclass(frozen=True)
 class GlobalPool(Kernel):
-    """Mean of each plane; `function` is average or quant_average."""
+    """Mean of each plane; `function` is average or quant_average; `beside` as of `Pool`."""
 
     x: str
     function: str
@@ -215,6 +250,7 @@ class GlobalPool(Kernel):
     scales: tuple[float, float]
     zero_points: tuple[int, int]
     block: int
+    beside: int = 1
 
     @property
     def sources(self) -> tuple[str, ...]:

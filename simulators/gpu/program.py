@@ -1,7 +1,7 @@
 """The plan of a GPU: buffers in device memory and fused kernels that run one after another.
 
-Every buffer is contiguous and row-major, so a reshape costs nothing: a kernel states the
-extents that it reads. One run of the plan is one invocation of the model.
+Every buffer is contiguous, and row-major unless it says otherwise, so a reshape costs nothing:
+a kernel states the extents that it reads. One run of the plan is one invocation of the model.
 """
 
 from __future__ import annotations
@@ -24,12 +24,21 @@ SCHEMA = "tetrapla.gpu/1"
 
 @dataclass(frozen=True)
 class Buffer:
-    """Device memory; `role` is input, weight, scratch or output."""
+    """Device memory.
+
+    Attributes:
+        name: of its own.
+        dtype: of its elements.
+        shape: of what it holds.
+        role: input, weight, scratch or output.
+        order: the axes from the outermost in memory to the innermost; empty for row-major.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     role: str
+    order: tuple[int, ...] = ()
 
     @property
     def elements(self) -> int:
@@ -76,7 +85,7 @@ class Program:
         """One line per buffer and kernel."""
         lines = [f"gpu program {self.name}: {self.format}, {len(self.kernels)} kernels"]
         lines += [
-            f"  {b.role:<7} {b.name}: {b.dtype}[{', '.join(map(str, b.shape))}]"
+            f"  {b.role:<7} {b.name}: {b.dtype}[{', '.join(map(str, b.shape))}]{_lying(b)}"
             for b in self.buffers
         ]
         for kernel in self.kernels:
@@ -117,6 +126,10 @@ class Program:
                 tuple(_kernel_from(kernel) for kernel in data["kernels"]),
                 {name: unpacked(array) for name, array in data["weights"].items()},
             )
+
+
+def _lying(buffer: Buffer) -> str:
+    return f" lying as {list(buffer.order)}" if buffer.order else ""
 
 
 def _sizes(kernel: Kernel) -> str:

@@ -161,7 +161,8 @@ class _Cell:
         self.given = given[:, :, :, way]
         r = flat[kernel.r].reshape(-1, d, kernel.gates, n, n)[:, way]
         self.r = multiplied(r, kernel.operand)
-        self.h, self.c = (self._first(flat, name, way) for name in (kernel.h0, kernel.c0))
+        self.h = self._first(flat, kernel.h0, way, narrow=True)
+        self.c = self._first(flat, kernel.c0, way, narrow=False)
         both = np.zeros((1, 2, kernel.gates, 1, n), np.float32)
         if kernel.b:
             own = flat[kernel.b].reshape(-1, d, 2, kernel.gates, n)[:, way]
@@ -232,9 +233,11 @@ class _Cell:
         limit = np.float32(self.kernel.clip)
         return np.clip(x, -limit, limit) if limit else x
 
-    def _first(self, flat: Mapping[str, Array], name: str, way: int) -> Array:
+    def _first(self, flat: Mapping[str, Array], name: str, way: int, narrow: bool) -> Array:
         kernel = self.kernel
         if not name:
             return np.zeros((1, kernel.batch, kernel.hidden), np.float32)
         shape = -1, kernel.directions, kernel.batch, kernel.hidden
-        return flat[name].reshape(shape)[:, way].astype(np.float32)
+        held = flat[name].reshape(shape)[:, way].astype(np.float32)
+        # a state is as narrow as what products take, whatever holds the first one
+        return multiplied(held, kernel.operand) if narrow else held

@@ -160,7 +160,7 @@ def tile(
     assert total is not None, kernel.name
     if kernel.shift:
         first = z * kernel.problem[2] if isinstance(kernel, Conv) else 0
-        total = total + flat[kernel.shift][0][first + column]
+        total = np.asarray(total + flat[kernel.shift][0][first + column])
     return (total.astype(np.int32) if kernel.operand == "i8" else total), where
 
 
@@ -206,7 +206,9 @@ def _pool(kernel: Pool, flat: Mapping[str, Array]) -> Array:
 
 
 def _global_pool(kernel: GlobalPool, flat: Mapping[str, Array]) -> Array:
-    x = _registers(flat[kernel.x]).reshape(-1, kernel.planes, kernel.size)
+    own = kernel.planes // kernel.beside, kernel.size, kernel.beside
+    x = _registers(flat[kernel.x]).reshape(-1, *own).swapaxes(2, 3)
+    x = x.reshape(-1, kernel.planes, kernel.size)
     if kernel.function == "average":
         total = x.sum(axis=2, dtype=np.float32)
         return _flat_steps(kernel, np.asarray(total / np.float32(kernel.size)), flat)

@@ -21,7 +21,11 @@ def listing(program: Program) -> str:
         f"readout {r.name}: {r.population} * {r.scale:.9g} -> {_shape(r.shape)}"
         for r in program.readouts
     ]
-    host = [f"host {h.name}: {h.kind} of {h.operand}" for h in program.host]
+    host = [
+        f"host {h.name}: {h.kind} of "
+        + ", ".join(each if isinstance(each, str) else "a constant" for each in h.operands)
+        for h in program.host
+    ]
     outputs = [f"output {name}: {step}" for name, step in program.outputs]
     return "\n".join([head, *body, *tail, *host, *outputs, ""])
 
@@ -33,10 +37,16 @@ def _population(program: Program, population: Population) -> list[str]:
         if p.model == "integrate_and_fire"
         else ""
     )
-    lines = [
-        f"population {p.name}: {p.model} {_shape(p.shape)}, {rule}{p.state_bits} bits, "
-        f"depth {p.depth}"
-    ]
+    if p.parameters or p.feed is not None:
+        named = ", ".join(f"{name} {word}" for name, word in p.words.items())
+        rule = f"{named}, " if named else ""
+    else:
+        rule = f"{rule}{p.state_bits} bits, "
+    lines = [f"population {p.name}: {p.model} {_shape(p.shape)}, {rule}depth {p.depth}"]
+    if p.feed is not None:
+        feed = f"scale {p.feed.scale:.9g}, {p.feed.low} to {p.feed.high}, {p.feed.axes}"
+        lines.append(f"  input {p.feed.input}: {feed}")
+    lines += [f"  {name} {_span(a)}" for name, a in p.parameters.items() if a.size]
     lines += [f"  input {e.input}: scale {e.scale:.9g}, at most {e.high}" for e in p.encoders]
     lines += [f"  {_synapses(s)}" for s in p.synapses]
     lines += [f"  {_core(c, p)}" for c in program.cores if c.population == p.name]
@@ -50,11 +60,13 @@ def _synapses(s: Synapses) -> str:
         "sum_pool2d": f"weight {s.weight.tolist()}, kernel {s.kernel}, strides {s.strides}",
         "max_pool2d": f"kernel {s.kernel}, strides {s.strides}, pads {s.pads}",
         "scale": f"weight {s.weight.tolist()}",
+        "sparse": f"{s.weight.size} synapses",
     }[s.kind]
     shift = f" << {s.exponent}" if s.exponent else ""
     delay = f", delay {s.delay}" if s.delay else ""
+    lag = f", lag {_span(s.lags)}" if s.lags.size else ""
     wired = ", rewired" if s.wiring is not None else ""
-    return f"{s.kind} from {s.source}{wired}: {detail}{shift}{delay}"
+    return f"{s.kind} from {s.source}{wired}: {detail}{shift}{lag}{delay}"
 
 
 def _core(core: Core, population: Population) -> str:
@@ -78,8 +90,8 @@ def ranges(numbers: Array) -> str:
 
 
 def _span(numbers: Array) -> str:
-    low, high = int(numbers.min()), int(numbers.max())
-    return str(low) if low == high else f"{low} to {high}"
+    low, high = f"{numbers.min():.9g}", f"{numbers.max():.9g}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

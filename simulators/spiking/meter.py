@@ -25,17 +25,23 @@ FORMATS = {
     "sum_pool2d": "conv",
     "max_pool2d": "conv",
     "scale": "sparse",
+    "sparse": "sparse",
 }
 
 
 @dataclass
 class Events:
-    """Events of one core; arrays [T, B] from the core's own first timestep on."""
+    """Events of one core; arrays [T, B] from the core's own first timestep on.
+
+    `fires_after` counts the timesteps before its first spike (a code's phase); `updated` goes
+    on while it fires.
+    """
 
     neurons: int
     updated: Array
     fired: Array
     packets_out: Array
+    fires_after: int = 0
     arrivals: list[tuple[int, str, Array, Array]] = field(
         default_factory=list[tuple[int, str, Array, Array]]
     )
@@ -54,12 +60,13 @@ class Meter:
         """Note one core's events; returns its mean busy seconds per inference by cause."""
         timing = self._spec.timing
         per_neuron = self._spec.core.compartments_per_neuron
-        window = slice(depth, depth + len(events.updated))
         access = np.full(self._neurons_s.shape, events.neurons * per_neuron * timing.access_s)
         update = events.updated * per_neuron * timing.update_s
         fire = events.fired * timing.fire_s
         out = events.packets_out * timing.packet_out_s
-        access[window] += update + fire + out
+        access[depth : depth + len(update)] += update
+        first = depth + events.fires_after
+        access[first : first + len(fire)] += fire + out
         np.maximum(self._neurons_s, access, out=self._neurons_s)
         arriving = np.zeros_like(self._synapses_s)
         parts = {"synapses": 0.0, "packets in": 0.0}

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tetrapla.simulators.spiking.membrane import Activity
+from tetrapla.simulators.spiking.cells import Activity
+from tetrapla.simulators.spiking.counters import sent
 from tetrapla.simulators.spiking.meter import Events, Meter
 from tetrapla.simulators.spiking.program import Core, Population, Program
 from tetrapla.simulators.spiking.spec import SpikingSpec
@@ -38,17 +39,14 @@ class Tally:
         population: Population,
         core: Core,
         events: Events,
-        done: Activity,
-        fanout: Fanout,
         busy_s: Mapping[str, float],
     ) -> None:
         """Note one core's events of one chunk."""
-        counts = self._counts[population.name]
         batch = events.updated.shape[1]
         each = self._spec.core.compartments_per_neuron
 
         def count(action: str, events: int) -> None:
-            counts[action] = counts.get(action, 0) + events
+            self._count(population, action, events)
 
         count("soma.access", events.neurons * each * self._steps * batch)
         count("soma.update", int(events.updated.sum()) * each)
@@ -57,16 +55,20 @@ class Tally:
         for _, form, packets, synops in events.arrivals:
             count(f"synapse.{form}", int(synops.sum()))
             count("network.packet_in", int(packets.sum()))
-        if population.model != "readout":
-            spikes = done.train.sum(axis=(0, 1), dtype=np.int64)
-            east_west = fanout.hops_east_west[core.neurons]
-            north_south = fanout.hops_north_south[core.neurons]
-            count("network.hop_east_west", int(spikes @ east_west))
-            count("network.hop_north_south", int(spikes @ north_south))
-        self._saturated[population.name] += done.saturated
         held = self._busy.setdefault(core.index, {})
         for cause, seconds in busy_s.items():
             held[cause] = held.get(cause, 0.0) + seconds * batch
+
+    def travelled(self, population: Population, done: Activity, fanout: Fanout) -> None:
+        """Note the links that a population's spikes cross, and its saturations."""
+        self._saturated[population.name] += done.saturated
+        if population.fires:
+            spikes = sent(population, done.train).sum(axis=(0, 1), dtype=np.int64)
+            for axis, hops in (
+                ("east_west", fanout.hops_east_west),
+                ("north_south", fanout.hops_north_south),
+            ):
+                self._count(population, f"network.hop_{axis}", int(spikes @ hops))
 
     def finish(self, meter: Meter) -> None:
         """Note the durations of one chunk."""
@@ -88,11 +90,15 @@ class Tally:
         """Share of its cores' compartments that its neurons take."""
         core = self._spec.core
         cores = len(self._cores[population.name])
+        if not cores:  # an input's spikes come from outside
+            return 0.0
         used = population.neurons * core.compartments_per_neuron
         return used / (cores * core.compartments)
 
     def bound_by(self, population: Population) -> str:
         """What the layer's slowest core spends most of its time on, or the barrier."""
+        if not self._cores[population.name]:
+            return "host"
         halves = [
             (sum(busy[cause] for cause in half), {cause: busy[cause] for cause in half})
             for core in self._cores[population.name]
@@ -113,3 +119,7 @@ class Tally:
             for name, count in self._saturated.items()
             if count
         )
+
+    def _count(self, population: Population, action: str, events: int) -> None:
+        counts = self._counts[population.name]
+        counts[action] = counts.get(action, 0) + events

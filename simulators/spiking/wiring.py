@@ -16,20 +16,28 @@ from tetrapla.simulators.spiking.program import Synapses
 
 
 class Connections(NamedTuple):
-    """Synapses as three int arrays of equal length.
+    """Synapses as arrays of equal length.
 
-    `target` counts within the chosen neurons, `source` is the source's neuron number.
+    `target` counts within the chosen neurons, `source` is the source's neuron number, `lag`
+    counts timesteps. Weights are int32, or float32 as in the program.
     """
 
     target: Array
     source: Array
     weight: Array
+    lag: Array
+
+    def chosen(self, held: Array) -> Connections:
+        """Those that a boolean array picks."""
+        return Connections(*(each[held] for each in self))
 
 
 def connections(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> Connections:
     """The synapses that end on `neurons` of a population of `shape`, target by target."""
     place: Array
     weight: Array
+    if synapses.kind == "sparse":
+        return _listed(synapses, neurons)
     match synapses.kind:
         case "matmul":
             place, weight = _dense(synapses, shape, neurons)
@@ -45,12 +53,32 @@ def connections(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> C
     source = place[held]
     if synapses.wiring is not None:
         source = synapses.wiring[source]
-    return Connections(target[held], source, weight[held].astype(np.int32))
+    lags = synapses.lags if synapses.lags.size else np.zeros(1, np.int32)
+    lag = np.broadcast_to(lags, source.shape) if lags.size == 1 else lags[source]
+    return Connections(target[held], source, _wide(weight[held]), lag)
 
 
 def axons(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> Array:
     """The source's neuron numbers that reach any of `neurons`, ascending."""
     return np.unique(connections(synapses, shape, neurons).source)
+
+
+def _listed(synapses: Synapses, neurons: Array) -> Connections:
+    """Of a list of synapses those that end on ascending `neurons`, by target and source."""
+    source, target = synapses.ends
+    held = np.flatnonzero(np.isin(target, neurons))
+    held = held[np.lexsort((source[held], target[held]))]
+    lags = synapses.lags if synapses.lags.size else np.zeros(1, np.int32)
+    return Connections(
+        np.searchsorted(neurons, target[held]),
+        source[held] if synapses.wiring is None else synapses.wiring[source[held]],
+        _wide(synapses.weight[held]),
+        np.broadcast_to(lags, source.shape)[held],
+    )
+
+
+def _wide(weight: Array) -> Array:
+    return weight if weight.dtype.kind == "f" else weight.astype(np.int32)
 
 
 def _dense(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> tuple[Array, Array]:

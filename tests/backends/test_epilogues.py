@@ -42,7 +42,7 @@ def test_the_gpu_compiles_it_as_its_operators() -> None:
     with pytest.raises(UnsupportedError) as refused:
         plan(module, "fp16")
     assert str(refused.value).startswith(
-        "gpu has no kernel for nn.matmul with more than a bias and a ReLU (1); it can do "
+        "gpu has no kernel for nn.matmul with more than a bias and a ReLU (1); compute the "
     )
 
 

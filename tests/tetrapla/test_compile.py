@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 import tetrapla
+from tetrapla.run import compile_for
+from tetrapla.simulators.gpu.workspace import need
 
 Cli = Callable[..., Any]
+Refused = Callable[..., None]
 
 
 @pytest.mark.parametrize("target", ["tpu-v1", "h100", "loihi", "isaac"])
@@ -46,3 +49,54 @@ def test_the_exported_onnx_computes_the_lowered_module(
     assert np.array_equal(lowered, exported)
     done = cli(*words)
     assert f"note: {out} also holds what this command did not write: model.onnx\n" in done.err
+
+
+def test_machine_code_is_made_for_the_chip_and_for_what_is_named(
+    cli: Cli, mlp: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("triton", reason="the kernels are compiled by Triton")
+    out = tmp_path / "out"
+    words = ["compile", mlp, "--data", "digits", "-o", out]
+    done = cli(*words, "--target", "h100")
+    assert done.status == 0
+    kernels = [path.stem for path in (out / "code" / "sm_90").glob("*.cubin")]
+    table = done.out.partition(f"kernels of {out}\n")[2].splitlines()
+    assert table[0].split() == [
+        *("kernel", "launches", "architecture", "warps", "registers", "shared", "memory"),
+        *("spills", "instructions"),
+    ]
+    assert sorted(line.split()[0] for line in table[2:] if line) == sorted(kernels)
+    assert f"{out / 'code' / 'sm_90'}  {2 * len(kernels)} files, " in done.out
+    done = cli(*words, "--target", "a100", "--arch", "gfx942,sm_75")
+    assert done.status == 0
+    assert {path.name for path in (out / "code").iterdir()} == {"sm_90", "sm_75", "gfx942"}
+    said = "note: Triton uses no tensor cores on sm_75 and states no support for them\n"
+    assert said in done.err
+    stale = f"note: {out} also holds what this command did not write: code/sm_90\n"
+    assert stale in done.err
+
+
+def test_an_architecture_is_a_gpu_s(refused: Refused, mlp: str, tmp_path: Path) -> None:
+    words = ["compile", mlp, "-o", tmp_path / "out", "--target"]
+    message = "tpu-v1 must be a GPU to have --arch; leave it out"
+    refused(message, *words, "tpu-v1", "--arch", "sm_90")
+    message = (
+        "--arch must be of sm_70, sm_75, sm_80, sm_86, sm_89, sm_90, sm_100, gfx942, not "
+        "'sm_60'; did you mean 'sm_90'?"
+    )
+    refused(message, *words, "h100", "--arch", "sm_90", "--arch", "sm_60")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_that_the_chip_cannot_hold_is_refused_with_its_size(
+    refused: Refused, cnn: str, tmp_path: Path
+) -> None:
+    needed = need(compile_for(tetrapla.load(cnn), "h100").lowered.program)
+    message = (
+        f"h100: digits_cnn must fit 1000 bytes of device memory, not take {needed.total} "
+        f"({needed.weights} of weights, {needed.inputs_and_outputs} of inputs and outputs, "
+        f"{needed.workspace} of workspace); use a smaller batch"
+    )
+    words = ["compile", cnn, "-t", "h100", "--set", "dram.capacity=1 kB"]
+    refused(message, *words, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

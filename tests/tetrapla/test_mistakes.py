@@ -115,8 +115,8 @@ def see(command: str) -> str:
         ),
         ("--batch must be at least 1, not 0", ["simulate", MLP, "-t", "h100", "--batch", "0"]),
         (
-            "--quant must be int8, int4, int16, bf16, fp16, none or a pipeline like "
-            "'canonical,quantize{weights=i4}', not 'int5'; did you mean 'int8'?",
+            "--quant must be int8, int4, int16, fp32, tf32, bf16, fp16, fp8, none or a "
+            "pipeline like 'canonical,quantize{weights=i4}', not 'int5'; did you mean 'int8'?",
             ["simulate", MLP, "-t", "h100", "--quant", "int5"],
         ),
         (

@@ -144,7 +144,9 @@ def test_what_has_no_translation_stays_with_tvm(broken: Path, rng: np.random.Gen
 
 
 @needs_tvm
-def test_what_the_target_refuses_stays_with_tvm(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_what_the_target_refuses_stays_with_tvm(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
     """An analog machine has no unit for the error function; the products are its own."""
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"]),

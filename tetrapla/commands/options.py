@@ -70,7 +70,8 @@ Quant = Annotated[
     typer.Option(
         "--quant",
         metavar="FORMAT",
-        help="int8, int4, int16, bf16, fp16, none or a pipeline. [default: the chip's]",
+        help="int8, int4, int16, fp32, tf32, bf16, fp16, fp8, none or a pipeline. "
+        "[default: the chip's]",
     ),
 ]
 Timesteps = Annotated[
@@ -90,6 +91,10 @@ Compat = Annotated[
     typer.Option(
         "--compat", metavar="TOOL", help="scalesim: SCALE-Sim 3.0's own numbers beside ours."
     ),
+]
+Tuning = Annotated[
+    str | None,
+    typer.Option("--tuning", metavar="FILE", help="Tiles that were found on a GPU."),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -130,6 +135,7 @@ def settings(
     overrides: Overrides = None,
     fixed: Fixed = None,
     compat: Compat = None,
+    tuning: Tuning = None,
 ) -> Settings:
     """The options as one frozen value, checked.
 
@@ -152,6 +158,7 @@ def settings(
         ideal=ideal,
         overrides=tuple(overrides or ()),
         compat=compat,
+        tuning=tuning,
     )
 
 

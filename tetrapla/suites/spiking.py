@@ -5,16 +5,20 @@ Each row counts the numbers of a trace that differ; traces are small networks ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 
 from tetrapla.ir.errors import ModelError
-from tetrapla.ir.graph import Array
+from tetrapla.ir.graph import Array, Attribute
 from tetrapla.ir.spike import loihi
 from tetrapla.ir.spike.loihi import BRIAN2, LAVA, NENGO, Neuron, Policy, Sign, State
+from tetrapla.simulators.spiking import Core, Population, Program, Synapses
+from tetrapla.simulators.spiking.engine import engine
+from tetrapla.simulators.spiking.program import Feed
 from tetrapla.validation import Row
 
 FOLDER = "neuro"
@@ -28,20 +32,26 @@ Case = Mapping[str, Array]
 Traces = tuple[Array, Array, Array]
 
 
+class Setting(NamedTuple):
+    """A case's neurons, its weights [n, i] as a spike adds them, their exponent, its delay."""
+
+    policy: Policy
+    neuron: Neuron
+    weights: Array
+    exponent: int
+    delay: int
+
+
 def rows(golden: Path) -> Iterator[Row]:
     """Currents, voltages and spikes of every case.
 
     Raises:
         ModelError: a file is missing or broken.
     """
-    for file, tool, run in (
-        ("lava_dense_lif.npz", _LAVA, _lava),
-        ("brian2loihi.npz", _BRIAN2, _brian2),
-        ("nengo_loihi.npz", _NENGO, _nengo),
-    ):
+    for file, tool, setting in _FILES:
         for name, case in _cases(golden / FOLDER / file):
             expected = (case["I"] if "I" in case else case["u"], case["v"], case["s"])
-            found = run(case)
+            found = _traces(case, setting(case))
             for what, ours, theirs in zip(
                 ("current", "voltage", "spike"), found, expected, strict=True
             ):
@@ -58,6 +68,21 @@ def rows(golden: Path) -> Iterator[Row]:
                 )
 
 
+def machine_mismatches(golden: Path, *, fast: bool | None = None) -> Iterator[tuple[str, int]]:
+    """By case: the spikes of the machine that are not the tool's.
+
+    Args:
+        golden: the folder.
+        fast: as of `tetrapla.simulators.spiking.engine`.
+    """
+    for file, _, setting in _FILES:
+        for name, case in _cases(golden / FOLDER / file):
+            program = _program(case, setting(case))
+            given = case["S_in"].astype(np.int8).reshape(1, -1)
+            done = engine(program, 1, fast=fast).run({"x": given})["net"]
+            yield name, int(np.count_nonzero(done.train[:, 0] != case["s"]))
+
+
 def _cases(path: Path) -> Iterator[tuple[str, Case]]:
     try:
         with np.load(path) as held:
@@ -70,30 +95,29 @@ def _cases(path: Path) -> Iterator[tuple[str, Case]]:
         yield str(own["name"]), {**own, **whole}
 
 
-def _lava(c: Case) -> Traces:
+def _lava(c: Case) -> Setting:
     du, dv, threshold, bias_exponent, exponent, bits = c["params"].tolist()
     sign: Sign = next(word for word in _SIGNS.values() if word == str(c["sign_mode"]))
     neuron = Neuron(du, dv, threshold, loihi.shifted(c["bias_mant"], bias_exponent))
-    return _run(LAVA, neuron, loihi.mantissas(LAVA, c["W"], bits, sign), exponent, c["S_in"], 1)
+    return Setting(LAVA, neuron, loihi.mantissas(LAVA, c["W"], bits, sign), exponent, 1)
 
 
-def _brian2(c: Case) -> Traces:
+def _brian2(c: Case) -> Setting:
     decay, dv, threshold, refractory, delay, exponent, bits, sign = c["params"].tolist()
     neuron = Neuron(decay - 1, dv, threshold, 0, refractory, None, None)
     held = loihi.mantissas(BRIAN2, c["W"], bits, _SIGNS[sign])
-    weights = loihi.per_spike(BRIAN2, held, exponent)
-    return _run(BRIAN2, neuron, weights, exponent, c["S_in"], delay)
+    return Setting(BRIAN2, neuron, loihi.per_spike(BRIAN2, held, exponent), exponent, delay)
 
 
-def _nengo(c: Case) -> Traces:
+def _nengo(c: Case) -> Setting:
     du, dv, threshold, refractory, lowest, highest = c["params"].tolist()
     neuron = Neuron(du, dv, threshold, c["bias"], refractory, lowest, highest)
-    return _run(NENGO, neuron, c["w_eff"], 0, c["S_in"], 1)
+    return Setting(NENGO, neuron, c["w_eff"], 0, 1)
 
 
-def _run(
-    policy: Policy, neuron: Neuron, weights: Array, exponent: int, spikes: Array, delay: int
-) -> Traces:
+def _traces(case: Case, setting: Setting) -> Traces:
+    policy, neuron, weights, exponent, delay = setting
+    spikes = case["S_in"]
     state = State.zeros(len(weights))
     late = np.vstack((np.zeros((delay, spikes.shape[1]), np.int64), spikes))
     u, v, s = list[Array](), list[Array](), list[Array]()
@@ -103,3 +127,52 @@ def _run(
         u.append(state.u.copy())
         v.append(state.v.copy())
     return np.array(u), np.array(v), np.array(s)
+
+
+def _program(case: Case, setting: Setting) -> Program:
+    """The case on one core of the machine; weights of BRIAN2 and NENGO come in 64ths."""
+    policy, neuron, weights, exponent, delay = setting
+    whole = weights if policy is LAVA else weights >> loihi.FRACTION_BITS
+    steps, sources = case["S_in"].shape
+    lag, none = np.array([delay], np.int32), np.zeros(1, np.int32)
+    narrow = np.ascontiguousarray(whole.T.astype(np.int32))
+    synapses = Synapses("matmul", "x", (sources,), None, narrow, lags=lag)
+    feed = Feed("x", 1.0, 0, 1, "time_first")
+    size = len(weights)
+    free = neuron.lowest is None
+    words: dict[str, Attribute] = {
+        "policy": policy.name,
+        "exponent": exponent if policy is LAVA else 0,
+        "refractory": neuron.refractory,
+        "lowest": 0 if free else int(neuron.lowest or 0),
+        "highest": 0 if free else int(neuron.highest or 0),
+    }
+    each = {
+        name: np.broadcast_to(getattr(neuron, name), (size,)).astype(np.int32)
+        for name in ("current_decay", "voltage_decay", "threshold", "bias")
+    }
+    given: dict[str, Array] = {"start": np.zeros((3, size), np.int64), **each}
+    populations = (
+        Population("x", "input", "input", (sources,), 0, (), none, none, feed=feed),
+        Population(
+            "net",
+            "spike.matmul",
+            "spike.loihi",
+            (size,),
+            1,
+            (synapses,),
+            none,
+            none,
+            parameters=given,
+            words=words,
+        ),
+    )
+    core = Core(0, "net", np.arange(size), (np.arange(sources),))
+    return Program("golden", steps, 1, ("x",), (), populations, (core,), ())
+
+
+_FILES: Sequence[tuple[str, str, Callable[[Case], Setting]]] = (
+    ("lava_dense_lif.npz", _LAVA, _lava),
+    ("brian2loihi.npz", _BRIAN2, _brian2),
+    ("nengo_loihi.npz", _NENGO, _nengo),
+)

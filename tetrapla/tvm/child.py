@@ -1,4 +1,4 @@
-"""The process beside TVM: ``python -m tetrapla.tvm.child KIND`` answers requests on its pipes."""
+"""The process beside TVM: ``python -m tetrapla.tvm.child KIND`` answers on its pipes."""
 
 from __future__ import annotations
 

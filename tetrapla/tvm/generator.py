@@ -56,6 +56,27 @@ class Generator:
             found += [*each.imports]
         raise ValueError("nothing in the model became a CUDA kernel")
 
+    def time(self, data: bytes, arch: str, repeat: int) -> float:
+        """Seconds of a run on this machine, the median; by TVM's own clock.
+
+        Args:
+            data: an ONNX model of static shapes.
+            arch: of the CUDA device, or ``cpu``.
+            repeat: how many runs.
+        """
+        module = self._imported(data)
+        device = self._tvm.cpu() if arch == "cpu" else self._tvm.cuda()
+        target: object = "llvm" if arch == "cpu" else {"kind": "cuda", "arch": arch, **CUDA}
+        compiled = self._tvm.compile(module, target=self._tvm.target.Target(target))
+        machine = self._relax.VirtualMachine(compiled, device)
+        types = [(each.ty.shape.values, str(each.ty.dtype)) for each in module["main"].params]
+        given = [
+            self._tvm.runtime.tensor(np.zeros([int(n.value) for n in shape], dtype), device)
+            for shape, dtype in types
+        ]
+        clock = machine.time_evaluator("main", device, number=1, repeat=repeat)
+        return float(clock(*given).median)
+
     def run(self, rows: Sequence[Sequence[Array]]) -> list[tuple[Array, ...]]:
         """The outputs of every invocation on this machine."""
         return [self._run(row) for row in rows]

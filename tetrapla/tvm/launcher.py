@@ -81,7 +81,7 @@ def main() -> None:
         results.append([each.numpy() for each in several])
     columns = [np.stack(column) for column in zip(*results, strict=True)]
     outputs = dict(zip(manifest["outputs"], columns, strict=True))
-    np.savez(options.output, **outputs)
+    np.savez(options.output, **outputs)  # pyright: ignore[reportArgumentType]
     for name, array in outputs.items():
         sys.stdout.write(f"{name}: {array.dtype} {list(array.shape)}\n")
 

@@ -49,7 +49,7 @@ def regions(module: Any) -> list[Region]:
     ir: Any = import_module("tvm.ir")
     found: dict[str, Region] = {}
     for binding in Describer().bindings(module["main"]):
-        gvar = getattr(binding.value, "op", None)
+        gvar: Any = getattr(binding.value, "op", None)
         if isinstance(gvar, ir.GlobalVar) and is_region(module[gvar]):
             name = str(gvar.name_hint)
             found.setdefault(name, Describer().region(name, module[gvar]))

@@ -104,7 +104,8 @@ def kernel_bounds(
         for (index, m), (_, r) in zip(machine, reference, strict=True):
             # also of infinities, and what is no number in both is none in the machine
             same = (m.v == r.v) | (np.isnan(m.v) & np.isnan(r.v))
-            away = np.where(same, 0.0, np.abs(m.v - r.v))
+            apart = np.subtract(m.v, r.v, dtype=np.float64)  # truths have no difference
+            away = np.where(same, 0.0, np.abs(apart))
             yield Kept(index, m.v, r.v, away + m.d)
 
 
@@ -325,7 +326,10 @@ def _typed(node: Node, operands: Sequence[Tracked]) -> list[Tracked]:
 
 def _exact(array: Array, kept: Rounding | None) -> Tracked:
     """An array that is known, as its buffer holds it."""
-    return _known(array.astype(np.float64) if kept is None else kept(array))
+    if kept is not None:
+        return _known(kept(array))
+    # an integer of 64 bits may have more than a float64
+    return _known(array.astype(np.float64) if is_float(array.dtype) else array)
 
 
 def _known(held: Array) -> Tracked:

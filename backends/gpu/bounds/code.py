@@ -30,8 +30,9 @@ from tetrapla.backends.gpu.generated.expressions import expression
 from tetrapla.backends.gpu.generated.integers import INTEGERS
 from tetrapla.backends.gpu.generated.quantised import QUANTISED
 from tetrapla.ir.graph import DTYPES, Array, Node, Value
+from tetrapla.ir.quant.small import FORMATS as SMALL
+from tetrapla.ir.quant.small import to_small
 from tetrapla.simulators.gpu.code import OPERATIONS, REDUCTIONS, Instruction, constant
-from tetrapla.simulators.gpu.formats import is_float
 from tetrapla.simulators.gpu.kernels import Expression
 
 LARGEST32 = float(np.finfo(np.float32).max)
@@ -70,6 +71,10 @@ class Operands:
     def load(self, value: Value) -> str:
         """Its position."""
         return self._names[value.index]
+
+    def order(self, value: Value) -> tuple[int, ...]:
+        """As their shapes say."""
+        return ()
 
     def table(self, name: str, array: Array) -> str:
         """Kept by name."""
@@ -296,9 +301,9 @@ def _cast(each: Instruction, v: Array, args: Sequence[Bounded]) -> Array:
     d = _of(x)
     if each.dtype == "i1":
         return np.where((d > 0) & (np.abs(x.v.astype(np.float64)) <= d), 1.0, 0.0)
-    if is_float(v.dtype) and each.dtype != "f32":  # to a narrower float, which is monotone
-        found = (v, *((x.v + e).astype(np.float32).astype(v.dtype) for e in (-d, d)))
-        exact, low, high = (each.astype(np.float64) for each in found)
+    if each.dtype in SMALL:  # the rounding is monotone
+        found = (to_small(x.v + e, each.dtype) for e in (0.0, -d, d))
+        exact, low, high = (small.astype(np.float64) for small in found)
         return np.where(d > 0, np.maximum(high - exact, exact - low), 0.0)
     if x.v.dtype.kind == "f" and each.dtype != "f32":
         low, high = np.trunc(x.v - d), np.trunc(x.v + d)

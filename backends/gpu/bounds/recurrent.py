@@ -136,6 +136,11 @@ def recurrent(
     return tracked(v, d)
 
 
+def _of(x: _Near, way: int) -> _Near:
+    """An operand's part of a direction."""
+    return _Near(x.v[:, way], x.d[:, way])
+
+
 class _Layer:
     """The operands of a layer, laid out by gates."""
 
@@ -160,7 +165,7 @@ class _Layer:
     def direction(self, way: int) -> _Near:
         """[invocations, steps, B, H]."""
         node, steps = self.node, self.node.operands[0].shape[0]
-        x, w = self.near[0], self._of(self.near[1], way)
+        x, w = self.near[0], _of(self.near[1], way)
         given = _product(x, w, node.operands[0].shape[2])
         h, c = self._first(4, way), self._first(5, way)
         count, back = FUNCTIONS[node.kind], way == 1 or node.str("direction") == "reverse"
@@ -187,13 +192,10 @@ class _Layer:
         stored = self.kept(tracked(made.v, made.d))
         return _Near(stored.v, stored.d)
 
-    def _of(self, x: _Near, way: int) -> _Near:
-        return _Near(x.v[:, way], x.d[:, way])
-
     def _first(self, at: int, way: int) -> _Near:
         lstm = self.node.kind == "nn.lstm"
         if len(self.near) > at and (at == 4 or lstm):
-            return self._of(self.near[at], way)
+            return _of(self.near[at], way)
         shape = (1, self.node.operands[0].shape[1], self.hidden)
         return _Near(np.zeros(shape), np.zeros(shape))
 
@@ -201,7 +203,7 @@ class _Layer:
         """H numbers of an operand [directions, ...], laid along the state; zeros if absent."""
         if len(self.near) <= at:
             return _Near(np.zeros((1, 1, self.hidden)), np.zeros((1, 1, self.hidden)))
-        x = self._of(self.near[at], way)
+        x = _of(self.near[at], way)
         some = slice(start, start + self.hidden)
         return _Near(x.v[:, None, some], x.d[:, None, some])
 
@@ -218,7 +220,7 @@ class _Cell:
 
     def __init__(self, layer: _Layer, way: int, names: Sequence[str]) -> None:
         self.layer, self.way, self.names = layer, way, names
-        self.r = layer._of(layer.near[2], way)
+        self.r = _of(layer.near[2], way)
 
     def step(self, given: _Near, h: _Near, c: _Near) -> tuple[_Near, _Near]:
         """The states after it."""

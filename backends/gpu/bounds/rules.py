@@ -175,6 +175,9 @@ def _linear(
     for term in bias:
         v = v + term.v
         fresh = fresh + term.d + g * term.size
+    # what is a whole number of steps, few enough for float32, is added without an error
+    if not w.more:
+        fresh = np.where(fresh < g * 2**24 * _step([x, w], bias), 0.0, fresh)
     handed_on = product(x.d, w.size) if x.d.any() else np.zeros_like(v)
     n = None
     if w.sigma < inf:
@@ -185,6 +188,28 @@ def _linear(
     if node.attributes["activation"] == "relu":
         v, d = rectified(v, d)
     return tracked(v, d, n)
+
+
+def _step(factors: Sequence[Tracked], terms: Sequence[Tracked]) -> float:
+    """A step of which every product and term is a whole multiple; 0 where there is none.
+
+    Operands with errors have none.
+    """
+    if any(t.d.any() for t in (*factors, *terms)):
+        return 0.0
+    of_products = float(np.prod([_grid(t.v) for t in factors]))
+    return min([of_products, *(_grid(t.v) for t in terms)])
+
+
+def _grid(v: Array) -> float:
+    """A power of two, from 1 down to 2^-10, of which all are multiples; 0 where none is."""
+    for step in (1.0, 2.0**-5, 2.0**-10):
+        few = v.reshape(-1)[:256] / step
+        if np.array_equal(few, np.rint(few)):
+            scaled = v / step
+            if np.array_equal(scaled, np.rint(scaled)):
+                return step
+    return 0.0
 
 
 def _add(node: Node, operands: Sequence[Tracked]) -> Tracked:

@@ -156,7 +156,7 @@ def _of_some(
     """Every kernel in order; the inputs' own rounding is known and has no figures."""
     values = [value for _, value in graph.inputs] + [node.results[0] for node in graph.nodes]
     stored = {
-        value.index: held[layout.names[value.index]].reshape(-1, *value.shape)
+        value.index: layout.shaped(value, held[layout.names[value.index]])
         for value in values
         if value.index in layout.names
     }

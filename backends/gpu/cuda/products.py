@@ -7,6 +7,7 @@ what the error bound counts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tetrapla.backends.gpu.cuda.steps import Element, stepped
@@ -79,7 +80,7 @@ def _place(kernel: Product, shared: Block, write: Writer) -> None:
     # neighbours lie along what is contiguous in memory
     near, far = f"threadIdx.x % {shared.columns}", f"threadIdx.x / {shared.columns}"
     own_row, own_column = far, near
-    if isinstance(kernel, Conv):
+    if isinstance(kernel, Conv) and kernel.y_view[1] != 1:
         own_row, own_column = (
             f"threadIdx.x % {shared.rows}",
             f"threadIdx.x / {shared.rows}",
@@ -196,9 +197,10 @@ def _stage(kernel: Product, shared: Block, write: Writer, side: str) -> None:
 
 def _along_k(kernel: Product, side: str) -> bool:
     """Whether an operand is contiguous along k, where neighbours then read."""
+    assert isinstance(kernel, (MatMul, Conv))
     if isinstance(kernel, MatMul):
         return kernel.a_view[-1] == 1 if side == "a" else kernel.b_view[-1] != 1
-    return side == "b"  # of a convolution the filters
+    return kernel.w_view[0] != 1 if side == "b" else kernel.x_view[1] == 1
 
 
 def _element(kernel: Product, write: Writer, side: str) -> None:
@@ -217,9 +219,10 @@ def _element(kernel: Product, write: Writer, side: str) -> None:
 
 
 def _address(kernel: Product, side: str) -> str:
-    _, _, n, k = kernel.problem
+    _, _, n, _ = kernel.problem
     if isinstance(kernel, Conv):
-        return f"(Index)({_in_group('column', n, kernel.groups)}) * {k} + k"
+        filters = affine(f"(Index)({_in_group('column', n, kernel.groups)})", kernel.w_view[0])
+        return f"{filters} + {_window(kernel, kernel.w_view[1:])}"
     assert isinstance(kernel, MatMul)
     if side == "a":
         return _placed(kernel, "a", kernel.a_view, ("row", "k"), kernel.a_offset)
@@ -239,24 +242,37 @@ def _placed(
     return " + ".join(terms) or "0"
 
 
+def _strided(places: Sequence[str], strides: Sequence[int]) -> str:
+    """The address of coordinates."""
+    pairs = zip(places, strides, strict=True)
+    return " + ".join(affine(f"(Index)({text})", stride) for text, stride in pairs)
+
+
+def _window(kernel: Conv, strides: Sequence[int]) -> str:
+    """The address of step k of the window: its row, its column, and innermost its channel."""
+    own, (_, kernel_w) = kernel.shape[1] // kernel.groups, kernel.kernel
+    places = (f"k % {own}", quotient("k", kernel_w * own), quotient("k", own, kernel_w))
+    return _strided(places, strides)
+
+
 def _patch(kernel: Conv, write: Writer) -> None:
     """An element of the image under the window; the padding holds the zero point."""
     _, channels, height, width = kernel.shape
-    (kernel_h, kernel_w), (out_h, out_w) = kernel.kernel, kernel.out
+    (_, kernel_w), (out_h, out_w) = kernel.kernel, kernel.out
     top, left, _, _ = kernel.pads
-    c = _in_group(quotient("k", kernel_h * kernel_w), channels // kernel.groups, kernel.groups)
+    own = channels // kernel.groups
+    c = _in_group(f"k % {own}" if own > 1 else "0", own, kernel.groups)
     p, q = quotient("row", out_w, out_h), f"row % {out_w}"
-    r, s = quotient("k", kernel_w, kernel_h), f"k % {kernel_w}"
-    image = affine(f"(Index)({quotient('row', out_h * out_w)})", channels)
+    r, s = quotient("k", kernel_w * own), quotient("k", own, kernel_w)
     write(
         f"const int h = {affine(f'({p})', kernel.strides[0], -top)} + "
         f"{affine(f'({r})', kernel.dilations[0])};",
         f"const int w = {affine(f'({q})', kernel.strides[1], -left)} + "
         f"{affine(f'({s})', kernel.dilations[1])};",
-        f"const Index plane = {image} + {c};",
     )
     inside = f"h >= 0 && h < {height} && w >= 0 && w < {width}"
-    found = _multiplied(kernel, write, kernel.a, f"(plane * {height} + h) * {width} + w")
+    places = (quotient("row", out_h * out_w), c, "h", "w")
+    found = _multiplied(kernel, write, kernel.a, _strided(places, kernel.x_view))
     padding = "0.0f"
     if kernel.operand == "i8":
         padding = whole(_zero_points(kernel, write)[0])
@@ -304,8 +320,9 @@ def _finish(kernel: Product, shared: Block, write: Writer) -> None:
     if isinstance(kernel, Conv):
         pixels = kernel.out[0] * kernel.out[1]
         channel, rows = _in_group("column", n, kernel.groups), "row"
-        image = affine(f"(Index)({quotient('row', pixels)})", kernel.filters)
-        place = f"({image} + {channel}) * {pixels} + row % {pixels}"
+        out_h, out_w = kernel.out
+        places = (quotient("row", pixels), channel, quotient("row", out_w, out_h))
+        place = _strided((*places, f"row % {out_w}"), kernel.y_view)
     else:
         assert isinstance(kernel, MatMul)
         several = kernel.problem[0] > 1

@@ -89,6 +89,7 @@ def pool(kernel: Pool, write: Writer) -> None:
     largest = kernel.function == "max"
     register = REGISTERS[write.dtype(kernel.x)] if largest else "float"
     _index(write, elements(kernel))
+    beside = kernel.beside
     least = whole(-(2**31)) if register == "int" else "-infinity()"
     if largest:
         write(f"{register} best = {least};")
@@ -97,7 +98,8 @@ def pool(kernel: Pool, write: Writer) -> None:
     write(
         f"for (int r = 0; r < {kernel.kernel[0]}; r++) {{",
         f"for (int s = 0; s < {kernel.kernel[1]}; s++) {{",
-        f"const int p = {quotient('index', out_w, out_h)}, q = index % {out_w};",
+        f"const int p = {quotient('index', out_w * beside, out_h)};",
+        f"const int q = {quotient('index', beside, out_w)};",
         f"const int h = {affine('p', kernel.strides[0], -top)} + "
         f"{affine('r', kernel.dilations[0])};",
         f"const int w = {affine('q', kernel.strides[1], -left)} + "
@@ -106,8 +108,11 @@ def pool(kernel: Pool, write: Writer) -> None:
     if kernel.count_include_pad and not largest:
         write(f"count += h < {height + bottom} && w < {width + right};")
     write(f"if (h < 0 || h >= {height} || w < 0 || w >= {width}) continue;")
-    plane = quotient("index", out_h * out_w)
-    x = write.load(kernel.x, f"(({plane}) * {height} + h) * {width} + w")
+    plane = quotient("index", out_h * out_w * beside)
+    pixel = f"(({plane}) * {height} + h) * {width} + w"
+    if beside > 1:
+        pixel = f"({pixel}) * {beside} + index % {beside}"
+    x = write.load(kernel.x, pixel)
     if kernel.function == "quant_average":
         x = f"mul((float)({x} - {kernel.zero_points[0]}), {number(kernel.scales[0])})"
     if largest:
@@ -163,7 +168,11 @@ def global_pool(kernel: GlobalPool, write: Writer) -> None:
     write(f"__shared__ {register} scratch[{THREADS}];")
     sharing.begin(write)
     write(f"{register} own = 0;", sharing.loop())
-    x = write.load(kernel.x, f"(Index)row * {kernel.size} + lane")
+    place, beside = f"(Index)row * {kernel.size} + lane", kernel.beside
+    if beside > 1:
+        plane = f"(Index)(row / {beside}) * {kernel.size}"
+        place = f"({plane} + lane) * {beside} + row % {beside}"
+    x = write.load(kernel.x, place)
     write(f"own = add(own, {x}{_less(kernel.zero_points[0]) if quantised else ''});", "}")
     write(f"const {register} sum = {sharing.across('Sum', 'own', 'scratch')};")
     write(f"if (first != 0 || row >= {kernel.planes}) return;", "const Index index = row;")

@@ -34,18 +34,32 @@ FOLDED: Mapping[str, Rule] = {
 # those that a kernel starts with
 ROWS: Mapping[str, Rowwise] = {**ROWWISE, **QUANTISED_ROWS, **WINDOWS}
 EXPRESSIONS = (*FOLDED, *ROWS)
-# Triton's limit on the elements of a tensor (TRITON_MAX_TENSOR_NUMEL)
-MOST_LANES = 2**20
+# lanes that are held at once, assumed: 64 of a thread's 255 registers; longer rows take passes
+LONGEST = 8192
+# of a row, whose places are 32 bits wide
+MOST_LANES = 2**30
 Inlined: TypeAlias = Mapping[int, Node]
 
 
+def is_long(node: Node) -> bool:
+    """Whether a row has more lanes than a kernel holds at once."""
+    return node.kind in ROWS and prod(ROWS[node.kind].extents(node)[1]) > LONGEST
+
+
 def expression(
-    node: Node, source: Source, inlined: Inlined, tail: Node | None = None
+    node: Node,
+    source: Source,
+    inlined: Inlined,
+    tail: Node | None = None,
+    stored: Value | None = None,
 ) -> Expression:
     """The kernel of a node; `inlined` nodes are part of it.
 
-    It stores the result of `tail`, element by element made of the node's, or the node's own.
+    It makes the result of `tail`, element by element of the node's, or the node's own; and
+    stores that as `stored` lies, which steps make of it, or as itself.
     """
+    last = node.result if tail is None else tail.result
+    stored = last if stored is None else stored
     rowwise = ROWS.get(node.kind)
     lanes: tuple[int, ...] = ()
     rows = node.result.shape
@@ -53,25 +67,23 @@ def expression(
         rows, lanes = rowwise.extents(node)
     code = Code(prod(rows), prod(lanes))
     scope = Scope(code, source, inlined, FOLDED)
-    row = code.coordinates(code.row, rows)
     if rowwise is None:
-        made, place = FOLDED[node.kind](scope, node, row), code.row
+        at = code.regrouped(scope.walked(stored), stored.shape, rows)
+        made, place = FOLDED[node.kind](scope, node, at), code.row
     else:
-        lane = code.coordinates(code.lane, lanes)
-        at = At(row, lane, rowwise.element(scope, node, row, lane))
-        made = rowwise.function(scope, node, at)
-        whole = rowwise.whole
-        row = at.element if whole else row
-        place = code.position(at.element, node.result.shape) if whole else code.row
+        row, lane = code.coordinates(code.row, rows), code.coordinates(code.lane, lanes)
+        element = rowwise.element(scope, node, row, lane)
+        made = rowwise.function(scope, node, At(row, lane, element))
+        at = element if rowwise.whole else code.regrouped(row, rows, node.result.shape)
+        place = scope.place(stored, code.regrouped(at, node.result.shape, stored.shape))
     if tail is not None:
         known = {source.root(node.result).index: made}
         scope = Scope(code, source, inlined, FOLDED, known)
-        held = node.result.shape if len(row) == len(node.result.shape) else rows
-        made = scope.element(tail.result, code.regrouped(row, held, tail.result.shape))
+        made = scope.element(last, code.regrouped(at, node.result.shape, last.shape))
     block = max(1, BLOCK // power_of_two(code.length))
-    instructions, (stored, at_place) = code.needed(made, place)
+    instructions, (value, at_place) = code.needed(made, place)
     return Expression(
-        node.name, node.kind, "", (), 1, 1, instructions, stored, at_place,
+        node.name, node.kind, "", (), 1, 1, instructions, value, at_place,
         code.rows, code.length, block,
     )  # fmt: skip
 
@@ -94,7 +106,8 @@ def epilogue(head: Node, held: Value, tail: Node, source: Source, inlined: Inlin
             at = (image, code.lane, *pixel)
         case _:
             code = Code(prod(shape), 1)
-            at = code.coordinates(code.row, shape)
+            walked = Scope(code, source, {}, FOLDED).walked(tail.result)
+            at = code.regrouped(walked, tail.result.shape, shape)
     known = {source.root(held).index: code.given(held.dtype)}
     scope = Scope(code, source, inlined, FOLDED, known)
     made = scope.element(tail.result, code.regrouped(at, shape, tail.result.shape))

@@ -270,7 +270,8 @@ class Code:
         if size == 1:
             return self.constant(0)
         known = self._digits.get(flat.number)
-        if known is not None:
+        # of a digit that was cut short (a slice), the number's own digits are others
+        if known is not None and known.size % (divisor * size) == 0:
             flat = Register(self, known.number)
             divisor *= known.divisor
         made = flat // divisor % size

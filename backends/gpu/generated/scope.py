@@ -32,6 +32,10 @@ class Source(Protocol):
         """The buffer of a value."""
         ...
 
+    def order(self, value: Value) -> tuple[int, ...]:
+        """The axes of a value from the outermost in memory; empty for its own order."""
+        ...
+
     def table(self, name: str, array: Array) -> str:
         """A buffer of constants that the compiler makes."""
         ...
@@ -92,6 +96,20 @@ class Scope:
         held = array.astype(np.float32 if dtype == "f32" else np.int32)
         return self.code.load(self._source.table(name, held), at, None, dtype)
 
+    def place(self, value: Value, at: Coordinates) -> Register:
+        """Where an element lies in the buffer that holds it."""
+        order = self._source.order(value)
+        if not order:
+            return self.code.position(at, value.shape)
+        return self.code.position([at[i] for i in order], [value.shape[i] for i in order])
+
+    def walked(self, value: Value) -> tuple[Register, ...]:
+        """The coordinates of a row's number, where rows lie as a value does in memory."""
+        order = self._source.order(value) or range(len(value.shape))
+        found = self.code.coordinates(self.code.row, [value.shape[i] for i in order])
+        at = dict(zip(order, found, strict=True))
+        return tuple(at[axis] for axis in range(len(value.shape)))
+
     def op(self, name: str, *given: Number) -> Register:
         """An operation of `simulators.gpu.code`."""
         return self.code.op(name, *given)
@@ -102,7 +120,7 @@ class Scope:
             return self._given[root.index]
         node = self._inlined.get(root.index)
         if node is None:
-            place = self.code.position(at, value.shape)
+            place = self.place(value, at)
             return self.code.load(self._source.load(value), place, self._inside, value.dtype)
         if root.index != value.index:
             at = self.code.regrouped(at, value.shape, root.shape)

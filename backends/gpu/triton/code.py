@@ -7,7 +7,7 @@ broadcasting joins them. What depends on neither has one element.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tetrapla.backends.gpu.tiles import power_of_two
 from tetrapla.backends.gpu.triton.dots import nothing
@@ -68,16 +68,22 @@ _ALONG = {
 
 def expression(kernel: Expression, write: Writer) -> None:
     """Write a kernel of generated code: rows, lanes, instructions, store."""
-    rows = f"tl.program_id(0) * {kernel.block} + tl.arange(0, {kernel.block})"
+    rows = f"{write.program(0)} * {kernel.block} + tl.arange(0, {kernel.block})"
     if kernel.length > 1:
         lanes = power_of_two(kernel.length)
-        write(f"row = ({rows})[:, None]", f"lane = tl.arange(0, {lanes})[None, :]")
+        lane = f"tl.arange(0, {lanes})[None, :]"
+        lane = f"{lane}.to(tl.int64)" if write.wide else lane
+        write(f"row = ({rows})[:, None]", f"lane = {lane}")
         write(f"in_row = row < {kernel.rows}", f"in_lane = lane < {kernel.length}")
     else:
         write(f"row = {rows}", f"in_row = row < {kernel.rows}")
-    stored = (kernel.value, kernel.place)
-    lines = _Lines(kernel.code, write, Frame(kernel.length > 1), stored)
+    lines = Lines(kernel.code, write, Frame(kernel.length > 1), (kernel.value, kernel.place))
     lines.all()
+    store(kernel, lines, write)
+
+
+def store(kernel: Expression, lines: Lines, write: Writer) -> None:
+    """Write the steps and the store of what the code has made."""
     write(f"y = r{kernel.value}")
     over = lines.joined(kernel.place, (True, False))
     place, mask = f"({lines.spread(kernel.place, (True, False))})", lines.mask(over)
@@ -132,7 +138,7 @@ def steps(
 
 
 def _apply(step: Apply, write: Writer, register: str, at: Frame) -> str:
-    lines = _Lines(step.code, write, at, (step.value,), register)
+    lines = Lines(step.code, write, at, (step.value,), register)
     lines.all()
     held = step.code[step.value].dtype
     wanted = REGISTERS[held]
@@ -141,7 +147,7 @@ def _apply(step: Apply, write: Writer, register: str, at: Frame) -> str:
     return wanted
 
 
-class _Lines:
+class Lines:
     """The lines of one piece of code; `over` says of each register what it runs over."""
 
     def __init__(
@@ -153,15 +159,24 @@ class _Lines:
         given: str = "",
     ) -> None:
         self.code, self.write, self.at, self.given = code, write, at, given
-        self.over: list[tuple[bool, bool]] = []
         self.literals = _literals(code, stored)
+        # what becomes an address, where int32 may be too narrow for one
+        self.places = _places(code, stored) if write.wide else set[int]()
+        self.over: list[tuple[bool, bool]] = []
+        for each in code:
+            self.over.append(self._over(each))
 
     def all(self) -> None:
         """Every instruction."""
-        for index, each in enumerate(self.code):
-            self.over.append(self._over(each))
-            if index in self.literals:
-                continue
+        for index in range(len(self.code)):
+            self.one(index)
+
+    def one(self, index: int) -> None:
+        """One instruction; what it reads has been written."""
+        if index not in self.literals:
+            each = self.code[index]
+            if index in self.places and each.dtype == "i32" and each.op in ("load", "cast"):
+                each = replace(each, dtype="i64")
             text = self._text(each)
             if text != f"r{index}":
                 self.write(f"r{index} = {text}")
@@ -211,17 +226,7 @@ class _Lines:
         return text if held == each.dtype else f"{text}.to({TYPES[each.dtype]})"
 
     def _reduction(self, each: Instruction, x: str) -> str:
-        low, high = extremes(DTYPES[each.dtype])
-        neutral = {"sum": 0, "product": 1, "largest": low, "smallest": high}[each.op]
-        rest = number(float(neutral)) if each.dtype == "f32" else str(int(neutral))
-        if each.dtype == "f32" and abs(neutral) == float("inf"):
-            rest = f'float("{neutral}")'
-        if each.dtype == "i1":
-            x, rest = f"{x}.to(tl.int32)", str(int(neutral))
-        text = _ALONG[each.op].format(f"tl.where({self.at.in_lane}, {x}, {rest})")
-        if each.dtype == "i1":
-            return f"({text} != 0)"
-        return text if each.dtype in ("f32", "i64") else f"{text}.to({TYPES[each.dtype]})"
+        return reduced(each, f"tl.where({self.at.in_lane}, {widened(each, x)}, {rest(each)})")
 
     def joined(self, register: int, over: tuple[bool, bool]) -> tuple[bool, bool]:
         """What a register and something else run over together."""
@@ -240,6 +245,39 @@ class _Lines:
         """The text of what is inside, of what runs over rows and lanes so."""
         named = zip((self.at.in_row, self.at.in_lane), over, strict=True)
         return " & ".join(name for name, held in named if held and name)
+
+
+def rest(each: Instruction) -> str:
+    """What a reduction is of nothing, as text."""
+    low, high = extremes(DTYPES[each.dtype])
+    neutral = {"sum": 0, "product": 1, "largest": low, "smallest": high}[each.op]
+    if each.dtype != "f32":
+        return str(int(neutral))
+    finite = abs(neutral) < float("inf")
+    return number(float(neutral)) if finite else f'float("{neutral}")'
+
+
+def widened(each: Instruction, x: str) -> str:
+    """A reduction's operand in a type that Triton reduces."""
+    return f"{x}.to(tl.int32)" if each.dtype == "i1" else x
+
+
+def reduced(each: Instruction, x: str) -> str:
+    """The reduction along the lanes of a text, in its own type."""
+    text = _ALONG[each.op].format(x)
+    if each.dtype == "i1":
+        return f"({text} != 0)"
+    return text if each.dtype in ("f32", "i64") else f"{text}.to({TYPES[each.dtype]})"
+
+
+def _places(code: Sequence[Instruction], stored: Collection[int]) -> set[int]:
+    """The registers that addresses are made of."""
+    found = {each.args[0] for each in code if each.op == "load"}
+    found |= {register for register in stored if code[register].dtype == "i32"}
+    for register in reversed(range(len(code))):
+        if register in found and code[register].op != "load":
+            found |= set(code[register].args)
+    return found
 
 
 def _literals(code: Sequence[Instruction], stored: Collection[int]) -> dict[int, str]:

@@ -18,6 +18,7 @@ from tetrapla.backends.gpu.triton.steps import Writer
 from tetrapla.simulators.gpu.fused_attention import FusedAttention
 from tetrapla.simulators.gpu.kernels import Kernel, Product
 from tetrapla.simulators.gpu.program import Buffer, Program
+from tetrapla.simulators.gpu.recurrent import Recurrent
 
 HEAD = """import triton
 import triton.language as tl
@@ -132,10 +133,12 @@ def arguments(kernel: Kernel) -> tuple[str, ...]:
 
 
 def warps(kernel: Kernel) -> int:
-    """Warps of a program instance: a product's own, 8 where an attention's tile is large."""
+    """Warps of a program instance: a product's own, 8 where others hold much."""
     if isinstance(kernel, Product):
         return kernel.tile.warps
     if isinstance(kernel, FusedAttention) and kernel.tile_rows >= 128:
+        return 8
+    if isinstance(kernel, Recurrent) and kernel.gates == 4:  # so many matrices' tiles at once
         return 8
     return 4
 
@@ -193,6 +196,8 @@ def _roles(kernel: Kernel) -> dict[str, str]:
             if isinstance(value, str) and value in step.buffers:
                 kind = type(step).__name__.lower()
                 parameters.setdefault(value, kind if each.name == "x" else each.name)
+    if isinstance(kernel, FusedAttention):
+        found |= kernel.roles
     roles = {name: found.get(name, "x") for name in kernel.sources}
     for name in kernel.reads:
         roles.setdefault(name, parameters.get(name, found.get(name, "p")))

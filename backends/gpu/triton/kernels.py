@@ -7,11 +7,14 @@ from math import prod
 
 import numpy as np
 
+from tetrapla.backends.gpu.generated.expressions import LONGEST
 from tetrapla.backends.gpu.tiles import power_of_two
+from tetrapla.backends.gpu.triton import depthwise
 from tetrapla.backends.gpu.triton.attention import attention
 from tetrapla.backends.gpu.triton.code import Frame, expression, steps
 from tetrapla.backends.gpu.triton.products import product
 from tetrapla.backends.gpu.triton.recurrent import recurrent
+from tetrapla.backends.gpu.triton.rows import long_rows
 from tetrapla.backends.gpu.triton.steps import (
     REGISTERS,
     TYPES,
@@ -48,6 +51,8 @@ def body(kernel: Kernel, write: Writer) -> None:
 def grid(kernel: Kernel) -> tuple[int, int, int]:
     """Program instances of a launch."""
     match kernel:
+        case Conv() if kernel.is_depthwise:
+            return depthwise.grid(kernel)
         case MatMul() | Conv() | FusedAttention() | Recurrent():
             return kernel.grid
         case Softmax():
@@ -74,14 +79,18 @@ def _pool(kernel: Pool, write: Writer) -> None:
     if kernel.function != "max":
         start = "0.0"
     _indices(write, kernel.block, kernel.planes * out_h * out_w)
+    beside = kernel.beside
     write(
-        f"plane = {quotient('index', out_h * out_w)}",
-        f"p = {quotient('index', out_w, out_h)}",
-        f"q = index % {out_w}",
+        f"plane = {quotient('index', out_h * out_w * beside)}",
+        f"p = {quotient('index', out_w * beside, out_h)}",
+        f"q = {quotient('index', beside, out_w)}",
         f"y = tl.full(({kernel.block},), {start}, {TYPES[register]})",
     )
     if kernel.function != "max":
         write(f"count = tl.zeros(({kernel.block},), tl.float32)")
+    pixel = f"(plane * {height} + h) * {width} + w"
+    if beside > 1:
+        pixel = f"({pixel}) * {beside} + index % {beside}"
     write(f"for r in range({kernel.kernel[0]}):")
     write(f"    for s in range({kernel.kernel[1]}):")
     write.indent += 2
@@ -89,7 +98,7 @@ def _pool(kernel: Pool, write: Writer) -> None:
         f"h = {affine('p', kernel.strides[0], -top)} + {affine('r', kernel.dilations[0])}",
         f"w = {affine('q', kernel.strides[1], -left)} + {affine('s', kernel.dilations[1])}",
         f"image = inside & (h >= 0) & (h < {height}) & (w >= 0) & (w < {width})",
-        f"x = {write.load(kernel.x, f'(plane * {height} + h) * {width} + w', 'image')}",
+        f"x = {write.load(kernel.x, pixel, 'image')}",
     )
     if kernel.function == "max":
         nan = "" if register == "i32" else ", propagate_nan=tl.PropagateNan.ALL"
@@ -119,12 +128,16 @@ def _average_term(kernel: Pool, write: Writer, bottom: int, right: int) -> None:
 def _global_pool(kernel: GlobalPool, write: Writer) -> None:
     lanes = power_of_two(kernel.size)
     write(
-        f"index = tl.program_id(0) * {kernel.block} + tl.arange(0, {kernel.block})",
+        f"index = {write.program(0)} * {kernel.block} + tl.arange(0, {kernel.block})",
         f"inside = index < {kernel.planes}",
         f"lane = tl.arange(0, {lanes})",
         f"held = inside[:, None] & (lane[None, :] < {kernel.size})",
     )
     offset = f"index[:, None] * {kernel.size} + lane[None, :]"
+    if kernel.beside > 1:
+        beside = kernel.beside
+        plane = f"index // {beside} * {kernel.size * beside} + index % {beside}"
+        offset = f"({plane})[:, None] + lane[None, :] * {beside}"
     write(f"x = {write.load(kernel.x, offset, 'held')}")
     if kernel.function == "average":
         write("y = tl.sum(tl.where(held, x, 0.0), axis=1)")
@@ -146,7 +159,7 @@ def _global_pool(kernel: GlobalPool, write: Writer) -> None:
 def _softmax(kernel: Softmax, write: Writer) -> None:
     lanes = power_of_two(kernel.length)
     write(
-        f"row = tl.program_id(0) * {kernel.block} + tl.arange(0, {kernel.block})",
+        f"row = {write.program(0)} * {kernel.block} + tl.arange(0, {kernel.block})",
         f"lane = tl.arange(0, {lanes})",
         f"inside = (row[:, None] < {kernel.rows}) & (lane[None, :] < {kernel.length})",
     )
@@ -204,7 +217,7 @@ def _gather(kernel: Gather, write: Writer) -> None:
 
 def _indices(write: Writer, block: int, elements: int) -> None:
     write(
-        f"index = tl.program_id(0) * {block} + tl.arange(0, {block})",
+        f"index = {write.program(0)} * {block} + tl.arange(0, {block})",
         f"inside = index < {elements}",
     )
 
@@ -228,6 +241,10 @@ def _full(write: Writer, block: int, value: float) -> str:
     return f"tl.full(({block},), {number(value)}, tl.float32)"
 
 
+def _generated(kernel: Expression, write: Writer) -> None:
+    (long_rows if kernel.length > LONGEST else expression)(kernel, write)
+
+
 _BODIES: dict[type[Kernel], Callable[..., None]] = {
     MatMul: product,
     Conv: product,
@@ -237,7 +254,7 @@ _BODIES: dict[type[Kernel], Callable[..., None]] = {
     Pointwise: _pointwise,
     Binary: _binary,
     Gather: _gather,
-    Expression: expression,
+    Expression: _generated,
     FusedAttention: attention,
     Recurrent: recurrent,
 }

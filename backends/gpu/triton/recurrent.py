@@ -143,7 +143,9 @@ def _load_state(kernel: Recurrent, write: Writer, column: str, inside: str, name
     if kernel.h0:
         first = f"{inside} & (number == 0)"
         place = f"row * {kernel.hidden} + {column}"
-        write(f"{name} = {name} + {write.load(kernel.h0, place, first, '0.0')}")
+        # as narrow as what products take, whatever holds it
+        held = narrowed(kernel.operand, write.load(kernel.h0, place, first, "0.0"), "f32")
+        write(f"{name} = {name} + {held}.to(tl.float32)")
 
 
 def _load_cell(kernel: Recurrent, write: Writer) -> None:

@@ -43,6 +43,9 @@ REGISTERS = {
 }
 CASTS = {"bf16": "to_bf16", "f8E4M3FN": "to_f8"}  # of float32, which the interpreter cuts off
 
+# numbers of the last instance's lanes, which may be beyond the end, must fit int32 too
+LARGEST = 2**31 - 2**20
+
 
 @dataclass
 class Writer:
@@ -57,6 +60,16 @@ class Writer:
     def __call__(self, *lines: str) -> None:
         """Append lines at the current indentation."""
         self.lines += ["    " * self.indent + line for line in lines]
+
+    @property
+    def wide(self) -> bool:
+        """Whether a buffer has more elements than an int32 can safely count."""
+        return any(self.lengths[name] > LARGEST for name in self.pointers)
+
+    def program(self, axis: int) -> str:
+        """The text of the instance's number, in a type that can count every element."""
+        text = f"tl.program_id({axis})"
+        return f"{text}.to(tl.int64)" if self.wide else text
 
     def load(self, buffer: str, offset: str, mask: str, other: str = "") -> str:
         """The text of a masked load into float32 or int32 registers."""

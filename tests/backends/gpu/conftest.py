@@ -18,7 +18,10 @@ import pytest
 
 from tetrapla.backends.gpu import check
 from tetrapla.backends.gpu.bounds import verdict
-from tetrapla.backends.gpu.triton import compiler
+from tetrapla.backends.gpu.cuda import emitted, emulated
+from tetrapla.backends.gpu.cuda import source as cuda_source
+from tetrapla.backends.gpu.cuda.run import by_nvrtc
+from tetrapla.backends.gpu.triton import compiler, source
 from tetrapla.backends.gpu.triton.compiler import Code
 from tetrapla.backends.gpu.triton.functions import Function, functions
 from tetrapla.backends.target_ import Lowered
@@ -69,6 +72,12 @@ class Tiers:
         tier = f"compiled for {code.architecture}"
         self.kernels.setdefault(tier, set()).add(function.content)
 
+    def of_cuda(self, tier: str, text: str | bytes) -> None:
+        """Count the kernels of a kernels.cu."""
+        written = text.decode() if isinstance(text, bytes) else text
+        _, *own = written.split('extern "C" __global__ void')
+        self.kernels.setdefault(f"of CUDA C {tier}", set()).update(own)
+
     def __str__(self) -> str:
         return ", ".join(f"{len(found)} {tier}" for tier, found in self.kernels.items())
 
@@ -83,23 +92,18 @@ def _kernels_are_counted() -> Iterator[None]:  # pyright: ignore[reportUnusedFun
     Tests hold the functions that run and judge by their names, so what is watched is what
     those call: the sources that are run, and the start and the end of a verdict.
     """
-    written, judge, made, describe = (
-        check.sources,
-        verdict.integer,
-        verdict.CrossCheck,
-        compiler.described,
-    )
+    judge, describe = verdict.integer, compiler.described
 
     def sources(program: Program) -> dict[str, str | bytes]:
         TIERS.runs(program)
-        return written(program)
+        return source.sources(program)
 
     def integer(lowered: Lowered[Program]) -> bool:
         TIERS.judging = lowered.program
         return judge(lowered)
 
     def cross_check(*figures: Any) -> CrossCheck:
-        found = made(*figures)
+        found = CrossCheck(*figures)
         TIERS.judged(found)
         return found
 
@@ -108,7 +112,19 @@ def _kernels_are_counted() -> Iterator[None]:  # pyright: ignore[reportUnusedFun
         TIERS.compiled(function, code)
         return code
 
+    def cuda_sources(program: Program) -> dict[str, str | bytes]:
+        written = cuda_source.cuda_sources(program)
+        TIERS.of_cuda("run on a CPU", written[cuda_source.KERNELS])
+        return written
+
+    def compiled_cuda(text: bytes, architecture: str) -> bytes:
+        code = by_nvrtc(text, architecture)
+        TIERS.of_cuda(f"compiled for {architecture}", text)
+        return code
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(emulated, "cuda_sources", cuda_sources)
+        patch.setattr(emitted, "by_nvrtc", compiled_cuda)
         patch.setattr(check, "sources", sources)
         patch.setattr(verdict, "integer", integer)
         patch.setattr(verdict, "CrossCheck", cross_check)

@@ -52,6 +52,12 @@ def geometry(**changed: Attribute) -> dict[str, Attribute]:
     return {**attributes, "activation": "none", **changed}
 
 
+def gru(late: int) -> Case:
+    types = f32(4, 3, 7), f32(1, 27, 7), f32(1, 27, 9), f32(1, 54)
+    kind, _, attributes = example("nn.gru")
+    return kind, types, {**attributes, "direction": "reverse", "linear_before_reset": late}
+
+
 # beside each operator's own example: what fills no block and no tile, and what fills several
 RAGGED: list[Case] = [
     ("nn.matmul", (f32(37, 150), f32(150, 70)), {"activation": "none"}),
@@ -74,6 +80,26 @@ RAGGED: list[Case] = [
     ("nn.arg_max", (Tensor((3, 9), "i8"),), {"axis": 0, "keepdims": 1}),
     ("nn.global_average_pool", (f32(2, 3, 17, 19),), {}),
     ("nn.transpose", (Tensor((2, 3, 4), "i64"),), {"perm": (2, 0, 1)}),
+    (
+        "nn.attention",
+        (f32(2, 4, 70, 24), f32(2, 4, 90, 24), f32(2, 4, 90, 40), Tensor((70, 90), "i1")),
+        {"scale": 0.2, "causal": 1, "causal_offset": 20, "masked_rows": "nan", "block": 32},
+    ),
+    (
+        "nn.lstm",
+        (
+            *(f32(4, 3, 7), f32(2, 36, 7), f32(2, 36, 9), f32(2, 72), f32(2, 3, 9)),
+            *(f32(2, 3, 9), Tensor((3,), "i32"), f32(2, 27)),
+        ),
+        {
+            "direction": "bidirectional",
+            "activations": "sigmoid,tanh,tanh,sigmoid,tanh,relu",
+            "clip": 1.5,
+            "input_forget": 0,
+        },
+    ),
+    gru(0),
+    gru(1),
 ]
 
 
@@ -116,6 +142,10 @@ def together(listed: list[Case], rng: np.random.Generator) -> tuple[Module, dict
             constant = (kind in PARAMETERS and not batched) or kind.startswith("qnn.")
             if j > 0 and constant and kind != "qnn.add":
                 operands.append(build.weight(name, drawn(rng, kind, j, tensor)))
+                continue
+            if kind == "nn.lstm" and tensor.dtype == "i32":  # every sequence has all steps
+                steps = np.full(tensor.shape, types[0].shape[0], np.int32)
+                operands.append(build.weight(name, steps))
                 continue
             operands.append(build.input(name, tensor.shape, tensor.dtype))
             inputs[name] = np.stack([drawn(rng, kind, j, tensor) for _ in range(INVOCATIONS)])
@@ -167,9 +197,11 @@ def test_an_integer_plan_has_no_mismatch(rng: np.random.Generator) -> None:
 def test_the_edges_of_integers_are_the_plans() -> None:
     """Wrapping sums, the least number over -1, shifts by all bits and more."""
     build, inputs = ModuleBuilder("edges"), dict[str, Array]()
-    names = ("add", "mul", "sub", "idiv", "shift_left", "shift_right", "maximum")
-    listed: list[tuple[str, dict[str, Attribute]]] = [(f"nn.{name}", {}) for name in names]
-    listed += [("nn.mod", {"fmod": fmod}) for fmod in (0, 1)]
+    names = ("add", "mul", "sub", "idiv", "shift_left", "shift_right", "maximum", "mod", "mod")
+    signs: list[dict[str, Attribute]] = [{"fmod": fmod} for fmod in (0, 1)]
+    listed = [
+        (f"nn.{name}", signs[i % 2] if name == "mod" else {}) for i, name in enumerate(names)
+    ]
     for dtype in ("i8", "ui8", "i32", "i64"):
         info = np.iinfo(DTYPES[dtype].name)
         near = [info.min, info.min + 1, info.max - 1, info.max, 0, 1, 2, 3, 7, 31, 63, 64]

@@ -24,6 +24,7 @@ from tetrapla.backends.target_ import Options
 from tetrapla.frontend.builder import Builder, Layers
 from tetrapla.frontend.zoo.vit import Sizes, vit
 from tetrapla.ir.build import ModuleBuilder
+from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
@@ -35,7 +36,8 @@ pytestmark = pytest.mark.skipif(
     shutil.which("g++") is None, reason="g++ is not installed: it compiles the emulation"
 )
 FAST = tuple("-O1" if flag == "-O2" else flag for flag in FLAGS)
-CNN = Path(__file__).parents[3] / "examples" / "digits_cnn.onnx"
+EXAMPLES = Path(__file__).parents[3] / "examples"
+CNN, MLP = EXAMPLES / "digits_cnn.onnx", EXAMPLES / "digits_mlp.onnx"
 
 # libcuda's part that the script calls, on this process's own memory and the emulated kernels
 DRIVER = r"""
@@ -158,7 +160,7 @@ def test_a_model_is_within_its_bounds(
 
 def test_the_command_writes_what_runs_alone(tmp_path: Path, rng: np.random.Generator) -> None:
     out = tmp_path / "out"
-    words = ["compile", CNN, "-t", "h100", "--quant", "int8", "--data", "digits", "-o", out]
+    words = ["compile", MLP, "-t", "h100", "--quant", "int8", "--data", "digits", "-o", out]
     assert command([str(word) for word in (*words, "--emit", "cuda-c")]) == 0
     names = {path.name for path in (out / "cuda").iterdir()}
     assert names >= {"kernels.cu", "cuda_emulation.h", "emulate.cpp", "plan.json", "run.py"}
@@ -174,6 +176,17 @@ def test_the_command_writes_what_runs_alone(tmp_path: Path, rng: np.random.Gener
         assert {name: found[name].tolist() for name in found.files} == {
             name: array.tolist() for name, array in wanted.items()
         }
+
+
+def test_a_chip_without_cuda_is_refused() -> None:
+    spec = load_spec("mi300x", GpuSpec).spec
+    lowered = TARGET.lower(tetrapla.load(MLP), spec, None, Options(quant="none"))
+    with pytest.raises(UnsupportedError) as refused:
+        TARGET.forms["cuda-c"](lowered, spec)
+    assert str(refused.value) == (
+        "--emit cuda-c must have an NVIDIA GPU for a target, not mi300x; "
+        "give --target h100, say"
+    )
 
 
 def test_the_driver_is_given_what_the_kernels_take(

@@ -18,7 +18,7 @@ from tetrapla.backends.gpu.lower import lower
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import ModelError, UnsupportedError
-from tetrapla.ir.graph import Array
+from tetrapla.ir.graph import Array, Attribute, Value
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
 from tetrapla.simulators.gpu import formats, values
@@ -40,12 +40,17 @@ def layers(rng: np.random.Generator, batch: int = 5) -> Module:
     """Products with a bias, a ReLU, a GELU and a softmax; a convolution before them."""
     build = ModuleBuilder("layers")
 
-    def weight(name: str, *shape: int) -> object:
+    def weight(name: str, *shape: int) -> Value:
         fan = np.prod(shape[1:]) if len(shape) == 4 else shape[0]
         return build.weight(name, (rng.normal(size=shape) / fan**0.5).astype(np.float32))
 
     x = build.input("x", (batch, 3, 6, 6))
-    geometry = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "groups": 1}
+    geometry: dict[str, Attribute] = {
+        "strides": (1, 1),
+        "pads": (1, 1, 1, 1),
+        "dilations": (1, 1),
+        "groups": 1,
+    }
     conv = [x, weight("c", 8, 3, 3, 3), weight("cb", 8)]
     y = build.op("nn.conv2d", conv, {**geometry, "activation": "relu"}, "conv")
     y = build.op("nn.reshape", [y], {"shape": (batch, 288)}, "flat")
@@ -56,7 +61,8 @@ def layers(rng: np.random.Generator, batch: int = 5) -> Module:
     return build.finish()
 
 
-RELU, NONE = {"activation": "relu"}, {"activation": "none"}
+RELU: dict[str, Attribute] = {"activation": "relu"}
+NONE: dict[str, Attribute] = {"activation": "none"}
 
 
 def images(rng: np.random.Generator, batch: int = 5) -> dict[str, Array]:
@@ -91,6 +97,7 @@ def test_every_chip_runs_every_format_or_refuses_it_by_name(
     verdict = TARGET.cross_check(
         lowered, spec, inputs, run, evaluate_many(lowered.module, inputs)
     )
+    assert verdict is not None
     assert verdict.passed, verdict
     assert run.time_s > 0
     for layer in run.layers:

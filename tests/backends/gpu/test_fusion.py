@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tetrapla.backends.gpu.bounds.verdict import integer, judged
 from tetrapla.backends.gpu.check import run_interpreted
 from tetrapla.backends.gpu.lower import plan
+from tetrapla.backends.gpu.triton.functions import functions
 from tetrapla.backends.target_ import Lowered
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Array, Attribute, Value
@@ -230,7 +231,7 @@ def test_moves_around_a_product_change_no_bit(
 ) -> None:
     p, q, m, n = shape
     net = Net(seed)
-    own = [(p, q, m, k), (p, q, k, n)]
+    own: list[tuple[int, ...]] = [(p, q, m, k), (p, q, k, n)]
     perms = [list(first), list(second)]
     given_shapes = [
         tuple(s[perm.index(i)] for i in range(4)) for s, perm in zip(own, perms, strict=True)
@@ -295,3 +296,51 @@ def test_splitting_and_merging_heads_costs_no_kernel(number_format: str) -> None
         "MatMul Bias Apply",
     ]
     emitted(module, program, net.inputs)
+
+
+def test_a_convolution_writes_pixels_above_channels() -> None:
+    net = Net()
+    x = net.input("x", 2, 3, 6, 5)
+    y = net.op("nn.reshape", net.op("nn.silu", net.conv(x, "conv", 8)), shape=(2, 8, 30))
+    y = net.op("nn.transpose", y, perm=(0, 2, 1))
+    normal = net.op("nn.layer_norm", y, net.weight("g", 8), axis=-1, epsilon=1e-5)
+    module = net.finish(y=net.op("nn.add", y, normal))
+    program = check(module, net.inputs, "fp16")
+    assert kinds(program) == ["Conv Bias Apply", "Expression"]
+    assert [b.shape for b in program.buffers if b.role == "scratch"] == [(2, 30, 8)]
+    emitted(module, program, net.inputs)
+
+
+def logits(words: int) -> Program:
+    build = ModuleBuilder("logits")
+    x = build.input("x", (65536, 64))
+    w = build.shape_of_weight("w", (64, words), "f32")
+    build.output("y", build.op("nn.matmul", [x, w], PLAIN))
+    return plan(build.finish(), "fp16")
+
+
+@pytest.mark.parametrize(("words", "wide"), [(32768, True), (32640, False)])
+def test_addresses_are_wide_where_a_buffer_needs_it(words: int, wide: bool) -> None:
+    # 2^31 elements, of which the last tile's places reach further; and 2^23 fewer
+    ((function,), _) = functions(logits(words))
+    assert (".to(tl.int64)" in function.text) == wide
+
+
+def test_neighbours_of_a_large_product_share_what_they_read() -> None:
+    ((function,), _) = functions(logits(1024))
+    tiles = {(row, column) for row, column in _visited(512, 8)[:64]}
+    assert tiles == {(row, column) for row in range(8) for column in range(8)}
+    assert sorted(_visited(515, 3)) == [(i, j) for i in range(515) for j in range(3)]
+    assert "first = place // 64 * 8" in function.text
+    assert "row = (first + place % high) * 128 + tl.arange(0, 128)" in function.text
+    assert "column = (place // high) * 128 + tl.arange(0, 128)" in function.text
+
+
+def _visited(tiles_m: int, tiles_n: int) -> list[tuple[int, int]]:
+    """The tiles in the order of the program's instances, as the text has it."""
+    found: list[tuple[int, int]] = []
+    for place in range(tiles_m * tiles_n):
+        first = place // (8 * tiles_n) * 8
+        high, inner = min(tiles_m - first, 8), place % (8 * tiles_n)
+        found.append((first + inner % high, inner // high))
+    return found

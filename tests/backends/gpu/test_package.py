@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -102,6 +103,61 @@ def test_the_manifest_says_where_everything_lies() -> None:
             "enable_fp_fusion": False,
         },
     }
+
+
+SCHEMA = json.loads(
+    (Path(__file__).parents[3] / "docs" / "gpu-manifest.schema.json").read_text("utf-8")
+)
+KINDS = {"object": dict, "array": list, "string": str, "integer": int, "null": type(None)}
+
+
+def misfits(value: Any, rule: Any, at: str = "") -> list[str]:
+    """Where a value breaks a rule, of what JSON Schema has and the manifest's needs."""
+    if "$ref" in rule:
+        rule = SCHEMA["$defs"][rule["$ref"].rpartition("/")[2]]
+    told = rule.get("type", [])
+    kinds = [told] if isinstance(told, str) else told
+    wrong = [
+        bool(kinds) and not any(type(value) is KINDS[kind] for kind in kinds),
+        "const" in rule and value != rule["const"],
+        "enum" in rule and value not in rule["enum"],
+        isinstance(value, int) and value < rule.get("minimum", value),
+    ]
+    found = [at] if any(wrong) else list[str]()
+    if isinstance(value, dict):
+        known, others = rule.get("properties", {}), rule.get("additionalProperties", {})
+        found += [f"{at}/{name}" for name in rule.get("required", ()) if name not in value]
+        for name, each in value.items():
+            if name not in known and others is False:
+                found.append(f"{at}/{name}")
+            else:
+                found += misfits(each, known.get(name, others), f"{at}/{name}")
+    if isinstance(value, list):
+        for i, each in enumerate(value):
+            found += misfits(each, rule.get("items", {}), f"{at}/{i}")
+    return found
+
+
+def test_the_manifest_is_what_its_schema_says() -> None:
+    manifest = json.loads(sources(plan(layers(2), "fp16"))["manifest.json"])
+    assert misfits(manifest, SCHEMA) == []
+    code = {
+        **dict.fromkeys(("text", "binary"), "code/sm_90/f.ptx"),
+        **dict.fromkeys(("registers", "shared_bytes", "spill_bytes"), 0),
+        "instructions": {"wgmma": 4},
+    }
+    (name, *_) = manifest["functions"]
+    manifest["functions"][name]["code"] = {"sm_90": code}
+    manifest["code"] = {"compiler": "triton 3.9.0", "architectures": ["sm_90"]}
+    assert misfits(manifest, SCHEMA) == []
+    code["registers"] = "many"
+    manifest["workspace"]["odd"] = -1
+    del manifest["name"]
+    assert misfits(manifest, SCHEMA) == [
+        "/name",
+        "/workspace/odd",
+        f"/functions/{name}/code/sm_90/registers",
+    ]
 
 
 def test_weights_are_what_the_library_reads() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +31,10 @@ EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.onnx"))
 MODELS = [*(f"zoo:{name}" for name in SMALL), *map(str, EXAMPLES)]
 # iterations that the interpreter runs in some seconds
 RUN = 700
+# those of which every product becomes integer
+INTEGER = ["zoo:actor-critic", "zoo:dqn", "zoo:mlp", "zoo:nettalk", *map(str, EXAMPLES)]
+# which side of a threshold a sum of floats is on has no bound between no and yes
+WIDE = ("zoo:perceptron",)
 
 
 def named(model: str) -> str:
@@ -34,11 +42,11 @@ def named(model: str) -> str:
 
 
 @cache
-def lowered(model: str) -> tuple[Lowered[Program], Inputs]:
+def lowered(model: str, quant: str | None = None) -> tuple[Lowered[Program], Inputs]:
     """A model's plan in the chip's own format, and inputs for one invocation."""
     module = tetrapla.load(model)
     samples = drawn(module, 0)
-    made = compile_for(module, "h100", samples.calibration, Options()).lowered
+    made = compile_for(module, "h100", samples.calibration, Options(quant)).lowered
     return made, {name: np.asarray(array)[:1] for name, array in samples.inputs.items()}
 
 
@@ -71,12 +79,13 @@ def test_every_model_runs_as_emitted(model: str) -> None:
         pytest.skip(f"more than the {RUN} tile iterations that the interpreter is given here")
     found, said = check.second_check(made, inputs, evaluate_many(made.module, inputs))
     assert found is not None, said
-    assert found.passed, found
+    assert found.mismatches == 0, found
+    assert found.passed or model in WIDE, found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-def test_every_kernel_becomes_machine_code(architecture: str) -> None:
+def test_every_kernel_becomes_machine_code(architecture: str, tmp_path: Path) -> None:
     pytest.importorskip("triton", reason="the kernels are compiled by Triton")
     chip = {"sm_80": "a100", "sm_90": "h100"}[architecture]
     spec = load_spec(chip, GpuSpec).spec
@@ -87,5 +96,38 @@ def test_every_kernel_becomes_machine_code(architecture: str) -> None:
     codes = compiled(list(distinct.values()), [architecture])
     for function, code in zip(distinct.values(), codes, strict=True):
         judge(code, function, spec.block)
-        if "tl.dot(" in function.text:  # a product's loop keeps everything in registers
-            assert code.spill_bytes == 0, code.function
+        assert code.spill_bytes == 0 or not spills_in_a_loop(code.binary, tmp_path), (
+            code.function
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", INTEGER, ids=named)
+def test_integer_kernels_are_bit_exact(model: str) -> None:
+    pytest.importorskip("triton", reason="the emitted kernels run under its interpreter")
+    made, inputs = lowered(model, "canonical,quantize{all_operators=true}")
+    found, said = check.second_check(made, inputs, evaluate_many(made.module, inputs))
+    assert found is not None, said
+    assert (found.kind, found.mismatches, found.passed) == ("bit_exact", 0, True)
+
+
+def spills_in_a_loop(cubin: bytes, folder: Path) -> list[str]:
+    """Stores to local memory and loads from it that lie before a jump back over them."""
+    triton: Any = importlib.import_module("triton")
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    (folder / "code.cubin").write_bytes(cubin)
+    command = [str(tool), "-sass", str(folder / "code.cubin")]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    lines = re.findall(r"/\*([0-9a-f]{4,})\*/\s+(.*?);", text)
+    loops = [
+        (int(target, 16), int(place, 16))
+        for place, line in lines
+        for target in re.findall(r"\bBRA(?:\.\w+)* .*?0x([0-9a-f]+)", line)
+        if int(target, 16) < int(place, 16)
+    ]
+    return [
+        line
+        for place, line in lines
+        if re.search(r"\b(STL|LDL)\b", line)
+        and any(first <= int(place, 16) <= last for first, last in loops)
+    ]
