@@ -38,18 +38,8 @@ def matmul(node: Node, plan: Plan) -> Kernel:
     operand, zero_points = _operand(node, plan)
     steps = _epilogue(node, plan)
     name, b = plan.second(b, operand)
-    m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
-    lead = y.shape[:-2]
-    if prod(b.shape[:-2]) == 1:
-        rows = prod(a.shape[:-1])
-        joined = [reshaped(v.shape, v.strides, (rows, v.shape[-1])) for v in (a, y)]
-        if None not in joined:
-            a, y = (
-                replace(v, shape=(rows, v.shape[-1]), strides=strides or ())
-                for v, strides in zip((a, y), joined, strict=True)
-            )
-            b = replace(b, shape=b.shape[-2:], strides=b.strides[-2:])
-            m, lead = rows, ()
+    a, b, y = _joined(a, b, y)
+    m, k, n, lead = a.shape[-2], a.shape[-1], b.shape[-1], y.shape[:-2]
     views = [
         View(v.value, v.offset, (*lead, *own), (*repeated_lead(v, lead), *v.strides[-2:]))
         for v, own in ((a, (m, k)), (b, (k, n)), (y, (m, n)))
@@ -78,6 +68,20 @@ def matmul(node: Node, plan: Plan) -> Kernel:
         b.offset,
         shift=plan.shift(node, 0) if operand == "i8" else "",
     )
+
+
+def _joined(a: View, b: View, y: View) -> tuple[View, View, View]:
+    """Without leading axes where one b serves them all and they join m."""
+    if prod(b.shape[:-2]) != 1:
+        return a, b, y
+    made: list[View] = []
+    for view in (a, y):
+        shape = (prod(view.shape[:-1]), view.shape[-1])
+        strides = reshaped(view.shape, view.strides, shape)
+        if strides is None:
+            return a, b, y
+        made.append(replace(view, shape=shape, strides=strides))
+    return made[0], replace(b, shape=b.shape[-2:], strides=b.strides[-2:]), made[1]
 
 
 def repeated_lead(view: View, lead: tuple[int, ...]) -> tuple[int, ...]:

@@ -33,6 +33,7 @@ from tetrapla.backends.gpu.plan import ATTENTION, Layout, Plan
 from tetrapla.backends.gpu.recurrent import given, recurrent, single, stored_in
 from tetrapla.backends.gpu.refusals import refuse_unsupported
 from tetrapla.backends.gpu.several import SplitResults
+from tetrapla.backends.gpu.sparse import compressed
 from tetrapla.backends.gpu.steps import FUSIBLE, joined
 from tetrapla.backends.gpu.strides import read_through, write_through
 from tetrapla.backends.gpu.tiles import tiled
@@ -86,7 +87,7 @@ def lower(
     if number_format == "int8" and is_small(lowered.graph):
         number_format = "fp8"
     refuse_lacking(spec, number_format)
-    program = plan(lowered, number_format, spec)
+    program = compressed(plan(lowered, number_format, spec))
     if options.tuning is None:
         return Lowered(lowered, program)
     program, said = tuned(program, spec, read_tuning(Path(options.tuning)))

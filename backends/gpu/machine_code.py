@@ -24,6 +24,8 @@ ARCHITECTURES = (
     *("sm_70", "sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100"),
     "gfx942",
 )
+# Triton's own refusal of its type fp8e4nv
+_NO_FP8 = ("sm_70", "sm_75", "sm_80", "sm_86")
 # a chip that has each, for what a program instance may take
 CHIPS = dict(zip(ARCHITECTURES, "v100 t4 a100 a40 l4 h100 b200 mi300x".split(), strict=True))
 HEADINGS = (
@@ -56,8 +58,9 @@ def ahead(
 
     Raises:
         ModelError: a name is none of `ARCHITECTURES`.
-        UnsupportedError: triton is missing and an architecture was named, a kernel takes more
-            than a program instance may, or the plan does not fit the chip's memory.
+        UnsupportedError: triton is missing and an architecture was named, one lacks the plan's
+            floats, a kernel takes more than a program instance may, or the plan does not fit
+            the chip's memory.
         InternalError: Triton refuses a kernel, or fuses where rounding must be exact.
     """
     _check(architectures)
@@ -66,6 +69,7 @@ def ahead(
     reason = "" if architectures else _reason(spec)
     if reason:
         return _without(files, reason)
+    _check_floats(lowered.program, wanted)
     found, launched = functions(lowered.program)
     codes = compiled(found, wanted)
     blocks = {name: _block(spec, name) for name in wanted}
@@ -135,6 +139,16 @@ def _check(architectures: Sequence[str] | None) -> None:
     if find_spec("triton") is None:
         raise UnsupportedError(
             "--arch needs triton, which is not installed; pip install 'tetrapla[gpu]'"
+        )
+
+
+def _check_floats(program: Program, architectures: Sequence[str]) -> None:
+    lacking = [name for name in architectures if name in _NO_FP8]
+    if lacking and any(buffer.dtype.startswith("f8") for buffer in program.buffers):
+        others = ", ".join(name for name in ARCHITECTURES if name not in _NO_FP8)
+        raise UnsupportedError(
+            f"an fp8 plan must be for an architecture that has such floats, {others}, not "
+            f"{' and '.join(lacking)}; choose another --arch or --quant"
         )
 
 

@@ -130,6 +130,7 @@ class MatMul(Product):
         y_strides: as `a_strides`, of the result.
         a_offset: elements before the first.
         b_offset: likewise.
+        places: where b is packed, the buffer of its places (`sparse`); else "".
     """
 
     lead: tuple[int, ...]
@@ -141,6 +142,12 @@ class MatMul(Product):
     y_strides: tuple[int, ...] = ()
     a_offset: int = 0
     b_offset: int = 0
+    places: str = field(default="", kw_only=True)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        named = super().reads
+        return (*named, self.places) if self.places else named
 
     @property
     def problem(self) -> tuple[int, int, int, int]:

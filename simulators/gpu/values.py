@@ -43,6 +43,7 @@ from tetrapla.simulators.gpu.kernels import (
 )
 from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.recurrent import Recurrent, recurred
+from tetrapla.simulators.gpu.sparse import looked_up
 from tetrapla.simulators.gpu.steps import RANGES, Place, round_half_even
 
 CHUNK: Final = 2**16  # lanes of generated code at a time, which bounds the memory
@@ -155,7 +156,11 @@ def tile(
             assert isinstance(kernel, MatMul)
             (a, in_image), (b, _), where = matmul_operands(kernel, z, row, column, step)
         x = _gathered(flat[kernel.a], a, in_image, kernel.a_zero_point)
-        partial = dot(kernel, x, flat[kernel.b][:, b])
+        if isinstance(kernel, MatMul) and kernel.places:
+            w = looked_up(flat[kernel.b], flat[kernel.places][0], k, step, column)
+        else:
+            w = flat[kernel.b][:, b]
+        partial = dot(kernel, x, w)
         total = partial if total is None else total + partial
     assert total is not None, kernel.name
     if kernel.shift:

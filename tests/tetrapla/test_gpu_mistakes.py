@@ -60,7 +60,10 @@ def test_a_plan_that_is_too_large_says_what_takes_how_much(refused: Refused) -> 
 def test_machine_code_without_the_extra_names_it(
     refused: Refused, mlp: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine_code, "find_spec", lambda name: None)
+    def nothing(name: str) -> None:
+        del name
+
+    monkeypatch.setattr(machine_code, "find_spec", nothing)
     refused(
         "--arch needs triton, which is not installed; pip install 'tetrapla[gpu]'",
         *("compile", mlp, "--target", "h100", "--arch", "sm_90", "-o", "out"),

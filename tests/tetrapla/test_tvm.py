@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +23,8 @@ from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.tvm import offload
 from tetrapla.tvm.pins import PINS
 from tetrapla.tvm.process import Child
+
+pytestmark = pytest.mark.slow  # TVM takes a second to start
 
 Array = np.ndarray[Any, Any]
 
@@ -252,3 +256,19 @@ def test_what_is_no_graph_is_refused(model: object, said: str) -> None:
     with pytest.raises(ModelError) as error:
         offload(model, "systolic")
     assert str(error.value) == said
+
+
+@needs_tvm
+def test_the_example_hands_over_a_relax_module() -> None:
+    """In a process of its own, which imports TVM."""
+    script = Path(__file__).resolve().parent.parent.parent / "examples" / "offload_from_tvm.py"
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if "cycles" not in line] == [
+        "systolic: 1 region of 14 operators",
+        "  equal to tetrapla alone: True",
+        "analog: 1 region of 14 operators",
+        "  equal to tetrapla alone: True",
+    ]

@@ -22,6 +22,8 @@ from tetrapla.tvm.codegen import CPU, generated
 from tetrapla.tvm.pins import PINS
 from tetrapla.tvm.process import Child
 
+pytestmark = pytest.mark.slow  # TVM takes a second to start
+
 Array = np.ndarray[Any, Any]
 
 

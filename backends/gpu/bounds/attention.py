@@ -12,7 +12,7 @@ With scores s exact and s' as the machine has them, ``|s' - s| <= t``, and w the
   machine's. It is scaled down once a tile of keys at most, by powers of differences that add up
   to no more than the range of the scores, so that 105 covers them too; each time by an
   exponential and a product, 9 u. The sum of S powers is within S u in any order; the quotient
-  is one u. All are factors of w; tile by tile they are not told apart.
+  is within 4 u (a GPU's quick division). All are factors of w; tiles are not told apart.
 * The powers enter the second product in its type: for float16 within 2^-11 w, or 2^-25 of the
   running maximum's power, whose sum is at least 1; the sum does not round them.
 * The second product and its rescaled sum: (S + 2 tiles + 2) u of ``sum w |v|``.
@@ -69,7 +69,7 @@ def attention(node: Node, operands: Sequence[Tracked], entered: Rounding | None)
 def _roundings(keys: int) -> float:
     """Of a power on its way into the sum, in units of u."""
     tiles = -(-keys // LEAST_TILE)
-    return 2 * 3 * SMALLEST + EXPONENTIAL + (EXPONENTIAL + 1) * tiles + keys + 2
+    return 2 * 3 * SMALLEST + EXPONENTIAL + (EXPONENTIAL + 1) * tiles + keys + 6
 
 
 def _scores(node: Node, operands: Sequence[Tracked]) -> tuple[Array, Array]:

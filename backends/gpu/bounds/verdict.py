@@ -12,7 +12,7 @@ from tetrapla.backends.gpu.bounds.bound import error_bounds, inexact, kernel_bou
 from tetrapla.backends.gpu.lower import planned
 from tetrapla.backends.gpu.plan import Layout
 from tetrapla.backends.target_ import Inputs, Lowered
-from tetrapla.ir.graph import Array, Graph
+from tetrapla.ir.graph import DTYPES, Array, Graph
 from tetrapla.simulators.gpu.machine import GpuRun
 from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.spec import GpuSpec
@@ -186,10 +186,14 @@ def _compared(found: Array, exact: Array, bound: Array) -> Compared:
 
 def _carried(program: Program, held: Held) -> int:
     """Elements of the probed outputs that are not what their buffers hold."""
-    probed = list(held.probed)
+    probed, memory = list(held.probed), program.memory
     total = 0
     for port in program.outputs:
-        stored = held.stored[port.buffer].reshape(-1, *port.shape)
+        if memory[port.buffer].role == "weight":  # an output that is a constant
+            own = program.weights[port.buffer].astype(DTYPES[memory[port.buffer].dtype])
+            stored = np.broadcast_to(own, (len(probed), *port.shape))
+        else:
+            stored = held.stored[port.buffer].reshape(-1, *port.shape)
         reported = held.outputs[port.name][probed]
         total += _differing(reported, stored.astype(reported.dtype))
     return total

@@ -13,6 +13,8 @@ from tetrapla.simulators.gpu.fused_attention import FusedAttention, Strided
 
 ROWS = 16  # of a block; a plan's tile has a multiple of them
 LANES = THREADS // ROWS
+# columns of queries that shared memory holds beside the scores, in 48 KiB: 16 x 512 floats
+MOST_STAGED = 512
 
 
 def blocks(kernel: FusedAttention) -> int:
@@ -24,8 +26,9 @@ def attention(kernel: FusedAttention, write: Writer) -> None:
     """Write an attention: the queries, a loop over the keys of each segment, the quotient."""
     tiles = -(-kernel.rows // ROWS)
     own = -(-kernel.value_columns // LANES)
+    if kernel.columns <= MOST_STAGED:
+        write(f"__shared__ float q[{ROWS}][{kernel.columns}];")
     write(
-        f"__shared__ float q[{ROWS}][{kernel.columns}];",
         f"__shared__ float s[{ROWS}][{kernel.tile_keys}];",
         f"__shared__ float scratch[{THREADS}];",
         f"const int local = threadIdx.x / {LANES}, lane = threadIdx.x % {LANES};",
@@ -35,11 +38,14 @@ def attention(kernel: FusedAttention, write: Writer) -> None:
     )
     if kernel.instances > 1:
         write(f"const int z = {quotient('blockIdx.x', tiles * kernel.heads)};")
-    found = _operand(kernel, write, kernel.q, ("head", "row", "column"))
+    if kernel.columns <= MOST_STAGED:
+        found = _operand(kernel, write, kernel.q, ("head", "row", "column"))
+        write(
+            f"for (int column = lane; column < {kernel.columns}; column += {LANES})",
+            f"    q[local][column] = row < {kernel.rows} ? {found} : 0.0f;",
+            "__syncthreads();",
+        )
     write(
-        f"for (int column = lane; column < {kernel.columns}; column += {LANES})",
-        f"    q[local][column] = row < {kernel.rows} ? {found} : 0.0f;",
-        "__syncthreads();",
         f"float top = -infinity(), total = 0.0f, y[{own}] = {{}};",
     )
     for segment in range(len(kernel.segments)):
@@ -93,11 +99,14 @@ def _score(
     """Scaled, masked; minus infinity for what is hidden and behind the last key."""
     place = affine("key", 1, before)
     k = _operand(kernel, write, kernel.key(segment), ("key_head", "key", "column"))
+    q = "q[local][column]"
+    if kernel.columns > MOST_STAGED:
+        q = _operand(kernel, write, kernel.q, ("head", "row", "column"))
     write(
         "float score = 0.0f;",
         f"if (row < {kernel.rows} && key < {count}) {{",
         f"for (int column = 0; column < {kernel.columns}; column++)",
-        f"    score = __fmaf_rn(q[local][column], {k}, score);",
+        f"    score = __fmaf_rn({q}, {k}, score);",
         f"score = mul(score, {number(kernel.scale)});",
     )
     if kernel.mask is not None:

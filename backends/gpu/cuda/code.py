@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tetrapla.backends.gpu.cuda.text import MEMORY, Writer, number, whole
 from tetrapla.ir.graph import DTYPES
+from tetrapla.ir.quant.small import FORMATS as SMALL
 from tetrapla.simulators.gpu.code import REDUCTIONS, Instruction
 
 _CALLS = {
@@ -57,7 +58,8 @@ def declared(
 ) -> None:
     """Declare register `i`; a load reads nothing where `guard` is false."""
     text = _text(code, code[i], write, names, guard)
-    write(f"const {MEMORY[code[i].dtype]} {names.register(i)} = {text};")
+    kind = "float" if code[i].dtype in SMALL else MEMORY[code[i].dtype]
+    write(f"const {kind} {names.register(i)} = {text};")
 
 
 def _text(
@@ -103,6 +105,10 @@ def _load(each: Instruction, args: list[str], write: Writer, guard: str) -> str:
 def _cast(x: str, held: str, wanted: str) -> str:
     if wanted == "i1":
         return f"{x} != 0"
+    if wanted in SMALL:  # registers hold small floats as float32
+        return f"read(to_{MEMORY[wanted]}({x}))"
+    if held in SMALL:
+        return f"({MEMORY[wanted]}){x}"
     if held == "f32" and DTYPES[wanted].itemsize < 4:
         return f"({MEMORY[wanted]})(int){x}"
     return f"({MEMORY[wanted]}){x}"

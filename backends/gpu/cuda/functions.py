@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
+from math import prod
 
 from tetrapla.backends.gpu.cuda.attention import attention
 from tetrapla.backends.gpu.cuda.attention import blocks as attention_blocks
 from tetrapla.backends.gpu.cuda.expression import blocks as expression_blocks
 from tetrapla.backends.gpu.cuda.expression import expression
-from tetrapla.backends.gpu.cuda.products import block, product
+from tetrapla.backends.gpu.cuda.products import block, grid, product
 from tetrapla.backends.gpu.cuda.recurrent import blocks as recurrent_blocks
 from tetrapla.backends.gpu.cuda.recurrent import recurrent
 from tetrapla.backends.gpu.cuda.rows import (
@@ -105,8 +106,7 @@ def launch(kernel: Kernel) -> tuple[int, int]:
     """Blocks, and threads of each."""
     match kernel:
         case Product():
-            tiles_m, tiles_n, count = kernel.grid
-            return tiles_m * tiles_n * count, block(kernel).threads
+            return prod(grid(kernel)), block(kernel).threads
         case Softmax():
             return Sharing(kernel.rows, kernel.length).blocks, THREADS
         case GlobalPool():

@@ -19,17 +19,20 @@ from tetrapla.backends.gpu.cuda.text import (
     quotient,
     whole,
 )
-from tetrapla.simulators.gpu.kernels import Conv, MatMul, Product, Tile
+from tetrapla.simulators.gpu.kernels import Conv, MatMul, Product
+from tetrapla.simulators.gpu.sparse import GROUP, KEPT, PACKED
 
+LARGEST = 128  # side of a block's tile; a larger one of the plan's is several blocks
 MOST_OUTPUTS = 8  # of a thread, along each side of a tile
 SLICE = 16  # words of shared memory along k: floats, or four int8 each
 
 
 @dataclass(frozen=True)
 class Block:
-    """How the threads of a block share a tile."""
+    """How the threads of a block share a tile of m x n outputs."""
 
-    tile: Tile
+    m: int
+    n: int
     rows: int
     columns: int
 
@@ -41,14 +44,19 @@ class Block:
     @property
     def outputs(self) -> tuple[int, int]:
         """Of one thread: rows and columns, which lie `rows` and `columns` apart."""
-        return -(-self.tile.m // self.rows), -(-self.tile.n // self.columns)
+        return -(-self.m // self.rows), -(-self.n // self.columns)
 
 
 def block(kernel: Product) -> Block:
-    """At least 16 x 16 threads, more where a thread would have too many outputs."""
-    tile = kernel.tile
-    rows, columns = (max(16, size // MOST_OUTPUTS) for size in (tile.m, tile.n))
-    return Block(tile, rows, columns)
+    """16 x 16 threads; the plan's tile, or a part of it that registers can hold."""
+    m, n = (min(LARGEST, size) for size in (kernel.tile.m, kernel.tile.n))
+    return Block(m, n, max(16, m // MOST_OUTPUTS), max(16, n // MOST_OUTPUTS))
+
+
+def grid(kernel: Product) -> tuple[int, int, int]:
+    """Blocks of a launch: tiles of m, tiles of n, independent products."""
+    shared, (count, m, n, _) = block(kernel), kernel.problem
+    return -(-m // shared.m), -(-n // shared.n), count
 
 
 def product(kernel: Product, write: Writer) -> None:
@@ -76,7 +84,7 @@ def product(kernel: Product, write: Writer) -> None:
 
 def _place(kernel: Product, shared: Block, write: Writer) -> None:
     """Which tile this block makes, and which outputs of it this thread."""
-    tiles_m, tiles_n, count = kernel.grid
+    tiles_m, tiles_n, count = grid(kernel)
     # neighbours lie along what is contiguous in memory
     near, far = f"threadIdx.x % {shared.columns}", f"threadIdx.x / {shared.columns}"
     own_row, own_column = far, near
@@ -85,8 +93,8 @@ def _place(kernel: Product, shared: Block, write: Writer) -> None:
             f"threadIdx.x % {shared.rows}",
             f"threadIdx.x / {shared.rows}",
         )
-    tile_m = f"blockIdx.x % {tiles_m} * {kernel.tile.m}" if tiles_m > 1 else "0"
-    tile_n = f"{quotient('blockIdx.x', tiles_m, tiles_n)} * {kernel.tile.n}"
+    tile_m = f"blockIdx.x % {tiles_m} * {shared.m}" if tiles_m > 1 else "0"
+    tile_n = f"{quotient('blockIdx.x', tiles_m, tiles_n)} * {shared.n}"
     write(
         f"const int first_row = {tile_m};",
         f"const int first_column = {tile_n if tiles_n > 1 else '0'};",
@@ -124,14 +132,8 @@ def _sum(kernel: Product, shared: Block, write: Writer) -> None:
     _slice(kernel, shared, write, "part" if outer else "y")
     write("}")
     if outer:
-        write(
-            "#pragma unroll",
-            f"for (int i = 0; i < {up}; i++) {{",
-            "#pragma unroll",
-            f"for (int j = 0; j < {across}; j++) y[i][j] = add(y[i][j], part[i][j]);",
-            "}",
-            "}",
-        )
+        _each_output(write, shared, "y[i][j] = add(y[i][j], part[i][j]);")
+        write("}")
 
 
 def _slice(kernel: Product, shared: Block, write: Writer, total: str) -> None:
@@ -141,7 +143,7 @@ def _slice(kernel: Product, shared: Block, write: Writer, total: str) -> None:
     _stage(kernel, shared, write, "a")
     _stage(kernel, shared, write, "b")
     write("__syncthreads();")
-    write(f"for (int k = 0; k < {SLICE}; k++) {{")
+    write("#pragma unroll 4", f"for (int k = 0; k < {SLICE}; k++) {{")
     word, ones = "float", ""
     if kernel.operand == "i8":
         word, ones = "int", "0x01010101"
@@ -153,20 +155,23 @@ def _slice(kernel: Product, shared: Block, write: Writer, total: str) -> None:
     if zb:
         _each(write, up, f"a_sum[i] = __dp4a(a[i], {ones}, a_sum[i]);")
     join = "__dp4a" if ones else "__fmaf_rn"
-    write(
-        "#pragma unroll",
-        f"for (int i = 0; i < {up}; i++) {{",
-        "#pragma unroll",
-        f"for (int j = 0; j < {across}; j++) "
-        f"{total}[i][j] = {join}(a[i], b[j], {total}[i][j]);",
-        "}",
-        "}",
-        "__syncthreads();",
-    )
+    _each_output(write, shared, f"{total}[i][j] = {join}(a[i], b[j], {total}[i][j]);")
+    write("}", "__syncthreads();")
 
 
 def _each(write: Writer, count: int, line: str) -> None:
     write("#pragma unroll", f"for (int i = 0; i < {count}; i++) {line}")
+
+
+def _each_output(write: Writer, shared: Block, line: str) -> None:
+    up, across = shared.outputs
+    write(
+        "#pragma unroll",
+        f"for (int i = 0; i < {up}; i++) {{",
+        "#pragma unroll",
+        f"for (int j = 0; j < {across}; j++) {line}",
+        "}",
+    )
 
 
 def _stage(kernel: Product, shared: Block, write: Writer, side: str) -> None:
@@ -178,6 +183,7 @@ def _stage(kernel: Product, shared: Block, write: Writer, side: str) -> None:
     if not along_k:
         place, step = f"at % {length}", f"at / {length}"
     write(
+        "#pragma unroll 2",  # addresses are long, and their code is once for each
         f"for (int at = threadIdx.x; at < {SLICE * length}; at += {shared.threads}) {{",
         f"const int {'row' if side == 'a' else 'column'} = "
         f"first_{'row' if side == 'a' else 'column'} + {place};",
@@ -213,9 +219,24 @@ def _element(kernel: Product, write: Writer, side: str) -> None:
     buffer = kernel.a if side == "a" else kernel.b
     if isinstance(kernel, Conv) and side == "a":
         _patch(kernel, write)
+    elif isinstance(kernel, MatMul) and side == "b" and kernel.places:
+        _unpacked(kernel, write)
     else:
         write(f"x = {_multiplied(kernel, write, buffer, _address(kernel, side))};")
     write("}")
+
+
+def _unpacked(kernel: MatMul, write: Writer) -> None:
+    """An element of a packed matrix (`simulators.gpu.sparse`), where it is kept."""
+    byte = write.load(kernel.places, f"(Index)column * {kernel.k // PACKED} + k / {PACKED}")
+    pair = f"(Index)column * {kernel.k // KEPT} + k / {GROUP} * {KEPT} + (first ? 0 : 1)"
+    write(
+        f"const int place = {byte} >> (k / {GROUP} % 2 * 4);",
+        f"const bool first = (place & 3) == k % {GROUP};",
+        f"if (first || (place >> 2 & 3) == k % {GROUP}) {{",
+        f"x = {_multiplied(kernel, write, kernel.b, pair)};",
+        "}",
+    )
 
 
 def _address(kernel: Product, side: str) -> str:
@@ -306,17 +327,20 @@ def _finish(kernel: Product, shared: Block, write: Writer) -> None:
     """Every output of the thread: zero points, steps, store."""
     _, m, n, _ = kernel.problem
     up, across = shared.outputs
+    register = "int" if kernel.operand == "i8" else "float"
+    # registers cannot be indexed by a loop, and the steps many times over would be long code
+    write(f"{register} sum[{up}][{across}];")
+    _each_output(write, shared, f"sum[i][j] = {_corrected(kernel, write)};")
     write(
-        "#pragma unroll",
+        "#pragma unroll 1",
         f"for (int i = 0; i < {up}; i++) {{",
-        "#pragma unroll",
+        "#pragma unroll 1",
         f"for (int j = 0; j < {across}; j++) {{",
         f"const int row = first_row + own_row + i * {shared.rows};",
         f"const int column = first_column + own_column + j * {shared.columns};",
         f"if (row >= {m} || column >= {n}) continue;",
+        f"const {register} y0 = sum[i][j];",
     )
-    register = "int" if kernel.operand == "i8" else "float"
-    write(f"const {register} y0 = {_corrected(kernel, write)};")
     if isinstance(kernel, Conv):
         pixels = kernel.out[0] * kernel.out[1]
         channel, rows = _in_group("column", n, kernel.groups), "row"

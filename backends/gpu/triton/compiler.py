@@ -119,8 +119,8 @@ def _make(jobs: Sequence[tuple[int, Function, str]], folder: Path) -> None:
         path = folder / f"jobs{share}.json"
         path.write_text(json.dumps(listed[share::count]), "utf-8")
         command = [sys.executable, "-P", str(_SCRIPT), str(path), str(folder)]
-        quiet = subprocess.DEVNULL
-        running.append(subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet))
+        with (folder / f"jobs{share}.log").open("wb") as log:
+            running.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
     try:
         for process in running:
             process.wait()
@@ -134,7 +134,7 @@ def _keep(folder: Path, number: int, function: Function, name: str, place: Path)
     """Move what the assembler made of a job into the cache."""
     told = folder / f"{number}.json"
     found: dict[str, Any] = (
-        json.loads(told.read_text("utf-8")) if told.is_file() else {"error": "nothing: it died"}
+        json.loads(told.read_text("utf-8")) if told.is_file() else {"error": _last(folder)}
     )
     if "error" in found:
         raise InternalError(
@@ -149,6 +149,13 @@ def _keep(folder: Path, number: int, function: Function, name: str, place: Path)
         made.rename(place)
     except OSError:
         assert place.is_dir(), place  # another process was faster: both are the same
+
+
+def _last(folder: Path) -> str:
+    """What an assembler that died said last."""
+    texts = [path.read_text("utf-8", "replace") for path in sorted(folder.glob("jobs*.log"))]
+    lines = [line for text in texts for line in text.splitlines()[-1:]]
+    return (lines or ["nothing"])[0][:500]
 
 
 def described(function: Function, architecture: str, place: Path) -> Code:

@@ -63,9 +63,9 @@ def _tap(kernel: Conv, write: Writer) -> None:
         write(
             f"h = top + {times('r', down) or '0'}",
             f"w = left + {times('s', right) or '0'}",
-            f"image = (h >= 0) & (h < {height}) & (w >= 0) & (w < {width})",
+            f"seen = (h >= 0) & (h < {height}) & (w >= 0) & (w < {width})",
         )
-        image = "image[:, None] & inside"
+        image = "seen[:, None] & inside"
     tap = total("corner[:, None]", times("r", down * of_row), times("s", right * of_column))
     patches = f"{tap} + {across(times('column', of_channel))}"
     # the padding holds the zero point

@@ -9,6 +9,7 @@ from tetrapla.backends.gpu.triton.dots import dot
 from tetrapla.backends.gpu.triton.loading import across, load, masks, zero_points
 from tetrapla.backends.gpu.triton.steps import Writer, affine, offset_text
 from tetrapla.simulators.gpu.kernels import Conv, MatMul, Product
+from tetrapla.simulators.gpu.sparse import GROUP, KEPT, PACKED
 
 
 def product(kernel: Product, write: Writer) -> None:
@@ -112,8 +113,25 @@ def _matmul_loads(kernel: MatMul, write: Writer) -> None:
     for name, mask in (("a", in_a), ("b", in_b)):
         if mask:
             write(f"in_{name} = {mask}")
+    if kernel.places:
+        b, in_b = _unpacked(kernel, write, in_b and "in_b")
     load(kernel, write, "a", kernel.a, a, in_a and "in_a", 0)
     load(kernel, write, "b", kernel.b, b, in_b and "in_b", 0)
+
+
+def _unpacked(kernel: MatMul, write: Writer, mask: str) -> tuple[str, str]:
+    """The address and the mask of what a packed matrix has kept (`simulators.gpu.sparse`)."""
+    byte = f"column[None, :] * {kernel.k // PACKED} + step[:, None] // {PACKED}"
+    masked = f", mask={mask}, other=0" if mask else ""
+    write(
+        f"place = tl.load({write.pointers[kernel.places]} + {byte}{masked}).to(tl.int32)",
+        f"place = place >> (step[:, None] // {GROUP} % 2 * 4)",
+        f"first = (place & 3) == step[:, None] % {GROUP}",
+        f"second = (place >> 2 & 3) == step[:, None] % {GROUP}",
+        f"in_b = {mask + ' & ' if mask else ''}(first | second)",
+    )
+    pair = f"column[None, :] * {kernel.k // KEPT} + step[:, None] // {GROUP} * {KEPT}"
+    return f"{pair} + tl.where(first, 0, 1)", "in_b"
 
 
 def _zero_point_terms(kernel: Product, write: Writer, za: int, zb: int) -> None:

@@ -248,3 +248,31 @@ def test_an_old_chip_has_sources_alone(h100: GpuSpec) -> None:
     assert ahead(lowered, unnamed, files, None).notes == (
         "no machine code was made, only sources: the chip's YAML names no architecture",
     )
+
+
+@needs_triton
+def test_an_assembler_that_dies_is_quoted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = tmp_path / "assembler.py"
+    script.write_text("raise SystemExit('out of luck')", "utf-8")
+    monkeypatch.setattr(compiler, "_SCRIPT", script)
+    found, _ = functions(a_product().program)
+    with pytest.raises(InternalError) as refused:
+        compiled(found, ["sm_80"])
+    assert str(refused.value) == (
+        f"kernel {found[0].name} must compile for sm_80, but Triton says out of luck"
+    )
+
+
+@needs_triton
+def test_floats_of_eight_bits_need_an_architecture_that_has_them(h100: GpuSpec) -> None:
+    program = a_product().program
+    held = tuple(replace(buffer, dtype="f8E4M3FN") for buffer in program.buffers)
+    lowered = replace(a_product(), program=replace(program, buffers=held))
+    with pytest.raises(UnsupportedError) as refused:
+        ahead(lowered, h100, {}, ["sm_80", "sm_90", "sm_75"])
+    assert str(refused.value) == (
+        "an fp8 plan must be for an architecture that has such floats, sm_89, sm_90, sm_100, "
+        "gfx942, not sm_80 and sm_75; choose another --arch or --quant"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from tetrapla.backends.gpu.bounds.verdict import integer, judged
 from tetrapla.backends.gpu.check import run_interpreted
 from tetrapla.backends.gpu.lower import lower, plan
+from tetrapla.backends.gpu.triton.compiler import compiled
+from tetrapla.backends.gpu.triton.functions import functions
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Array, Attribute, Value
@@ -179,3 +182,26 @@ def test_filters_are_kept_as_the_instructions_read_them() -> None:
     program = lower(module, spec, inputs, Options(quant="int8")).program
     turned = [b.shape for b in program.buffers if b.name.endswith(".turned")]
     assert turned == [(6, 3, 3, 3)]
+
+
+def images(channels: int, groups: int) -> Module:
+    """Two convolutions, of which the second has channels side by side on both sides."""
+    net = Net()
+    y = net.conv(net.build.input("x", (1, 3, 30, 30)), channels, 3)
+    y = net.conv(y, channels, 3, groups)
+    y = net.op("nn.global_average_pool", net.op("nn.silu", y))
+    return net.finish(y)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("groups", "wide"), [(1, "cp.async.cg.shared.global"), (64, "v4")])
+def test_loads_along_channels_are_wide(groups: int, wide: str) -> None:
+    pytest.importorskip("triton", reason="the kernels are compiled by Triton")
+    found, launched = functions(plan(images(64, groups), "fp16"))
+    (second,) = (function for function in found if function.name == launched[1])
+    (code,) = compiled([second], ["sm_80"])
+    loads = re.findall(r"(?:ld\.global|cp\.async\.c[ag]\.shared)[\w.:]*", code.text)
+    assert any(wide in load for load in loads)
+    # nothing is read one half at a time
+    assert not [load for load in loads if load.endswith(".b16")]
+    assert code.spill_bytes == 0

@@ -86,6 +86,11 @@ RAGGED: list[Case] = [
         {"scale": 0.2, "causal": 1, "causal_offset": 20, "masked_rows": "nan", "block": 32},
     ),
     (
+        "nn.attention",  # more columns than shared memory has room for
+        (f32(1, 1, 3, 700), f32(1, 1, 5, 700), f32(1, 1, 5, 3)),
+        {"scale": 0.04, "causal": 0, "causal_offset": 0, "masked_rows": "nan", "block": 32},
+    ),
+    (
         "nn.lstm",
         (
             *(f32(4, 3, 7), f32(2, 36, 7), f32(2, 36, 9), f32(2, 72), f32(2, 3, 9)),

@@ -327,20 +327,39 @@ def test_addresses_are_wide_where_a_buffer_needs_it(words: int, wide: bool) -> N
 
 
 def test_neighbours_of_a_large_product_share_what_they_read() -> None:
-    ((function,), _) = functions(logits(1024))
-    tiles = {(row, column) for row, column in _visited(512, 8)[:64]}
-    assert tiles == {(row, column) for row in range(8) for column in range(8)}
-    assert sorted(_visited(515, 3)) == [(i, j) for i in range(515) for j in range(3)]
-    assert "first = place // 64 * 8" in function.text
-    assert "row = (first + place % high) * 128 + tl.arange(0, 128)" in function.text
-    assert "column = (place // high) * 128 + tl.arange(0, 128)" in function.text
+    # 10 x 3 tiles: a group of 8 rows of tiles, then one of 2
+    net = Net()
+    x = net.input("x", 1200, 16)
+    module = net.finish(y=net.linear(x, "fc", 16, 300))
+    program = plan(module, "fp16")
+    assert program.kernels[0].grid == (10, 3, 1)  # type: ignore[attr-defined]
+    ((function,), _) = functions(program)
+    assert "first = place // 24 * 8" in function.text
+    emitted(module, program, {"x": net.inputs["x"][:1]})
 
 
-def _visited(tiles_m: int, tiles_n: int) -> list[tuple[int, int]]:
-    """The tiles in the order of the program's instances, as the text has it."""
-    found: list[tuple[int, int]] = []
-    for place in range(tiles_m * tiles_n):
-        first = place // (8 * tiles_n) * 8
-        high, inner = min(tiles_m - first, 8), place % (8 * tiles_n)
-        found.append((first + inner % high, inner // high))
-    return found
+UNARY = ("relu", "tanh", "sigmoid", "silu", "softplus", "neg", "abs", "hard_swish")
+BINARY = ("add", "sub", "mul", "maximum", "minimum")
+SIDES = ((4, 6), (1, 6), (4, 1), (1, 1, 4, 6), (1,))
+
+
+@GENERATE
+@given(
+    chain=st.lists(st.sampled_from((*UNARY, *BINARY)), min_size=1, max_size=6),
+    side=st.sampled_from(SIDES),
+    again=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_any_chain_behind_a_product_is_one_kernel(
+    chain: list[str], side: tuple[int, ...], again: bool, seed: int
+) -> None:
+    net = Net(seed)
+    y = first = net.linear(net.input("x", 4, 10), "fc", 10, 6)
+    for i, name in enumerate(chain):
+        others = [] if name in UNARY else [net.input(f"x{i}", *side)]
+        y = net.op(f"nn.{name}", y, *others)
+    if again:
+        y = net.op("nn.add", y, first)
+    module = net.finish(y=y)
+    program = check(module, net.inputs, "fp32")
+    assert len(program.kernels) == 1

@@ -14,6 +14,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import tetrapla
+from tetrapla.backends.gpu import check
 from tetrapla.backends.gpu.lower import plan
 from tetrapla.backends.gpu.triton import launcher
 from tetrapla.backends.gpu.triton.launcher import Given
@@ -21,8 +23,9 @@ from tetrapla.backends.gpu.triton.machines import Gpu, RefusedError, from_bits, 
 from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Array
-from tetrapla.ir.interpret import evaluate
+from tetrapla.ir.interpret import evaluate, evaluate_many
 from tetrapla.ir.module import Module
+from tetrapla.run import compile_for
 
 needs_triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None,
@@ -106,6 +109,7 @@ MANIFEST = {
     ],
     "outputs": [{"name": "y", "buffer": "y", "shape": [1, 5], "dtype": "float32"}],
 }
+TOKEN = np.full((1, 1, 1), 464, np.int64)
 X, N = np.zeros((1, 4), np.float32), np.zeros((1, 2), np.int8)
 
 
@@ -334,3 +338,27 @@ def test_without_a_graph_every_invocation_launches() -> None:
     run()
     run()
     assert torch.done == ["launch", "launch"]
+
+
+@needs_triton
+@pytest.mark.slow
+def test_a_step_whose_cache_is_fed_back_is_within_its_bound(rng: np.random.Generator) -> None:
+    """Two tokens of a language model: the second reads what the first one's kernels stored."""
+    module = tetrapla.load("zoo:gpt2-tiny-step")
+    lowered = compile_for(module, "h100").lowered
+    cache: dict[str, Array] = {
+        name: rng.normal(size=(1, *value.shape)).astype(np.float32)
+        for name, value in module.graph.inputs
+        if name != "input_ids"
+    }
+    first = check.run_interpreted(lowered.program, {**cache, "input_ids": TOKEN})
+    assert first is not None
+    fed = {
+        # without the oldest, for a step has one number of them
+        name: first.outputs[name.replace("past", "present")][..., 1:, :]
+        for name in cache
+    }
+    inputs = {**fed, "input_ids": TOKEN + 1}
+    verdict, said = check.second_check(lowered, inputs, evaluate_many(lowered.module, inputs))
+    assert verdict is not None, said
+    assert verdict.passed, verdict

@@ -99,3 +99,20 @@ def test_of_a_large_program_fewer_invocations_are_probed(
     lowered = Lowered(module, program)
     found = judged(lowered, inputs, held, evaluate_many(module, inputs))
     assert found.passed, found
+
+
+@pytest.mark.parametrize("number_format", ["fp16", "fp32"])
+def test_a_constant_output_is_what_its_buffer_holds(number_format: str) -> None:
+    build = ModuleBuilder("constant")
+    x = build.input("x", (2, 3))
+    w = build.weight("w", np.linspace(0.1, 1, 9, dtype=np.float32).reshape(3, 3))
+    build.output("y", build.op("nn.matmul", [x, w], {"activation": "none"}, "fc"))
+    build.output("c", build.weight("c", np.array([0.1, 0.2], np.float32)))
+    module = build.finish()
+    inputs = {"x": np.ones((3, 2, 3), np.float32)}
+    program = plan(module, number_format)
+    held, reference = executed(program, inputs), evaluate_many(module, inputs)
+    lowered = Lowered(module, program)
+    assert judged(lowered, inputs, held, reference).passed
+    wrong = values.Held({**held.outputs, "c": held.outputs["c"] + 1}, held.probed, held.stored)
+    assert judged(lowered, inputs, wrong, reference).mismatches == 6
