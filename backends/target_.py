@@ -14,7 +14,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from tetrapla.ir.errors import RegistryError, UnsupportedError, nearest
+from tetrapla.ir.errors import RegistryError, nearest
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module
 from tetrapla.simulators.random_ import Key
@@ -41,12 +41,14 @@ class Options:
         timesteps: T of a spiking target; None leaves it to the target's default.
         ideal: the spec's non-idealities are off (`Spec.ideal`).
         tuning: the path of a file of tiles, for the plans of a GPU.
+        code: how a spiking target writes numbers as spikes; None for its rate code.
     """
 
     quant: str | None = None
     timesteps: int | None = None
     ideal: bool = False
     tuning: str | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,21 +84,10 @@ class Ahead:
 
 
 def no_ahead(
-    lowered: object,
-    spec: object,
-    files: Mapping[str, str | bytes],
-    architectures: Sequence[str] | None,
+    lowered: object, spec: object, files: object, architectures: Sequence[str] | None
 ) -> Ahead:
-    """Return nothing: what the machine runs is the program itself.
-
-    Raises:
-        UnsupportedError: an architecture was named.
-    """
-    del lowered, files
-    if architectures is not None:
-        raise UnsupportedError(
-            f"{getattr(spec, 'name', 'the target')} must be a GPU to have --arch; leave it out"
-        )
+    """Return nothing: what the machine runs is the program itself."""
+    del lowered, spec, files, architectures
     return Ahead()
 
 
@@ -134,6 +125,7 @@ class Target(Generic[S, P]):
             may have folders.
         forms: by word of `compile --emit`, (lowered, spec) -> files that it also writes.
         ahead: (lowered, spec, the sources, architectures of --arch or None) -> machine code.
+        architectures: the names that --arch takes.
         second_check: (lowered, inputs, reference outputs) -> a check of what is emitted, or
             None, and a sentence for the report that says what was run or why it was not.
     """
@@ -153,6 +145,7 @@ class Target(Generic[S, P]):
     ahead: Callable[[Lowered[P], S, Mapping[str, str | bytes], Sequence[str] | None], Ahead] = (
         no_ahead
     )
+    architectures: tuple[str, ...] = ()
     second_check: Callable[
         [Lowered[P], Inputs, Mapping[str, Array]], tuple[CrossCheck | None, str]
     ] = no_second_check

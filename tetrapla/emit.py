@@ -51,6 +51,26 @@ def check_form(form: str | None, target: AnyTarget) -> None:
         )
 
 
+def check_architectures(names: tuple[str, ...] | None, target: AnyTarget) -> None:
+    """Refuse names that the target makes no machine code for.
+
+    Raises:
+        ModelError: it makes none, there is no such name, or none was given.
+    """
+    known = target.architectures
+    if names is None:
+        return
+    if not known:
+        raise ModelError(f"--arch must be left out for {target.family}; it is a GPU's")
+    if not names:
+        raise ModelError(f"--arch must name an architecture, not none; give {known[0]}, say")
+    for name in names:
+        if name not in known:
+            raise ModelError(
+                f"--arch must be of {', '.join(known)}, not '{name}'{nearest(name, known)}"
+            )
+
+
 def emitted(executable: Executable, wishes: Wishes) -> tuple[dict[str, str | bytes], Ahead]:
     """File contents by name, and what was made ahead of the machine.
 

@@ -10,11 +10,12 @@ from tetrapla.ir.errors import ModelError, nearest
 
 MAX_SEED = 2**32 - 8  # a generator key holds 32 bits, and noise takes the seeds behind it
 _PLAIN = (
-    *("data", "calib", "calib_fraction", "samples", "quant", "timesteps", "batch", "tuning"),
+    *("data", "calib", "calib_fraction", "samples", "quant", "timesteps", "code", "batch"),
+    "tuning",
 )
 _QUANT = ("int8", "int4", "int16", "fp32", "tf32", "bf16", "fp16", "fp8", "none")
 _COMPAT = ("scalesim",)
-_VALUES = ("data", "calib", "calib_fraction", "samples", "quant", "timesteps", "ideal")
+_VALUES = ("data", "calib", "calib_fraction", "samples", "quant", "timesteps", "code", "ideal")
 _DIGITS = 18  # fits 64 bits; more is a typing error
 
 
@@ -31,6 +32,7 @@ class Settings:
         seed: of every random number.
         quant: a number format, "none", a pipeline's text, or None for the chip's own format.
         timesteps: T of a spiking target, or None for its default.
+        code: how a spiking target writes numbers as spikes, or None for its rate code.
         batch: size of a symbolic leading dimension, or None for 1.
         fixed: inputs that become constants, and the .npz files that hold their values.
         ideal: every non-ideality of the machine is off.
@@ -48,6 +50,7 @@ class Settings:
     seed: int = 0
     quant: str | None = None
     timesteps: int | None = None
+    code: str | None = None
     batch: int | None = None
     fixed: tuple[tuple[str, str], ...] = ()
     ideal: bool = False

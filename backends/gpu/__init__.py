@@ -4,7 +4,7 @@ from tetrapla.backends.gpu.bounds.verdict import cross_check
 from tetrapla.backends.gpu.check import second_check
 from tetrapla.backends.gpu.cuda.emitted import emitted
 from tetrapla.backends.gpu.lower import lower
-from tetrapla.backends.gpu.machine_code import ahead
+from tetrapla.backends.gpu.machine_code import ARCHITECTURES, ahead
 from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Target
 from tetrapla.simulators.gpu.machine import least_cycles, run
@@ -23,6 +23,7 @@ TARGET = Target(
     forms={"cuda-c": emitted},
     second_check=second_check,
     ahead=ahead,
+    architectures=ARCHITECTURES,
 )
 
 __all__ = ["TARGET"]

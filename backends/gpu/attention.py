@@ -20,19 +20,22 @@ from tetrapla.backends.gpu.heads import OPERANDS
 from tetrapla.backends.gpu.plan import ATTENTION, Plan
 from tetrapla.backends.gpu.tiles import power_of_two
 from tetrapla.backends.gpu.views import MOVES, View, repeated, view_of, written
-from tetrapla.ir.graph import Graph, Node, Value
+from tetrapla.ir.graph import DTYPES, Graph, Node, Value
 from tetrapla.simulators.gpu.fused_attention import FusedAttention
+from tetrapla.simulators.gpu.kernels import Kernel
+from tetrapla.simulators.gpu.spec import GpuSpec
 
 # keys and values that lie one behind another in a chain of concatenations, at most
 MOST_SEGMENTS = 4
 # elements of a tile of queries or keys (rows times columns), and its rows, at most; assumed: a
-# program's accumulators stay in registers, and three tiles of keys and values in flight fit the
-# shared memory of an A100 (163 KiB). fp32 runs on the CUDA cores, where large tiles spill
+# program's accumulators stay in registers, and the tiles of keys and values in flight fit the
+# shared memory of most chips (`fitting`). fp32 runs on the CUDA cores, where large tiles spill
 LARGEST = {
     **dict.fromkeys(("f16", "bf16"), (128 * 128, 128, 64 * 128, 64)),
     "tf32": (64 * 128, 64, 32 * 128, 32),
     "f32": (32 * 64, 32, 32 * 64, 32),
 }
+EXCHANGED_BYTES = 4096  # between the warps of an instance, at most: seen for 128 queries
 LEAST = 16  # the least extent that the tensor core's instruction takes
 
 
@@ -127,13 +130,34 @@ def attention(node: Node, reads: Reads, plan: Plan) -> FusedAttention:
 
 
 def tiles(rows: int, keys: int, columns: int, operand: str) -> tuple[int, int]:
-    """Queries and keys of a program instance: powers of two within the format's limits."""
+    """Queries and keys of a program instance: powers of two within the format's limits.
+
+    They do not depend on the chip, so neither does a float's rounding.
+    """
     most_q, most_rows, most_k, most_keys = LARGEST[operand]
     wide = max(LEAST, power_of_two(columns))
     return (
         min(most_rows, max(LEAST, min(power_of_two(rows), most_q // wide))),
         min(most_keys, max(LEAST, min(power_of_two(keys), most_k // wide))),
     )
+
+
+def fitting(kernel: Kernel, spec: GpuSpec) -> Kernel:
+    """An attention with as many queries in a tile as the chip has shared memory for.
+
+    No value depends on that. Another kernel is as it was.
+    """
+    if not isinstance(kernel, FusedAttention):
+        return kernel
+    wide = max(LEAST, power_of_two(max(kernel.columns, kernel.value_columns)))
+    row_bytes = wide * DTYPES[kernel.operand if kernel.operand in DTYPES else "f32"].itemsize
+    # as Triton 3.9 compiles it: of keys and of values two tiles, three from Hopper on
+    tiles_held = 2 * (3 if spec.architecture in ("sm_90", "sm_100") else 2) * kernel.tile_keys
+    rows = kernel.tile_rows
+    room = spec.block.shared_memory_bytes - EXCHANGED_BYTES
+    while rows > LEAST and (rows + tiles_held) * row_bytes > room:
+        rows //= 2
+    return replace(kernel, tile_rows=rows)
 
 
 def _reads(node: Node, makers: Mapping[int, Node], y: View) -> Reads:

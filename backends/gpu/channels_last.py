@@ -9,7 +9,7 @@ made of operands in another.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tetrapla.backends.gpu.generated.expressions import EXPRESSIONS
 from tetrapla.backends.gpu.groups import Group, Groups
@@ -23,9 +23,19 @@ GLOBAL = ("nn.global_average_pool", "qnn.global_average_pool")
 
 
 def channels_last(
-    groups: Sequence[Group], folded: Mapping[int, Node], found: Groups
+    groups: Sequence[Group],
+    folded: Mapping[int, Node],
+    found: Groups,
+    reads: Collection[str] = (),
 ) -> dict[int, tuple[int, ...]]:
-    """By index of a value, its axes from the outermost in memory to the innermost."""
+    """By index of a value, its axes from the outermost in memory to the innermost.
+
+    Args:
+        groups: the kernels, in order.
+        folded: what is computed where it is read.
+        found: the graph and who reads what.
+        reads: names of products that read by strides of their own.
+    """
     nodes = found.graph.nodes
     viewed = {
         found.root(node.result).index
@@ -43,7 +53,8 @@ def channels_last(
         # a pool stores as it reads
         pooled = group.head.kind in POOLS and group.head.operands[0].index not in held
         users = found.readers.get(index, [])
-        return not pooled and all(_takes(node, index, pools, held) for node in users)
+        takes = all(_takes(n, index, pools, held) and n.name not in reads for n in users)
+        return takes and not pooled
 
     while wrong := [index for index, group in held.items() if not agrees(index, group)]:
         for index in wrong:

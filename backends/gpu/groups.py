@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from tetrapla.backends.gpu.generated.elementwise import ELEMENTWISE
 from tetrapla.backends.gpu.generated.expressions import FOLDED
 from tetrapla.backends.gpu.generated.integers import INTEGERS
 from tetrapla.backends.gpu.generated.trigonometry import TRIGONOMETRY
 from tetrapla.backends.gpu.steps import channels_of, fits
-from tetrapla.backends.gpu.views import View
+from tetrapla.backends.gpu.views import View, turned
 from tetrapla.ir.graph import Graph, Node, Value
 from tetrapla.simulators.gpu.recurrent import GATES
 
@@ -27,6 +28,7 @@ WHOLE = ("nn.attention", *GATES)
 REDUCING = ("nn.softmax", "nn.log_softmax")
 # nodes in one epilogue, assumed: registers grow with what it reads
 MOST_MEMBERS = 16
+Turns: TypeAlias = tuple[Node, ...]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Group:
         moves: in order, names of the moves behind the last, through which it is written.
         place: where the result is written, in the head's shape; None for the last one's own
             buffer.
+        turns: transposes among the members, through which the last one is reached.
     """
 
     head: Node
@@ -47,6 +50,7 @@ class Group:
     members: tuple[Node, ...] = ()
     moves: tuple[str, ...] = ()
     place: View | None = None
+    turns: Turns = ()
 
     @property
     def held(self) -> Value:
@@ -108,7 +112,9 @@ class Groups:
             return Group(head)
         steps = self._steps(head)
         made = Group(head, steps)
-        made = Group(head, steps, self._members(made.held))
+        members, turns = self._members(made.held, head)
+        place = turned(members[-1].result, turns, head.result.shape) if turns else None
+        made = Group(head, steps, members, place=place, turns=turns)
         self.taken |= {node.name for node in made.behind}
         return made
 
@@ -125,20 +131,24 @@ class Groups:
             found.append(tail)
         return tuple(found)
 
-    def _members(self, value: Value) -> tuple[Node, ...]:
-        """The most nodes behind a value of which one alone is read from outside."""
-        inside = {self.root(value).index}
+    def _members(self, value: Value, head: Node) -> tuple[tuple[Node, ...], Turns]:
+        """The most nodes behind a value of which one alone is read from outside.
+
+        And the transposes on the way to that one, which only products write through.
+        """
+        inside: dict[int, Turns] = {self.root(value).index: ()}
         found: list[Node] = []
         best = 0
         waiting = {node.name: node for node in self._users(value)}
         while waiting and len(found) < MOST_MEMBERS:
             node = min(waiting.values(), key=lambda each: self.position[each.name])
             del waiting[node.name]
-            if not self._follows(node, inside):
+            turns = self._follows(node, inside)
+            if turns is None or (turns and head.kind not in PRODUCTS):
                 break
             found.append(node)
             result = self.root(node.result).index
-            inside.add(result)
+            inside[result] = turns
             waiting |= {user.name: user for user in self._users(node.result)}
             names = {each.name for each in found}
             closed = all(
@@ -146,20 +156,36 @@ class Groups:
                 for index in inside
             )
             stored = result not in self.folded and not self._reduced(node.result)
-            if closed and stored:
+            if closed and stored and self._lies(node, turns, head):
                 best = len(found)
             if result in self.kept:
                 break
-        return tuple(found[:best])
+        last = inside[self.root(found[best - 1].result).index] if best else ()
+        return tuple(found[:best]), last
 
-    def _follows(self, node: Node, inside: set[int]) -> bool:
-        """Whether a node makes each element of the same element of what is inside."""
-        operands = POINTWISE.get(node.kind, 0)
-        if any(self.root(v).index in inside for v in node.operands[operands:]):
+    def _lies(self, node: Node, turns: Turns, head: Node) -> bool:
+        """Whether a head can write a node's result; a transpose at the end is no epilogue."""
+        if node.kind == "nn.transpose":
             return False
-        own = [v for v in node.operands[:operands] if self.root(v).index in inside]
-        free = bool(own) and node.name not in self.taken
-        return free and all(v.elements == node.result.elements for v in own)
+        return not turns or turned(node.result, turns, head.result.shape) is not None
+
+    def _follows(self, node: Node, inside: Mapping[int, Turns]) -> Turns | None:
+        """The transposes behind which a node makes each element of the same one inside.
+
+        None where it does not.
+        """
+        roots = [self.root(value).index for value in node.operands]
+        if node.kind == "nn.transpose" and node.name not in self.taken:
+            return (*inside[roots[0]], node)
+        operands = POINTWISE.get(node.kind, 0)
+        if node.name in self.taken or any(index in inside for index in roots[operands:]):
+            return None
+        own = [i for i, index in enumerate(roots[:operands]) if index in inside]
+        if any(node.operands[i].elements != node.result.elements for i in own):
+            return None
+        paths = [inside[roots[i]] for i in own]
+        alike = {tuple((t.operands[0].shape, t.ints("perm")) for t in path) for path in paths}
+        return paths[0] if len(alike) == 1 else None
 
     def _reduced(self, value: Value) -> bool:
         users = self._users(value)

@@ -94,10 +94,11 @@ def repeated_lead(view: View, lead: tuple[int, ...]) -> tuple[int, ...]:
 def conv(node: Node, plan: Plan) -> Kernel:
     """A convolution as implicit GEMM."""
     x, w = node.operands[:2]
+    image, _ = plan.operands(node)
     filters, groups = w.shape[0], node.int("groups")
     out = node.result.shape[2:]
     operand, zero_points = _operand(node, plan)
-    m, n, k = x.shape[0] * prod(out), filters // groups, prod(w.shape[1:])
+    m, n, k = image.shape[0] * prod(out), filters // groups, prod(w.shape[1:])
     held, w_strides = plan.filters(w, operand)
     stored, place = plan.stored.get(node.name, node.result), plan.writes.get(node.name)
     return Conv(
@@ -112,7 +113,7 @@ def conv(node: Node, plan: Plan) -> Kernel:
         operand,
         *zero_points,
         covering(m, n, k, operand),
-        _four(x.shape),
+        _four(image.shape),
         filters,
         _two(w.shape[2:]),
         _two(node.ints("strides")),
@@ -120,7 +121,7 @@ def conv(node: Node, plan: Plan) -> Kernel:
         _two(node.ints("dilations")),
         groups,
         _two(out),
-        plan.strides(x),
+        image.strides if node.name in plan.reads else plan.strides(x),
         w_strides,
         place.strides if place is not None else plan.strides(stored),
         shift=plan.shift(node, groups) if operand == "i8" else "",

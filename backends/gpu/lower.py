@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tetrapla.backends.gpu.attention import attention, gathered
+from tetrapla.backends.gpu.attention import attention, fitting, gathered
 from tetrapla.backends.gpu.channels_last import channels_last
 from tetrapla.backends.gpu.formats import FLOATS as FLOATS_OF
 from tetrapla.backends.gpu.formats import FP8, is_small, refuse_lacking, shrunk
@@ -134,7 +134,11 @@ def planned(
         for buffer in made.buffers
         if buffer.role == "weight" and buffer.name in module.weights
     } | made.tables
-    cut = tuple(kernels) if spec is None else tuple(tiled(kernel, spec) for kernel in kernels)
+    cut = (
+        tuple(kernels)
+        if spec is None
+        else tuple(fitting(tiled(k, spec), spec) for k in kernels)
+    )
     program = Program(module.name, number_format, inputs, outputs, made.buffers, cut, weights)
     return program, made.layout
 
@@ -160,7 +164,7 @@ def grouped(
         else:
             heads[group.head.name] = group
     groups = sorted(heads.values(), key=lambda each: found.position[each.tail.name])
-    return groups, folded, channels_last(groups, folded, found)
+    return groups, folded, channels_last(groups, folded, found, made.reads)
 
 
 def _kernel(group: Group, made: Plan, folded: Mapping[int, Node]) -> Kernel:
@@ -180,7 +184,7 @@ def _kernel(group: Group, made: Plan, folded: Mapping[int, Node]) -> Kernel:
     if made.order(group.stored) and not isinstance(kernel, Product):
         kernel = replace(kernel, inner=1)  # channels are innermost in memory
     if tail is not None:
-        code = epilogue(group.head, group.held, tail, made, inside)
+        code = epilogue(group.head, group.held, tail, made, inside, group.turns)
         kernel = replace(kernel, steps=(*kernel.steps, code))
     return kernel
 

@@ -12,7 +12,7 @@ from tetrapla.backends.gpu.triton.compiler import Code, compiled
 from tetrapla.backends.gpu.triton.functions import Function, functions
 from tetrapla.backends.gpu.triton.source import MANIFEST
 from tetrapla.backends.target_ import Ahead, Lowered
-from tetrapla.ir.errors import ModelError, UnsupportedError, nearest
+from tetrapla.ir.errors import UnsupportedError
 from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.spec import Block, GpuSpec
 from tetrapla.simulators.gpu.workspace import check_fits
@@ -54,16 +54,18 @@ def ahead(
         lowered: the plan.
         spec: the chip, whose own architecture is meant where none is named.
         files: the sources; the manifest among them is completed.
-        architectures: names, or None.
+        architectures: of `ARCHITECTURES`, or None.
 
     Raises:
-        ModelError: a name is none of `ARCHITECTURES`.
         UnsupportedError: triton is missing and an architecture was named, one lacks the plan's
             floats, a kernel takes more than a program instance may, or the plan does not fit
             the chip's memory.
         InternalError: Triton refuses a kernel, or fuses where rounding must be exact.
     """
-    _check(architectures)
+    if architectures and find_spec("triton") is None:
+        raise UnsupportedError(
+            "--arch needs triton, which is not installed; pip install 'tetrapla[gpu]'"
+        )
     check_fits(lowered.program, spec)
     wanted = tuple(dict.fromkeys(architectures or (spec.architecture,)))
     reason = "" if architectures else _reason(spec)
@@ -122,23 +124,6 @@ def judge(code: Code, function: Function, block: Block) -> None:
         raise InternalError(
             f"{named} must round every product before it is added, not hold "
             f"{code.instructions['fma.rn.f32']} fma.rn.f32"
-        )
-
-
-def _check(architectures: Sequence[str] | None) -> None:
-    if architectures is None:
-        return
-    if not architectures:
-        raise ModelError("--arch must name an architecture, not none; give sm_90, say")
-    for name in architectures:
-        if name not in ARCHITECTURES:
-            raise ModelError(
-                f"--arch must be of {', '.join(ARCHITECTURES)}, not '{name}'"
-                f"{nearest(name, ARCHITECTURES)}"
-            )
-    if find_spec("triton") is None:
-        raise UnsupportedError(
-            "--arch needs triton, which is not installed; pip install 'tetrapla[gpu]'"
         )
 
 

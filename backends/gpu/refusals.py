@@ -64,6 +64,8 @@ def _reason(node: Node, loops: Mapping[str, str]) -> str | None:
         return f"{node.kind} of {wrong[0]}"
     if not all(value.elements for value in values):
         return f"{node.kind} of nothing"
+    if node.kind == "nn.mod" and node.results[0].dtype == "f32":
+        return "nn.mod of floats"
     if node.kind in ROWS and prod(ROWS[node.kind].extents(node)[1]) > MOST_LANES:
         return f"{node.kind} over more than {MOST_LANES} elements"
     if not is_narrow(node):

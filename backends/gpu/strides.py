@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tetrapla.backends.gpu.groups import PRODUCTS, Group, Groups
-from tetrapla.backends.gpu.views import MOVES, View, reshaped, view_of, written
+from tetrapla.backends.gpu.views import MOVES, View, plain, reshaped, view_of, written
 from tetrapla.ir.graph import Graph, Node
 
 
 @dataclass(frozen=True)
 class Through:
-    """A graph whose matrix products read what is stored.
+    """A graph whose products read what is stored.
 
     Attributes:
         graph: without the moves that nothing else reads.
@@ -32,7 +32,7 @@ class Through:
 
 
 def read_through(graph: Graph) -> Through:
-    """Let matrix products read their operands by strides."""
+    """Let products read their operands by strides; of a convolution, the image."""
     makers = {value.index: node for node in graph.nodes for value in node.results}
     reads: dict[str, tuple[View, View]] = {}
     nodes: list[Node] = []
@@ -41,6 +41,11 @@ def read_through(graph: Graph) -> Through:
             a, b = (view_of(value, makers) for value in node.operands[:2])
             reads[node.name] = a, b
             node = replace(node, operands=(a.value, b.value, *node.operands[2:]))
+        elif node.kind in PRODUCTS:
+            x = view_of(node.operands[0], makers)
+            if x.offset == 0 and x.value.index != node.operands[0].index:
+                reads[node.name] = x, plain(node.operands[1])
+                node = replace(node, operands=(x.value, *node.operands[1:]))
         nodes.append(node)
     kept = {value.index for _, value in graph.outputs}
     return Through(replace(graph, nodes=_needed(nodes, kept)), reads)
@@ -62,7 +67,7 @@ def write_through(node: Node, found: Groups, heads: Mapping[str, Group]) -> Grou
     graph = found.graph
     source = found.root(node.operands[0]).index
     makers = [g for g in heads.values() if found.root(g.tail.result).index == source]
-    if node.kind != "nn.transpose" or not makers or makers[0].moves:
+    if node.kind != "nn.transpose" or not makers or makers[0].place is not None:
         return None
     (group,) = makers
     if group.head.kind not in PRODUCTS or source in found.kept:

@@ -61,6 +61,24 @@ def _through(chain: Sequence[Node], shape: tuple[int, ...]) -> View | None:
     return View(last.value, 0, shape, strides)
 
 
+def turned(value: Value, turns: Sequence[Node], shape: tuple[int, ...]) -> View | None:
+    """Elements of a shape in a value's buffer, which transposes behind each other make of it.
+
+    What lies between them are reshapes; None where the strides are not even.
+    """
+    own = plain(value)
+    held, strides = own.shape, own.strides
+    for node in reversed(turns):
+        found = reshaped(held, strides, node.result.shape)
+        if found is None:
+            return None
+        places = {axis: at for at, axis in enumerate(node.ints("perm"))}
+        held = node.operands[0].shape
+        strides = tuple(found[places[axis]] for axis in range(len(held)))
+    found = reshaped(held, strides, shape)
+    return None if found is None else View(value, 0, shape, found)
+
+
 def view_of(value: Value, makers: Mapping[int, Node]) -> View:
     """A value as it lies in the first buffer behind the moves that make it."""
     node = makers.get(value.index)

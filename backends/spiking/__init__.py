@@ -6,14 +6,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tetrapla.backends.spiking.certificate import certificate
 from tetrapla.backends.spiking.convert import convert
 from tetrapla.backends.spiking.integers import integers
 from tetrapla.backends.spiking.leak import NEURONS
 from tetrapla.backends.spiking.lower import unplaced
+from tetrapla.backends.spiking.phases import CODES, RATE, default_timesteps, most_timesteps
 from tetrapla.backends.spiking.place import place
 from tetrapla.backends.spiking.ranges import PERCENTILE, ranges
 from tetrapla.backends.target_ import Inputs, Lowered, Options, Target
-from tetrapla.ir.errors import ModelError
+from tetrapla.ir.errors import ModelError, nearest
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module
 from tetrapla.passes.pipeline_ import canonical
@@ -37,24 +39,31 @@ def lower(
     """
     if any(node.kind.startswith("spike.") for g in module.graph.nested() for node in g.nodes):
         return _native(module, spec, calibration or {}, options)
-    timesteps = spec.timesteps if options.timesteps is None else options.timesteps
-    if timesteps < 1:
-        raise ModelError(f"timesteps must be 1 or more, not {timesteps}")
+    code = _code(options.code)
+    timesteps = _timesteps(code, spec, options)
     fused = canonical(module)
-    converted = convert(fused, ranges(fused, calibration or {}), spec, timesteps)
+    converted = convert(fused, ranges(fused, calibration or {}), spec, timesteps, code)
     program = place(unplaced(converted.module, spec), spec)
+    held = (fused, converted.full)
+    proof = certificate(
+        converted.module, code, timesteps, converted.levels, held, calibration or {}
+    )
     chosen = "the chip's default" if options.timesteps is None else "as asked"
     warnings = [
         f"{timesteps} timesteps per inference ({chosen}), and {program.depth} until the last "
         "layer has its first input; cycles are timesteps",
         _UNPRICED,
         *converted.warnings,
+        *_chip_warnings(code),
+        *proof.sentences(),
         *_unread(options),
     ]
     if converted.host:
         warnings.append(f"the host computes {', '.join(converted.host)}")
     notes = {
         "timesteps": timesteps,
+        "code": code,
+        "certificate": proof.to_dict(),
         "percentile": PERCENTILE,
         "thresholds": dict(converted.thresholds),
         "cores": len(program.cores),
@@ -94,6 +103,43 @@ def _native(
         "host": [f"{step.kind} ({step.name})" for step in program.host],
     }
     return Lowered(module, program, tuple(warnings), notes)
+
+
+def _code(code: str | None) -> str:
+    if code is None:
+        return RATE
+    if code not in CODES:
+        raise ModelError(
+            f"--code must be one of {', '.join(CODES)}, not '{code}'{nearest(code, CODES)}"
+        )
+    return code
+
+
+def _timesteps(code: str, spec: SpikingSpec, options: Options) -> int:
+    asked = options.timesteps
+    timesteps = default_timesteps(code, spec.timesteps) if asked is None else asked
+    if timesteps < 1:
+        raise ModelError(f"timesteps must be 1 or more, not {timesteps}")
+    most = most_timesteps(code)
+    if timesteps > most:
+        raise ModelError(
+            f"--code {code} must have at most {most} timesteps, not {timesteps}; leave "
+            "--timesteps out"
+        )
+    return timesteps
+
+
+def _chip_warnings(code: str) -> list[str]:
+    """What of a code the chip's published neurons do not do."""
+    if code == RATE:
+        return []
+    layers = "layers take turns, so a neuron's threshold is out of reach while it gathers"
+    if code == "sequential":
+        return [f"--code sequential: {layers} (assumed: the chip's own neurons allow it)"]
+    return [
+        f"--code {code}: {layers}; its neurons are programmed, which Loihi's second generation "
+        "can, and are priced as the first one's (assumed)"
+    ]
 
 
 def _unread(options: Options) -> list[str]:

@@ -14,7 +14,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tetrapla.backends.spiking.emit import Current, Emitter, Rate, Term, Train
+from tetrapla.backends.spiking.emit import Current, Rate, Term, Train
+from tetrapla.backends.spiking.phases import emitter
 from tetrapla.backends.spiking.ranges import Magnitudes
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import UnsupportedError, some
@@ -24,8 +25,6 @@ from tetrapla.ir.nn.pool import window_counts
 from tetrapla.ir.unfuse import is_narrow
 from tetrapla.simulators.spiking.spec import SpikingSpec
 
-# input currents have this many steps to rate 1; a bias mantissa of 13 bits holds them
-INPUT_LEVELS = 2048
 # thresholds of pooling neurons carry the division; below this they round too coarsely
 _LEAST_POOL_THETA = 256
 
@@ -48,10 +47,17 @@ class Converted:
     warnings: tuple[str, ...]
     thresholds: Mapping[str, int]
     host: tuple[str, ...]
+    levels: int
+    full: Mapping[str, float]
+    """What the largest level of each layer of neurons stands for."""
 
 
 def convert(
-    module: Module, magnitudes: Magnitudes, spec: SpikingSpec, timesteps: int
+    module: Module,
+    magnitudes: Magnitudes,
+    spec: SpikingSpec,
+    timesteps: int,
+    code: str = "rate",
 ) -> Converted:
     """The spiking form of a fused float module.
 
@@ -60,11 +66,12 @@ def convert(
         magnitudes: what rate 1 stands for; see `ranges`.
         spec: widths of the chip's integers.
         timesteps: T.
+        code: of `CODES`.
 
     Raises:
         UnsupportedError: lists every node that has no spiking form.
     """
-    return _Walk(module, magnitudes, spec, timesteps).convert()
+    return _Walk(module, magnitudes, spec, timesteps, code).convert()
 
 
 class _RefusedError(Exception):
@@ -73,17 +80,23 @@ class _RefusedError(Exception):
 
 class _Walk:
     def __init__(
-        self, module: Module, magnitudes: Magnitudes, spec: SpikingSpec, timesteps: int
+        self,
+        module: Module,
+        magnitudes: Magnitudes,
+        spec: SpikingSpec,
+        timesteps: int,
+        code: str,
     ) -> None:
         self._graph: Graph = module.graph
         self._magnitudes = magnitudes
         self._builder = ModuleBuilder(module.name)
-        self._emit = Emitter(self._builder, spec.core, timesteps)
+        self._emit = emitter(code)(self._builder, spec.core, timesteps)
         self._values: dict[int, Spiking] = {}
         self._uses = module.graph.uses()
         self._rates: dict[int, Rate] = {}
         self._maxima = False
         self._host: list[str] = []
+        self._full: dict[str, float] = {}
 
     def convert(self) -> Converted:
         self._check_interface()
@@ -121,6 +134,8 @@ class _Walk:
             tuple(warnings),
             dict(self._emit.thresholds),
             tuple(self._host),
+            self._emit.levels,
+            self._full,
         )
 
     def _check_interface(self) -> None:
@@ -144,18 +159,7 @@ class _Walk:
         trains: list[Train] = []
         for sign in signs:
             label = name if sign > 0 else f"{name}.negative"
-            current = self._builder.op(
-                "spike.encode",
-                [x],
-                {
-                    "timesteps": self._emit.timesteps,
-                    "scale": sign * full / INPUT_LEVELS,
-                    "high": INPUT_LEVELS,
-                },
-                name=f"{label}.current",
-            )
-            fired = self._emit.fire(current, np.array([INPUT_LEVELS], np.int32), label)
-            trains.append(Train(fired, sign))
+            trains.append(Train(self._emit.arrive(x, sign * full, label), sign))
         return Rate(tuple(trains), full)
 
     def _node(self, node: Node) -> Spiking:
@@ -255,6 +259,7 @@ class _Walk:
 
     def _fired(self, current: Current, name: str) -> Rate:
         full = self._magnitudes.nodes[name].positive
+        self._full[current.name] = full
         return Rate((Train(self._emit.neurons(current, full)),), full)
 
     def _max_pool(self, node: Node) -> Spiking:
@@ -268,9 +273,8 @@ class _Walk:
             raise _RefusedError("its operand may be negative")
         self._maxima = True
         (train,) = value.trains
-        pooled = self._builder.op(
-            "spike.max_pool2d", [train.value], node.attributes, name=node.name
-        )
+        kind = self._emit.maximum
+        pooled = self._builder.op(kind, [train.value], node.attributes, name=node.name)
         return Rate((Train(pooled),), value.full)
 
     def _average_pool(self, node: Node) -> Spiking:
@@ -360,7 +364,7 @@ class _Walk:
             return value
         if isinstance(value, Rate) and not value.signed:
             (train,) = value.trains
-            scale = value.full / self._emit.timesteps
+            scale = value.full / self._emit.levels
             return Host(self._emit.decode(train.value, scale, f"{name}.count"))
         current = value if isinstance(value, Current) else _identity(value, name)
         fallback = sum(term.full for term in current.terms)

@@ -1,6 +1,7 @@
 """Real-valued layers on their way to spikes, and the operators they become.
 
-A `Rate` is a tensor as spike trains: ``value = full * (count of positive - of negative) / T``.
+A `Rate` is a tensor as spike trains: ``value = full * (level of positive - of negative) / L``,
+where a rate code's level counts spikes and L is T; `phases` has the codes of whole phases.
 A `Current` is a linear expression of rates that no neuron has seen yet; what unit it is
 counted in is decided when it meets neurons, because weights of every term share it.
 """
@@ -22,6 +23,9 @@ from tetrapla.backends.spiking.quantise import (
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Array, Attribute, Value
 from tetrapla.simulators.spiking.spec import CoreSection
+
+# input currents have this many steps to rate 1; a bias mantissa of 13 bits holds them
+INPUT_LEVELS = 2048
 
 
 @dataclass(frozen=True)
@@ -82,20 +86,38 @@ class Current:
 
 
 class Emitter:
-    """Writes spike operators into a builder."""
+    """Writes spike operators into a builder: a rate code's.
+
+    Attributes:
+        levels: L, of which a tensor's values are shares.
+        maximum: the operator that follows the largest of its inputs.
+    """
+
+    maximum = "spike.max_pool2d"
 
     def __init__(self, builder: ModuleBuilder, core: CoreSection, timesteps: int) -> None:
         self.builder = builder
         self.core = core
         self.timesteps = timesteps
+        self.levels = timesteps
         self.warnings: list[str] = []
         self.thresholds: dict[str, int] = {}
+
+    def arrive(self, x: Value, full: float, name: str) -> Value:
+        """An input as a train; a negative `full` is of its negative part."""
+        current = self.builder.op(
+            "spike.encode",
+            [x],
+            {"timesteps": self.timesteps, "scale": full / INPUT_LEVELS, "high": INPUT_LEVELS},
+            name=f"{name}.current",
+        )
+        return self.fire(current, np.array([INPUT_LEVELS], np.int32), name)
 
     def neurons(self, current: Current, full: float, suffix: str = "") -> Value:
         """A train of the current's positive part, rate 1 for `full`."""
         scaling = neuron_scaling([t.peak for t in current.terms], full, self.core)
         name = current.name + suffix
-        total = self._total(replace(current, name=name), scaling)
+        total = self.total(replace(current, name=name), scaling)
         self.thresholds[name] = scaling.theta
         train = self.fire(total, np.array([scaling.theta], np.int32), name)
         for kind, attributes in current.views:
@@ -120,8 +142,8 @@ class Emitter:
         """The current gathered over all timesteps, as f32."""
         peaks = [t.peak for t in current.terms]
         scaling = readout_scaling(peaks, largest, self.timesteps, self.core)
-        total = self._total(current, scaling)
-        value = self.decode(total, scaling.unit / self.timesteps, current.name)
+        total = self.total(current, scaling)
+        value = self.decode(total, scaling.unit / self.levels, current.name)
         for kind, attributes in current.views:
             value = self.builder.op(kind, [value], attributes)
         return value
@@ -143,8 +165,9 @@ class Emitter:
             held["perm"] = (0, *(axis + 1 for axis in _ints(held["perm"])))
         return self.builder.op(kind, [train], held)
 
-    def _total(self, current: Current, scaling: Scaling) -> Value:
-        bias = self._bias(current, scaling)
+    def total(self, current: Current, scaling: Scaling) -> Value:
+        """All of a current in integers of the scaling's unit."""
+        bias = self.constant(current, scaling)
         total: Value | None = None
         for i, term in enumerate(current.terms):
             label = f"{current.name}.synapses" + (f"{i + 1}" if i else "")
@@ -175,7 +198,8 @@ class Emitter:
         attributes = {**term.attributes, "exponent": exponent}
         return self.builder.op(f"spike.{term.kind}", operands, attributes, name=label)
 
-    def _bias(self, current: Current, scaling: Scaling) -> Array | None:
+    def constant(self, current: Current, scaling: Scaling) -> Array | None:
+        """The current's bias in integers."""
         if current.bias is None:
             return None
         bias, clipped = biases(current.bias.astype(np.float64), scaling.unit, self.core)

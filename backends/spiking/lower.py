@@ -123,7 +123,7 @@ class _Walk(Reading):
 
     def _reaching(self, node: Node) -> Current:
         train = self.trains[node.operands[0].index]
-        kind = node.kind.removeprefix("spike.")
+        kind = node.kind.removeprefix("spike.").replace("max_binary2d", "max_pool2d")
         geometry: dict[str, Any] = {
             key: node.ints(key)
             for key in ("kernel", "strides", "pads", "dilations")
@@ -216,7 +216,8 @@ class _Walk(Reading):
 
     def maximum(self, node: Node) -> None:
         """Neurons that follow their most active input."""
-        self._fire(node, "maximum", self._reaching(node))
+        model = "maximum" if node.kind == "spike.max_pool2d" else "maximum_binary"
+        self._fire(node, model, self._reaching(node))
 
     def phase(self, node: Node) -> None:
         """Neurons that gather a phase before they fire."""
@@ -395,6 +396,7 @@ _NODES: Mapping[str, Callable[[_Walk, Node], None]] = {
     "spike.encode": _Walk.encode,
     "spike.encode_phase": _Walk.encode_phase,
     "spike.matmul": _Walk.synapses,
+    "spike.max_binary2d": _Walk.maximum,
     "spike.max_pool2d": _Walk.maximum,
     "spike.neuron": _Walk.integrate,
     "spike.phase": _Walk.phase,

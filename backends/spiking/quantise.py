@@ -36,17 +36,20 @@ class Scaling:
     theta: int
 
 
-def neuron_scaling(peaks: Sequence[float], full: float, core: CoreSection) -> Scaling:
+def neuron_scaling(
+    peaks: Sequence[float], full: float, core: CoreSection, headroom: int = _HEADROOM
+) -> Scaling:
     """The finest unit that 8-bit weights and the membrane's headroom allow.
 
     Args:
         peaks: the largest real contribution of one spike of each term, at rate 1.
         full: the real activation that rate 1 stands for.
         core: the widths.
+        headroom: thresholds that a membrane must hold on each side of zero.
     """
     mantissa = 2 ** (core.weight_bits - 1) - 1
     used = [peak for peak in peaks if peak > 0] or [full]
-    most = min(2 ** (core.state_bits - 1) // _HEADROOM, 2**core.threshold_bits - 1)
+    most = min(2 ** (core.state_bits - 1) // headroom, 2**core.threshold_bits - 1)
     finest = floor(mantissa * full / min(used))
     theta = min(max(finest, _LEAST_THETA), most)
     coarsest = floor(mantissa * 2**_EXPONENT_MAX * full / max(used))

@@ -74,7 +74,7 @@ def refusal(call: Call) -> str | None:
     if not all(map(_finite, call.operands)):
         return "a constant operand is infinite or NaN, which no machine computes with"
     try:
-        for ref in _refs(call.operands):
+        for ref in refs(call.operands):
             if ref.index not in known:
                 made = scope.builder.input(f"in{ref.index}", ref.type.shape, dtype_of(ref.type))
                 known[ref.index] = made
@@ -101,11 +101,12 @@ def _finite(told: Told) -> bool:
     return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
-def _refs(operands: Sequence[Told]) -> list[Ref]:
+def refs(operands: Sequence[Told]) -> list[Ref]:
+    """The values among operands, those in tuples too."""
     found: list[Ref] = []
     for each in operands:
         if isinstance(each, Listed):
-            found += _refs(each.items)
+            found += refs(each.items)
         elif isinstance(each, Ref):
             found.append(each)
     return found
@@ -115,10 +116,26 @@ def _compose(composite: Composite, scope: Scope, known: dict[int, Operand]) -> N
     calls = list(composite.calls)
     while calls:
         call = calls.pop(0)
-        bias = _bias(call, calls[0]) if calls else None
-        if bias is not None:
-            call = Call(call.op, (*call.operands, bias), calls.pop(0).results, call.attributes)
-        _translate(call, scope, known)
+        joined = _joined(call, calls[0]) if calls else None
+        if joined is not None:
+            del calls[0]
+        _translate(joined or call, scope, known)
+
+
+def _joined(call: Call, behind: Call) -> Call | None:
+    """Two calls that are one operator here: a product with its bias, a clip by two limits."""
+    bias = _bias(call, behind)
+    if bias is not None:
+        return Call(call.op, (*call.operands, bias), behind.results, call.attributes)
+    (made, *more), limits = call.results, (call.operands[-1], behind.operands[-1])
+    clips = (call.op, behind.op) == ("maximum", "minimum") and not more
+    if clips and behind.operands[0] == made and all(map(_scalar, limits)):
+        return Call("clip", (call.operands[0], *limits), behind.results)
+    return None
+
+
+def _scalar(told: Told) -> bool:
+    return isinstance(told, Const) and told.array.size == 1
 
 
 def _bias(call: Call, behind: Call) -> Const | None:

@@ -21,6 +21,7 @@ import numpy as np
 
 from tetrapla.ir.graph import Array
 from tetrapla.ir.mlir import (
+    ArrayAttr,
     FloatAttr,
     IntegerAttr,
     Operand,
@@ -30,8 +31,9 @@ from tetrapla.ir.mlir import (
     StringAttr,
 )
 from tetrapla.ir.nn.dialect import broadcast
+from tetrapla.ir.nn.linear import window_shape, windows
 from tetrapla.ir.op import Op, Tensor, require
-from tetrapla.ir.spike.dialect import Spike
+from tetrapla.ir.spike.dialect import Spike, check_train
 
 CODES = ("count", "binary", "first", "graded")
 MOST_BITS = 15  # of a binary level
@@ -259,6 +261,68 @@ class DecodePhase(Op, dialect=Spike, name="decode_phase", traits=[Pure]):
     example = (
         (Tensor((4, 2, 3), "i32"), Tensor((3,), "i32")),
         {"code": "binary", "scale": 0.5, "state_bits": 24},
+    )
+
+
+class MaxBinary2d(Op, dialect=Spike, name="max_binary2d", traits=[Pure]):
+    """The largest number of each window, of binary levels, bit by bit.
+
+    The highest bit comes first, so an input that lacks a bit which the largest has is out; in
+    every timestep the result is whether one that is still in fires. Padding never fires.
+
+    Constraints:
+        C1: the operand is an i8 spike train [T, N, C, H, W].
+        C2: the windows are as nn.max_pool2d's.
+    """
+
+    x: Operand[RankedTensorType]
+    s: Result[RankedTensorType]
+    kernel: ArrayAttr
+    strides: ArrayAttr
+    pads: ArrayAttr
+    dilations: ArrayAttr
+
+    @staticmethod
+    def infer(
+        x: Tensor,
+        *,
+        kernel: tuple[int, ...],
+        strides: tuple[int, ...],
+        pads: tuple[int, ...],
+        dilations: tuple[int, ...],
+    ) -> Tensor:
+        kind = "spike.max_binary2d"
+        check_train(kind, x, 5)
+        require(
+            x.rank == 5 and len(kernel) == 2,
+            f"{kind} C1: the operand must be [T, N, C, H, W], not {x}",
+        )
+        down, across = window_shape(kind, x.shape[3:], kernel, strides, pads, dilations)
+        return Tensor((*x.shape[:3], down, across), "i8")
+
+    @staticmethod
+    def evaluate(
+        x: Array,
+        *,
+        kernel: tuple[int, ...],
+        strides: tuple[int, ...],
+        pads: tuple[int, ...],
+        dilations: tuple[int, ...],
+    ) -> Array:
+        frames = x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+        seen = windows(frames, kernel, strides, pads, dilations) != 0
+        seen = seen.reshape(*x.shape[:2], *seen.shape[1:])
+        left = np.ones(seen.shape[1:], np.bool_)
+        train = np.zeros(seen.shape[:-2], np.int8)
+        for t, bits in enumerate(seen):
+            most = (bits & left).any(axis=(-2, -1))
+            left &= bits == most[..., None, None]
+            train[t] = most
+        return train
+
+    example = (
+        (Tensor((3, 1, 2, 5, 6), "i8"),),
+        {"kernel": (2, 3), "strides": (2, 1), "pads": (1, 0, 0, 1), "dilations": (1, 2)},
     )
 
 

@@ -279,3 +279,21 @@ def maximum(arriving: Array, starts: Array, fed: Array, neurons: int) -> Activit
         train[t] = now - most
         most = now
     return Activity(train, updated, 0, np.zeros((0, batch, neurons), np.int32))
+
+
+def maximum_binary(arriving: Array, starts: Array, fed: Array, neurons: int) -> Activity:
+    """Fire the bits of the largest input, the highest first; arguments as of `maximum`."""
+    steps, batch, synapses = arriving.shape
+    sizes = np.diff(np.append(starts, synapses))
+    left = np.ones((batch, synapses), np.bool_)
+    train = np.zeros((steps, batch, neurons), np.int8)
+    updated = np.zeros((steps, batch, neurons), np.bool_)
+    for t in range(steps):
+        if not len(fed):
+            break
+        bits = arriving[t] != 0
+        most = np.logical_or.reduceat(bits & left, starts, axis=1)
+        left &= bits == np.repeat(most, sizes, axis=1)
+        train[t, :, fed] = most.T
+        updated[t, :, fed] = np.logical_or.reduceat(bits, starts, axis=1).T
+    return Activity(train, updated, 0, np.zeros((0, batch, neurons), np.int32))

@@ -18,7 +18,7 @@ from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.spike.phase import encoded, written
 from tetrapla.simulators.spiking import sums
-from tetrapla.simulators.spiking.cells import Activity, Cells, cells, maximum
+from tetrapla.simulators.spiking.cells import Activity, Cells, cells, maximum, maximum_binary
 from tetrapla.simulators.spiking.layout import Table, Wired, wired
 from tetrapla.simulators.spiking.program import Encoder, Feed, Population, Program
 from tetrapla.simulators.spiking.wiring import connections
@@ -78,7 +78,7 @@ class Engine:
             return _fed(p, p.feed, inputs[p.feed.input], self.program.timesteps)
         trains = {name: done.train for name, done in found.items()}
         batch = _batch(inputs)
-        if p.model == "maximum":
+        if p.model.startswith("maximum"):
             return self._maximum(p, trains)
         bias = _bias(p, inputs, batch)
         current = np.empty((self.program.timesteps, batch, p.neurons), bias.dtype)
@@ -100,7 +100,8 @@ class Engine:
             here[core.neurons] = place
         kept = heard[source, here[target]]
         fed, starts = np.unique(target[kept], return_index=True)
-        return maximum(trains[synapses.source][:, :, source[kept]], starts, fed, p.neurons)
+        follow = maximum if p.model == "maximum" else maximum_binary
+        return follow(trains[synapses.source][:, :, source[kept]], starts, fed, p.neurons)
 
     def _by_step(
         self,

@@ -124,7 +124,7 @@ def wired(population: Population, cores: Sequence[Core], sources: dict[str, int]
             fan[:, place] = np.bincount(listed.source, minlength=size)
             parts.append(listed._replace(target=core.neurons[listed.target]))
         whole = Connections(*(np.concatenate(each) for each in zip(*parts, strict=True)))
-        if population.model != "maximum":
+        if not population.model.startswith("maximum"):
             tables += _tables(synapses, whole, size, population.neurons)
         fans.append(fan)
         heard.append(axons)

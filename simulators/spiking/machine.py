@@ -19,6 +19,7 @@ from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import LayerRun, Run, standing
 from tetrapla.simulators.spiking.cells import Activity
 from tetrapla.simulators.spiking.counters import core_events
+from tetrapla.simulators.spiking.detailed import Detailed
 from tetrapla.simulators.spiking.engine import Engine, engine
 from tetrapla.simulators.spiking.meter import Meter
 from tetrapla.simulators.spiking.program import Feed, Population, Program, Readout
@@ -87,7 +88,8 @@ def _chunk(
         for core, events in core_events(program, p, done, *held):
             tally.add(p, core, events, meter.add(p.depth, events))
         tally.travelled(p, done[p.name], fanout[p.name])
-    tally.finish(meter)
+    detailed = spec.noc.model == "detailed"
+    tally.finish(meter, Detailed(program, spec, made.wired).seconds(done) if detailed else None)
     held_by = {p.name: p for p in program.populations}
     for r in program.readouts:
         yield r, _read(r, held_by[r.population], done[r.population])

@@ -101,9 +101,10 @@ class Population:
     """One layer's neurons.
 
     Attributes:
-        model: integrate_and_fire, maximum (fires as often as its most active input), readout
-            (a membrane that never fires), input (spikes from the host), or the name of an
-            operator of the `spike` dialect, which then says what the neurons do.
+        model: integrate_and_fire, maximum (fires as often as its most active input),
+            maximum_binary (its largest input's bits), readout (a membrane that never fires),
+            input (spikes from the host), or the name of an operator of the `spike` dialect,
+            which then says what the neurons do.
         depth: the timestep in which its first spikes can arrive.
         bias: i32 or f32 current of every timestep, per neuron or one for all.
         threshold: i32, per neuron or one for all; of integrate_and_fire.

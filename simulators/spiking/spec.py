@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from tetrapla.simulators.spec_ import Bits, Count, Seconds, Section, Spec
@@ -61,6 +63,19 @@ class TimingSection(Section):
     synapse_sparse_s: Seconds = Field(alias="synapse_sparse")
 
 
+class NocSection(Section):
+    """Links between tiles, and how closely a timestep's duration looks at them.
+
+    Model `simple` waits for the slowest core's neurons and synapses; `detailed` follows every
+    message over its links (see `detailed`), which takes long on large networks.
+    """
+
+    model: Literal["simple", "detailed"]
+    hop_east_west_s: Seconds = Field(alias="hop_east_west")
+    hop_north_south_s: Seconds = Field(alias="hop_north_south")
+    link_buffer: Count = Field(ge=1)
+
+
 class BarrierSection(Section):
     """End of a timestep, by how many tiles hold neurons: the last row that applies."""
 
@@ -86,6 +101,7 @@ class SpikingSpec(Spec):
     mesh: MeshSection
     core: CoreSection
     timing: TimingSection
+    noc: NocSection
     barrier: BarrierSection
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tetrapla.ir.graph import Array
 from tetrapla.simulators.spiking.cells import Activity
 from tetrapla.simulators.spiking.counters import sent
 from tetrapla.simulators.spiking.meter import Events, Meter
@@ -70,9 +71,12 @@ class Tally:
             ):
                 self._count(population, f"network.hop_{axis}", int(spikes @ hops))
 
-    def finish(self, meter: Meter) -> None:
-        """Note the durations of one chunk."""
-        seconds = meter.seconds(self._tiles)
+    def finish(self, meter: Meter, detailed_s: Array | None = None) -> None:
+        """Note the durations of one chunk: the meter's, or [T, B] where they are given."""
+        if detailed_s is None:
+            seconds = meter.seconds(self._tiles)
+        else:
+            seconds = np.asarray(detailed_s.sum(axis=0))
         self._inferences += len(seconds)
         self._seconds += float(seconds.sum())
 

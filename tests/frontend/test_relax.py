@@ -141,9 +141,7 @@ CASES: list[tuple[Call, Callable[[Array], Array]]] = [
 
 
 @pytest.mark.parametrize(("call", "wanted"), CASES, ids=[call.op for call, _ in CASES])
-def test_a_call_computes_what_relax_says(
-    call: Call, wanted: Callable[[Array], Array]
-) -> None:
+def test_a_call_computes_what_relax_says(call: Call, wanted: Callable[[Array], Array]) -> None:
     x = np.random.default_rng(0).uniform(-1, 1, X.type.shape).astype(np.float32)
     assert refusal(call) is None
     np.testing.assert_allclose(value(call, in0=x), wanted(x), rtol=2e-7 * 12)  # <= 30 terms

@@ -202,6 +202,21 @@ def test_hops_by_hand_where_the_axes_differ(single: SpikingSpec) -> None:
     assert done.layers[0].actions["network.hop_north_south"] == 4 * 2
 
 
+def test_time_over_links_by_hand() -> None:
+    # 5 links of 4.1 ns and 2 of 6.5 ns carry one spike at a time. In steps 0 to 3 a message
+    # leaves behind 6 + 3.7 + 30 + 5.1 ns and takes 33.5 ns, then 16 + 4.7 ns; in step 4 the
+    # second core alone works, 6 + 3.7 + 30 ns. The barrier of two tiles is 1 us
+    spec = load_spec(
+        "loihi", SpikingSpec, ["core.compartments_per_neuron=1", "noc.model=detailed"]
+    ).spec
+    program = two_neurons()
+    first, second = program.cores
+    far = replace(program, cores=(replace(first, index=4), replace(second, index=92)))
+    done = run(far, spec, {"x": np.ones((1, 1, 1), np.float32)}, Key(0))
+    expected_ns = 4 * (44.8 + 33.5 + 20.7) + 39.7 + 5 * 1000
+    assert done.time_s == pytest.approx(expected_ns * 1e-9, rel=1e-12)
+
+
 @pytest.mark.parametrize("model", ["integrate_and_fire", "maximum"])
 def test_a_neurons_second_compartment_is_accessed_and_updated_too(model: str) -> None:
     # loihi as it is shipped; a maximum of one input fires with it, in steps 1 to 4 of 5

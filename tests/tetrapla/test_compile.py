@@ -78,13 +78,15 @@ def test_machine_code_is_made_for_the_chip_and_for_what_is_named(
 
 def test_an_architecture_is_a_gpu_s(refused: Refused, mlp: str, tmp_path: Path) -> None:
     words = ["compile", mlp, "-o", tmp_path / "out", "--target"]
-    message = "tpu-v1 must be a GPU to have --arch; leave it out"
+    message = "--arch must be left out for systolic; it is a GPU's"
     refused(message, *words, "tpu-v1", "--arch", "sm_90")
     message = (
         "--arch must be of sm_70, sm_75, sm_80, sm_86, sm_89, sm_90, sm_100, gfx942, not "
         "'sm_60'; did you mean 'sm_90'?"
     )
     refused(message, *words, "h100", "--arch", "sm_90", "--arch", "sm_60")
+    message = "--arch must name an architecture, not none; give sm_70, say"
+    refused(message, *words, "h100", "--arch", ",")
     assert not (tmp_path / "out").exists()
 
 

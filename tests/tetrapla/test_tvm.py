@@ -107,6 +107,38 @@ def test_a_cnn_that_tvm_imports_gives_what_ours_gives(
 
 
 @needs_tvm
+@pytest.mark.parametrize("target", ["systolic", "analog"])
+def test_what_the_importer_takes_apart_is_put_together(
+    tmp_path: Path, rng: np.random.Generator, target: str
+) -> None:
+    """Clip, paddings to the same size, batch normalisation, a sum of two branches."""
+    shapes = {"w": (4, 2, 3, 3), "d": (4, 1, 3, 3), "f": (5, 4)}
+    held = {name: rng.standard_normal(shape) / 3 for name, shape in shapes.items()}
+    held |= {name: rng.uniform(0.5, 1, 4) for name in ("scale", "bias", "mean", "variance")}
+    moments = ["scale", "bias", "mean", "variance"]
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], auto_pad="SAME_UPPER", strides=[2, 2]),
+        helper.make_node("BatchNormalization", ["a", *moments], ["n"]),
+        helper.make_node("Clip", ["n", "low", "high"], ["c"]),
+        helper.make_node("Conv", ["c", "d"], ["e"], group=4, pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["e", "c"], ["s"]),
+        helper.make_node("GlobalAveragePool", ["s"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["h"]),
+        helper.make_node("Gemm", ["h", "f"], ["y"], transB=1),
+    ]
+    weights = {name: array.astype(np.float32) for name, array in held.items()}
+    weights |= {"low": np.array(0, np.float32), "high": np.array(6, np.float32)}
+    path = network(tmp_path / "apart.onnx", nodes, weights)
+    x = rng.uniform(-1, 1, (8, 1, 2, 6, 6)).astype(np.float32)
+    with offload(path, target, {"x": x}) as graph:
+        found = graph.run({"x": x[:2]}, seed=5)
+        assert (graph.left, graph.reasons) == ((), {})
+    ours = tetrapla.compile(tetrapla.load(path), target, {"x": x}).run({"x": x[:2]}, seed=5)
+    np.testing.assert_array_equal(found.outputs["y"], ours.outputs["y"])
+    assert found.cycles == ours.cycles
+
+
+@needs_tvm
 def test_without_merging_every_match_is_a_region(mlp: str) -> None:
     data = load_data("digits")
     module = tetrapla.load(mlp)

@@ -51,7 +51,7 @@ def compile_(
         check_codegen(codegen)
         return by_tvm(chosen, model, target, output, {"--emit": emit, "--arch": arch})
     from tetrapla.designs import designs
-    from tetrapla.emit import Wishes, check_form, write
+    from tetrapla.emit import Wishes, check_architectures, check_form, write
     from tetrapla.files import check_folder
     from tetrapla.models import load_for
     from tetrapla.table import show_rows
@@ -59,8 +59,9 @@ def compile_(
 
     (design,) = designs([target], chosen.overrides)
     check_form(emit, design.target)
-    check_folder(output)
     wishes = Wishes(emit, None if arch is None else tuple(options.split(arch)))
+    check_architectures(wishes.architectures, design.target)
+    check_folder(output)
     executable, notes = compiled(load_for(model, chosen), design, chosen)
     read = [model, target, chosen.data, chosen.calib]
     sizes, ahead, more = write(executable, output, wishes, read)

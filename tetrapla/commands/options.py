@@ -77,6 +77,14 @@ Quant = Annotated[
 Timesteps = Annotated[
     str | None, typer.Option("--timesteps", metavar="N", help="T of a spiking target.")
 ]
+Code = Annotated[
+    str | None,
+    typer.Option(
+        "--code",
+        metavar="CODE",
+        help="Of a spiking target: rate, sequential, radix, graded or ttfs. [default: rate]",
+    ),
+]
 Batch = Annotated[
     str | None,
     typer.Option(
@@ -130,6 +138,7 @@ def settings(
     seed: Seed = "0",
     quant: Quant = None,
     timesteps: Timesteps = None,
+    code: Code = None,
     batch: Batch = None,
     ideal: Ideal = False,
     overrides: Overrides = None,
@@ -153,6 +162,7 @@ def settings(
         seed=whole("--seed", seed) or 0,
         quant=quant,
         timesteps=whole("--timesteps", timesteps),
+        code=code,
         batch=whole("--batch", batch),
         fixed=parse_fixed(fixed or []),
         ideal=ideal,

@@ -1,8 +1,8 @@
-"""SANA-FE's stored runs as programs of the spiking machine."""
+"""SANA-FE's stored runs on the spiking machine: spikes, events, energy and time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -10,8 +10,12 @@ import numpy as np
 
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
-from tetrapla.simulators.spiking import Core, Population, Program, SpikingSpec, Synapses
+from tetrapla.simulators.random_ import Key
+from tetrapla.simulators.report import price, summed
+from tetrapla.simulators.spec_ import load_spec
+from tetrapla.simulators.spiking import Core, Population, Program, SpikingSpec, Synapses, run
 from tetrapla.simulators.spiking.program import Feed, Readout
+from tetrapla.validation import Row
 
 SETTINGS = ("core.compartments_per_neuron=1",)  # as the tool counts neurons
 
@@ -77,3 +81,49 @@ def ready(
         (readout,),
     )
     return program, spec, {"silence": np.zeros((1, steps, 1, 1), np.int8)}
+
+
+_SOURCE = "sanafe 2.2.9 on its Loihi architecture; tetrapla/data/golden/neuro/README.md"
+_EXACT = 1e-9  # floats in another order of additions
+
+
+def rows(golden: Path) -> Iterator[Row]:
+    """What the tool wrote beside what the machine does, under its price table."""
+    for stored in cases(golden):
+        name = f"sanafe {form(stored)}"
+        done = {
+            model: run(*ready(stored, _chip(f"noc.model={model}")), Key(0))
+            for model in ("simple", "detailed")
+        }
+        spikes = done["simple"].outputs["spikes"][0, :, 0]
+        wrong = float(np.count_nonzero(spikes != stored["raster"]))
+        yield _row(name, "spike_mismatches", "numbers", 0.0, wrong, 0.0)
+        actions = summed([layer.actions for layer in done["simple"].layers])
+        hops = actions["network.hop_east_west"] + actions["network.hop_north_south"]
+        for what, key, ours in (
+            ("spikes", "neurons_fired", actions["soma.fire"]),
+            ("updates", "neurons_updated", actions["soma.update"]),
+            ("synaptic_events", "spikes", actions[f"synapse.{form(stored)}"]),
+            ("packets", "packets_sent", actions["network.packet_out"]),
+            ("hops", "perf_simple_hops", hops),
+        ):
+            yield _row(name, what, "numbers", float(stored[key].sum()), ours, 0.0)
+        energy = price(actions, _chip().cost)
+        for unit in ("synapse", "soma", "network"):
+            published = float(stored[f"energy_j_{unit}"]) * 1e12
+            yield _row(name, f"energy_{unit}", "pJ", published, energy.by_unit[unit], _EXACT)
+        published = float(stored["energy_j_total"]) * 1e12
+        yield _row(name, "energy", "pJ", published, energy.total_pj, _EXACT)
+        for model, each in done.items():
+            published = float(stored[f"sim_time_s_{model}"]) * 1e6
+            yield _row(name, f"time_{model}", "us", published, each.time_s * 1e6, _EXACT)
+
+
+def _chip(*more: str) -> SpikingSpec:
+    return load_spec("loihi", SpikingSpec, [*SETTINGS, *more]).spec
+
+
+def _row(
+    case: str, what: str, unit: str, published: float, ours: float | None, bound: float
+) -> Row:
+    return Row("spiking", case, what, unit, published, ours, bound, _SOURCE)

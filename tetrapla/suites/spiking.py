@@ -1,6 +1,7 @@
-"""Neurons and learning against the tools that they are named after: mismatches, all of them 0.
+"""Neurons and the machine against the tools and chips that they are named after.
 
-Each row counts the numbers of a trace that differ; traces are small networks run by the tools.
+Rows of mismatches count the numbers of a trace that differ; traces are small networks run by
+the tools. Then SANA-FE's runs with energy and time, and published power of chips.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tetrapla.ir.spike.loihi import BRIAN2, LAVA, NENGO, Neuron, Policy, Sign, S
 from tetrapla.simulators.spiking import Core, Population, Program, Synapses
 from tetrapla.simulators.spiking.engine import engine
 from tetrapla.simulators.spiking.program import Feed
+from tetrapla.suites import sanafe_, silicon_
 from tetrapla.validation import Row
 
 FOLDER = "neuro"
@@ -66,6 +68,20 @@ def rows(golden: Path) -> Iterator[Row]:
                     0.0,
                     _SOURCE.format(tool),
                 )
+
+    for name, count in machine_mismatches(golden):
+        yield Row(
+            "spiking",
+            f"the machine: {name}",
+            "spike_mismatches",
+            "numbers",
+            0.0,
+            float(count),
+            0.0,
+            "the same traces",
+        )
+    yield from sanafe_.rows(golden)
+    yield from silicon_.rows()
 
 
 def machine_mismatches(golden: Path, *, fast: bool | None = None) -> Iterator[tuple[str, int]]:

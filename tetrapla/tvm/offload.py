@@ -20,7 +20,7 @@ import numpy as np
 from tetrapla.backends.target_ import Options
 from tetrapla.designs import Design, design
 from tetrapla.frontend.relax.calls import Call, Composite, Kind, Ref, Region, kind_of
-from tetrapla.frontend.relax.importer import input_name, module_of, output_name, refusal
+from tetrapla.frontend.relax.importer import input_name, module_of, output_name, refs, refusal
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.interpret import evaluate_many
@@ -308,8 +308,9 @@ class _Offloading:
 
     def _reason(self, call: Call) -> str | None:
         """Why the target refuses a call that is a network of its own."""
-        results = [each for each in call.results if isinstance(each, Ref)]
-        inputs = {each.index: each for each in call.operands if isinstance(each, Ref)}
+        # the first: a dropout's second has no counterpart, and a split's are all alike
+        results = [each for each in call.results[:1] if isinstance(each, Ref)]
+        inputs = {each.index: each for each in refs(call.operands)}
         alone = Region(
             "alone", tuple(inputs.values()), (Composite("alone", (call,)),), tuple(results)
         )

@@ -22,6 +22,7 @@ CHAINS: tuple[tuple[str, ...], ...] = (
     *((product, "add", act) for product in PRODUCTS for act in ACTIVATIONS),
     *((product, act) for product in PRODUCTS for act in ACTIVATIONS),
     *((product, "add") for product in PRODUCTS),
+    ("maximum", "minimum"),  # ONNX's Clip
 )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tetrapla.frontend.relax.calls import Kind, Ref, Region
 from tetrapla.tvm.describe import Describer
 from tetrapla.tvm.partition import is_region, partitioned, regions
+from tetrapla.tvm.raised import raised
 from tetrapla.tvm.told import Asked, Cut, Graph
 
 Array = NDArray[Any]
@@ -90,11 +91,11 @@ class Session:
         self, module: Any, inputs: tuple[str, ...] | None, outputs: tuple[str, ...] | None
     ) -> Graph:
         passes = self._relax.transform
-        for each in (passes.FoldConstant(), passes.DeadCodeElimination()):
-            module = each(module)
-        self._module = module
         if "main" not in [str(each.name_hint) for each in module.get_global_vars()]:
             raise ValueError("the module must have a function 'main', which it has not")
+        for each in (raised, passes.FoldConstant(), passes.DeadCodeElimination()):
+            module = each(module)
+        self._module = module
         main = module["main"]
         describer = Describer()
         calls = tuple(describer.calls(main))

@@ -109,18 +109,10 @@ def pool(kernel: Pool, write: Writer) -> None:
         write(f"count += h < {height + bottom} && w < {width + right};")
     write(f"if (h < 0 || h >= {height} || w < 0 || w >= {width}) continue;")
     plane = quotient("index", out_h * out_w * beside)
-    pixel = f"(({plane}) * {height} + h) * {width} + w"
+    place = f"(({plane}) * {height} + h) * {width} + w"
     if beside > 1:
-        pixel = f"({pixel}) * {beside} + index % {beside}"
-    x = write.load(kernel.x, pixel)
-    if kernel.function == "quant_average":
-        x = f"mul((float)({x} - {kernel.zero_points[0]}), {number(kernel.scales[0])})"
-    if largest:
-        write(f"best = maximum(best, {x});")
-    else:
-        write(f"sum = add(sum, {x});")
-    if not largest and not kernel.count_include_pad:
-        write("count++;")
+        place = f"({place}) * {beside} + index % {beside}"
+    _joined(kernel, write, write.load(kernel.x, place))
     write("}", "}")
     y = "best" if largest else "div(sum, (float)count)"
     if kernel.function == "quant_average":
@@ -128,6 +120,18 @@ def pool(kernel: Pool, write: Writer) -> None:
         y = f"add(div({y}, {number(kernel.scales[1])}), {number(kernel.zero_points[1])})"
         y, register = integers(y, 0, *RANGES[write.dtype(kernel.x)]), "int"
     _finish(kernel, write, y, register)
+
+
+def _joined(kernel: Pool, write: Writer, x: str) -> None:
+    """Take an element of the window in."""
+    if kernel.function == "max":
+        write(f"best = maximum(best, {x});")
+        return
+    if kernel.function == "quant_average":
+        x = f"mul((float)({x} - {kernel.zero_points[0]}), {number(kernel.scales[0])})"
+    write(f"sum = add(sum, {x});")
+    if not kernel.count_include_pad:
+        write("count++;")
 
 
 def pointwise(kernel: Pointwise, write: Writer) -> None:

@@ -56,11 +56,11 @@ class Device(Protocol):
         ...
 
     def write(self, address: int, array: Array) -> None:
-        """Copy an array to the device."""
+        """Copy an array there."""
         ...
 
     def read(self, address: int, array: Array) -> None:
-        """Copy from the device into an array."""
+        """Fill an array from there."""
         ...
 
     def launch(
@@ -91,7 +91,7 @@ class Cpu:
                 raise RefusedError(
                     f"g++ must take the emitted kernels, not refuse them: {first}"
                 )
-            self._library = ctypes.CDLL(str(library))
+            self.library = ctypes.CDLL(str(library))
 
     def allocate(self, array: Array) -> int:
         self._held.append(np.array(array))
@@ -106,7 +106,7 @@ class Cpu:
     def launch(
         self, function: str, blocks: int, threads: int, arguments: Sequence[int]
     ) -> None:
-        self._library[f"emulate_{function}"](
+        self.library[f"emulate_{function}"](
             ctypes.c_uint(blocks), ctypes.c_uint(threads), passed(arguments)
         )
 
@@ -173,12 +173,13 @@ class Cuda:
             raise RefusedError(f"{name} must succeed on the GPU, not return {status}: {said}")
 
 
-def passed(addresses: Sequence[int]) -> ctypes.Array[ctypes.c_void_p]:
-    """An array of pointers to the arguments, each of which is a pointer."""
-    values = [ctypes.c_uint64(address) for address in addresses]
-    kept = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
-    kept.values = values  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
-    return kept
+def passed(addresses: Sequence[int]) -> ctypes.Array[ctypes.c_uint64]:
+    """Pointers to the arguments, and behind them the arguments, which are pointers too."""
+    count = len(addresses)
+    held = (ctypes.c_uint64 * (2 * count))()
+    start = ctypes.addressof(held) + 8 * count
+    held[:] = [*(start + 8 * i for i in range(count)), *addresses]
+    return held
 
 
 def compiled(folder: Path, major: int, minor: int) -> bytes:

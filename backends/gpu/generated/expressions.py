@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import TypeAlias
 
@@ -88,11 +88,18 @@ def expression(
     )  # fmt: skip
 
 
-def epilogue(head: Node, held: Value, tail: Node, source: Source, inlined: Inlined) -> Apply:
+def epilogue(
+    head: Node,
+    held: Value,
+    tail: Node,
+    source: Source,
+    inlined: Inlined,
+    turns: Sequence[Node] = (),
+) -> Apply:
     """The code from `held`, which the kernel of `head` has made, to the result of `tail`.
 
     Its rows and lanes are a product's own rows and columns, so that addresses need no
-    divisions; of other kernels, the positions of the elements.
+    divisions; of other kernels, the positions of the elements. `turns` are transposes between.
     """
     shape = held.shape
     match head.kind:
@@ -110,6 +117,9 @@ def epilogue(head: Node, held: Value, tail: Node, source: Source, inlined: Inlin
             at = code.regrouped(walked, tail.result.shape, shape)
     known = {source.root(held).index: code.given(held.dtype)}
     scope = Scope(code, source, inlined, FOLDED, known)
+    for node in turns:
+        moved = code.regrouped(at, shape, node.operands[0].shape)
+        at, shape = tuple(moved[axis] for axis in node.ints("perm")), node.result.shape
     made = scope.element(tail.result, code.regrouped(at, shape, tail.result.shape))
     instructions, (value,) = code.needed(made)
     return Apply(instructions, value)

@@ -22,6 +22,7 @@ from typing import Any
 
 from tetrapla.backends.gpu.triton.assembler import Job
 from tetrapla.backends.gpu.triton.functions import Function
+from tetrapla.ir.errors import UnsupportedError
 from tetrapla.simulators.report import InternalError
 
 CACHE_VARIABLE = "TETRAPLA_GPU_CACHE"
@@ -45,6 +46,9 @@ _TYPES = {
     "i32": "*i32",
     "i16": "*i16",
     "i8": "*i8",
+    "ui64": "*u64",
+    "ui32": "*u32",
+    "ui16": "*u16",
     "ui8": "*u8",
     "i1": "*i1",
 }
@@ -81,12 +85,13 @@ def compiled(functions: Sequence[Function], architectures: Sequence[str]) -> lis
 
     Raises:
         InternalError: Triton does not compile one.
+        UnsupportedError: the cache cannot be written.
     """
     wanted = [(f, a) for a in architectures for f in functions]
     places = [_cache() / _key(function, name) for function, name in wanted]
     missing = [i for i, place in enumerate(places) if not place.is_dir()]
     if missing:
-        _cache().mkdir(parents=True, exist_ok=True)
+        _make_cache()
         with tempfile.TemporaryDirectory(dir=_cache()) as folder:
             _make([(i, *wanted[i]) for i in missing], Path(folder))
             for i in missing:
@@ -194,6 +199,19 @@ def _key(function: Function, architecture: str) -> str:
     for part in (version("triton"), function.module, repr(options)):
         digest.update(part.encode() + b"\0")
     return f"{function.name[:80]}-{architecture}-{digest.hexdigest()[:24]}"
+
+
+def _make_cache() -> None:
+    try:
+        _cache().mkdir(parents=True, exist_ok=True)
+        writable = os.access(_cache(), os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise UnsupportedError(
+            f"the cache of machine code must be a folder that can be written, not "
+            f"'{_cache()}'; set {CACHE_VARIABLE} to another"
+        )
 
 
 def _cache() -> Path:

@@ -124,14 +124,14 @@ def _unpacked(kernel: MatMul, write: Writer, mask: str) -> tuple[str, str]:
     byte = f"column[None, :] * {kernel.k // PACKED} + step[:, None] // {PACKED}"
     masked = f", mask={mask}, other=0" if mask else ""
     write(
-        f"place = tl.load({write.pointers[kernel.places]} + {byte}{masked}).to(tl.int32)",
-        f"place = place >> (step[:, None] // {GROUP} % 2 * 4)",
-        f"first = (place & 3) == step[:, None] % {GROUP}",
-        f"second = (place >> 2 & 3) == step[:, None] % {GROUP}",
-        f"in_b = {mask + ' & ' if mask else ''}(first | second)",
+        f"slot = tl.load({write.pointers[kernel.places]} + {byte}{masked}).to(tl.int32)",
+        f"slot = slot >> (step[:, None] // {GROUP} % 2 * 4)",
+        f"is_first = (slot & 3) == step[:, None] % {GROUP}",
+        f"is_second = (slot >> 2 & 3) == step[:, None] % {GROUP}",
+        f"in_b = {mask + ' & ' if mask else ''}(is_first | is_second)",
     )
     pair = f"column[None, :] * {kernel.k // KEPT} + step[:, None] // {GROUP} * {KEPT}"
-    return f"{pair} + tl.where(first, 0, 1)", "in_b"
+    return f"{pair} + tl.where(is_first, 0, 1)", "in_b"
 
 
 def _zero_point_terms(kernel: Product, write: Writer, za: int, zb: int) -> None:

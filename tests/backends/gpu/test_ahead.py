@@ -18,7 +18,7 @@ from tetrapla.backends.gpu.triton.functions import Function, functions
 from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Lowered
 from tetrapla.ir.build import ModuleBuilder
-from tetrapla.ir.errors import ModelError, UnsupportedError
+from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.module import Module
 from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.spec import Block, GpuSpec
@@ -193,19 +193,6 @@ def test_a_function_that_does_not_compile_is_named() -> None:
     assert str(refused.value).endswith("NameError('nothing is not defined')")
 
 
-def test_an_unknown_architecture_is_refused(h100: GpuSpec) -> None:
-    lowered = a_product()
-    with pytest.raises(ModelError) as refused:
-        ahead(lowered, h100, {}, ["sm_90", "sm_91"])
-    assert str(refused.value) == (
-        "--arch must be of sm_70, sm_75, sm_80, sm_86, sm_89, sm_90, sm_100, gfx942, not "
-        "'sm_91'; did you mean 'sm_90'?"
-    )
-    with pytest.raises(ModelError) as refused:
-        ahead(lowered, h100, {}, [])
-    assert str(refused.value) == "--arch must name an architecture, not none; give sm_90, say"
-
-
 def test_without_triton_sources_are_made_and_the_manifest_says_why(
     h100: GpuSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,4 +262,19 @@ def test_floats_of_eight_bits_need_an_architecture_that_has_them(h100: GpuSpec) 
     assert str(refused.value) == (
         "an fp8 plan must be for an architecture that has such floats, sm_89, sm_90, sm_100, "
         "gfx942, not sm_80 and sm_75; choose another --arch or --quant"
+    )
+
+
+@needs_triton
+def test_a_cache_that_is_a_file_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("", "utf-8")
+    monkeypatch.setenv(compiler.CACHE_VARIABLE, str(tmp_path / "file"))
+    found, _ = functions(a_product().program)
+    with pytest.raises(UnsupportedError) as refused:
+        compiled(found, ["sm_80"])
+    assert str(refused.value) == (
+        f"the cache of machine code must be a folder that can be written, not "
+        f"'{tmp_path / 'file'}'; set TETRAPLA_GPU_CACHE to another"
     )

@@ -16,7 +16,6 @@ from tetrapla.backends.gpu.bounds.attention import attention as attention_bound
 from tetrapla.backends.gpu.bounds.rules import ROUNDINGS, tracked
 from tetrapla.backends.gpu.bounds.verdict import judged
 from tetrapla.backends.gpu.lower import lower, plan
-from tetrapla.backends.gpu.triton.compiler import CACHE_VARIABLE, compiled
 from tetrapla.backends.gpu.triton.functions import functions
 from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Lowered, Options
@@ -367,23 +366,3 @@ def test_the_pattern_that_exporters_write_is_one_kernel(rng: np.random.Generator
     reference = evaluate_many(lowered.module, inputs)
     verdict = judged(lowered, inputs, executed(lowered.program, inputs), reference)
     assert verdict.passed, verdict
-
-
-@pytest.mark.slow
-def test_large_attention_runs_on_tensor_cores(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("triton", reason="the kernels are compiled by Triton")
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("gpu")))
-    spec = load_spec("h100", GpuSpec).spec
-    shape = (2, 8, 1024, 64)
-    for number_format in ("fp16", "bf16"):
-        program = plan(Case(shape, shape, 64, last_key=0).module(), number_format)
-        every, _ = functions(program)
-        (code,) = compiled(list(every), [spec.architecture])
-        said = number_format, code.registers, code.shared_bytes, code.spill_bytes
-        assert code.instructions.get("wgmma", 0) > 0, said
-        # keys and values are on their way while the tensor cores work
-        assert code.instructions.get("cp.async", 0) > 0, said
-        assert code.spill_bytes == 0, said
-        assert 0 < code.shared_bytes <= spec.block.shared_memory_bytes, said

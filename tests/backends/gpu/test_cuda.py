@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 
 from tetrapla.backends.gpu.bounds.verdict import judged
 from tetrapla.backends.gpu.cuda.emulated import run_emulated
-from tetrapla.backends.gpu.cuda.run import FLAGS
+from tetrapla.backends.gpu.cuda.run import FLAGS, Cpu
+from tetrapla.backends.gpu.cuda.source import cuda_sources
 from tetrapla.backends.gpu.lower import plan
 from tetrapla.backends.gpu.refusals import KNOWN
 from tetrapla.backends.target_ import Lowered
@@ -22,6 +25,7 @@ from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS, Tensor
 from tetrapla.ir.unfuse import unfused
+from tetrapla.simulators.gpu.formats import to_tf32
 from tetrapla.simulators.gpu.kinds import KERNELS
 from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.values import Held, executed
@@ -243,6 +247,56 @@ def test_numbers_that_are_none_go_the_plans_way() -> None:
         found, wanted = run_emulated(program, {"x": x}, FAST), executed(program, {"x": x})
         for name in wanted.stored:
             assert differing(found, wanted, name) == 0, (number_format, name)
+
+
+ROUNDED = """
+#include "kernels.cu"
+extern "C" void rounded(const float *x, float *y, int n, int kind)
+{
+    for (int i = 0; i < n; i++) {
+        if (kind == 0) y[i] = read(to_f16(x[i]));
+        if (kind == 1) y[i] = read(to_bf16(x[i]));
+        if (kind == 2) y[i] = read(to_f8e4m3(x[i]));
+        if (kind == 3) y[i] = read(to_f8e5m2(x[i]));
+        if (kind == 4) y[i] = to_tf32(x[i]);
+    }
+}
+"""
+
+
+def test_small_floats_are_rounded_as_numpy_rounds_them(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Every float of 16 bits, what lies halfway between two of 8 or 16 bits, and any others."""
+    build = ModuleBuilder("empty")
+    build.output("y", build.op("nn.relu", [build.input("x", (1,))], {}))
+    for name, content in cuda_sources(plan(build.finish(), "fp32")).items():
+        (tmp_path / name).write_bytes(
+            content if isinstance(content, bytes) else content.encode()
+        )
+    (tmp_path / "emulate.cpp").write_text(ROUNDED, "utf-8")
+    library = Cpu(tmp_path, FAST).library
+    every = np.arange(2**16, dtype=np.uint16)
+    halves = (every.view(np.float16).astype(np.float32), (every.astype(np.uint32) << 16))
+    x = np.concatenate([halves[0], halves[1].view(np.float32)])
+    with np.errstate(all="ignore"):
+        up = np.nextafter(x, np.float32(np.inf))
+        between = (
+            x * np.float32(1 + 2.0**-4),
+            x * np.float32(1 + 2.0**-9),
+            x * np.float32(1.125),
+        )
+    drawn_ = rng.integers(0, 2**32, 100_000, np.uint32).view(np.float32)
+    x = np.ascontiguousarray(np.concatenate([x, up, *between, drawn_]).astype(np.float32))
+    for kind, dtype in enumerate(("f16", "bf16", "f8E4M3FN", "f8E5M2", "tf32")):
+        y = np.empty_like(x)
+        pointers = [ctypes.c_void_p(array.ctypes.data) for array in (x, y)]
+        library["rounded"](*pointers, len(x), kind)
+        with np.errstate(all="ignore"):
+            wanted = to_tf32(x) if dtype == "tf32" else x.astype(DTYPES[dtype])
+        wanted = wanted.astype(np.float32)
+        wrong = ~((y == wanted) | (np.isnan(y) & np.isnan(wanted)))
+        assert not wrong.any(), (dtype, x[wrong][:5], y[wrong][:5], wanted[wrong][:5])
 
 
 @settings(max_examples=6)

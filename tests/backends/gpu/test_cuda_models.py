@@ -143,7 +143,8 @@ MODELS: dict[str, Callable[[], Module]] = {
 @pytest.mark.parametrize(
     ("name", "quant"),
     [
-        *(("digits_cnn", "int8"), ("digits_cnn", "none"), ("vit", "none"), ("vit", "int8")),
+        *(("digits_cnn", "int8"), ("digits_cnn", "none"), ("digits_cnn", "tf32")),
+        *(("digits_cnn", "fp8"), ("vit", "none"), ("vit", "int8")),
         *(("bert-tiny", "none"), ("gpt2-tiny-step", "none")),
     ],
 )

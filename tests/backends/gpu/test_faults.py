@@ -111,7 +111,7 @@ def bounded(
     _, layout = planned(lowered.module, "fp16")
     values = [graph.inputs[0][1], *(node.result for node in graph.nodes)]
     found = {
-        v.index: run.held.stored[layout.names[v.index]].reshape(-1, *v.shape)
+        v.index: layout.shaped(v, run.held.stored[layout.names[v.index]])
         for v in values
         if v.index in layout.names
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import py_compile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from tetrapla.backends.gpu import TARGET, check
 from tetrapla.backends.gpu.bounds.rules import ROUNDINGS
 from tetrapla.backends.gpu.bounds.verdict import judged
 from tetrapla.backends.gpu.formats import FLOATS
-from tetrapla.backends.gpu.lower import lower
+from tetrapla.backends.gpu.lower import lower, plan
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import ModelError, UnsupportedError
@@ -250,3 +251,29 @@ def test_a_format_without_a_price_leaves_the_total_open(rng: np.random.Generator
     run = TARGET.run(lowered.program, spec, {}, Key(0))
     totals = [price(layer.actions, prices).total_pj for layer in run.layers if layer.macs]
     assert totals == [None] * 3
+
+
+def test_a_sum_beside_a_tie_may_be_rounded_to_either_side(rng: np.random.Generator) -> None:
+    """8-bit floats of a float sum: a step is allowed where a tie is near, and nowhere else."""
+    build = ModuleBuilder("ties")
+    x = build.input("x", (1, 64))
+    w = build.weight("w", rng.normal(size=(64, 512)).astype(np.float32))
+    scale = build.weight("scale", np.array([0.5], np.float32))
+    y = build.op("nn.matmul", [x, w], NONE, "fc")
+    attributes: dict[str, Attribute] = {"zero_point": 0, "axis": 0, "dtype": "f8E4M3FN"}
+    q = build.op("qnn.quantize", [y, scale], attributes, "q")
+    attributes = {"zero_point": 0, "axis": 0}
+    build.output("y", build.op("qnn.dequantize", [q, scale], attributes, "y"))
+    module = build.finish()
+    inputs = {"x": rng.normal(size=(4, 1, 64)).astype(np.float32)}
+    lowered = Lowered(module, plan(module, "fp8"))
+    held, reference = executed(lowered.program, inputs), evaluate_many(module, inputs)
+    assert judged(lowered, inputs, held, reference).passed
+    (name,) = (b.name for b in lowered.program.buffers if b.role == "output")
+    stored = {n: array.copy() for n, array in held.stored.items()}
+    # the next number up
+    stored[name][0, 0] *= 1.125
+    outputs = {"y": held.outputs["y"].copy()}
+    outputs["y"][0, 0, 0] *= np.float32(1.125)
+    verdict = judged(lowered, inputs, replace(held, outputs=outputs, stored=stored), reference)
+    assert (verdict.mismatches, verdict.passed) == (1, False)

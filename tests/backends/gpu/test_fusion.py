@@ -363,3 +363,35 @@ def test_any_chain_behind_a_product_is_one_kernel(
     module = net.finish(y=y)
     program = check(module, net.inputs, "fp32")
     assert len(program.kernels) == 1
+
+
+def block(net: Net) -> Module:
+    """A block of ConvNeXt: a sum with what skips behind a transpose, then a downsampling."""
+    x = net.input("x", 2, 6, 4, 4)
+    stem = net.conv(x, "stem", 6)
+    y = net.op("nn.transpose", net.conv(stem, "mix", 6), perm=(0, 2, 3, 1))
+    y = net.op("nn.layer_norm", y, net.weight("g", 6), axis=-1, epsilon=1e-5)
+    y = net.op("nn.gelu", net.linear(y, "up", 6, 24), approximate="none")
+    y = net.op("nn.mul", net.linear(y, "down", 24, 6), net.weight("gamma", 6))
+    y = net.op("nn.add", stem, net.op("nn.transpose", y, perm=(0, 3, 1, 2)))
+    z = net.op("nn.transpose", y, perm=(0, 2, 3, 1))
+    z = net.op("nn.layer_norm", z, net.weight("h", 6), axis=-1, epsilon=1e-5)
+    z = net.conv(net.op("nn.transpose", z, perm=(0, 3, 1, 2)), "half", 9)
+    return net.finish(y=z)
+
+
+@pytest.mark.parametrize("number_format", ["fp16", "fp32"])
+def test_sums_and_convolutions_reach_through_transposes(number_format: str) -> None:
+    net = Net()
+    module = block(net)
+    program = check(module, net.inputs, number_format)
+    assert kinds(program) == [
+        "Conv Bias",
+        "Conv Bias",
+        "Expression",
+        "MatMul Bias Apply",
+        "MatMul Bias Apply",
+        "Expression",
+        "Conv Bias",
+    ]
+    emitted(module, program, net.inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tetrapla.backends.gpu.lower import lower
+from tetrapla.backends.gpu import check
+from tetrapla.backends.gpu.lower import lower, plan
 from tetrapla.backends.gpu.tiles import chosen, covering, fitting, stage_bytes
+from tetrapla.backends.gpu.triton.functions import functions
 from tetrapla.backends.gpu.tuning import Tuning, keys, read_tuning, tuned, written
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.build import ModuleBuilder
@@ -243,3 +246,27 @@ def test_what_is_no_tuning_file_is_refused(text: str | None, said: str, tmp_path
     with pytest.raises(ModelError) as refused:
         read_tuning(path)
     assert str(refused.value) == said.format(path=path)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None,
+    reason="triton is not installed: the emitted kernels run under its interpreter",
+)
+def test_a_grid_that_is_walked_in_blocks_stores_every_tile_once(
+    rng: np.random.Generator,
+) -> None:
+    build = ModuleBuilder("grid")
+    x, w = build.input("x", (150, 20)), build.input("w", (20, 170))
+    build.output("y", build.op("nn.matmul", [x, w], {"activation": "none"}, "fc"))
+    inputs = {
+        "x": rng.normal(size=(1, 150, 20)).astype(np.float32),
+        "w": rng.normal(size=(1, 20, 170)).astype(np.float32),
+    }
+    program = cut(plan(build.finish(), "fp32"), Tile(16, 16, 16))
+    (grid,) = (kernel.grid for kernel in program.kernels if isinstance(kernel, Product))
+    assert grid == (10, 11, 1)
+    (function,), _ = functions(program)
+    assert "high = tl.minimum(10 - first, 8)" in function.text
+    held = check.run_interpreted(program, inputs)
+    assert held is not None
+    assert np.allclose(held.outputs["y"], inputs["x"] @ inputs["w"], atol=1e-5)

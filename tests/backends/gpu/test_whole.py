@@ -9,6 +9,7 @@ import pytest
 
 from tetrapla.backends.gpu.lower import plan
 from tetrapla.ir.build import ModuleBuilder
+from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import DTYPES, Attribute
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.simulators.gpu.values import executed
@@ -41,3 +42,15 @@ def test_the_edges_of_a_type_are_the_operators(
     found = executed(plan(module, "fp32"), inputs).outputs["y"]
     wrong = np.flatnonzero(found[0] != wanted[0])
     assert not len(wrong), (pairs[wrong[:4]], found[0][wrong[:4]], wanted[0][wrong[:4]])
+
+
+def test_a_remainder_of_floats_is_refused() -> None:
+    build = ModuleBuilder("floats")
+    operands = [build.input(name, (2,)) for name in "ab"]
+    build.output("y", build.op("nn.mod", operands, {"fmod": 1}))
+    with pytest.raises(UnsupportedError) as refused:
+        plan(build.finish(), "fp32")
+    assert str(refused.value) == (
+        "gpu has no kernel for nn.mod of floats (1); compute the whole model on the host with "
+        "`tetrapla run`, or replace what is listed"
+    )

@@ -31,6 +31,10 @@ EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.onnx"))
 MODELS = [*(f"zoo:{name}" for name in SMALL), *map(str, EXAMPLES)]
 # iterations that the interpreter runs in some seconds
 RUN = 700
+# a minute of one core, for the sake of a transformer of twelve layers
+TINY = "zoo:vit-tiny"
+# hundreds of kernels
+LONG = ("zoo:ntm-copy", "zoo:boltzmann-machine", "zoo:lif-mlp")
 # those of which every product becomes integer
 INTEGER = ["zoo:dqn", "zoo:mlp", "zoo:nettalk", *map(str, EXAMPLES)]
 # which side of a threshold a sum of floats is on has no bound between no and yes
@@ -62,7 +66,14 @@ def test_the_small_set_is_what_it_says() -> None:
     assert sorted(SMALL) == list(SMALL)
 
 
-@pytest.mark.parametrize("model", MODELS, ids=named)
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(model, marks=pytest.mark.slow) if model in LONG else model
+        for model in MODELS
+    ],
+    ids=named,
+)
 def test_every_model_is_planned(model: str) -> None:
     program = lowered(model)[0].program
     found, launched = functions(program)
@@ -71,11 +82,11 @@ def test_every_model_is_planned(model: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS, ids=named)
+@pytest.mark.parametrize("model", [*MODELS, TINY], ids=named)
 def test_every_model_runs_as_emitted(model: str) -> None:
     pytest.importorskip("triton", reason="the emitted kernels run under its interpreter")
     made, inputs = lowered(model)
-    if check.iterations(made.program) > RUN:
+    if check.iterations(made.program) > RUN and model != TINY:
         pytest.skip(f"more than the {RUN} tile iterations that the interpreter is given here")
     found, said = check.second_check(made, inputs, evaluate_many(made.module, inputs))
     assert found is not None, said
