@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from tetrapla.backends.gpu.generated.expressions import EXPRESSIONS
 from tetrapla.backends.gpu.groups import Group, Groups
 from tetrapla.backends.gpu.steps import layout
+from tetrapla.backends.gpu.views import strides_of, turned
 from tetrapla.ir.graph import Node
 
 ORDER = (0, 2, 3, 1)
@@ -65,9 +66,15 @@ def channels_last(
 def _may(group: Group) -> bool:
     """Whether the kernel can store so, and whether it makes a difference."""
     value, head = group.stored, group.head
-    if len(value.shape) != 4 or value.shape != head.result.shape or group.place is not None:
+    if len(value.shape) != 4:
         return False
     _, channels, height, width = value.shape
+    if group.turns:  # the product's columns become channels
+        lying = strides_of(value.shape, ORDER)
+        fits = turned(value, group.turns, head.result.shape, lying) is not None
+        return fits and head.result.shape[-1] == channels > 1 and height * width > 1
+    if value.shape != head.result.shape or group.place is not None:
+        return False
     plain = all(layout(node) in (None, (channels, height * width)) for node in group.steps)
     known = head.kind in (*CONVOLUTIONS, *POOLS, *EXPRESSIONS)
     return known and plain and channels > 1 and height * width > 1

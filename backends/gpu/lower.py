@@ -6,7 +6,9 @@
              a = qnn.matmul(f, @v)
 
 A value is stored once, in the plan's format; a reshape, and a transpose that keeps the order
-of the axes longer than one, are the same buffer read with other extents.
+of the axes longer than one, are the same buffer read with other extents. Products read and
+write through other transposes (`strides`), take what follows element by element (`groups`),
+and images lie with their channels last (`channels_last`).
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from tetrapla.backends.gpu.steps import FUSIBLE, joined
 from tetrapla.backends.gpu.strides import read_through, write_through
 from tetrapla.backends.gpu.tiles import tiled
 from tetrapla.backends.gpu.tuning import read_tuning, tuned
+from tetrapla.backends.gpu.views import turned
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import Array, Graph, Node
@@ -68,24 +71,7 @@ def lower(
             format.
         ModelError: int8 or fp8 without calibration data; a tuning file that is none.
     """
-    number_format = _format(spec, options)
-    if any(node.kind.startswith("qnn.") for node in module.graph.nodes):
-        lowered, number_format = run(module, (WidenWeights(),)), "int8"
-    elif number_format in ("int8", "fp8"):
-        refuse_lacking(spec, number_format)
-        if calibration is None:
-            raise ModelError(
-                f"model '{module.name}' must have calibration data for {number_format}, not "
-                "none; give --calib F.npz, or --quant none"
-            )
-        scheme = options.quant or number_format
-        flat = run(module, FLAT)
-        lowered = quantised(flat, calibration, FP8 if scheme == "fp8" else scheme)
-    else:
-        lowered = run(module, FLOATS)
-    lowered = SplitResults()(lowered)
-    if number_format == "int8" and is_small(lowered.graph):
-        number_format = "fp8"
+    lowered, number_format = _prepared(module, spec, calibration, options)
     refuse_lacking(spec, number_format)
     program = compressed(plan(lowered, number_format, spec))
     if options.tuning is None:
@@ -176,8 +162,13 @@ def _kernel(group: Group, made: Plan, folded: Mapping[int, Node]) -> Kernel:
             return expression(group.head, made, inside, tail, group.stored)
         kernel: Kernel = expression(group.head, made, folded, None, group.stored)
     else:
-        if group.place is not None:
-            made.writes[group.head.name] = group.place
+        place = group.place
+        if group.turns:
+            lying = made.strides(group.stored)
+            place = turned(group.stored, group.turns, group.head.result.shape, lying)
+            assert place is not None, group.head.name
+        if place is not None:
+            made.writes[group.head.name] = place
         kernel = HEADS[group.head.kind](group.head, made)
     for node in group.steps:
         kernel = joined(kernel, node, made)
@@ -198,6 +189,31 @@ def _is_generated(node: Node, made: Plan, folded: Mapping[int, Node]) -> bool:
     written = is_plain(node) and not is_long(node) and not lies
     generated = node.kind in EXPRESSIONS and (folds or computed or not written)
     return generated or node.kind not in HEADS
+
+
+def _prepared(
+    module: Module, spec: GpuSpec, calibration: Mapping[str, Array] | None, options: Options
+) -> tuple[Module, str]:
+    """The module that is planned, quantised where that is asked for, and the plan's format."""
+    number_format = _format(spec, options)
+    if any(node.kind.startswith("qnn.") for node in module.graph.nodes):
+        lowered, number_format = run(module, (WidenWeights(),)), "int8"
+    elif number_format in ("int8", "fp8"):
+        refuse_lacking(spec, number_format)
+        if calibration is None:
+            raise ModelError(
+                f"model '{module.name}' must have calibration data for {number_format}, not "
+                "none; give --calib F.npz, or --quant none"
+            )
+        scheme = options.quant or number_format
+        scheme = FP8 if scheme == "fp8" else scheme
+        lowered = quantised(run(module, FLAT), calibration, scheme)
+    else:
+        lowered = run(module, FLOATS)
+    lowered = SplitResults()(lowered)
+    if number_format == "int8" and is_small(lowered.graph):
+        number_format = "fp8"
+    return lowered, number_format
 
 
 def _format(spec: GpuSpec, options: Options) -> str:

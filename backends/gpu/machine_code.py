@@ -78,25 +78,7 @@ def ahead(
     by_name = {function.name: function for function in found}
     for code in codes:
         judge(code, by_name[code.function], blocks[code.architecture])
-    manifest = json.loads(files[MANIFEST])
-    del manifest["code_is_missing"]
-    manifest["code"] = {
-        "compiler": f"triton {version('triton')}",
-        "architectures": list(wanted),
-    }
-    made: dict[str, str | bytes] = {}
-    for code in codes:
-        names = _names(code)
-        made |= dict(zip(names, (code.text, code.binary), strict=True))
-        manifest["functions"][code.function].setdefault("code", {})[code.architecture] = {
-            "text": names[0],
-            "binary": names[1],
-            "registers": code.registers,
-            "shared_bytes": code.shared_bytes,
-            "spill_bytes": code.spill_bytes,
-            "instructions": code.instructions,
-        }
-    made[MANIFEST] = json.dumps(manifest, indent=1) + "\n"
+    made = _completed(files, codes, wanted)
     rows = _rows(codes, by_name, Counter(launched))
     return Ahead(made, tuple(_notes(wanted)), HEADINGS, tuple(rows))
 
@@ -125,6 +107,32 @@ def judge(code: Code, function: Function, block: Block) -> None:
             f"{named} must round every product before it is added, not hold "
             f"{code.instructions['fma.rn.f32']} fma.rn.f32"
         )
+
+
+def _completed(
+    files: Mapping[str, str | bytes], codes: Sequence[Code], architectures: Sequence[str]
+) -> dict[str, str | bytes]:
+    """The code's files, and the manifest that tells of them."""
+    manifest = json.loads(files[MANIFEST])
+    del manifest["code_is_missing"]
+    manifest["code"] = {
+        "compiler": f"triton {version('triton')}",
+        "architectures": list(architectures),
+    }
+    made: dict[str, str | bytes] = {}
+    for code in codes:
+        text, binary = _names(code)
+        made |= {text: code.text, binary: code.binary}
+        held = manifest["functions"][code.function].setdefault("code", {})
+        held[code.architecture] = {
+            "text": text,
+            "binary": binary,
+            "registers": code.registers,
+            "shared_bytes": code.shared_bytes,
+            "spill_bytes": code.spill_bytes,
+            "instructions": code.instructions,
+        }
+    return {**made, MANIFEST: json.dumps(manifest, indent=1) + "\n"}
 
 
 def _check_floats(program: Program, architectures: Sequence[str]) -> None:

@@ -61,13 +61,18 @@ def _through(chain: Sequence[Node], shape: tuple[int, ...]) -> View | None:
     return View(last.value, 0, shape, strides)
 
 
-def turned(value: Value, turns: Sequence[Node], shape: tuple[int, ...]) -> View | None:
+def turned(
+    value: Value,
+    turns: Sequence[Node],
+    shape: tuple[int, ...],
+    lying: tuple[int, ...] = (),
+) -> View | None:
     """Elements of a shape in a value's buffer, which transposes behind each other make of it.
 
-    What lies between them are reshapes; None where the strides are not even.
+    What lies between them are reshapes; None where the strides are not even. `lying` are the
+    strides of the value, where it is not row-major.
     """
-    own = plain(value)
-    held, strides = own.shape, own.strides
+    held, strides = value.shape, lying or plain(value).strides
     for node in reversed(turns):
         found = reshaped(held, strides, node.result.shape)
         if found is None:

@@ -85,7 +85,7 @@ def _duration(network: Network, dims: dict[str, int], dt_s: float) -> int:
     if timesteps is None:
         raise ModelError(
             f"nir: the graph must have a duration, not none: its neurons never stop; give "
-            f"--dim {TIMESTEPS}=N{_advice(network, dt_s)}"
+            f"--dim {TIMESTEPS}=N, or --timesteps N with a target{_advice(network, dt_s)}"
         )
     if timesteps < 1:
         raise ModelError(f"{TIMESTEPS} must be 1 or more, not {timesteps}")

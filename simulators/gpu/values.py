@@ -212,8 +212,8 @@ def _pool(kernel: Pool, flat: Mapping[str, Array]) -> Array:
 
 def _global_pool(kernel: GlobalPool, flat: Mapping[str, Array]) -> Array:
     own = kernel.planes // kernel.beside, kernel.size, kernel.beside
-    x = _registers(flat[kernel.x]).reshape(-1, *own).swapaxes(2, 3)
-    x = x.reshape(-1, kernel.planes, kernel.size)
+    planes = _registers(flat[kernel.x]).reshape(-1, *own).swapaxes(2, 3)
+    x = planes.reshape(-1, kernel.planes, kernel.size)
     if kernel.function == "average":
         total = x.sum(axis=2, dtype=np.float32)
         return _flat_steps(kernel, np.asarray(total / np.float32(kernel.size)), flat)

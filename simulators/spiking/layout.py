@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -120,7 +121,8 @@ def wired(population: Population, cores: Sequence[Core], sources: dict[str, int]
             axons[core.axons[group], place] = True
             listed = connections(synapses, population.shape, core.neurons)
             # a spike that no axon carries never arrives
-            listed = listed.chosen(axons[listed.source, place])
+            if len(core.axons[group]) < size:
+                listed = listed.chosen(axons[listed.source, place])
             fan[:, place] = np.bincount(listed.source, minlength=size)
             parts.append(listed._replace(target=core.neurons[listed.target]))
         whole = Connections(*(np.concatenate(each) for each in zip(*parts, strict=True)))
@@ -132,8 +134,9 @@ def wired(population: Population, cores: Sequence[Core], sources: dict[str, int]
 
 
 def _tables(synapses: Synapses, whole: Connections, size: int, targets: int) -> Iterator[Table]:
-    for lag in np.unique(whole.lag):
-        part = whole.chosen(whole.lag == lag)
+    alike = whole.lag.size > 0 and whole.lag.min() == whole.lag.max()
+    for lag in whole.lag[:1] if alike else np.unique(whole.lag):
+        part = whole if alike else whole.chosen(whole.lag == lag)
         sums = np.bincount(part.target, np.abs(part.weight), targets)
         held: Array | Lists | Singles
         if synapses.kind == "scale":
@@ -157,10 +160,12 @@ def _rows(part: Connections, size: int, targets: int) -> Array:
 
 
 def _lists(part: Connections, size: int, targets: int, *, shared: bool) -> Lists:
-    order = np.lexsort((part.target, part.source))
+    # twice a stable sort, which of 16 bits takes no comparisons
+    order = np.argsort(part.target.astype(_index(targets)), kind="stable")
+    order = order[np.argsort(part.source[order].astype(_index(size)), kind="stable")]
     source, target = part.source[order], part.target[order]
     weight = _narrow(part.weight[order])
-    index = np.uint16 if targets <= 2**16 else np.uint32
+    index = _index(targets)
     start = np.searchsorted(source, np.arange(size + 1))
     if not shared:
         which, base = np.arange(size), np.zeros(size, np.int32)
@@ -181,6 +186,10 @@ def _lists(part: Connections, size: int, targets: int, *, shared: bool) -> Lists
             weights.append(weight[here])
     ends = np.cumsum([0, *map(len, offsets)])
     return Lists(which, base, ends, np.concatenate(offsets), np.concatenate(weights))
+
+
+def _index(size: int) -> type[np.unsignedinteger[Any]]:
+    return np.uint16 if size <= 2**16 else np.uint32
 
 
 def _narrow(weight: Array) -> Array:

@@ -33,7 +33,10 @@ class Connections(NamedTuple):
 
 
 def connections(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> Connections:
-    """The synapses that end on `neurons` of a population of `shape`, target by target."""
+    """The synapses that end on `neurons` of a population of `shape`.
+
+    Target by target, but for those of a list, which keep its order.
+    """
     place: Array
     weight: Array
     if synapses.kind == "sparse":
@@ -64,10 +67,13 @@ def axons(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> Array:
 
 
 def _listed(synapses: Synapses, neurons: Array) -> Connections:
-    """Of a list of synapses those that end on ascending `neurons`, by target and source."""
+    """Of a list of synapses those that end on ascending `neurons`, in the list's order."""
     source, target = synapses.ends
-    held = np.flatnonzero(np.isin(target, neurons))
-    held = held[np.lexsort((source[held], target[held]))]
+    first, last = neurons[0], neurons[-1]
+    inside = (target >= first) & (target <= last)
+    if last - first + 1 != len(neurons):
+        inside &= np.isin(target, neurons)
+    held = np.flatnonzero(inside)
     lags = synapses.lags if synapses.lags.size else np.zeros(1, np.int32)
     return Connections(
         np.searchsorted(neurons, target[held]),

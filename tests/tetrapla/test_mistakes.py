@@ -120,6 +120,15 @@ def see(command: str) -> str:
             ["simulate", MLP, "-t", "h100", "--quant", "int5"],
         ),
         (
+            "--tuning must be given to a GPU, not to loihi; leave it out",
+            ["simulate", MLP, "-t", "loihi", "--tuning", "tiles.json"],
+        ),
+        (
+            "tuning file 'tiles.json' must exist, not No such file or directory; give another "
+            "path",
+            ["simulate", MLP, "-t", "h100", "--tuning", "tiles.json"],
+        ),
+        (
             "--dim must be NAME=SIZE with a size above 0, not 'batch'; write batch=1",
             ["simulate", MLP, "-t", "h100", "--dim", "batch"],
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,12 +67,17 @@ def compile_(
     read = [model, target, chosen.data, chosen.calib]
     sizes, ahead, more = write(executable, output, wishes, read)
     options.note(*notes, *more)
+    _say(output, sizes)
+    if ahead.rows:
+        show_rows(f"kernels of {output}", ahead.headings, ahead.rows)
+    return 0
+
+
+def _say(output: Path, sizes: Mapping[Path, int]) -> None:
+    """Print the files, and of folders in the folder how much is in them."""
     for path, size in sizes.items():
         if path.parent == output:
             typer.echo(f"{path}  {size} bytes")
     for folder in dict.fromkeys(path.parent for path in sizes if path.parent != output):
         held = [size for path, size in sizes.items() if path.parent == folder]
         typer.echo(f"{folder}  {len(held)} files, {sum(held)} bytes")
-    if ahead.rows:
-        show_rows(f"kernels of {output}", ahead.headings, ahead.rows)
-    return 0

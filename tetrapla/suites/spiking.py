@@ -20,7 +20,7 @@ from tetrapla.ir.spike.loihi import BRIAN2, LAVA, NENGO, Neuron, Policy, Sign, S
 from tetrapla.simulators.spiking import Core, Population, Program, Synapses
 from tetrapla.simulators.spiking.engine import engine
 from tetrapla.simulators.spiking.program import Feed
-from tetrapla.suites import sanafe_, silicon_
+from tetrapla.suites import sanafe_, silicon_, traces_
 from tetrapla.validation import Row
 
 FOLDER = "neuro"
@@ -80,6 +80,7 @@ def rows(golden: Path) -> Iterator[Row]:
             0.0,
             "the same traces",
         )
+    yield from traces_.rows(golden)
     yield from sanafe_.rows(golden)
     yield from silicon_.rows()
 

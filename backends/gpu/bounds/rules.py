@@ -16,6 +16,7 @@ U32 = 2.0**-24
 U16 = 2.0**-11
 SUBNORMAL16 = 2.0**-25
 LARGEST16 = 65504.0
+TINY = 2.0**-126  # below, results lose their relative accuracy
 # of NumPy's and the GPU's float32 exponential, in units of U32; documented below 3 ulp = 6
 EXPONENTIAL = 8
 
@@ -232,17 +233,30 @@ def _relu(node: Node, operands: Sequence[Tracked]) -> Tracked:
 
 
 def _softmax(node: Node, operands: Sequence[Tracked]) -> Tracked:
+    """Each power between those of ``x - t`` and ``x + t``, over the sum of the others'.
+
+    t is the error of x, the difference's rounding and the exponential's. What is masked, by an
+    infinity or by a number so low that its error is large too, has a power of 0 all the same.
+    """
     (x,) = operands
     axis = node.int("axis") % len(node.result.shape) + 1
     shifted = x.v - x.v.max(axis=axis, keepdims=True)
     power = np.exp(shifted)
     y = power / power.sum(axis=axis, keepdims=True)
-    moved = x.d + x.d.max(axis=axis, keepdims=True)
-    reach = float(np.max(_finite(shifted) + moved))
-    # the difference, the exponential, the sum and the quotient
-    rounding = (reach + EXPONENTIAL + x.v.shape[axis] + 2) * U32
-    d = np.minimum(moved / 4, y * np.expm1(np.minimum(moved, 700.0)))
-    return tracked(y, d + np.expm1(rounding * 2) * (y + d) + 2.0**-126)
+    # the machine's largest is one of those that may be
+    own = np.where(shifted == 0, x.d, 0).max(axis=axis, keepdims=True)
+    top = np.where(shifted + x.d >= -own, x.d, 0).max(axis=axis, keepdims=True)
+    t = x.d + U32 * (_finite(shifted) + x.d + top + EXPONENTIAL)
+    low, high = (np.exp(shifted + side * t) for side in (-1, 1))
+    least, most = (each.sum(axis=axis, keepdims=True) for each in (low, high))
+    # the terms of the sum are its own
+    up = high / np.maximum(least - low + high, TINY)
+    down = low / (most - high + low)
+    moved = np.clip(np.maximum(up - y, y - down), 0, 1)
+    # where an error leaves no number; what is none without one has none
+    moved = np.where(np.isnan(y), 0.0, np.where(np.isnan(moved), 1.0, moved))
+    rounding = np.expm1(2 * U32 * (x.v.shape[axis] + 2))  # of the sum and the quotient
+    return tracked(y, moved + rounding * (y + moved) + TINY)
 
 
 def _reshape(node: Node, operands: Sequence[Tracked]) -> Tracked:

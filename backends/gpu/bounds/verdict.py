@@ -166,10 +166,12 @@ def _of_some(
         if kept.index in loaded:
             yield Compared(_differing(found, kept.machine.astype(found.dtype)))
         else:
-            yield _compared(found.astype(np.float64), kept.exact, kept.bound)
+            step = 1.0 if found.dtype.kind in "iu" else 0.0
+            yield _compared(found.astype(np.float64), kept.exact, kept.bound, step)
 
 
-def _compared(found: Array, exact: Array, bound: Array) -> Compared:
+def _compared(found: Array, exact: Array, bound: Array, step: float = 0.0) -> Compared:
+    """Of one kernel; a bound of a `step` is never wide, as of integers that are one off."""
     with np.errstate(all="ignore"):
         error = np.where(_equal(found, exact), 0.0, np.abs(found - exact))
         scale = float(np.abs(exact[np.isfinite(exact)]).max(initial=0)) or 1.0
@@ -179,7 +181,7 @@ def _compared(found: Array, exact: Array, bound: Array) -> Compared:
             float(error.max(initial=0)),
             float(bound.max(initial=0)),
             scale,
-            int(np.count_nonzero(~(bound <= WIDEST * scale))),
+            int(np.count_nonzero(~(bound <= max(WIDEST * scale, step)))),
             error.size,
         )
 

@@ -296,7 +296,7 @@ def _patch(kernel: Conv, write: Writer) -> None:
     found = _multiplied(kernel, write, kernel.a, _strided(places, kernel.x_view))
     padding = "0.0f"
     if kernel.operand == "i8":
-        padding = whole(_zero_points(kernel, write)[0])
+        padding = whole(kernel.a_zero_point - _down(kernel.a, write))
     write(f"x = {inside} ? {found} : {padding};")
 
 
@@ -316,11 +316,16 @@ def rounded(operand: str, held: str, text: str) -> str:
 
 
 def _zero_points(kernel: Product, write: Writer) -> tuple[int, int]:
-    """The zero points of the operands as multiplied, uint8 moved down by 128."""
+    """The zero points of the operands as multiplied; that of a is 0 where a buffer has it."""
     if kernel.operand != "i8":
         return 0, 0
-    down = [128 if write.dtype(name) == "ui8" else 0 for name in (kernel.a, kernel.b)]
-    return kernel.a_zero_point - down[0], kernel.b_zero_point - down[1]
+    za = 0 if kernel.shift else kernel.a_zero_point - _down(kernel.a, write)
+    return za, kernel.b_zero_point - _down(kernel.b, write)
+
+
+def _down(buffer: str, write: Writer) -> int:
+    """By how much an operand is moved down to fit a signed byte."""
+    return 128 if write.dtype(buffer) == "ui8" else 0
 
 
 def _finish(kernel: Product, shared: Block, write: Writer) -> None:
@@ -339,7 +344,6 @@ def _finish(kernel: Product, shared: Block, write: Writer) -> None:
         f"const int row = first_row + own_row + i * {shared.rows};",
         f"const int column = first_column + own_column + j * {shared.columns};",
         f"if (row >= {m} || column >= {n}) continue;",
-        f"const {register} y0 = sum[i][j];",
     )
     if isinstance(kernel, Conv):
         pixels = kernel.out[0] * kernel.out[1]
@@ -352,6 +356,10 @@ def _finish(kernel: Product, shared: Block, write: Writer) -> None:
         several = kernel.problem[0] > 1
         channel, rows = "column", f"z * {m} + row" if several else "row"
         place = _placed(kernel, "y", kernel.y_view, ("row", "column"))
+    y0 = "sum[i][j]"
+    if kernel.shift:
+        y0 = f"add({y0}, {write.load(kernel.shift, channel)})"
+    write(f"const {register} y0 = {y0};")
     at = Element(channel, rows, channel)
     write.store(kernel.output, place, stepped(kernel.steps, write, at, "y0", register))
     write("}", "}")

@@ -52,7 +52,7 @@ class Device(Protocol):
     """Memory and launches; an address is what a kernel takes for a buffer."""
 
     def allocate(self, array: Array) -> int:
-        """Memory with the array's content."""
+        """Memory with an array's content."""
         ...
 
     def write(self, address: int, array: Array) -> None:
@@ -143,21 +143,18 @@ class Cuda:
         return address.value
 
     def write(self, address: int, array: Array) -> None:
-        pointer = ctypes.c_void_p(array.ctypes.data)
-        size = ctypes.c_size_t(array.nbytes)
+        pointer, size = ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes)
         self._call("cuMemcpyHtoD_v2", ctypes.c_uint64(address), pointer, size)
 
     def read(self, address: int, array: Array) -> None:
-        pointer = ctypes.c_void_p(array.ctypes.data)
-        size = ctypes.c_size_t(array.nbytes)
+        pointer, size = ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes)
         self._call("cuMemcpyDtoH_v2", pointer, ctypes.c_uint64(address), size)
 
     def launch(
         self, function: str, blocks: int, threads: int, arguments: Sequence[int]
     ) -> None:
         if function not in self._functions:
-            found = ctypes.c_void_p()
-            name = function.encode()
+            found, name = ctypes.c_void_p(), function.encode()
             self._call("cuModuleGetFunction", ctypes.byref(found), self._module, name)
             self._functions[function] = found
         shape = [ctypes.c_uint(n) for n in (blocks, 1, 1, threads, 1, 1, 0)]

@@ -88,9 +88,6 @@ def _pool(kernel: Pool, write: Writer) -> None:
     )
     if kernel.function != "max":
         write(f"count = tl.zeros(({kernel.block},), tl.float32)")
-    pixel = f"(plane * {height} + h) * {width} + w"
-    if beside > 1:
-        pixel = f"({pixel}) * {beside} + index % {beside}"
     write(f"for r in range({kernel.kernel[0]}):")
     write(f"    for s in range({kernel.kernel[1]}):")
     write.indent += 2
@@ -98,7 +95,7 @@ def _pool(kernel: Pool, write: Writer) -> None:
         f"h = {affine('p', kernel.strides[0], -top)} + {affine('r', kernel.dilations[0])}",
         f"w = {affine('q', kernel.strides[1], -left)} + {affine('s', kernel.dilations[1])}",
         f"image = inside & (h >= 0) & (h < {height}) & (w >= 0) & (w < {width})",
-        f"x = {write.load(kernel.x, pixel, 'image')}",
+        f"x = {write.load(kernel.x, _pixel(kernel), 'image')}",
     )
     if kernel.function == "max":
         nan = "" if register == "i32" else ", propagate_nan=tl.PropagateNan.ALL"
@@ -114,6 +111,14 @@ def _pool(kernel: Pool, write: Writer) -> None:
         write(f"y = y + {float(kernel.zero_points[1])}")
         register = _saturate(write, write.dtypes[kernel.x])
     _finish(kernel, write, register)
+
+
+def _pixel(kernel: Pool) -> str:
+    """The address of row h, column w of a plane, or of one of those beside each other."""
+    height, width = kernel.size
+    pixel = f"(plane * {height} + h) * {width} + w"
+    beside = kernel.beside
+    return pixel if beside == 1 else f"({pixel}) * {beside} + index % {beside}"
 
 
 def _average_term(kernel: Pool, write: Writer, bottom: int, right: int) -> None:

@@ -23,6 +23,7 @@ from tetrapla.backends.gpu.triton.functions import (
 from tetrapla.backends.gpu.triton.kernels import grid
 from tetrapla.backends.gpu.triton.weights import safetensors, tensor
 from tetrapla.ir.graph import DTYPES
+from tetrapla.simulators.gpu.kernels import Kernel
 from tetrapla.simulators.gpu.program import Buffer, Port, Program
 from tetrapla.simulators.gpu.workspace import ALIGNMENT_BYTES, need, workspace
 
@@ -93,18 +94,22 @@ def _manifest(
         },
         "functions": {function.name: _function(function) for function in found},
         "launches": [
-            {
-                "kernel": kernel.name,
-                "op": kernel.op,
-                "function": name,
-                "grid": list(grid(kernel)),
-                "arguments": list(arguments(kernel)),
-                "stores": list(kernel.writes),
-            }
+            _launch(kernel, name)
             for kernel, name in zip(program.kernels, launched, strict=True)
         ],
         "code": None,
         "code_is_missing": "it was not asked for",
+    }
+
+
+def _launch(kernel: Kernel, function: str) -> dict[str, Any]:
+    return {
+        "kernel": kernel.name,
+        "op": kernel.op,
+        "function": function,
+        "grid": list(grid(kernel)),
+        "arguments": list(arguments(kernel)),
+        "stores": list(kernel.writes),
     }
 
 

@@ -28,6 +28,7 @@ from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import DTYPES, Array
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
+from tetrapla.simulators.gpu.kernels import MatMul
 from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.spec import GpuSpec
 from tetrapla.simulators.spec_ import load_spec
@@ -154,6 +155,27 @@ def test_a_model_is_within_its_bounds(
     module = MODELS[name]()
     inputs = inputs_of(module, rng)
     lowered = TARGET.lower(module, h100, inputs, Options(quant=quant))
+    held = run_emulated(lowered.program, inputs, FAST)
+    verdict = judged(lowered, inputs, held, evaluate_many(lowered.module, inputs))
+    assert verdict.passed, verdict
+
+
+@pytest.mark.parametrize("quant", ["none", "int8"])
+def test_packed_weights_are_found_where_they_are_kept(
+    quant: str, h100: GpuSpec, rng: np.random.Generator
+) -> None:
+    """Two in each four along k are zeros, which pairs differ from column to column."""
+    w = rng.normal(size=(72, 21)).astype(np.float32)
+    groups = w.reshape(18, 4, 21)
+    np.put_along_axis(groups, rng.random(groups.shape).argsort(axis=1)[:, :2], 0, axis=1)
+    build = ModuleBuilder("sparse")
+    x = build.input("x", (3, 72))
+    y = build.op("nn.matmul", [x, build.weight("w", w)], {"activation": "none"}, "fc")
+    build.output("y", y)
+    inputs = {"x": rng.random((2, 3, 72)).astype(np.float32)}
+    lowered = TARGET.lower(build.finish(), h100, inputs, Options(quant=quant))
+    products = [k for k in lowered.program.kernels if isinstance(k, MatMul)]
+    assert [bool(kernel.places) for kernel in products] == [True]
     held = run_emulated(lowered.program, inputs, FAST)
     verdict = judged(lowered, inputs, held, evaluate_many(lowered.module, inputs))
     assert verdict.passed, verdict

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tetrapla.backends.gpu.bounds import verdict
+from tetrapla.backends.gpu.bounds.bound import error_bounds
 from tetrapla.backends.gpu.bounds.verdict import judged
-from tetrapla.backends.gpu.lower import plan
+from tetrapla.backends.gpu.lower import plan, planned
 from tetrapla.backends.target_ import Lowered
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.interpret import evaluate_many
@@ -116,3 +117,21 @@ def test_a_constant_output_is_what_its_buffer_holds(number_format: str) -> None:
     assert judged(lowered, inputs, held, reference).passed
     wrong = values.Held({**held.outputs, "c": held.outputs["c"] + 1}, held.probed, held.stored)
     assert judged(lowered, inputs, wrong, reference).mismatches == 6
+
+
+@pytest.mark.parametrize("masked", [-np.inf, np.finfo(np.float32).min, -1e4])
+def test_a_mask_so_low_that_nothing_is_left_does_not_widen_a_bound(
+    masked: float, rng: np.random.Generator
+) -> None:
+    build = ModuleBuilder("mask")
+    x = build.input("x", (2, 8, 8))
+    mask = build.weight("mask", np.triu(np.full((8, 8), masked, np.float32), 1))
+    h = build.op("nn.add", [x, mask], {}, "masked")
+    build.output("y", build.op("nn.softmax", [h], {"axis": 2}, "softmax"))
+    module = build.finish()
+    _, layout = planned(module, "fp32")
+    inputs = {"x": rng.normal(size=(3, 2, 8, 8)).astype(np.float32)}
+    bound = error_bounds(module.graph, layout, inputs)["y"]
+    assert bound.max() < 1e-5  # some tens of roundings, each of 2^-24
+    exact = evaluate_many(module, inputs)["y"]
+    assert (bound[exact == 0] < 1e-30).all()

@@ -167,8 +167,8 @@ def test_a_network_without_a_duration_is_told_how_to_choose_one(
             {},
             {},
             "nir: the graph must have a duration, not none: its neurons never stop; give --dim "
-            "timesteps=N (its longest time constant is 2.5 ms, so five of it at 0.1 ms a "
-            "timestep are 125)",
+            "timesteps=N, or --timesteps N with a target (its longest time constant is 2.5 ms, "
+            "so five of it at 0.1 ms a timestep are 125)",
         ),
         ({"timesteps": 0}, {}, "timesteps must be 1 or more, not 0"),
         (
