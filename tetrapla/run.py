@@ -222,7 +222,7 @@ def check_computable(module: Module) -> None:
     """Refuse what is legal in the IR and means nothing on a machine.
 
     Raises:
-        ModelError: a tensor has no elements, or a weight holds NaN or an infinity.
+        ModelError: a tensor has no elements, a weight holds NaN, or a product's an infinity.
     """
     graph = module.graph
     named = [(f"input '{name}'", value) for name, value in graph.inputs]
@@ -233,9 +233,18 @@ def check_computable(module: Module) -> None:
                 f"{what} must have at least one element to run on a machine, not the shape "
                 f"{list(value.shape)}; remove it from the model"
             )
+    multiplied = {
+        value.index
+        for node in graph.nodes
+        if node.kind.removeprefix("nn.") in ("matmul", "conv2d")
+        for value in node.operands
+    }
     for index, weight in graph.weights.items():
-        if weight.dtype.kind == "f" and not np.isfinite(weight).all():
-            odd = weight[~np.isfinite(weight)]
+        if weight.dtype.kind != "f":
+            continue
+        # a mask of scores holds -inf; in a product an infinity makes every result one, or NaN
+        odd = weight[~np.isfinite(weight) if index in multiplied else np.isnan(weight)]
+        if odd.size:
             raise ModelError(
                 f"weight @{graph.constants[index]} must be finite to run on a machine, but "
                 f"{odd.size} of its {weight.size} numbers are not (the first is {odd[0]}); "

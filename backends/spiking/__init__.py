@@ -44,10 +44,8 @@ def lower(
     fused = canonical(module)
     converted = convert(fused, ranges(fused, calibration or {}), spec, timesteps, code)
     program = place(unplaced(converted.module, spec), spec)
-    held = (fused, converted.full)
-    proof = certificate(
-        converted.module, code, timesteps, converted.levels, held, calibration or {}
-    )
+    how = (code, timesteps, converted.levels)
+    proof = certificate(converted.module, how, (fused, converted.full), calibration or {})
     chosen = "the chip's default" if options.timesteps is None else "as asked"
     warnings = [
         f"{timesteps} timesteps per inference ({chosen}), and {program.depth} until the last "

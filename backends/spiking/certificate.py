@@ -93,9 +93,7 @@ class Certificate:
 
 def certificate(
     converted: Module,
-    code: str,
-    timesteps: int,
-    most: int,
+    how: tuple[str, int, int],
     given: tuple[Module, Mapping[str, float]],
     calibration: Mapping[str, Array],
 ) -> Certificate:
@@ -103,12 +101,11 @@ def certificate(
 
     Args:
         converted: with `spike` operators.
-        code: of `CODES`.
-        timesteps: T.
-        most: L.
+        how: the code, of `CODES`, T and L.
         given: the float module, and what the largest level of each layer stands for.
         calibration: inputs of several samples.
     """
+    code, timesteps, most = how
     count = min(len(array) for array in calibration.values())
     chosen = np.unique(np.linspace(0, count - 1, min(count, SAMPLES)).astype(int))
     measures = {node.name: _Measure(converted, node) for node in _layers(converted)}

@@ -21,7 +21,7 @@ import numpy as np
 
 from tetrapla.backends.spiking.compose import chained, listed
 from tetrapla.backends.spiking.layers import Layers
-from tetrapla.backends.spiking.leak import NEURONS, Leak, leak
+from tetrapla.backends.spiking.leak import NEURONS, leak
 from tetrapla.backends.spiking.quantise import neuron_scaling
 from tetrapla.backends.spiking.terms import (
     Current,
@@ -309,7 +309,7 @@ class _Walk(Layers):
 
     def _neuron(self, node: Node) -> None:
         current = self._current(node.operands[0])
-        rule = _leak_of(node, self)
+        rule = leak(node, self.weight)
         gain = rule.gain
         if current.shapes and gain.size > 1:
             gain = np.broadcast_to(gain, node.results[0].shape[2:]).ravel()
@@ -396,10 +396,3 @@ _OTHERS: Mapping[str, Callable[[_Walk, Node], None]] = {
     "spike.add": _Walk.add,
     "spike.delay": _Walk.delay,
 }
-
-
-def _leak_of(node: Node, walk: _Walk) -> Leak:
-    try:
-        return leak(node, walk.weight)
-    except UnsupportedError as error:
-        raise RefusedError(str(error)) from None

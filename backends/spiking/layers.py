@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,16 @@ from tetrapla.ir.spike.loihi import STATE_LIMIT
 from tetrapla.simulators.spiking.spec import SpikingSpec
 
 MOST_SPIKES = 127  # of an input in a timestep: a train is i8
+
+
+# Lava's rule; voltages take all 24 bits
+_RULE: Mapping[str, Attribute] = {
+    "policy": "loihi.lava",
+    "exponent": 0,
+    "refractory": 1,
+    "lowest": 1 - STATE_LIMIT,
+    "highest": STATE_LIMIT - 1,
+}
 
 
 class Layers:
@@ -91,11 +102,7 @@ class Layers:
         }
         held = [self.b.weight(f"{node.name}.{k}", np.atleast_1d(a)) for k, a in named.items()]
         before = self.b.weight(f"{node.name}.start", first) if start is None else start
-        words: dict[str, Attribute] = {"policy": "loihi.lava", "exponent": 0, "refractory": 1}
-        limits = {"lowest": 1 - STATE_LIMIT, "highest": STATE_LIMIT - 1}
-        s, _, final = self.b.ops(
-            "spike.loihi", [current, before, *held], {**words, **limits}, node.name
-        )
+        s, _, final = self.b.ops("spike.loihi", [current, before, *held], _RULE, node.name)
         return s, final, first
 
     def total(self, current: Current, scaling: Scaling, node: Node) -> Value:

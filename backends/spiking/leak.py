@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tetrapla.ir.errors import UnsupportedError
+from tetrapla.backends.spiking.terms import RefusedError
 from tetrapla.ir.graph import Array, Node, Value
 from tetrapla.ir.op import OPS, fields_of
 
@@ -61,7 +61,7 @@ def leak(node: Node, weight: Callable[[Value], Array]) -> Leak:
         weight: the array of an operand.
 
     Raises:
-        UnsupportedError: the chip's neuron does not do that.
+        RefusedError: the chip's neuron does not do that.
     """
     words = node.attributes
     if (
@@ -69,19 +69,15 @@ def leak(node: Node, weight: Callable[[Value], Array]) -> Leak:
         or words["reset_time"] != "same"
         or words["spikes"] != "one"
     ):
-        raise UnsupportedError(
+        raise RefusedError(
             f"the chip resets to 0 in the same timestep, not {words['reset']} "
             f"{words['reset_time']}; load it with discretisation euler"
         )
-    fields = [f.name for f in fields_of(OPS[node.kind]) if type(f).__name__ == "OperandDef"]
-    each = {
-        name: np.asarray(weight(v), np.float64)
-        for name, v in zip(fields[2:], node.operands[2:], strict=False)
-    }
+    each = _parameters(node, weight)
     floor = each.get("v_reset", np.zeros(1))
     threshold = each["v_threshold"] - floor
     if not (threshold > 0).all():
-        raise UnsupportedError("a threshold must be above where its neuron is reset to")
+        raise RefusedError("a threshold must be above where its neuron is reset to")
     method = str(words.get("method", ""))
     rest = each.get("v_leak", np.zeros(1)) - floor
     if node.kind == "spike.if":
@@ -94,6 +90,15 @@ def leak(node: Node, weight: Callable[[Value], Array]) -> Leak:
     lost, gain = _shares(each["tau_mem"], method)
     through = gain_i * each["w_in"] * gain * each["r"]
     return Leak(lost_i, lost, through, lost * rest, threshold, -floor)
+
+
+def _parameters(node: Node, weight: Callable[[Value], Array]) -> dict[str, Array]:
+    """By name, f64."""
+    fields = [f.name for f in fields_of(OPS[node.kind]) if type(f).__name__ == "OperandDef"]
+    return {
+        name: np.asarray(weight(v), np.float64)
+        for name, v in zip(fields[2:], node.operands[2:], strict=False)
+    }
 
 
 def _shares(tau: Array, method: str) -> tuple[Array, Array]:

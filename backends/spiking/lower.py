@@ -66,7 +66,7 @@ class _Walk(Reading):
     def enter(self, name: str, value: Value) -> None:
         """An input: numbers for an encoder, or a spike train [T, batch, ...]."""
         if value.dtype == "i8":
-            self._feed(name, value, Feed(name, 1.0, -128, 127, "time_first"), value.shape[2:])
+            self._feed(name, value, Feed(name, 1.0, -128, 127, "time_first"))
             return
         self.batch = value.shape[0]
         self._inputs[value.index] = (name, "code")
@@ -98,19 +98,19 @@ class _Walk(Reading):
         """Numbers as the spikes of a code."""
         name, _ = self._inputs[node.operands[0].index]
         feed = Feed(name, node.float("scale"), 0, node.int("levels"), "code", node.str("code"))
-        self._feed(node.name, node.result, feed, node.result.shape[2:])
+        self._feed(node.name, node.result, feed)
 
     def quantize(self, node: Node) -> None:
         """Numbers in time as spikes, sent as they are."""
         name, axes = self._inputs[node.operands[0].index]
         scale = float(self.graph.weight(node.operands[1]).item())
         layout = "batch_first" if axes == "batch_first" else "time_first"
-        self._feed(
-            node.name, node.result, Feed(name, scale, -128, 127, layout), node.result.shape[2:]
-        )
+        feed = Feed(name, scale, -128, 127, layout)
+        self._feed(node.name, node.result, feed)
 
-    def _feed(self, name: str, value: Value, feed: Feed, shape: tuple[int, ...]) -> None:
-        self.timesteps, self.batch = value.shape[:2]
+    def _feed(self, name: str, value: Value, feed: Feed) -> None:
+        self.timesteps, self.batch, *rest = value.shape
+        shape = tuple(rest)
         words: dict[str, Attribute] = {"code": feed.code} if feed.code else {}
         self.populations[name] = Population(
             name, "spike.encode", "input", shape, 0, (), ZERO, ZERO, feed=feed, words=words
@@ -122,13 +122,8 @@ class _Walk(Reading):
         self._currents[node.result.index] = self._reaching(node)
 
     def _reaching(self, node: Node) -> Current:
-        train = self.trains[node.operands[0].index]
+        train, geometry = self.trains[node.operands[0].index], trains.geometry(node)
         kind = node.kind.removeprefix("spike.").replace("max_binary2d", "max_pool2d")
-        geometry: dict[str, Any] = {
-            key: node.ints(key)
-            for key in ("kernel", "strides", "pads", "dilations")
-            if key in node.attributes
-        }
         weight, bias, lags = _EMPTY, None, train.lags()
         given = [self.graph.weight(v) for v in node.operands[1:]]
         if kind in ("matmul", "conv2d"):
@@ -148,8 +143,6 @@ class _Walk(Reading):
             source_shape=node.operands[0].shape[2:],
             wiring=train.in_order(),
             weight=on_grid(weight, node.name, self._spec.core.weight_bits),
-            exponent=node.int("exponent") if "exponent" in node.attributes else 0,
-            groups=node.int("groups") if "groups" in node.attributes else 1,
             lags=lags,
             **geometry,
         )

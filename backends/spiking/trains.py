@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from tetrapla.ir.errors import UnsupportedError
-from tetrapla.ir.graph import Array, Value
+from tetrapla.ir.graph import Array, Node, Value
 from tetrapla.simulators.spiking.program import Encoder, Synapses
 
 NOW = np.zeros(0, np.int32)
@@ -55,6 +56,12 @@ class Current:
 def sent(population: str, shape: tuple[int, ...]) -> Train:
     """The spikes of a whole population, in order and in time."""
     return Train(population, np.arange(prod(shape)).reshape(shape), ZERO, prod(shape))
+
+
+def geometry(node: Node) -> dict[str, Any]:
+    """What an operator says of its synapses, in the words of `Synapses`."""
+    listed = ("kernel", "strides", "pads", "dilations", "groups", "exponent")
+    return {key: node.attributes[key] for key in listed if key in node.attributes}
 
 
 def each_neuron(array: Array, like: Value) -> Array:

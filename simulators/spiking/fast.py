@@ -184,20 +184,14 @@ def loihi(
             now, busy = current[t, b], updated[t, b]
             for n in range(len(v)):
                 busy[n] = (v[n] != 0) | (u[n] != 0) | (now[n] != 0) | driven[b, n]
-            if shift >= 0:
-                for n in range(len(v)):
-                    charge[n] = np.int64(now[n]) << (shift + 6)
-            else:
-                for n in range(len(v)):
-                    charge[n] = (np.int64(now[n]) >> -shift) << 6
+            _charge(now, shift, charge)
             if sum_bits:
                 _wrap(charge, sum_bits, 0)
             for n in range(len(v)):
                 u[n] = _kept(u[n], current_decay[n] + 1) + charge[n]
             if wrap:
                 _wrap(u, 24, low)
-            for n in range(len(v)):
-                charge[n] = u[n] + bias[n]
+            charge[:] = u + bias
             if wrap and bias_in_current:
                 _wrap(charge, 24, low)
             for n in range(len(v)):
@@ -208,6 +202,14 @@ def loihi(
             _spike(v, waiting, theta, refractory, train[t, b])
             if len(voltage):
                 voltage[t, b] = v
+
+
+@_compiled
+def _charge(now: Array, shift: int, out: Array) -> None:
+    """What a timestep's sums add to the current, in 64ths of a weight."""
+    for n in range(len(now)):
+        x = np.int64(now[n])
+        out[n] = (x << shift if shift >= 0 else x >> -shift) << 6
 
 
 @_compiled

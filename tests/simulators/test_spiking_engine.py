@@ -69,6 +69,27 @@ def everywhere(*populations: Population, most: int = 7) -> tuple[Core, ...]:
     return tuple(cores)
 
 
+def parameters(
+    rng: np.random.Generator, model: str, words: dict[str, Any], n: int
+) -> dict[str, Array]:
+    """Of n neurons, drawn."""
+    if model == "spike.loihi":
+        pairs = {"current_decay": 4096, "voltage_decay": 4096, "threshold": 40, "bias": 90}
+        each = {k: rng.integers(1, top, n).astype(np.int32) for k, top in pairs.items()}
+        return {"start": np.zeros((3, n), np.int64), **each}
+    names = {
+        "spike.if": ("r", "v_threshold"),
+        "spike.lif": ("tau", "r", "v_leak", "v_threshold"),
+        "spike.cuba_lif": ("tau_syn", "tau_mem", "r", "v_leak", "w_in", "v_threshold"),
+        "spike.adaptive_lif": ("tau", "r", "v_leak", "v_threshold", "tau_adapt", "beta"),
+    }[model]
+    each = {name: (0.6 + rng.random(n)).astype(np.float32) for name in names}
+    states = 2 if len(names) > 4 else 1
+    if words["reset"] == "to_value":
+        each["v_reset"] = np.full(n, -0.25, np.float32)
+    return {"start": np.zeros((states, n), np.float32), **each}
+
+
 def network(rng: np.random.Generator, model: str, words: dict[str, Any]) -> Program:
     """Inputs on a grid; a layer of shared weights, a recurrent one with delays, single ones."""
     floats = model != "spike.loihi"
@@ -78,28 +99,20 @@ def network(rng: np.random.Generator, model: str, words: dict[str, Any]) -> Prog
         whole: Array = rng.integers(-9, 12, shape).astype(dtype)
         return np.asarray(whole * np.float32(0.125)) if floats else whole
 
-    def own(n: int) -> dict[str, Array]:
-        if not floats:
-            pairs = {"current_decay": 4096, "voltage_decay": 4096, "threshold": 40, "bias": 90}
-            each = {k: rng.integers(1, top, n).astype(np.int32) for k, top in pairs.items()}
-            return {"start": np.zeros((3, n), np.int64), **each}
-        names = {
-            "spike.if": ("r", "v_threshold"),
-            "spike.lif": ("tau", "r", "v_leak", "v_threshold"),
-            "spike.cuba_lif": ("tau_syn", "tau_mem", "r", "v_leak", "w_in", "v_threshold"),
-            "spike.adaptive_lif": ("tau", "r", "v_leak", "v_threshold", "tau_adapt", "beta"),
-        }[model]
-        each = {name: (0.6 + rng.random(n)).astype(np.float32) for name in names}
-        states = 2 if len(names) > 4 else 1
-        if words["reset"] == "to_value":
-            each["v_reset"] = np.full(n, -0.25, np.float32)
-        return {"start": np.zeros((states, n), np.float32), **each}
-
     def neurons(name: str, shape: tuple[int, ...], *synapses: Synapses) -> Population:
         n = int(np.prod(shape))
         bias = rng.integers(-1, 2, n).astype(np.float32 if floats else np.int32)
         return Population(
-            name, "o", model, shape, 1, synapses, bias, NONE, parameters=own(n), words=words
+            name,
+            "o",
+            model,
+            shape,
+            1,
+            synapses,
+            bias,
+            NONE,
+            parameters=parameters(rng, model, words, n),
+            words=words,
         )
 
     feed = Feed("x", 1.0, 0, 3, "time_first")
@@ -108,9 +121,8 @@ def network(rng: np.random.Generator, model: str, words: dict[str, Any]) -> Prog
     first = neurons("a", (3, 3, 5), conv)
     edges = rng.integers(0, 45, 120), rng.integers(0, 20, 120)
     lags = rng.integers(0, 4, 120).astype(np.int32)
-    listed = Synapses(
-        "sparse", "a", (45,), None, weight(120), ends=np.array(edges, np.int32), lags=lags
-    )
+    ends = np.array(edges, np.int32)
+    listed = Synapses("sparse", "a", (45,), None, weight(120), ends=ends, lags=lags)
     back = Synapses("matmul", "b", (20,), None, weight(20, 20), lags=np.ones(1, np.int32))
     second = neurons("b", (20,), listed, back)
     third = neurons("c", (20,), Synapses("scale", "b", (20,), None, weight(1)))

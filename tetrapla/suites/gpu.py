@@ -1,7 +1,7 @@
 """Published timings of GPUs beside our model's: products, convolutions, attention, networks.
 
 A mean row's `ours` is 1 plus the mean of the rows' absolute relative errors, its `published` 1.
-What the constants were fitted to says "in-sample". The tables of products and convolutions
+What the constants were fitted to says "in-sample". Large tables of products and convolutions
 belong to public data sets and are not part of the project: with `--golden FOLDER` and such a
 table in `FOLDER/gpu` they are held (`tetrapla/data/golden/README.md` has the columns), and
 without it a mean is null.
