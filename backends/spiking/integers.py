@@ -21,8 +21,7 @@ import numpy as np
 
 from tetrapla.backends.spiking.compose import chained, listed
 from tetrapla.backends.spiking.layers import Layers
-from tetrapla.backends.spiking.leak import NEURONS, leak
-from tetrapla.backends.spiking.quantise import neuron_scaling
+from tetrapla.backends.spiking.leak import NEURONS, leak, voltages
 from tetrapla.backends.spiking.terms import (
     Current,
     Host,
@@ -65,6 +64,7 @@ def integers(module: Module, spec: SpikingSpec, calibration: Mapping[str, Array]
     """
     builder = ModuleBuilder(module.name)
     walk = _Walk(module.graph, builder, spec, calibration)
+    walk.voltages = voltages(module, calibration)
     for name, value in module.graph.inputs:
         walk.values[value.index] = Input(name, builder.input(name, value.shape, value.dtype))
     walk.nodes()
@@ -119,11 +119,7 @@ class _Walk(Layers):
             )
         if value.dtype == "i8":
             return signal.value
-        real = self.b.op("nn.cast", [signal.value], {"dtype": "f32"})
-        if signal.unit == 1:
-            return real
-        unit = self.b.weight("unit", np.array([signal.unit], np.float32))
-        return self.b.op("nn.mul", [real, unit])
+        return self.real(signal.value, signal.unit)
 
     def _node(self, node: Node) -> None:
         if node.kind in NEURONS:
@@ -316,11 +312,7 @@ class _Walk(Layers):
             if any(t.kind != "spike.sparse" for t in current.terms):
                 gain = alone(gain)
         terms = tuple(scaled(t, gain) for t in current.terms)
-        peaks = [float(np.abs(t.real).max(initial=0.0)) for t in terms]
-        full = float(rule.threshold.max())
-        if not np.isfinite(full):
-            raise RefusedError("it has no threshold, and a chip's voltages are not read out")
-        scaling = neuron_scaling(peaks, full, self.spec.core)
+        scaling = self.scaling(node, rule, terms)
         steady = rule.drive
         constant: Array | None = None
         if current.bias is not None:
@@ -334,9 +326,11 @@ class _Walk(Layers):
         total = self.total(replace(current, terms=terms, bias=constant), scaling, node)
         index = node.operands[1].index
         held = (rule, scaling, np.asarray(steady))
-        s, final, start = self.neuron(node, total, self.states.get(index), *held)
+        s, v, final, start = self.neuron(node, total, self.states.get(index), *held)
         self.initial[index] = start
         self.values[node.results[0].index] = Spikes(s)
+        if rule.silent:
+            self.values[node.results[1].index] = Host(self.real(v, scaling.unit / 64))
         self.finals[node.results[2].index] = final
 
     def loop(self, node: Node) -> None:

@@ -8,8 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from tetrapla.backends.spiking.leak import Leak
-from tetrapla.backends.spiking.quantise import Scaling, biases, weights
-from tetrapla.backends.spiking.terms import Current, Input, Spikes, Term
+from tetrapla.backends.spiking.quantise import (
+    Scaling,
+    biases,
+    neuron_scaling,
+    readout_scaling,
+    weights,
+)
+from tetrapla.backends.spiking.terms import Current, Input, RefusedError, Spikes, Term
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Array, Attribute, Node, Value
 from tetrapla.ir.spike.loihi import STATE_LIMIT
@@ -35,6 +41,7 @@ class Layers:
         b: the builder.
         losses: a sentence for each thing that is not as it was.
         sequences: of a body, the outside currents that the loop gets slices of.
+        voltages: the largest that calibration saw, by neuron.
     """
 
     def __init__(
@@ -43,6 +50,7 @@ class Layers:
         self.b, self.spec, self.outer = builder, spec, outer
         self.losses: list[str] = [] if outer is None else outer.losses
         self.sequences: list[Value] = []
+        self.voltages: Mapping[str, float] = {}
 
     def fed(self, x: Input, held: Array | None) -> Spikes:
         """An input's numbers as spikes; `held` are some that it takes."""
@@ -64,6 +72,16 @@ class Layers:
         made = self.b.op("qnn.quantize", [x.value, scale], held_words, f"{x.name}.spikes")
         return Spikes(made, unit)
 
+    def scaling(self, node: Node, rule: Leak, terms: tuple[Term, ...]) -> Scaling:
+        """The unit of a layer: by its thresholds, or by the voltages that calibration saw."""
+        peaks = [float(np.abs(t.real).max(initial=0.0)) for t in terms]
+        if not rule.silent:
+            return neuron_scaling(peaks, float(rule.threshold.max()), self.spec.core)
+        if self.outer is not None:
+            raise RefusedError("it never fires, and voltages in a loop are not read out")
+        largest = self.voltages.get(node.name, max(peaks))
+        return readout_scaling(peaks, largest, 1, self.spec.core)
+
     def neuron(
         self,
         node: Node,
@@ -72,8 +90,8 @@ class Layers:
         rule: Leak,
         scaling: Scaling,
         steady: Array,
-    ) -> tuple[Value, Value, Array]:
-        """Loihi's neuron: its spikes, its last state, and the state that it starts from.
+    ) -> tuple[Value, Value, Value, Array]:
+        """Loihi's neuron: spikes, voltages, its last state, and the one that it starts from.
 
         Args:
             node: the float neuron.
@@ -85,7 +103,8 @@ class Layers:
         """
         core, shape = self.spec.core, node.results[0].shape[1:]
         mantissa = 2**core.threshold_bits - 1
-        theta = np.clip(np.rint(rule.threshold / scaling.unit), 0, mantissa).astype(np.int32)
+        level = np.minimum(np.rint(rule.threshold / scaling.unit), mantissa)
+        theta = np.maximum(level, 0).astype(np.int32)
         bias, clipped = biases(np.asarray(steady), scaling.unit / 64, core)
         if clipped:
             self.losses.append(f"layer {node.name}: biases are clipped to what cores hold")
@@ -102,8 +121,17 @@ class Layers:
         }
         held = [self.b.weight(f"{node.name}.{k}", np.atleast_1d(a)) for k, a in named.items()]
         before = self.b.weight(f"{node.name}.start", first) if start is None else start
-        s, _, final = self.b.ops("spike.loihi", [current, before, *held], _RULE, node.name)
-        return s, final, first
+        # what never fires does not get above the highest threshold
+        words = {**_RULE, "highest": mantissa << 6} if rule.silent else _RULE
+        s, v, final = self.b.ops("spike.loihi", [current, before, *held], words, node.name)
+        return s, v, final, first
+
+    def real(self, x: Value, unit: float) -> Value:
+        """Whole numbers times a unit, f32, which the host makes."""
+        made = self.b.op("nn.cast", [x], {"dtype": "f32"})
+        if unit == 1:
+            return made
+        return self.b.op("nn.mul", [made, self.b.weight("unit", np.array([unit], np.float32))])
 
     def total(self, current: Current, scaling: Scaling, node: Node) -> Value:
         """The current of a layer in integers, in this builder."""

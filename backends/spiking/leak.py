@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tetrapla.backends.spiking.terms import RefusedError
 from tetrapla.ir.graph import Array, Node, Value
+from tetrapla.ir.interpret import intermediates
+from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS, fields_of
 
+_SAMPLES = 8  # of the calibration data, to see voltages
 _WORTH_SAYING = 5e-5  # what 0.01 % rounds from
 NEURONS = ("spike.if", "spike.lif", "spike.cuba_lif")
 
@@ -34,6 +37,11 @@ class Leak:
     threshold: Array
     start: Array
 
+    @property
+    def silent(self) -> bool:
+        """Whether it never fires: a leaky integrator, whose voltage is read."""
+        return bool(np.isposinf(self.threshold).all())
+
     def said(self, name: str, decays: Sequence[Array], threshold: Array) -> list[str]:
         """What of it the chip's integers change."""
         lost = [*([] if self.current_decay is None else [self.current_decay])]
@@ -47,6 +55,8 @@ class Leak:
                     f"layer {name}: decay of the {what} is {float(np.max(held)) / 4096:.5g} a "
                     f"timestep, off by at most {wrong.max():.2%}"
                 )
+        if self.silent:
+            return said
         wrong = np.abs(threshold - self.threshold) / self.threshold
         if wrong.max() >= _WORTH_SAYING:
             said.append(f"layer {name}: thresholds are off by at most {wrong.max():.2%}")
@@ -90,6 +100,21 @@ def leak(node: Node, weight: Callable[[Value], Array]) -> Leak:
     lost, gain = _shares(each["tau_mem"], method)
     through = gain_i * each["w_in"] * gain * each["r"]
     return Leak(lost_i, lost, through, lost * rest, threshold, -floor)
+
+
+def voltages(module: Module, calibration: Mapping[str, Array]) -> dict[str, float]:
+    """The largest voltage of each neuron outside of loops, by name, over a few samples."""
+    kinds = {node.name for node in module.graph.nodes if node.kind in NEURONS}
+    count = min((len(array) for array in calibration.values()), default=0)
+    found: dict[str, float] = {}
+    for i in range(min(count, _SAMPLES)):
+        sample = {name: array[i] for name, array in calibration.items()}
+        for name, array in intermediates(module, sample).items():
+            node, _, place = name.rpartition(":")
+            if place == "1" and node in kinds:
+                largest = float(np.abs(array).max(initial=0.0))
+                found[node] = max(found.get(node, 0.0), largest)
+    return found
 
 
 def _parameters(node: Node, weight: Callable[[Value], Array]) -> dict[str, Array]:

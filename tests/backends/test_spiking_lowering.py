@@ -115,7 +115,9 @@ def digits() -> tuple[Array, Array, Array]:
 
 
 @pytest.mark.parametrize("name", ["digits_cnn", "digits_mlp"])
-def test_digits_lose_at_most_a_point_in_32_timesteps(name: str, loihi: SpikingSpec) -> None:
+def test_digits_lose_at_most_half_a_point_in_32_timesteps(
+    name: str, loihi: SpikingSpec
+) -> None:
     module = load(ROOT / "examples" / f"{name}.onnx")
     ((source, value),) = module.inputs.items()
     (output,) = module.outputs
@@ -133,7 +135,7 @@ def test_digits_lose_at_most_a_point_in_32_timesteps(name: str, loihi: SpikingSp
         return float(np.mean(best == labels))
 
     exact = accuracy(evaluate_many(module, {source: test})[output])
-    assert accuracy(done.outputs[output]) >= exact - 0.01
+    assert accuracy(done.outputs[output]) >= exact - 0.005
 
 
 def test_a_dropped_axon_is_caught(loihi: SpikingSpec) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -110,6 +111,28 @@ def test_the_machine_is_the_interpreter_and_near_the_float_network(
     assert found.shape == exact.shape
     # 8-bit weights and 12-bit decays move single spikes: nine of ten values are as they were
     assert np.mean(found == exact) > 0.9
+
+
+@pytest.mark.parametrize("kind", ["LI", "CubaLI"])
+def test_a_leaky_integrators_voltage_is_read(kind: str, loihi: SpikingSpec) -> None:
+    rng = np.random.default_rng(4)
+    end = cuba(7, v_leak=0.25)
+    slow = ("tau_syn", "tau_mem") if kind == "CubaLI" else ()
+    fields = {k: end.fields[k] for k in (*slow, "r", "v_leak")}
+    if kind == "LI":
+        fields["tau"] = np.full(7, 2e-3)
+    net = recurrent(rng)
+    m = module(Network({**net.nodes, "end": Node(kind, fields)}, net.edges))
+    x = inputs(m, rng)
+    lowered = lower(m, loihi, x, Options())
+    assert mismatches(lowered, loihi, x) == 0
+    found = run(lowered.program, loihi, x, Key(0)).outputs["out"]
+    again = Program.from_dict(json.loads(json.dumps(lowered.program.to_dict())))
+    assert np.array_equal(run(again, loihi, x, Key(0)).outputs["out"], found)
+    exact = evaluate_many(m, x)["out"]
+    assert found.dtype == np.float32
+    # single spikes of the layer before come at other times; voltages follow
+    assert np.corrcoef(found.ravel(), exact.ravel())[0, 1] > 0.95
 
 
 def test_what_is_lost_is_said(loihi: SpikingSpec) -> None:

@@ -74,7 +74,16 @@ def rtl(
     from tetrapla.trace import chrome_trace
 
     chosen = options.settings(
-        data, calib, calib_fraction, samples, dim, seed, quant, None, batch, False, set_, fix
+        data,
+        calib,
+        calib_fraction,
+        samples,
+        dim,
+        seed,
+        quant,
+        batch=batch,
+        overrides=set_,
+        fixed=fix,
     )
     if (vcd is None) != (layer is None):
         raise ModelError("--vcd and --layer must come together; give both, or neither")
