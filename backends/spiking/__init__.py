@@ -9,14 +9,13 @@ import numpy as np
 from tetrapla.backends.spiking.certificate import certificate
 from tetrapla.backends.spiking.convert import convert
 from tetrapla.backends.spiking.integers import integers
-from tetrapla.backends.spiking.leak import NEURONS
 from tetrapla.backends.spiking.lower import unplaced
 from tetrapla.backends.spiking.phases import CODES, RATE, default_timesteps, most_timesteps
 from tetrapla.backends.spiking.place import place
 from tetrapla.backends.spiking.ranges import PERCENTILE, ranges
 from tetrapla.backends.target_ import Inputs, Lowered, Options, Target
 from tetrapla.ir.errors import ModelError, nearest
-from tetrapla.ir.graph import Array
+from tetrapla.ir.graph import Array, Node
 from tetrapla.ir.module import Module
 from tetrapla.passes.pipeline_ import canonical
 from tetrapla.simulators.report import CrossCheck, Run
@@ -76,7 +75,7 @@ def _native(
     """A network that spikes already: its neurons in the chip's integers, its time as it is."""
     losses: tuple[str, ...] = ()
     nodes = [node for g in module.graph.nested() for node in g.nodes]
-    if any(node.kind in NEURONS for node in nodes):
+    if any(_is_float(node) for node in nodes):
         made = integers(module, spec, calibration)
         module, losses = made.module, made.losses
     program = place(unplaced(module, spec), spec)
@@ -138,6 +137,12 @@ def _chip_warnings(code: str) -> list[str]:
         f"--code {code}: {layers}; its neurons are programmed, which Loihi's second generation "
         "can, and are priced as the first one's (assumed)"
     ]
+
+
+def _is_float(node: Node) -> bool:
+    """Whether it is a neuron or synapses in floats, which no core has."""
+    spikes = node.kind.startswith("spike.") and not node.kind.startswith("spike.encode")
+    return spikes and any(value.dtype == "f32" for value in node.operands)
 
 
 def _unread(options: Options) -> list[str]:

@@ -284,7 +284,7 @@ class _Walk(Layers):
         signal = self._of(node)
         if isinstance(signal, Current):
             if node.kind != "nn.reshape":
-                raise RefusedError("it moves axes before its neurons")
+                raise RefusedError("it takes a current, not spikes or voltages of neurons")
             if not only_frames(node):
                 shape = node.result.shape[-len(node.result.shape) + 2 :]
                 signal = replace(signal, shapes=(*signal.shapes, shape))
@@ -319,6 +319,8 @@ class _Walk(Layers):
             through = current.bias * gain
             if rule.current_decay is None and not current.late:
                 if current.shapes and through.size > 1:
+                    frame = current.terms[0].shapes[1]
+                    through = np.broadcast_to(through, frame)
                     through = through.reshape(node.results[0].shape[2:])
                 steady = steady + through
             else:

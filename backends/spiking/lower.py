@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from tetrapla.backends.spiking import trains
+from tetrapla.backends.spiking.feeding import Feeding
 from tetrapla.backends.spiking.grid import on_grid
 from tetrapla.backends.spiking.populations import timed
-from tetrapla.backends.spiking.reading import Reading
 from tetrapla.backends.spiking.trains import NOW, ZERO, Current, macs, sent
 from tetrapla.ir.errors import UnsupportedError
-from tetrapla.ir.graph import Array, Attribute, Graph, Node, Value
+from tetrapla.ir.graph import Array, Graph, Node, Value
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS, fields_of
 from tetrapla.ir.spike.membrane import Membrane
-from tetrapla.simulators.spiking.program import Encoder, Feed, Population, Program, Synapses
+from tetrapla.simulators.spiking.program import Population, Program, Synapses
 from tetrapla.simulators.spiking.spec import SpikingSpec
 
 _EMPTY = np.zeros(0, np.int8)
@@ -50,33 +50,29 @@ def unplaced(module: Module, spec: SpikingSpec) -> Program:
     )
 
 
-class _Walk(Reading):
+class _Walk(Feeding):
     """One graph: the module's, or the body of a loop in it, which shares the populations."""
 
     def __init__(self, graph: Graph, spec: SpikingSpec, outer: _Walk | None = None) -> None:
         super().__init__(graph)
         self._spec = spec
-        self.populations: dict[str, Population] = {} if outer is None else outer.populations
-        self.timesteps: int = 1 if outer is None else outer.timesteps
-        self.batch: int = 1 if outer is None else outer.batch
-        self._inputs: dict[int, tuple[str, str]] = {}
+        if outer is not None:
+            self.populations = outer.populations
+            self.timesteps, self.batch = outer.timesteps, outer.batch
         self._starts: dict[int, Array] = {}
-        self._currents: dict[int, Current] = {}
-
-    def enter(self, name: str, value: Value) -> None:
-        """An input: numbers for an encoder, or a spike train [T, batch, ...]."""
-        if value.dtype == "i8":
-            self._feed(name, value, Feed(name, 1.0, -128, 127, "time_first"))
-            return
-        self.batch = value.shape[0]
-        self._inputs[value.index] = (name, "code")
 
     def node(self, node: Node) -> None:
         """One operator."""
         found = _NODES.get(node.kind)
         operands = [v.index for v in node.operands if not self.graph.is_weight(v)]
         if found is not None and not any(index in self.host for index in operands):
-            found(self, node)
+            try:
+                found(self, node)
+            except KeyError:
+                raise UnsupportedError(
+                    f"spiking: {node.name} = {node.kind} must take spikes or currents of "
+                    "cores, not other numbers; encode them"
+                ) from None
         elif node.kind in OPS and issubclass(OPS[node.kind], Membrane):
             self._neuron(node)
         elif node.kind.startswith("nn.") and not node.bodies and operands:
@@ -87,39 +83,9 @@ class _Walk(Reading):
                 "convert it to spike operators"
             )
 
-    def encode(self, node: Node) -> None:
-        """Numbers as a constant current."""
-        name, _ = self._inputs[node.operands[0].index]
-        self.timesteps = node.int("timesteps")
-        encoder = Encoder(name, node.float("scale"), node.int("high"))
-        self._currents[node.result.index] = Current(encoders=(encoder,))
-
-    def encode_phase(self, node: Node) -> None:
-        """Numbers as the spikes of a code."""
-        name, _ = self._inputs[node.operands[0].index]
-        feed = Feed(name, node.float("scale"), 0, node.int("levels"), "code", node.str("code"))
-        self._feed(node.name, node.result, feed)
-
-    def quantize(self, node: Node) -> None:
-        """Numbers in time as spikes, sent as they are."""
-        name, axes = self._inputs[node.operands[0].index]
-        scale = float(self.graph.weight(node.operands[1]).item())
-        layout = "batch_first" if axes == "batch_first" else "time_first"
-        feed = Feed(name, scale, -128, 127, layout)
-        self._feed(node.name, node.result, feed)
-
-    def _feed(self, name: str, value: Value, feed: Feed) -> None:
-        self.timesteps, self.batch, *rest = value.shape
-        shape = tuple(rest)
-        words: dict[str, Attribute] = {"code": feed.code} if feed.code else {}
-        self.populations[name] = Population(
-            name, "spike.encode", "input", shape, 0, (), ZERO, ZERO, feed=feed, words=words
-        )
-        self.trains[value.index] = sent(name, shape)
-
     def synapses(self, node: Node) -> None:
         """From spikes to a current."""
-        self._currents[node.result.index] = self._reaching(node)
+        self.currents[node.result.index] = self._reaching(node)
 
     def _reaching(self, node: Node) -> Current:
         train, geometry = self.trains[node.operands[0].index], trains.geometry(node)
@@ -128,7 +94,7 @@ class _Walk(Reading):
         given = [self.graph.weight(v) for v in node.operands[1:]]
         if kind in ("matmul", "conv2d"):
             weight, *biases = given
-            bias = self._spread(biases[0], kind, node) if biases else None
+            bias = trains.spread(biases[0], kind, node) if biases else None
         elif kind in ("sum_pool2d", "scale"):
             weight = np.array([node.int("weight")], np.int8)
         elif kind == "sparse":
@@ -146,32 +112,29 @@ class _Walk(Reading):
             lags=lags,
             **geometry,
         )
-        return Current((synapses,), bias)
-
-    def _spread(self, bias: Array, kind: str, node: Node) -> Array:
-        column = bias[:, None, None] if kind == "conv2d" and bias.ndim == 1 else bias
-        return np.broadcast_to(column, node.result.shape[2:]).ravel()
+        return Current((synapses,), bias, frame=node.result.shape[2:])
 
     def add(self, node: Node) -> None:
         """Currents that meet."""
         a, b = node.operands
-        first = self._currents[a.index]
+        first = self.currents[a.index]
         if self.graph.is_weight(b):
             whole = np.broadcast_to(self.graph.weight(b), node.result.shape[1:])
             second = Current(bias=whole[0].ravel())
         else:
-            second = self._currents[b.index]
+            second = self.currents[b.index]
         held = [each for each in (first, second) if each.bias is not None]
         if len({each.bias_from for each in held}) > 1:
             raise UnsupportedError(
                 f"spiking: {node.name} adds constants that begin at different timesteps, which "
                 "no core does; delay both or none"
             )
-        self._currents[node.result.index] = Current(
+        self.currents[node.result.index] = Current(
             first.synapses + second.synapses,
             trains.summed([e.bias for e in held if e.bias is not None]),
             first.encoders + second.encoders,
             held[0].bias_from if held else 0,
+            first.frame or second.frame,
         )
 
     def delay(self, node: Node) -> None:
@@ -185,7 +148,7 @@ class _Walk(Reading):
             lag = train.lag + (each if each.size == 1 else each.reshape(train.wiring.shape))
             self.trains[node.result.index] = replace(train, lag=lag)
             return
-        current = self._currents[x.index]
+        current = self.currents[x.index]
         if steps.size != 1 or current.encoders:
             raise UnsupportedError(
                 f"spiking: {node.name} delays a current by neuron or from an encoder, which no "
@@ -194,7 +157,9 @@ class _Walk(Reading):
         by = steps.reshape(1).astype(np.int32)
         late = [replace(s, lags=s.lags + by if s.lags.size else by) for s in current.synapses]
         begins = current.bias_from + int(by[0])
-        self._currents[node.result.index] = Current(tuple(late), current.bias, (), begins)
+        self.currents[node.result.index] = Current(
+            tuple(late), current.bias, (), begins, current.frame
+        )
 
     def integrate(self, node: Node) -> None:
         """The chip's own integrate-and-fire neuron."""
@@ -202,7 +167,7 @@ class _Walk(Reading):
         self._fire(
             node,
             "integrate_and_fire",
-            self._currents[node.operands[0].index],
+            self.currents[node.operands[0].index],
             threshold=trains.each_neuron(theta, node.result),
             **{key: node.attributes[key] for key in ("initial", "reset", "compare")},
         )
@@ -222,7 +187,7 @@ class _Walk(Reading):
         self._fire(
             node,
             node.kind,
-            self._currents[current.index],
+            self.currents[current.index],
             parameters=given,
             words={key: node.attributes[key] for key in ("code", "levels")},
             latency=self.timesteps,
@@ -243,7 +208,7 @@ class _Walk(Reading):
         self._fire(
             node,
             node.kind,
-            self._currents[current.index],
+            self.currents[current.index],
             parameters={"start": np.ascontiguousarray(whole), **named},
             words=dict(node.attributes),
         )
@@ -251,8 +216,11 @@ class _Walk(Reading):
 
     def _fire(self, node: Node, model: str, current: Current, **more: Any) -> None:
         shape = node.results[0].shape[2:]
-        self._populate(node.name, model, shape, current, node, **more)
-        self.trains[node.results[0].index] = sent(node.name, shape)
+        frame = current.frame or shape  # a current may be reshaped before its neurons
+        self._populate(node.name, model, frame, current, node, **more)
+        train = sent(node.name, frame)
+        wiring = train.wiring.reshape(shape)
+        self.trains[node.results[0].index] = replace(train, wiring=wiring)
 
     def _populate(
         self,
@@ -288,7 +256,7 @@ class _Walk(Reading):
             self.decoded(node, "count")
         else:
             shape = node.operands[0].shape[2:]
-            self._populate(node.name, "readout", shape, self._currents[index], node)
+            self._populate(node.name, "readout", shape, self.currents[index], node)
             self.gathered(node)
 
     def decode_phase(self, node: Node) -> None:
@@ -304,7 +272,7 @@ class _Walk(Reading):
             node.name,
             "spike.phase",
             shape,
-            self._currents[index],
+            self.currents[index],
             node,
             parameters={"start": trains.each_neuron(start, node.operands[0])},
             words={"code": node.str("code"), "levels": 0},
@@ -315,10 +283,12 @@ class _Walk(Reading):
         """Another order of the same neurons, or of an input's axes."""
         x = node.operands[0]
         perm = node.ints("perm") if node.kind == "nn.transpose" else ()
-        if x.index in self._inputs and perm[:2] == (1, 0):
-            self._inputs[node.result.index] = (self._inputs[x.index][0], "batch_first")
-        elif x.index in self._currents:
-            self._currents[node.result.index] = self._currents[x.index]
+        if x.index in self.inputs and perm[:2] == (1, 0):
+            self.inputs[node.result.index] = (self.inputs[x.index][0], "batch_first")
+        elif x.index in self.inputs and not perm:
+            self.inputs[node.result.index] = self.inputs[x.index]
+        elif x.index in self.currents:
+            self.currents[node.result.index] = self.currents[x.index]
         elif x.index not in self.trains or perm[:2] == (1, 0):
             self.host_step(node)
         elif node.kind == "nn.reshape":
@@ -359,8 +329,8 @@ class _Walk(Reading):
                 self.voltages[result.index] = inner.voltages[value.index]
 
     def _pass(self, operand: Value, value: Value, inner: _Walk) -> None:
-        if operand.index in self._currents:
-            inner._currents[value.index] = self._currents[operand.index]
+        if operand.index in self.currents:
+            inner.currents[value.index] = self.currents[operand.index]
         else:
             inner.trains[value.index] = self.trains[operand.index]
 

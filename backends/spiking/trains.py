@@ -45,12 +45,16 @@ class Train:
 
 @dataclass(frozen=True)
 class Current:
-    """What reaches neurons: synapses, and a constant that begins at `bias_from`."""
+    """What reaches neurons: synapses, and a constant that begins at `bias_from`.
+
+    `frame` is the shape that the synapses end on; none for encoders alone.
+    """
 
     synapses: tuple[Synapses, ...] = ()
     bias: Array | None = None
     encoders: tuple[Encoder, ...] = ()
     bias_from: int = 0
+    frame: tuple[int, ...] = ()
 
 
 def sent(population: str, shape: tuple[int, ...]) -> Train:
@@ -62,6 +66,13 @@ def geometry(node: Node) -> dict[str, Any]:
     """What an operator says of its synapses, in the words of `Synapses`."""
     listed = ("kernel", "strides", "pads", "dilations", "groups", "exponent")
     return {key: node.attributes[key] for key in listed if key in node.attributes}
+
+
+def spread(bias: Array, kind: str, node: Node) -> Array:
+    """A bias for every neuron that an operator's synapses end on."""
+    column = bias[:, None, None] if kind == "conv2d" and bias.ndim == 1 else bias
+    each: Array = np.broadcast_to(column, node.result.shape[2:]).ravel()
+    return each
 
 
 def each_neuron(array: Array, like: Value) -> Array:

@@ -198,6 +198,54 @@ def test_neurons_that_the_chip_has_not_are_listed(loihi: SpikingSpec) -> None:
     )
 
 
+def small(*nodes: Node, shape: list[int]) -> Network:
+    """Nodes in a row."""
+    held = {"in": node("Input", shape=shape)}
+    held |= {f"n{i}": each for i, each in enumerate(nodes)}
+    held["out"] = node("Output", shape=[1])
+    return Network(held, tuple(pairwise(held)))
+
+
+def lif(*shape: int) -> Node:
+    values = {"tau": 2e-3, "r": 1.0, "v_leak": 0.0, "v_threshold": 0.1}
+    return node("LIF", **{k: np.full(shape, v) for k, v in values.items()})
+
+
+def test_shapes_of_all_kinds_run(loihi: SpikingSpec) -> None:
+    rng = np.random.default_rng(6)
+    conv = node("Conv1d", weight=rng.normal(size=(4, 2, 3)), bias=np.ones(4) / 9, padding=1)
+    flatten = node("Flatten", start_dim=0, end_dim=-1, input_type=[4, 16])
+    dense = node("Affine", weight=rng.normal(size=(3, 64)), bias=np.ones(3))
+    scale = node("Scale", scale=np.linspace(1, 2, 7))
+    late = node("Delay", delay=np.linspace(0, 3e-4, 7))
+    for net in (
+        small(lif(7), shape=[7]),
+        small(scale, lif(7), late, lif(7), shape=[7]),
+        small(conv, lif(4, 16), flatten, dense, lif(3), shape=[2, 16]),
+    ):
+        m = module(net)
+        x = inputs(m, rng)
+        lowered = lower(m, loihi, x, Options())
+        assert mismatches(lowered, loihi, x) == 0
+        assert run(lowered.program, loihi, x, Key(0)).outputs["out"].sum() > 0
+
+
+def test_a_network_that_ends_without_neurons_is_refused(loihi: SpikingSpec) -> None:
+    dense = node("Linear", weight=np.eye(4))
+    with pytest.raises(UnsupportedError) as refused:
+        lower(module(small(dense, shape=[4])), loihi, None, Options())
+    assert str(refused.value) == (
+        "spiking: the chip's integer neurons cannot do transpose_2 (nn.transpose: it takes a "
+        "current, not spikes or voltages of neurons)"
+    )
+    threshold = node("Threshold", threshold=np.ones(4))
+    with pytest.raises(UnsupportedError) as refused:
+        lower(module(small(dense, threshold, shape=[4])), loihi, None, Options())
+    assert str(refused.value) == (
+        "spiking: the chip's integer neurons cannot do n1 (nn.greater: no form in integers)"
+    )
+
+
 def test_another_duration_is_refused(loihi: SpikingSpec) -> None:
     m = module(recurrent(np.random.default_rng(0)))
     with pytest.raises(ModelError) as refused:
