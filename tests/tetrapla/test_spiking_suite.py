@@ -16,8 +16,8 @@ FILE = Path("neuro", "lava_dense_lif.npz")
 
 def test_every_number_of_22_traces_is_ours() -> None:
     rows = [row for row in validate(["spiking"]) if row.quantity.endswith("mismatches")]
-    # of 22 traces currents, voltages and spikes, and the machine's spikes; of 2 networks spikes;
-    # 4 runs of learning and 4 rules of platforms
+    # of 22 traces currents, voltages, spikes and the machine's spikes; of 2 networks
+    # spikes; 4 runs of learning and 4 rules of platforms
     assert len(rows) == 22 * 4 + 2 + 4 + 4
     assert all(row.passed and row.ours == 0 for row in rows)
 
