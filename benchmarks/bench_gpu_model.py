@@ -14,7 +14,7 @@ from time import process_time
 import numpy as np
 
 from tetrapla.calibration import Timing, calibrate
-from tetrapla.simulators.gpu.products import dense, product_times
+from tetrapla.simulators.gpu.product_time import dense, product_times
 from tetrapla.simulators.gpu.spec import GpuSpec
 from tetrapla.simulators.spec_ import load_spec
 

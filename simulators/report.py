@@ -24,6 +24,7 @@ from tetrapla.simulators.price_ import energy_range, power_warnings
 from tetrapla.simulators.price_ import price as price
 from tetrapla.simulators.price_ import standing as standing
 from tetrapla.simulators.price_ import summed as summed
+from tetrapla.simulators.scene_ import Scene
 from tetrapla.simulators.spec_ import Provenance
 
 SCHEMA = "tetrapla.report/1"
@@ -66,6 +67,7 @@ class Run:
         layers: in order of execution; their actions do not include those in `actions`.
         cycles: of the whole invocation; layers may overlap, so not their sum.
         actions: what belongs to no layer, ``static.second``.
+        scene: what can be drawn of it.
     """
 
     outputs: Mapping[str, Array]
@@ -75,6 +77,7 @@ class Run:
     actions: Mapping[str, int | float]
     warnings: tuple[str, ...] = ()
     trace: tuple[Slice, ...] = ()
+    scene: Scene | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,7 @@ class Report:
     outputs: Mapping[str, Array] = field(
         default_factory=dict[str, Array], compare=False, repr=False
     )
+    scene: Scene | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the public contract's fields, as plain Python values, in its order.
@@ -289,6 +293,7 @@ def assemble(
         provenance=tuple(provenance),
         second_check=second_check,
         outputs=run.outputs,
+        scene=run.scene,
     )
 
 

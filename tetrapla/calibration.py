@@ -1,7 +1,7 @@
 """`calibrate gpu`: the level-1 constants of a GPU from a few timings of a user's own.
 
 Fitted are the compute efficiency, the memory efficiency and the launch time of matrix products
-(`simulators.gpu.products`), as the logarithms that make ``sum((ln t - ln t_measured)^2)``
+(`simulators.gpu.product_time`), as the logarithms that make ``sum((ln t - ln t_measured)^2)``
 least, each held towards the prior like a measurement of its own. The error of the result is
 that of every timing under a fit to the others.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from tetrapla.ir.errors import ModelError
-from tetrapla.simulators.gpu.products import Floats, dense, pnorm4, product_times
+from tetrapla.simulators.gpu.product_time import Floats, dense, pnorm4, product_times
 from tetrapla.simulators.gpu.spec import ELEMENT_BYTES, GpuSpec, Product
 from tetrapla.simulators.spec_ import Loaded, load_tree
 from tetrapla.simulators.yaml_ import Mapping, read_text

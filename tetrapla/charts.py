@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, log10
 
+from tetrapla import svg
 from tetrapla.quantities import decade, energy, share
 
-# without its black and its yellow, which vanish on a dark and on a light page
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _WIDTH, _HEIGHT = 460, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 24, 14, 50
 _LETTER = 6.9  # assumed width of a letter at 13 px, for labels that keep clear of each other
@@ -108,10 +107,10 @@ def scatter(dots: Sequence[Dot], x: Axis, y: Axis, title: str) -> str:
         text = f"{dot.label} {dot.note}".strip()
         if dot.spread:
             ends = [_TOP + high * (1 - y.place(dot.y + s * dot.spread)) for s in (1, -1)]
-            parts.append(_line(left, ends[0], left, ends[1], 0.8))
+            parts.append(svg.line(left, ends[0], left, ends[1], 0.8))
         parts.append(_mark(index, left, top, escape(text)))
         parts.append(_label(left, top, text, taken))
-    return _svg(_WIDTH, _HEIGHT, title, "".join(parts))
+    return svg.drawing(_WIDTH, _HEIGHT, title, "".join(parts))
 
 
 def dot_plot(rows: Sequence[Parts], title: str) -> str:
@@ -132,18 +131,18 @@ def dot_plot(rows: Sequence[Parts], title: str) -> str:
         drawn.append(f'<text x="0" y="{top:.1f}" class="strong">{escape(heading)}</text>')
         for part, amount in sorted(row.parts, key=lambda item: -(item[1] or 0.0)):
             top += _LINE
-            drawn.append(_text(_NAMES - 10, top, escape(part), "end"))
-            drawn.append(_text(_WIDTH, top, _amount(amount, row.total), "end"))
+            drawn.append(svg.text(_NAMES - 10, top, escape(part), "end"))
+            drawn.append(svg.text(_WIDTH, top, _amount(amount, row.total), "end"))
             if amount:
                 left = _NAMES + wide * axis.place(1e-12 * amount)
-                drawn.append(_line(_NAMES, top - 4, left, top - 4, 0.4))
+                drawn.append(svg.line(_NAMES, top - 4, left, top - 4, 0.4))
                 drawn.append(_mark(index, left, top - 4, escape(f"{part} {energy(amount)}")))
         top += 6
     for place, text in axis.ticks:
         left = _NAMES + wide * place
-        drawn.append(_line(left, 6, left, top))
-        drawn.append(_text(left, top + 16, text, "middle"))
-    return _svg(_WIDTH, top + 24, title, "".join(drawn))
+        drawn.append(svg.line(left, 6, left, top))
+        drawn.append(svg.text(left, top + 16, text, "middle"))
+    return svg.drawing(_WIDTH, top + 24, title, "".join(drawn))
 
 
 def _amount(picojoules: float | None, total: float | None) -> str:
@@ -156,14 +155,14 @@ def _frame(x: Axis, y: Axis, wide: float, high: float) -> str:
     parts = []
     for place, text in x.ticks:
         left = _LEFT + wide * place
-        parts.append(_line(left, _TOP, left, _TOP + high))
-        parts.append(_text(left, _TOP + high + 18, escape(text), "middle"))
+        parts.append(svg.line(left, _TOP, left, _TOP + high))
+        parts.append(svg.text(left, _TOP + high + 18, escape(text), "middle"))
     for place, text in y.ticks:
         top = _TOP + high * (1 - place)
-        parts.append(_line(_LEFT, top, _LEFT + wide, top))
-        parts.append(_text(_LEFT - 8, top + 4, escape(text), "end"))
+        parts.append(svg.line(_LEFT, top, _LEFT + wide, top))
+        parts.append(svg.text(_LEFT - 8, top + 4, escape(text), "end"))
     middle = _TOP + high / 2
-    parts.append(_text(_LEFT + wide / 2, _HEIGHT - 8, escape(x.title), "middle"))
+    parts.append(svg.text(_LEFT + wide / 2, _HEIGHT - 8, escape(x.title), "middle"))
     parts.append(
         f'<text x="11" y="{middle:.1f}" text-anchor="middle" '
         f'transform="rotate(-90 11 {middle:.1f})">{escape(y.title)}</text>'
@@ -173,7 +172,7 @@ def _frame(x: Axis, y: Axis, wide: float, high: float) -> str:
 
 def _mark(index: int, x: float, y: float, tip: str) -> str:
     """A circle, square, diamond or triangle: the shape repeats what the colour says."""
-    fill = COLOURS[index % len(COLOURS)]
+    fill = svg.COLOURS[index % len(svg.COLOURS)]
     shapes = (
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6"',
         f'<rect x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10"',
@@ -204,21 +203,4 @@ def _label(x: float, y: float, text: str, taken: list[_Box]) -> str:
     ]
     side, at, top = choices[free[0] if free else 0]
     taken.append(boxes[free[0] if free else 0])
-    return _text(at, top, escape(text), side)
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, opacity: float = 0.15) -> str:
-    place = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
-    return f'<line {place} stroke="currentColor" stroke-opacity="{opacity}"/>'
-
-
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text}</text>'
-
-
-def _svg(width: float, height: float, title: str, body: str) -> str:
-    name = escape(title)
-    return (
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{name}">'
-        f"<title>{name}</title>{body}</svg>"
-    )
+    return svg.text(at, top, escape(text), side)

@@ -115,7 +115,8 @@ class Comparison:
         """A page of its own that opens offline."""
         from tetrapla.page import page
 
-        return page([report.to_dict() for report in self.reports])
+        sights = [report.scene.look() if report.scene else None for report in self.reports]
+        return page([report.to_dict() for report in self.reports], sights)
 
     def _repr_html_(self) -> str:
         from tetrapla.page import summary

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 
-from tetrapla import __version__, charts, quantities
+from tetrapla import __version__, charts, pictures, quantities
 from tetrapla.comparison import SCHEMA, Facts, bound_by, csv_of, verdict
 from tetrapla.files import as_bytes
 from tetrapla.simulators.report import to_json
+from tetrapla.simulators.scene_ import Sight
 from tetrapla.table import layer_cells
 
 _HEADINGS = ("target", "latency", "energy", "accuracy", "area", "bound by", "cross-check")
@@ -23,20 +24,32 @@ _HEADINGS = ("target", "latency", "energy", "accuracy", "area", "bound by", "cro
 _FIGURES = {"latency", "energy", "accuracy", "area", "cycles", "MACs", "utilization", "share"}
 _PAPER = re.compile(r"\[(\w+): ([^\]]+)\]")  # as `origins` writes a source out
 _LEGEND = (
-    "Bold is the best of its column; n/a is not known. The cross-check holds the machine's "
-    "own values against the reference interpreter on the same lowered module: bit-exact, "
-    "within the bound that the number formats admit (tolerance), or as far from "
+    "Bold is the best of its column; n/a is not known. Brackets behind an energy are where its "
+    "total lies if each price is within what its sources say. The cross-check holds the "
+    "machine's own values against the reference interpreter on the same lowered module: "
+    "bit-exact, within the bound that the number formats admit (tolerance), or as far from "
     "what its spec's noise predicts as chance admits, in standard errors σ (statistical)."
 )
 
 
-def page(reports: Sequence[Facts]) -> str:
-    """Return the page of one or more reports."""
+def page(reports: Sequence[Facts], sights: Sequence[Sight | None] = ()) -> str:
+    """Return the page of one or more reports.
+
+    Args:
+        reports: in the order asked.
+        sights: what there is to see of each; none: nothing of any.
+    """
     models = list(dict.fromkeys(report["model"] for report in reports))
+    seen = list(zip(reports, sights, strict=True)) if sights else []
     body = [_header(models, reports)]
     for model in models:
         heading = f"<h2>{escape(model)}</h2>" if len(models) > 1 else ""
-        body.append(_model(heading, [r for r in reports if r["model"] == model]))
+        inside = "".join(
+            pictures.drawn(report["target"], sight)
+            for report, sight in seen
+            if report["model"] == model and sight is not None
+        )
+        body.append(_model(heading, [r for r in reports if r["model"] == model], inside))
     body += [_warnings(reports), _downloads(reports), _provenance(reports)]
     style = (files("tetrapla") / "data" / "page.css").read_text("utf-8")
     title = escape(f"tetrapla: {', '.join(models)}")
@@ -61,7 +74,7 @@ def _header(models: Sequence[str], reports: Sequence[Facts]) -> str:
     return f"<h1>{escape(', '.join(models))}</h1>{shown}<p>{escape(about)}</p>"
 
 
-def _model(heading: str, reports: Sequence[Facts]) -> str:
+def _model(heading: str, reports: Sequence[Facts], inside: str) -> str:
     batches = ", ".join(dict.fromkeys(str(r["batch"]) for r in reports))
     judged = next((r["accuracy"] for r in reports if r["accuracy"]), None)
     about = f"Figures are of one invocation of {batches} inference(s)."
@@ -73,7 +86,7 @@ def _model(heading: str, reports: Sequence[Facts]) -> str:
     return (
         f"<section>{heading}<p class=verdict>{escape(verdict(reports))}</p>"
         f"<p>{escape(about)}</p>{table}<p class=legend>{escape(_LEGEND)}</p>"
-        f"{_scatters(reports)}{_energies(reports)}<h3>Layers</h3>{layers}</section>"
+        f"{_scatters(reports)}{_energies(reports)}{inside}<h3>Layers</h3>{layers}</section>"
     )
 
 
@@ -96,7 +109,7 @@ def _row(report: Facts, best: Mapping[str, float] | None = None) -> list[str]:
     total = report["energy_pj"]["total"]
     figures = {
         "latency": (quantities.latency(report), report["time_s"]),
-        "energy": (quantities.energy(total), total),
+        "energy": (f"{quantities.energy(total)}{_between(report)}", total),
         "accuracy": (quantities.accuracy(report), (report["accuracy"] or {}).get("target")),
     }
     cells = [escape(report["target"])]
@@ -109,6 +122,12 @@ def _row(report: Facts, best: Mapping[str, float] | None = None) -> list[str]:
     bound = bound_by(report) or quantities.UNKNOWN
     words = (quantities.area(report["area_mm2"]), bound, "; ".join(checks))
     return [*cells, *map(escape, words)]
+
+
+def _between(report: Facts) -> str:
+    """The ends of an energy in brackets, where the evidence of its prices is weak."""
+    ends = quantities.energy_range(report)
+    return f" ({ends})" if ends else ""
 
 
 def _scatters(reports: Sequence[Facts]) -> str:

@@ -44,6 +44,12 @@ def energy(picojoules: float | None) -> str:
     return quantity(None if picojoules is None else picojoules * 1e-12, "J")
 
 
+def energy_range(report: Mapping[str, Any]) -> str:
+    """Between which energies a report's total lies; nothing where its prices have no range."""
+    ends = report["energy_pj"]["range"]
+    return "" if ends is None else f"{energy(ends[0])} to {energy(ends[1])}"
+
+
 def area(square_millimetres: float | None) -> str:
     """An area, to three digits or whole square millimetres."""
     if square_millimetres is None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _ROOMY = 100  # columns from which a check's figures have their place
 _UNBOUNDED = 10_000  # a pipe has no width of its own
 _WORDS = ("bound by", "cross-check", "op", "layer")  # columns of text, which may fold
+_EVIDENCE = "its energy by what the sources of its prices say:"
 _HEADINGS = ("target", "latency", "energy", "accuracy", "area", "bound by", "cross-check")
 
 
@@ -132,6 +133,9 @@ def _notes(console: Console, reports: Sequence[dict[str, Any]]) -> None:
     for report in reports:
         if report.get("second_check"):
             _say(console, f"{report['target']}, second check: {_second(report)}")
+    for report in reports:
+        if ends := quantities.energy_range(report):
+            _say(console, f"note: {report['target']}: {_EVIDENCE} {ends}")
     found: dict[str, list[str]] = {}
     for report in reports:
         for text in report["warnings"]:

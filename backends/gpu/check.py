@@ -113,14 +113,13 @@ def second_check(
     lowered: Lowered[Program],
     inputs: Inputs,
     reference: Mapping[str, Array],
-    invocations: int = INVOCATIONS,
 ) -> tuple[CrossCheck | None, str]:
     """Judge the emitted kernels on the first invocations.
 
     Returns:
         The verdict with what was run, or None with the reason why nothing was.
     """
-    some = {name: array[:invocations] for name, array in inputs.items()}
+    some = {name: array[:INVOCATIONS] for name, array in inputs.items()}
     work = iterations(lowered.program)
     if work > MOST_ITERATIONS:
         return None, (
@@ -130,7 +129,7 @@ def second_check(
     found = run_interpreted(lowered.program, some)
     if found is None:
         return None, NOT_INSTALLED
-    wanted = {name: array[:invocations] for name, array in reference.items()}
+    wanted = {name: array[:INVOCATIONS] for name, array in reference.items()}
     count = len(next(iter(some.values())))
     verdict = judged(lowered, some, found, wanted)
     return verdict, f"emitted kernels were run on {count} inputs under Triton's interpreter"

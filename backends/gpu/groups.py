@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from tetrapla.backends.gpu.generated.elementwise import ELEMENTWISE
 from tetrapla.backends.gpu.generated.expressions import FOLDED
-from tetrapla.backends.gpu.generated.integers import INTEGERS
+from tetrapla.backends.gpu.generated.roundings import ROUNDINGS
 from tetrapla.backends.gpu.generated.trigonometry import TRIGONOMETRY
 from tetrapla.backends.gpu.steps import channels_of, fits
 from tetrapla.backends.gpu.views import View, turned
@@ -201,7 +201,7 @@ class Groups:
 POINTWISE: Mapping[str, int] = {
     **dict.fromkeys((*ELEMENTWISE, *TRIGONOMETRY), 3),
     **dict.fromkeys(("nn.batch_norm", "qnn.lookup", "qnn.rescale"), 1),
-    **dict.fromkeys(INTEGERS, 1),
+    **dict.fromkeys(ROUNDINGS, 1),
     **dict.fromkeys(("qnn.add", "qnn.mul"), 2),
 }
 

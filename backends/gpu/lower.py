@@ -7,8 +7,8 @@
 
 A value is stored once, in the plan's format; a reshape, and a transpose that keeps the order
 of the axes longer than one, are the same buffer read with other extents. Products read and
-write through other transposes (`strides`), take what follows element by element (`groups`),
-and images lie with their channels last (`channels_last`).
+write through other transposes (`folded_moves`) and take what follows element by element
+(`groups`); images lie with their channels last (`channels_last`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tetrapla.backends.gpu.attention import attention, fitting, gathered
 from tetrapla.backends.gpu.channels_last import channels_last
+from tetrapla.backends.gpu.folded_moves import read_through, write_through
 from tetrapla.backends.gpu.formats import FLOATS as FLOATS_OF
 from tetrapla.backends.gpu.formats import FP8, is_small, refuse_lacking, shrunk
 from tetrapla.backends.gpu.generated.expressions import (
@@ -34,10 +35,9 @@ from tetrapla.backends.gpu.pipeline import FLOATS
 from tetrapla.backends.gpu.plan import ATTENTION, Layout, Plan
 from tetrapla.backends.gpu.recurrent import given, recurrent, single, stored_in
 from tetrapla.backends.gpu.refusals import refuse_unsupported
-from tetrapla.backends.gpu.several import SplitResults
 from tetrapla.backends.gpu.sparse import compressed
+from tetrapla.backends.gpu.split_results import SplitResults
 from tetrapla.backends.gpu.steps import FUSIBLE, joined
-from tetrapla.backends.gpu.strides import read_through, write_through
 from tetrapla.backends.gpu.tiles import tiled
 from tetrapla.backends.gpu.tuning import read_tuning, tuned
 from tetrapla.backends.gpu.views import turned

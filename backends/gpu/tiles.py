@@ -2,10 +2,9 @@
 
 A kernel multiplies an m x n tile, k products at a time, by 4 or 8 warps, with the operands of
 `stages` steps in shared memory. Of the tiles that the chip has room for, the quickest by the
-formulas of `simulators.gpu.products`, in which a split of k is left out: the emitted kernels
-have none. Those that are close to it are taken to be as quick, and that with the fewest
-instances is chosen. The k of a tile does not depend on the chip, so neither does a float's
-rounding.
+formulas of `simulators.gpu.product_time` without a split of k, which the emitted kernels have
+not. Those that are close to it are taken to be as quick, and that with the fewest instances is
+chosen. The k of a tile does not depend on the chip, so neither does a float's rounding.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy as np
 
 from tetrapla.simulators.gpu.formats import FORMAT_OF_OPERAND
 from tetrapla.simulators.gpu.kernels import Conv, Kernel, Product, Tile
-from tetrapla.simulators.gpu.products import Candidates, Shapes, candidate_times
+from tetrapla.simulators.gpu.product_time import Candidates, Shapes, candidate_times
 from tetrapla.simulators.gpu.spec import ELEMENT_BYTES, GpuSpec
 
 # differences that the model, 6 to 10 % off on average, does not tell: of the time, and of the

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tetrapla.backends.spiking.abilities import refuse_code, refuse_neurons
 from tetrapla.backends.spiking.certificate import certificate
 from tetrapla.backends.spiking.convert import convert
 from tetrapla.backends.spiking.integers import integers
 from tetrapla.backends.spiking.lower import unplaced
+from tetrapla.backends.spiking.mapping import mapped
 from tetrapla.backends.spiking.phases import CODES, RATE, default_timesteps, most_timesteps
-from tetrapla.backends.spiking.place import place
 from tetrapla.backends.spiking.ranges import PERCENTILE, ranges
 from tetrapla.backends.target_ import Inputs, Lowered, Options, Target
 from tetrapla.ir.errors import ModelError, nearest
@@ -39,10 +40,12 @@ def lower(
     if any(node.kind.startswith("spike.") for g in module.graph.nested() for node in g.nodes):
         return _native(module, spec, calibration or {}, options)
     code = _code(options.code)
+    refuse_code(code, spec)
     timesteps = _timesteps(code, spec, options)
     fused = canonical(module)
     converted = convert(fused, ranges(fused, calibration or {}), spec, timesteps, code)
-    program = place(unplaced(converted.module, spec), spec)
+    chip = mapped(unplaced(converted.module, spec), spec, calibration or {})
+    program = chip.program
     how = (code, timesteps, converted.levels)
     proof = certificate(converted.module, how, (fused, converted.full), calibration or {})
     chosen = "the chip's default" if options.timesteps is None else "as asked"
@@ -53,6 +56,7 @@ def lower(
         *converted.warnings,
         *_chip_warnings(code),
         *proof.sentences(),
+        *chip.sentences(),
         *_unread(options),
     ]
     if converted.host:
@@ -64,6 +68,7 @@ def lower(
         "percentile": PERCENTILE,
         "thresholds": dict(converted.thresholds),
         "cores": len(program.cores),
+        "mapping": chip.to_dict(),
         "host": list(converted.host),
     }
     return Lowered(converted.module, program, tuple(warnings), notes)
@@ -78,7 +83,9 @@ def _native(
     if any(_is_float(node) for node in nodes):
         made = integers(module, spec, calibration)
         module, losses = made.module, made.losses
-    program = place(unplaced(module, spec), spec)
+    refuse_neurons(module, spec)
+    chip = mapped(unplaced(module, spec), spec, calibration)
+    program = chip.program
     if options.timesteps not in (None, program.timesteps):
         raise ModelError(
             f"timesteps must be the model's own {program.timesteps}, not {options.timesteps}; "
@@ -89,6 +96,7 @@ def _native(
         "layer has its first input; cycles are timesteps",
         _UNPRICED,
         *losses,
+        *chip.sentences(),
         *_unread(options),
     ]
     if any(p.feed is not None for p in program.populations):
@@ -96,6 +104,7 @@ def _native(
     notes = {
         "timesteps": program.timesteps,
         "cores": len(program.cores),
+        "mapping": chip.to_dict(),
         "losses": list(losses),
         "host": [f"{step.kind} ({step.name})" for step in program.host],
     }
@@ -127,15 +136,12 @@ def _timesteps(code: str, spec: SpikingSpec, options: Options) -> int:
 
 
 def _chip_warnings(code: str) -> list[str]:
-    """What of a code the chip's published neurons do not do."""
+    """What of a code no publication of a chip says."""
     if code == RATE:
         return []
-    layers = "layers take turns, so a neuron's threshold is out of reach while it gathers"
-    if code == "sequential":
-        return [f"--code sequential: {layers} (assumed: the chip's own neurons allow it)"]
     return [
-        f"--code {code}: {layers}; its neurons are programmed, which Loihi's second generation "
-        "can, and are priced as the first one's (assumed)"
+        f"--code {code}: layers take turns, so a neuron's threshold is out of reach while it "
+        "gathers (assumed: the chip's neurons allow it, at the price of others)"
     ]
 
 

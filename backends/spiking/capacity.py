@@ -7,7 +7,9 @@ pooling share one list per source channel.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +18,31 @@ from tetrapla.simulators.spiking.program import Population, Synapses
 from tetrapla.simulators.spiking.spec import CoreSection
 from tetrapla.simulators.spiking.wiring import axons, connections
 
+_UNIFORM = ("scale", "sum_pool2d", "max_pool2d")  # one weight, so one axon type does
 SHARED = ("conv2d", "sum_pool2d", "max_pool2d")
+
+
+# parameters of a threshold's configuration, and those that every compartment has itself
+_THRESHOLDS = ("threshold", "theta", "v_threshold")
+_OWN = ("bias", "start")
+
+
+class Use(NamedTuple):
+    """So much of `limit` is taken of what a core has; `field` of its section says how much."""
+
+    what: str
+    used: int
+    limit: int
+    field: str
+
+    def __str__(self) -> str:
+        more = self.used - self.limit
+        return f"{self.used} {self.what} exceed {self.limit} per core by {more}"
+
+    @property
+    def taken_frac(self) -> float:
+        """Share of the limit that is taken."""
+        return self.used / self.limit
 
 
 @dataclass(frozen=True)
@@ -33,21 +59,77 @@ def share(population: Population, neurons: Array) -> Share:
     return Share(neurons, heard)
 
 
-def excess(population: Population, taken: Share, core: CoreSection) -> str:
-    """Why the share does not fit a core, or an empty string."""
-    used = len(taken.neurons) * core.compartments_per_neuron
-    if used > core.compartments:
-        return f"{used} compartments exceed {core.compartments} per core"
-    heard = sum(len(a) for a in taken.axons)
-    if heard > core.input_axons:
-        return f"{heard} input axons exceed {core.input_axons} per core"
+def excess(population: Population, taken: Share, core: CoreSection) -> Use | None:
+    """The first limit of a core that the share exceeds, or None."""
+    return next((u for u in uses(population, taken, core) if u.used > u.limit), None)
+
+
+def uses(population: Population, taken: Share, core: CoreSection) -> Iterator[Use]:
+    """What the share takes of everything that a core has a limit of."""
+    compartments = len(taken.neurons) * core.compartments_per_neuron
+    yield Use("compartments", compartments, core.compartments, "compartments")
+    heard = sum(
+        int(axons_of(population, s, a, core).sum())
+        for s, a in zip(population.synapses, taken.axons, strict=True)
+    )
+    yield Use("input axons", heard, core.input_axons, "input_axons")
+    for what, limit, held in _groups(population, core):
+        field = f"{what}_configurations"
+        found = _different(population, taken.neurons, held)
+        yield Use(field.replace("_", " "), found, limit, field)
+    if core.axon_types:  # every axon meets every neuron: there is nothing else to fill
+        return
     words = sum(
         _words(s, population.shape, taken.neurons, a, core)
         for s, a in zip(population.synapses, taken.axons, strict=True)
     )
-    if words > core.synapse_memory:
-        return f"{words} words of synapses exceed {core.synapse_memory} per core"
-    return ""
+    yield Use("words of synapses", words, core.synapse_memory, "synapse_memory")
+
+
+def _groups(p: Population, core: CoreSection) -> Iterator[tuple[str, int, list[Array]]]:
+    """Parameters that neurons of a core share, with how many different ones there may be."""
+    held = {"threshold": p.threshold, **p.parameters}
+    if core.threshold_configurations is not None:
+        own = [a for name, a in held.items() if name in _THRESHOLDS]
+        yield "threshold", core.threshold_configurations, own
+    if core.compartment_configurations is not None:
+        own = [a for name, a in held.items() if name not in (*_THRESHOLDS, *_OWN)]
+        yield "compartment", core.compartment_configurations, own
+
+
+def _different(p: Population, neurons: Array, held: list[Array]) -> int:
+    """How many different parameters the neurons have together."""
+    varied = [a[neurons] for a in held if a.shape == (p.neurons,)]
+    return len(np.unique(np.stack(varied), axis=1).T) if varied else 1
+
+
+def axons_of(population: Population, s: Synapses, heard: Array, core: CoreSection) -> Array:
+    """Input axons of each heard source of a group: more than one on a crossbar alone."""
+    if not core.axon_types or s.kind in _UNIFORM:
+        return np.ones(len(heard), np.int64)
+    own = [each for each in population.synapses if each.kind not in _UNIFORM]
+    fans = [_fan(each) for each in own]
+    each, more = core.axons_per_source(fans, len(population.synapses) - len(own))
+    place = next(i for i, one in enumerate(own) if one is s)
+    before = sum(channels for channels, _ in fans[:place])
+    channel = heard // int(np.prod(s.source_shape[1:])) if s.kind == "conv2d" else heard
+    held: Array = each + (before + channel % fans[place][0] < more)
+    return held
+
+
+def output_slots(population: Population, s: Synapses, heard: Array, core: CoreSection) -> Array:
+    """Output axons of each heard source for one core that hears it through a group."""
+    shared = core.axon_slots_shared if s.kind in SHARED else 1
+    return shared * axons_of(population, s, heard, core)
+
+
+def _fan(s: Synapses) -> tuple[int, int]:
+    """Channels that a neuron hears, and sources of a channel."""
+    if s.kind == "conv2d":
+        return int(s.weight.shape[1]), int(np.prod(s.weight.shape[2:]))
+    if s.kind == "sparse":
+        return int(np.bincount(s.ends[1]).max(initial=1)), 1
+    return int(s.weight.shape[0]), 1
 
 
 def list_words(synapses: int, entry_bits: int, core: CoreSection) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tetrapla.backends.spiking.crossbar import Synapses, fitted
 from tetrapla.backends.spiking.quantise import (
     Scaling,
     biases,
@@ -105,13 +106,14 @@ class Emitter:
 
     def arrive(self, x: Value, full: float, name: str) -> Value:
         """An input as a train; a negative `full` is of its negative part."""
+        levels = min(INPUT_LEVELS, self.core.bias_max)
         current = self.builder.op(
             "spike.encode",
             [x],
-            {"timesteps": self.timesteps, "scale": full / INPUT_LEVELS, "high": INPUT_LEVELS},
+            {"timesteps": self.timesteps, "scale": full / levels, "high": levels},
             name=f"{name}.current",
         )
-        return self.fire(current, np.array([INPUT_LEVELS], np.int32), name)
+        return self.fire(current, np.array([levels], np.int32), name)
 
     def neurons(self, current: Current, full: float, suffix: str = "") -> Value:
         """A train of the current's positive part, rate 1 for `full`."""
@@ -169,10 +171,11 @@ class Emitter:
         """All of a current in integers of the scaling's unit."""
         bias = self.constant(current, scaling)
         total: Value | None = None
+        held = self._weights(current, scaling)
         for i, term in enumerate(current.terms):
             label = f"{current.name}.synapses" + (f"{i + 1}" if i else "")
             taken = bias if total is None and _takes(term, bias) else None
-            part = self._term(term, scaling, label, taken)
+            part = self._term(term, held[i], label, taken)
             if taken is not None:
                 bias = None
             total = part if total is None else self.builder.op("spike.add", [total, part])
@@ -182,8 +185,31 @@ class Emitter:
             total = self.builder.op("spike.add", [total, constant])
         return total
 
-    def _term(self, term: Term, scaling: Scaling, label: str, bias: Array | None) -> Value:
-        mantissa, exponent = weights(term.real, scaling.unit, self.core)
+    def _weights(self, current: Current, scaling: Scaling) -> list[tuple[Array, int]]:
+        """Mantissas and exponent of every term; on a crossbar those that it has."""
+        held = [weights(t.real, scaling.unit, self.core) for t in current.terms]
+        if not self.core.axon_types:
+            return held
+        # types are shared, so the terms' weights are counted in one unit
+        exponent = max(shift for _, shift in held)
+        held = [weights(t.real, scaling.unit, self.core, exponent) for t in current.terms]
+        wide = [i for i, t in enumerate(current.terms) if t.kind != "scale"]
+        groups = [Synapses(current.terms[i].kind, held[i][0]) for i in wide]
+        made = fitted(groups, self.core, len(held) - len(wide))
+        for i, weight in zip(wide, made.weights, strict=True):
+            held[i] = (weight, exponent)
+        if wide:
+            self.warnings.append(
+                f"layer {current.name}: its weights are made of {self.core.axon_types} axon "
+                f"types, at least {made.axons} for a source, and are {made.loss_frac:.1%} off "
+                "(root mean square)"
+            )
+        return held
+
+    def _term(
+        self, term: Term, held: tuple[Array, int], label: str, bias: Array | None
+    ) -> Value:
+        mantissa, exponent = held
         if term.kind == "scale":
             return self.builder.op(
                 "spike.scale",

@@ -1,19 +1,18 @@
-"""Partition of populations into cores, and their places on the mesh.
+"""Partition of populations into cores, numbered in the order of the layers.
 
 Feature maps are cut into blocks of channels, rows and columns so that few cores with few
-axons result; everything else into runs of neurons. Cores are numbered in the order of the
-layers, so neighbours in the network are near on the mesh.
+axons result; everything else into runs of neurons. `mapping` then improves on this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
 import numpy as np
 
-from tetrapla.backends.spiking.capacity import SHARED, Share, excess, share
+from tetrapla.backends.spiking.capacity import Share, Use, excess, output_slots, share, uses
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.spiking.program import Core, Population, Program
@@ -33,21 +32,15 @@ def place(program: Program, spec: SpikingSpec) -> Program:
             f"compartments, not {spec.core.compartments} compartments; set core.compartments"
         )
     own = [p for p in program.populations if p.feed is None]  # an input's are elsewhere
-    _refuse_beyond(program, {p.name: -(-p.neurons // most) for p in own}, spec, "at least ")
-    limits = {p.name: min(most, p.neurons) for p in own}
-    while True:
-        shares = {p.name: partition(p, limits[p.name], spec) for p in own}
-        crowded = _crowded(program, shares, spec)
-        if not crowded:
-            break
-        for name, slots in crowded.items():
-            if limits[name] == 1:
-                raise UnsupportedError(
-                    f"layer {name}: {slots} output axons of one neuron exceed "
-                    f"{spec.core.output_axons} per core; make the next layer smaller"
-                )
-            limits[name] = max(1, limits[name] // 2)
-    _refuse_beyond(program, {name: len(pieces) for name, pieces in shares.items()}, spec)
+    least = {p.name: -(-p.neurons // most) for p in own}
+    if sum(least.values()) > spec.cores:
+        raise _beyond(program, least, spec, "at least ", "compartments")
+    shares = _shares(program, most, spec)
+    counts = {name: len(pieces) for name, pieces in shares.items()}
+    if sum(counts.values()) > spec.cores:
+        name = max(counts, key=lambda each: counts[each])
+        (layer,) = (p for p in own if p.name == name)
+        raise _beyond(program, counts, spec, "", _tightest(layer, shares[name], spec).what)
     cores = [(p.name, piece) for p in own for piece in shares[p.name]]
     return replace(
         program,
@@ -55,6 +48,24 @@ def place(program: Program, spec: SpikingSpec) -> Program:
             Core(i, name, piece.neurons, piece.axons) for i, (name, piece) in enumerate(cores)
         ),
     )
+
+
+def _shares(program: Program, most: int, spec: SpikingSpec) -> dict[str, tuple[Share, ...]]:
+    """Each population's, smaller ones where their output axons are too many."""
+    own = [p for p in program.populations if p.feed is None]
+    limits = {p.name: min(most, p.neurons) for p in own}
+    while True:
+        shares = {p.name: partition(p, limits[p.name], spec) for p in own}
+        over = crowded(program, shares, spec)
+        if not over:
+            return shares
+        for name, use in over.items():
+            if limits[name] == 1:
+                raise UnsupportedError(
+                    f"layer {name}: {use}, for a single neuron; a layer behind it on fewer "
+                    f"cores would fit, or core.{use.field}={use.used}"
+                )
+            limits[name] = max(1, limits[name] // 2)
 
 
 def partition(population: Population, most: int, spec: SpikingSpec) -> tuple[Share, ...]:
@@ -74,27 +85,47 @@ def partition(population: Population, most: int, spec: SpikingSpec) -> tuple[Sha
             best = pieces
     if best is not None:
         return best
-    one = share(population, np.arange(1))
-    reason = excess(population, one, spec.core)
-    if reason:
+    _refuse_neuron(population, np.arange(1), spec)
+    return _halved(population, _by_position(population), most, spec)
+
+
+def _by_position(population: Population) -> Array:
+    """All neurons; of feature maps those of one place together, which hear the same."""
+    ids = np.arange(population.neurons)
+    if len(population.shape) != 3:
+        return ids
+    return np.moveaxis(ids.reshape(population.shape), 0, -1).ravel()
+
+
+def _tightest(population: Population, pieces: tuple[Share, ...], spec: SpikingSpec) -> Use:
+    """What the fullest of a layer's cores has least left of."""
+    found = [use for piece in pieces for use in uses(population, piece, spec.core)]
+    return max(found, key=lambda use: use.taken_frac)
+
+
+def _refuse_neuron(population: Population, neuron: Array, spec: SpikingSpec) -> None:
+    """Raise `UnsupportedError` where a single neuron does not fit a core."""
+    use = excess(population, share(population, neuron), spec.core)
+    if use is not None:
         raise UnsupportedError(
-            f"layer {population.name}: {reason}, for a single neuron; "
-            "split the layer's inputs or use a chip with larger cores"
+            f"layer {population.name}: {use}, for a single neuron; its inputs in "
+            f"{-(-use.used // use.limit)} layers that are added up would fit, or "
+            f"core.{use.field}={use.used}"
         )
-    return _halved(population, np.arange(population.neurons), most, spec)
 
 
-def _refuse_beyond(
-    program: Program, cores: dict[str, int], spec: SpikingSpec, bound: str = ""
-) -> None:
-    """Raise `UnsupportedError` where the layers need more cores than there are."""
+def _beyond(
+    program: Program, cores: dict[str, int], spec: SpikingSpec, bound: str, what: str
+) -> UnsupportedError:
+    """The layers need more cores than there are; `what` the largest one's are full of."""
     count = sum(cores.values())
-    if count > spec.cores:
-        largest = max(cores, key=lambda name: cores[name])
-        raise UnsupportedError(
-            f"model {program.name} must fit {spec.cores} cores, not {bound}{count}; layer "
-            f"{largest} alone takes {cores[largest]}; use a smaller model or a larger chip"
-        )
+    largest = max(cores, key=lambda name: cores[name])
+    columns = -(-count // (spec.mesh.tiles_y * spec.mesh.cores_per_tile))
+    return UnsupportedError(
+        f"model {program.name} must fit {spec.cores} cores, not {bound}{count}; layer "
+        f"{largest} alone takes {cores[largest]}, which are full of {what}; layers on "
+        f"{count - spec.cores} cores fewer would fit, or mesh.tiles_x={columns}"
+    )
 
 
 def _weight(pieces: tuple[Share, ...]) -> tuple[int, int]:
@@ -105,12 +136,11 @@ def _halved(
     population: Population, neurons: Array, most: int, spec: SpikingSpec
 ) -> tuple[Share, ...]:
     """Runs of neurons, halved until they fit."""
-    piece = share(population, neurons)
+    piece = share(population, np.sort(neurons))
     if len(neurons) <= most and not excess(population, piece, spec.core):
         return (piece,)
     if len(neurons) == 1:
-        reason = excess(population, piece, spec.core)
-        raise UnsupportedError(f"layer {population.name}: {reason}, for a single neuron")
+        _refuse_neuron(population, neurons, spec)
     half = len(neurons) // 2
     return (
         *_halved(population, neurons[:half], most, spec),
@@ -158,22 +188,28 @@ def _even(population: Population, c: int, h: int, w: int) -> bool:
     )
 
 
-def _crowded(
-    program: Program, shares: dict[str, tuple[Share, ...]], spec: SpikingSpec
-) -> dict[str, int]:
-    """Populations with a core whose output axons exceed the limit, and by how many it has."""
+def crowded(
+    program: Program, shares: Mapping[str, Sequence[Share]], spec: SpikingSpec
+) -> dict[str, Use]:
+    """Populations with a core whose output axons exceed the limit, and how many it has."""
+    worst = {name: max(own, default=0) for name, own in output_axons(program, shares, spec)}
+    limit = spec.core.output_axons
+    return {
+        name: Use("output axons", used, limit, "output_axons")
+        for name, used in worst.items()
+        if used > limit
+    }
+
+
+def output_axons(
+    program: Program, shares: Mapping[str, Sequence[Share]], spec: SpikingSpec
+) -> Iterator[tuple[str, list[int]]]:
+    """By population with shares: the output axons of each."""
     slots = {p.name: np.zeros(p.neurons, np.int64) for p in program.populations}
     own = [p for p in program.populations if p.name in shares]
     for p in own:
         for piece in shares[p.name]:
             for synapses, heard in zip(p.synapses, piece.axons, strict=True):
-                shared = synapses.kind in SHARED
-                slots[synapses.source][heard] += spec.core.axon_slots_shared if shared else 1
-    crowded: dict[str, int] = {}
+                slots[synapses.source][heard] += output_slots(p, synapses, heard, spec.core)
     for p in own:
-        worst = max(
-            (int(slots[p.name][piece.neurons].sum()) for piece in shares[p.name]), default=0
-        )
-        if worst > spec.core.output_axons:
-            crowded[p.name] = worst
-    return crowded
+        yield p.name, [int(slots[p.name][piece.neurons].sum()) for piece in shares[p.name]]

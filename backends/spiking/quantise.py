@@ -72,12 +72,14 @@ def readout_scaling(
     return Scaling(unit, 0)
 
 
-def weights(real: Array, unit: float, core: CoreSection) -> tuple[Array, int]:
-    """Integer weights (int8) and their exponent, for real contributions `real`."""
+def weights(
+    real: Array, unit: float, core: CoreSection, least: int = 0
+) -> tuple[Array, int]:
+    """Integer weights (int8) and their exponent, at least `least`, for contributions `real`."""
     mantissa = 2 ** (core.weight_bits - 1) - 1
     peak = float(np.abs(real).max(initial=0.0)) / unit
     # half a step over the largest mantissa still rounds to it
-    exponent = max(0, ceil(log2(peak / (mantissa + 0.5)))) if peak > 0 else 0
+    exponent = max(least, ceil(log2(peak / (mantissa + 0.5)))) if peak > 0 else least
     exponent = min(exponent, _EXPONENT_MAX)
     rounded = np.rint(real / (unit * 2**exponent))
     return np.clip(rounded, -mantissa, mantissa).astype(np.int8), exponent

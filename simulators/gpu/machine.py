@@ -69,7 +69,7 @@ def run(program: Program, spec: GpuSpec, inputs: Mapping[str, Array], key: Key) 
         standing(spec.cost, start_s, cycles),
         _warnings(spec, limited),
         tuple(trace),
-        held,
+        held=held,
     )
 
 

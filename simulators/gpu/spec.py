@@ -75,7 +75,7 @@ class L2(Section):
 
 
 class Tiles(Section):
-    """What level 2 adds to `Product`; see `products`.
+    """What level 2 adds to `Product`; see `product_time`.
 
     Attributes:
         feed_byte_per_clock: per multiprocessor, from the L2 cache to a tile's operands.

@@ -1,6 +1,6 @@
 """How long the kernels of a plan take, and on what.
 
-Products: `products`. Everything else is memory-bound: ``t = t0 + B / (eb BW)`` with B the
+Products: `product_time`. Everything else is memory-bound: ``t = t0 + B / (eb BW)`` with B the
 tensors, each moved once, and another eb where they fit the L2 cache. A kernel whose energy
 would need more than the chip's TDP is stretched: the chip lowers its clock. Kernels run one
 after another.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tetrapla.simulators.gpu.attention import parts
+from tetrapla.simulators.gpu.attention_time import parts
 from tetrapla.simulators.gpu.formats import FORMAT_OF_OPERAND
 from tetrapla.simulators.gpu.fused_attention import FusedAttention
 from tetrapla.simulators.gpu.kernels import (
@@ -26,10 +26,10 @@ from tetrapla.simulators.gpu.kernels import (
     Product,
     Softmax,
 )
-from tetrapla.simulators.gpu.products import Floats, Shapes, product_times
+from tetrapla.simulators.gpu.product_time import Floats, Shapes, product_times
 from tetrapla.simulators.gpu.program import Buffer, Program
-from tetrapla.simulators.gpu.recurrence import recurrence
 from tetrapla.simulators.gpu.recurrent import Recurrent
+from tetrapla.simulators.gpu.recurrent_time import recurrence
 from tetrapla.simulators.gpu.spec import ELEMENT_BYTES, GpuSpec, Stream
 from tetrapla.simulators.gpu.steps import BatchNorm
 

@@ -56,7 +56,7 @@ def cells(
         voltage: whether to keep the first state of every timestep.
     """
     if p.model in ("integrate_and_fire", "readout"):
-        return _Integrating(p, driven, fast)
+        return _Integrating(p, driven, None if voltage else fast, voltage)
     if p.model == "spike.phase":
         return _Phased(p, driven)
     kind = _COMPILED.get(p.model, _Stepping)
@@ -66,8 +66,10 @@ def cells(
 class _Integrating:
     """Without leak, in 32 bits, saturating; a readout gathers and never fires."""
 
-    def __init__(self, p: Population, driven: Array, fast: ModuleType | None) -> None:
-        self._p, self._driven, self._fast = p, driven, fast
+    def __init__(
+        self, p: Population, driven: Array, fast: ModuleType | None, voltage: bool
+    ) -> None:
+        self._p, self._driven, self._fast, self._keeps = p, driven, fast, voltage
         self._limit = 2 ** (p.state_bits - 1) - 1
         self._theta = np.broadcast_to(p.threshold, (p.neurons,)).astype(np.int32)
         self._v = np.zeros(driven.shape, np.int32)
@@ -78,12 +80,12 @@ class _Integrating:
         """As `Cells`."""
         train: Array = np.zeros(current.shape, np.int8)
         updated = np.empty(current.shape, np.bool_)
-        none = np.zeros((0, *current.shape[1:]), np.int32)
+        voltage = np.zeros((len(current) if self._keeps else 0, *self._v.shape), np.int32)
         if self._fast is not None and self._p.model != "readout":
             rule = (self._p.reset == "subtract", self._p.compare == "gt")
             held = (self._v, self._theta, rule, self._limit, train, updated)
             met = self._fast.integrate(current, self._driven, *held)
-            return Activity(train, updated, met, none)
+            return Activity(train, updated, met, voltage)
         met = 0
         for t, now in enumerate(current):
             updated[t] = (self._v != 0) | (now != 0) | self._driven
@@ -91,9 +93,11 @@ class _Integrating:
             met += self._clamp()
             if self._p.model != "readout":
                 train[t] = self._fire()
+            if self._keeps:
+                voltage[t] = self._v
         if self._p.model == "readout":
             train = self._v[None].copy()
-        return Activity(train, updated, met, none)
+        return Activity(train, updated, met, voltage)
 
     def _fire(self) -> Array:
         strict = self._p.compare == "gt"

@@ -19,14 +19,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 from heapq import heappop, heappush
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.spiking.cells import Activity
 from tetrapla.simulators.spiking.counters import sent
+from tetrapla.simulators.spiking.flits import Flits
 from tetrapla.simulators.spiking.layout import Wired
+from tetrapla.simulators.spiking.messages import HOST, Message
 from tetrapla.simulators.spiking.meter import FORMATS, synapse_seconds
 from tetrapla.simulators.spiking.program import Core, Program
 from tetrapla.simulators.spiking.spec import SpikingSpec
@@ -34,16 +36,8 @@ from tetrapla.simulators.spiking.spec import SpikingSpec
 Link: TypeAlias = tuple[int, int, str]
 
 
-class Message(NamedTuple):
-    """Of one core: what it spent since the one before; the last one goes nowhere."""
-
-    spent_s: float
-    core: int | None
-    processing_s: float
-
-
 class Detailed:
-    """The durations of a program's timesteps.
+    """The durations of a program's timesteps, message by message, or (`flit`) flit by flit.
 
     Args:
         program: placed.
@@ -64,11 +58,31 @@ class Detailed:
         batch = next(iter(done.values())).train.shape[1]
         found = np.empty((self._program.chip_timesteps, batch))
         for t, b in np.ndindex(*found.shape):
-            queues = {
-                core.index: [*self._messages(core, done, t, b)] for core in self._program.cores
-            }
-            found[t, b] = Network(self._spec).last_s(queues) + self._barrier_s
+            queues = self.queues(done, t, b)
+            whole = self._spec.noc.model == "flit"
+            network = Flits(self._spec) if whole else Network(self._spec)
+            found[t, b] = network.last_s(queues) + self._barrier_s
         return found
+
+    def queues(self, done: Mapping[str, Activity], t: int, b: int) -> dict[int, list[Message]]:
+        """What every core sends in a timestep, and in `flit` the host."""
+        found = {
+            core.index: [*self._messages(core, done, t, b)] for core in self._program.cores
+        }
+        if self._spec.noc.model == "flit":
+            found[HOST] = [*self._fed(done, t, b)]
+        return found
+
+    def _fed(self, done: Mapping[str, Activity], t: int, b: int) -> Iterable[Message]:
+        """An input's spikes: they are there when the timestep begins."""
+        for p in self._program.populations:
+            if p.feed is None:
+                continue
+            fired = _row(sent(p, done[p.name].train), t - p.depth, b, np.arange(p.neurons))
+            for n in np.flatnonzero(fired):
+                for to, processing_s in self._ways[p.name][n] * int(fired[n]):
+                    yield Message(0.0, to, processing_s)
+        yield Message(0.0, None, 0.0)
 
     def _messages(
         self, core: Core, done: Mapping[str, Activity], t: int, b: int

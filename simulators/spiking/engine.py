@@ -34,10 +34,12 @@ class Engine:
     Attributes:
         program: what runs.
         fast: the compiled kernels, or None for NumPy's.
+        watched: populations whose voltages are kept for a picture.
     """
 
     program: Program
     fast: ModuleType | None
+    watched: frozenset[str] = frozenset()
 
     @cached_property
     def wired(self) -> Mapping[str, Wired]:
@@ -51,7 +53,8 @@ class Engine:
     @cached_property
     def voltages(self) -> frozenset[str]:
         """The populations whose voltages somebody reads."""
-        return frozenset(r.population for r in self.program.readouts if r.of == "voltage")
+        read = frozenset(r.population for r in self.program.readouts if r.of == "voltage")
+        return read | self.watched
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Activity]:
         """What every population does.

@@ -23,6 +23,7 @@ from tetrapla.simulators.spiking.detailed import Detailed
 from tetrapla.simulators.spiking.engine import Engine, engine
 from tetrapla.simulators.spiking.meter import Meter
 from tetrapla.simulators.spiking.program import Feed, Population, Program, Readout
+from tetrapla.simulators.spiking.scene import SpikingScene
 from tetrapla.simulators.spiking.spec import SpikingSpec
 from tetrapla.simulators.spiking.tally import Tally
 from tetrapla.simulators.spiking.traffic import Fanout, fanouts
@@ -51,7 +52,7 @@ def run(program: Program, spec: SpikingSpec, inputs: Mapping[str, Array], key: K
 def simulate(made: Engine, spec: SpikingSpec, inputs: Mapping[str, Array]) -> Run:
     """`run` on an engine, whose tables are kept from run to run."""
     program = made.program
-    flat, invocations = _inferences(program, inputs)
+    flat, invocations = inferences(program, inputs)
     tally = Tally(program, spec)
     states: dict[str, list[Array]] = {r.name: [] for r in program.readouts}
     fanout = fanouts(program, spec)
@@ -69,6 +70,7 @@ def simulate(made: Engine, spec: SpikingSpec, inputs: Mapping[str, Array]) -> Ru
         time_s=tally.time_s * program.batch,
         actions=standing(spec.cost, tally.time_s * program.batch),
         warnings=tally.warnings(),
+        scene=SpikingScene(program, spec, {k: a[:1].copy() for k, a in flat.items()}),
     )
 
 
@@ -88,7 +90,7 @@ def _chunk(
         for core, events in core_events(program, p, done, *held):
             tally.add(p, core, events, meter.add(p.depth, events))
         tally.travelled(p, done[p.name], fanout[p.name])
-    detailed = spec.noc.model == "detailed"
+    detailed = spec.noc.model != "simple"
     tally.finish(meter, Detailed(program, spec, made.wired).seconds(done) if detailed else None)
     held_by = {p.name: p for p in program.populations}
     for r in program.readouts:
@@ -149,7 +151,12 @@ def _host(program: Program, values: Mapping[str, Array], invocations: int) -> di
     return {name: held[step] for name, step in program.outputs}
 
 
-def _inferences(program: Program, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], int]:
+def inferences(program: Program, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], int]:
+    """The inputs as the engine takes them, [inferences, elements], and how many invocations.
+
+    Raises:
+        ModelError: an input is missing or not numbers, or the invocations differ.
+    """
     if set(inputs) != set(program.inputs):
         raise ModelError(f"inputs must be named {list(program.inputs)}, not {sorted(inputs)}")
     counts = {len(array) for array in inputs.values()}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 from pydantic import Field
 
 from tetrapla.simulators.spec_ import Bits, Count, Seconds, Section, Spec
+
+Code: TypeAlias = Literal["rate", "sequential", "radix", "ttfs", "graded"]
+Neurons: TypeAlias = Literal["spike.neuron", "spike.loihi", "any"]
 
 
 class MeshSection(Section):
@@ -24,7 +28,18 @@ class CoreSection(Section):
     bit: weights and thresholds see ``membrane_bits - weight_shift_bits`` bits.
     `synapse_memory` counts words of `synapse_word`; a list of synapses has a header and
     comes in blocks (nengo-loihi's formula, see `capacity`).
+
+    `codes` are what its neurons can do of a conversion's, `neurons` the operators that they
+    can be; `any` are programmed ones. `axon_types` above 0 is a crossbar of bits: an axon has
+    one of so many types, and a neuron one weight for each type.
+
+    A core's neurons share `compartment_configurations` (decays and the like) and
+    `threshold_configurations`; None where a chip has no such limit or no source gives one.
     """
+
+    codes: list[Code]
+    neurons: list[Neurons]
+    axon_types: Count = Field(default=0, ge=0, le=8)
 
     compartments: Count = Field(ge=1)
     compartments_per_neuron: Count = Field(ge=1)
@@ -43,11 +58,47 @@ class CoreSection(Section):
     bias_bits: Bits = Field(alias="bias", ge=2, le=30)
     bias_exponent_max: Count = Field(ge=0, le=16)
     delay_max: Count = Field(ge=0)
+    compartment_configurations: Count | None = Field(default=None, ge=1)
+    threshold_configurations: Count | None = Field(default=None, ge=1)
 
     @property
     def state_bits(self) -> int:
         """Bits of the membrane above a weight's last bit, with sign."""
         return self.membrane_bits - self.weight_shift_bits
+
+    @property
+    def bias_max(self) -> int:
+        """The largest constant that a timestep can add, in steps of a weight's last bit."""
+        return int((2 ** (self.bias_bits - 1) - 1) << self.bias_exponent_max)
+
+    def types_left(self, singles: int) -> int:
+        """Axon types for weights beside `singles` synapses that are one number each."""
+        return max(1, self.axon_types - singles)
+
+    def axons_per_source(
+        self, sources: Sequence[tuple[int, int]], singles: int = 0
+    ) -> tuple[int, int]:
+        """How many axons of a crossbar a source takes: as many as there is room for.
+
+        Args:
+            sources: of a neuron by group of synapses: channels, and axons of one channel.
+            singles: groups of synapses that are one number, on an axon of their own.
+
+        Returns:
+            A, and the number of the first channels that take A + 1.
+        """
+        fan = sum(channels * taps for channels, taps in sources)
+        if not self.axon_types or not fan:
+            return 1, 0
+        room, most = self.input_axons - singles, self.types_left(singles)
+        each = max(1, min(most, room // fan))
+        left, more = (room - each * fan) * (each < most), 0
+        for channels, taps in sources:
+            fit = max(0, min(channels, left // taps))
+            more, left = more + fit, left - fit * taps
+            if fit < channels:
+                break
+        return each, more
 
 
 class TimingSection(Section):
@@ -67,13 +118,17 @@ class NocSection(Section):
     """Links between tiles, and how closely a timestep's duration looks at them.
 
     Model `simple` waits for the slowest core's neurons and synapses; `detailed` follows every
-    message over its links (see `detailed`), which takes long on large networks.
+    message over its links (see `detailed`), which takes long on large networks; `flit` is a
+    judge for small ones (see `flits`): it counts time in steps of `cycle` and cuts a message
+    into `flits`, one and 0.1 ns where a chip does not say (assumed).
     """
 
-    model: Literal["simple", "detailed"]
+    model: Literal["simple", "detailed", "flit"]
     hop_east_west_s: Seconds = Field(alias="hop_east_west")
     hop_north_south_s: Seconds = Field(alias="hop_north_south")
     link_buffer: Count = Field(ge=1)
+    flits: Count = Field(default=1, ge=1)
+    cycle_s: Seconds = Field(default=1e-10, alias="cycle", gt=0)
 
 
 class BarrierSection(Section):

@@ -146,7 +146,7 @@ def test_a_program_prints_and_survives_json(chip: str) -> None:
     family, spec, lowered = compiled(chip)
     program = lowered.program
     plain = program.to_dict()
-    assert plain["schema"] == f"tetrapla.{family.family}/1"
+    assert plain["schema"].startswith(f"tetrapla.{family.family}/")
     again = type(program).from_dict(json.loads(json.dumps(plain, allow_nan=False)))
     assert again.text() == program.text()
     assert len(program.text().splitlines()) > 1

@@ -100,7 +100,7 @@ def test_a_binary_maximum_is_the_largest(values: list[int]) -> None:
 def test_the_machine_is_the_interpreter_is_the_quantised_network(
     seed: int, code: str, pool: str
 ) -> None:
-    spec = load_spec("loihi", SpikingSpec, ["core.compartments=64"]).spec
+    spec = load_spec("loihi2", SpikingSpec, ["core.compartments=64"]).spec
     module, x = residual(seed, pool)
     steps = {"graded": 1, "radix": 5}.get(code, 12)
     lowered = lower(module, spec, {"x": x}, Options(timesteps=steps, code=code))
@@ -151,12 +151,11 @@ def test_sequential_digits_equal_the_quantised_network_activation_for_activation
 
 
 @pytest.mark.parametrize(("code", "timesteps"), [("radix", 6), ("ttfs", 8), ("rate", 8)])
-def test_codes_lose_at_most_two_points_in_eight_timesteps(
-    code: str, timesteps: int, loihi: SpikingSpec
-) -> None:
+def test_codes_lose_at_most_two_points_in_eight_timesteps(code: str, timesteps: int) -> None:
+    loihi2 = load_spec("loihi2", SpikingSpec).spec
     module, source, output, train, test, labels = digits("digits_mlp")
-    lowered = lower(module, loihi, {source: train}, Options(timesteps=timesteps, code=code))
-    done = run(lowered.program, loihi, {source: test}, Key(0)).outputs[output]
+    lowered = lower(module, loihi2, {source: train}, Options(timesteps=timesteps, code=code))
+    done = run(lowered.program, loihi2, {source: test}, Key(0)).outputs[output]
     exact = evaluate_many(module, {source: test})[output]
     right, wanted = (
         float(np.mean(y.reshape(len(labels), -1).argmax(axis=1) == labels))
@@ -213,10 +212,9 @@ def test_a_membrane_that_overflows_is_seen() -> None:
         ),
     ],
 )
-def test_a_code_that_is_none_or_too_long_is_refused(
-    options: Options, message: str, loihi: SpikingSpec
-) -> None:
+def test_a_code_that_is_none_or_too_long_is_refused(options: Options, message: str) -> None:
     module, x = residual(0, "max")
+    loihi2 = load_spec("loihi2", SpikingSpec).spec
     with pytest.raises(ModelError) as refused:
-        lower(module, loihi, {"x": x}, options)
+        lower(module, loihi2, {"x": x}, options)
     assert str(refused.value) == message

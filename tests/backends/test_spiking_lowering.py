@@ -249,8 +249,8 @@ def test_a_fan_in_beyond_the_axons_is_refused(loihi: SpikingSpec) -> None:
     with pytest.raises(UnsupportedError) as refused:
         lower(dense(5120, 4), loihi, {"x": np.ones((1, 1, 5120), np.float32)}, Options())
     assert str(refused.value) == (
-        "layer fc1: 5120 input axons exceed 4096 per core, for a single neuron; split the "
-        "layer's inputs or use a chip with larger cores"
+        "layer fc1: 5120 input axons exceed 4096 per core by 1024, for a single neuron; its "
+        "inputs in 2 layers that are added up would fit, or core.input_axons=5120"
     )
 
 
@@ -258,8 +258,8 @@ def test_a_model_beyond_the_chip_is_refused(loihi: SpikingSpec) -> None:
     with pytest.raises(UnsupportedError) as refused:
         lower(dense(8, 70_000), loihi, {"x": np.ones((1, 1, 8), np.float32)}, Options())
     assert str(refused.value) == (
-        "model big must fit 128 cores, not at least 138; layer fc1 alone takes 137; use a "
-        "smaller model or a larger chip"
+        "model big must fit 128 cores, not at least 138; layer fc1 alone takes 137, which are "
+        "full of compartments; layers on 10 cores fewer would fit, or mesh.tiles_x=9"
     )
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import tetrapla
+from tests.tetrapla.with_tvm import needs_tvm
 from tetrapla.backends.target_ import Options
 from tetrapla.datasets import load_data
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.tvm import offload
-from tetrapla.tvm.pins import PINS
 from tetrapla.tvm.process import Child
 
 pytestmark = pytest.mark.slow  # TVM takes a second to start
@@ -29,17 +29,6 @@ pytestmark = pytest.mark.slow  # TVM takes a second to start
 Array = np.ndarray[Any, Any]
 
 
-def installed() -> bool:
-    """Whether the releases that the bridge works with are there."""
-    try:
-        return all(version(package) == wanted for package, wanted in PINS.items())
-    except PackageNotFoundError:
-        return False
-
-
-needs_tvm = pytest.mark.skipif(
-    not installed(), reason="the extra tvm is not installed (pip install '.[tvm]')"
-)
 CALIBRATING, RUN = 32, 4  # images
 
 

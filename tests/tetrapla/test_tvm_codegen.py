@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +14,16 @@ import numpy as np
 import pytest
 
 import tetrapla
+from tests.tetrapla.with_tvm import needs_tvm
 from tetrapla import nn
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.tvm import codegen, judge
 from tetrapla.tvm.codegen import CPU, generated
-from tetrapla.tvm.pins import PINS
 from tetrapla.tvm.process import Child
 
 pytestmark = pytest.mark.slow  # TVM takes a second to start
 
 Array = np.ndarray[Any, Any]
-
-
-def installed() -> bool:
-    """Whether the releases that the bridge works with are there."""
-    try:
-        return all(version(package) == wanted for package, wanted in PINS.items())
-    except PackageNotFoundError:
-        return False
-
-
-needs_tvm = pytest.mark.skipif(
-    not installed(), reason="the extra tvm is not installed (pip install '.[tvm]')"
-)
 
 
 @needs_tvm

@@ -17,13 +17,13 @@ import numpy as np
 
 from tetrapla.backends.target_ import find
 from tetrapla.calibration import PRIOR, Timing, calibrate, fitted_s, shipped_s
-from tetrapla.simulators.gpu.attention import KERNELS, Attention, fused_time_s
+from tetrapla.simulators.gpu.attention_time import KERNELS, Attention, fused_time_s
 from tetrapla.simulators.gpu.kernels import MatMul, Tile
 from tetrapla.simulators.gpu.machine import run
-from tetrapla.simulators.gpu.products import Floats, Shapes, product_times
+from tetrapla.simulators.gpu.product_time import Floats, Shapes, product_times
 from tetrapla.simulators.gpu.program import Buffer, Program
 from tetrapla.simulators.gpu.spec import GpuSpec
-from tetrapla.simulators.gpu.unfused_attention import unfused_time_s
+from tetrapla.simulators.gpu.unfused_attention_time import unfused_time_s
 from tetrapla.simulators.random_ import Key
 from tetrapla.suites import gpu_networks_, gpu_rates_
 from tetrapla.suites.tables_ import Cells, number, read, whole

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tetrapla.backends.target_ import find
-from tetrapla.simulators.gpu.products import Floats, dense, product_times
+from tetrapla.simulators.gpu.product_time import Floats, dense, product_times
 from tetrapla.simulators.gpu.spec import ACTIONS, ELEMENT_BYTES, GpuSpec
 from tetrapla.simulators.gpu.time import KernelTime, capped
 from tetrapla.simulators.price_ import price

@@ -27,8 +27,8 @@ import numpy as np
 
 from tetrapla.backends.gpu.bounds.rules import EXPONENTIAL, U32, Tracked, tracked
 from tetrapla.backends.gpu.generated.expressions import expression
-from tetrapla.backends.gpu.generated.integers import INTEGERS
 from tetrapla.backends.gpu.generated.quantised import QUANTISED
+from tetrapla.backends.gpu.generated.roundings import ROUNDINGS
 from tetrapla.ir.graph import DTYPES, Array, Node, Value
 from tetrapla.ir.quant.small import FORMATS as SMALL
 from tetrapla.ir.quant.small import to_small
@@ -330,7 +330,7 @@ _RULES: Mapping[str, Callable[[Instruction, Array, Sequence[Bounded]], Array]] =
 
 def is_inexact(node: Node) -> bool:
     """Whether the node's generated code rounds in another way than its operator does."""
-    if node.kind in (*QUANTISED, *INTEGERS):  # written after it, rounding for rounding
+    if node.kind in (*QUANTISED, *ROUNDINGS):  # written after it, rounding for rounding
         return False
     kernel, _ = code_of(node)
     made = [i.op for i in kernel.code if i.dtype == "f32" and i.op not in _SURE]

@@ -8,7 +8,8 @@ through the caches.
 from __future__ import annotations
 
 from tetrapla.backends.gpu.cuda.products import rounded
-from tetrapla.backends.gpu.cuda.text import THREADS, Writer, affine, number, offset, quotient
+from tetrapla.backends.gpu.cuda.text import THREADS, Writer, number, offset, quotient
+from tetrapla.backends.gpu.text import affine
 from tetrapla.simulators.gpu.fused_attention import FusedAttention, Strided
 
 ROWS = 16  # of a block; a plan's tile has a multiple of them

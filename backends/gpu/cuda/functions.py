@@ -7,7 +7,7 @@ plan's buffers, so that kernels of one shape have one text and no name of a mode
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import prod
 
 from tetrapla.backends.gpu.cuda.attention import attention
@@ -28,6 +28,7 @@ from tetrapla.backends.gpu.cuda.rows import (
     softmax,
 )
 from tetrapla.backends.gpu.cuda.text import MEMORY, THREADS, Writer
+from tetrapla.backends.gpu.text import roles, stem, summary
 from tetrapla.simulators.gpu.fused_attention import FusedAttention
 from tetrapla.simulators.gpu.kernels import (
     Binary,
@@ -45,9 +46,6 @@ from tetrapla.simulators.gpu.kernels import (
 from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.recurrent import Recurrent
 from tetrapla.simulators.gpu.steps import Step
-
-# fields of a kernel that are words, never buffers
-_WORDS = ("name", "op", "output", "function", "operand")
 
 
 @dataclass(frozen=True)
@@ -79,12 +77,13 @@ def functions(program: Program) -> tuple[tuple[Function, ...], tuple[Function, .
         written = _written(program, kernel)
         key = (written, blocks, threads)
         if key not in found:
-            stem = _stem(kernel)
-            names[stem] = names.get(stem, 0) + 1
-            name = f"{stem}_v{names[stem]}" if names[stem] > 1 else stem
+            name = _stem(kernel)
+            names[name] = names.get(name, 0) + 1
+            if names[name] > 1:
+                name = f"{name}_v{names[name]}"
             parameters, body_ = written
             text = (
-                f"// {_summary(kernel)}\n"
+                f"// {summary(kernel, 'x')}\n"
                 f'extern "C" __global__ void __launch_bounds__({threads})\n'
                 f"{name}({', '.join(parameters)})\n{{\n{body_}\n}}\n"
             )
@@ -150,14 +149,14 @@ def body(kernel: Kernel, write: Writer) -> None:
 
 def _written(program: Program, kernel: Kernel) -> tuple[tuple[str, ...], str]:
     """A kernel's parameters and its lines."""
-    memory, roles = program.memory, _roles(kernel)
+    memory, named = program.memory, _roles(kernel)
     passed = arguments(kernel)
     pointers: dict[str, str] = {}
     for name in passed:
-        stem, count = f"p_{roles[name]}", 1
-        while (f"{stem}{count}" if count > 1 else stem) in pointers.values():
+        role, count = f"p_{named[name]}", 1
+        while (f"{role}{count}" if count > 1 else role) in pointers.values():
             count += 1
-        pointers[name] = f"{stem}{count}" if count > 1 else stem
+        pointers[name] = f"{role}{count}" if count > 1 else role
     write = Writer(pointers, memory)
     large = any(memory[name].elements >= 2**31 for name in passed)
     write(f"typedef {'i64' if large else 'int'} Index;")
@@ -171,31 +170,14 @@ def _written(program: Program, kernel: Kernel) -> tuple[tuple[str, ...], str]:
 
 
 def _roles(kernel: Kernel) -> dict[str, str]:
-    """By buffer, what it is to the kernel: the first field that holds it."""
+    """By buffer, what it is to the kernel or to its first step that reads it."""
     found: dict[str, str] = {}
     holders: tuple[Kernel | Step, ...] = (kernel, *kernel.steps)
     for holder in holders:
-        for each in fields(holder):
-            value = getattr(holder, each.name)
-            if each.name not in _WORDS and isinstance(value, str):
-                found.setdefault(value, each.name)
-    roles = {name: found.get(name, "x") for name in kernel.reads}
-    return {**roles, kernel.output: "y"}
+        found = {**roles(holder), **found}
+    return {**{name: found.get(name, "x") for name in kernel.reads}, kernel.output: "y"}
 
 
 def _stem(kernel: Kernel) -> str:
-    """A name by what is computed: ``k_conv2d_bias_relu_1x36x5x9``."""
-    steps = [type(step).__name__.lower() for step in kernel.steps]
-    parts = ["k", kernel.op.rpartition(".")[2], *steps]
-    if isinstance(kernel, Product):
-        parts.append("x".join(map(str, kernel.problem)))
-    return re.sub(r"[^A-Za-z0-9]+", "_", "_".join(parts))
-
-
-def _summary(kernel: Kernel) -> str:
-    words = [kernel.op, *(type(step).__name__.lower() for step in kernel.steps)]
-    text = ", ".join(re.sub(r"[^A-Za-z0-9_.]+", "_", word) for word in words)
-    if not isinstance(kernel, Product):
-        return f"{text}."
-    count, m, n, k = kernel.problem
-    return f"{text}: {count} x [{m} x {k}] x [{k} x {n}]."
+    """A name of C: ``k_conv2d_bias_relu_1x36x5x9``."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", f"k_{stem(kernel)}")

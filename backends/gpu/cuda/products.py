@@ -11,14 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tetrapla.backends.gpu.cuda.steps import Element, stepped
-from tetrapla.backends.gpu.cuda.text import (
-    MEMORY,
-    Writer,
-    affine,
-    offset,
-    quotient,
-    whole,
-)
+from tetrapla.backends.gpu.cuda.text import MEMORY, Writer, offset, quotient, whole
+from tetrapla.backends.gpu.text import affine
 from tetrapla.simulators.gpu.kernels import Conv, MatMul, Product
 from tetrapla.simulators.gpu.sparse import GROUP, KEPT, PACKED
 

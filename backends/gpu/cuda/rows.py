@@ -12,12 +12,12 @@ from tetrapla.backends.gpu.cuda.text import (
     REGISTERS,
     THREADS,
     Writer,
-    affine,
     number,
     offset,
     quotient,
     whole,
 )
+from tetrapla.backends.gpu.text import affine
 from tetrapla.backends.gpu.tiles import power_of_two
 from tetrapla.ir.quant.arithmetic import sum_terms
 from tetrapla.simulators.gpu.kernels import (

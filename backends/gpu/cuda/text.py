@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tetrapla.backends.gpu.text import affine, joined
 from tetrapla.simulators.gpu.program import Buffer
 
 # by the module's type: how memory holds it, and what a register of it is
@@ -93,12 +94,6 @@ def whole(value: int, dtype: str = "i32") -> str:
     return f"{value}{suffix}"
 
 
-def affine(name: str, factor: int, shift: int = 0) -> str:
-    """``name * factor + shift`` without what does nothing."""
-    text = name if factor == 1 else f"{name} * {factor}"
-    return text if shift == 0 else f"{text} {'-' if shift < 0 else '+'} {abs(shift)}"
-
-
 def quotient(index: str, divisor: int, modulus: int | None = None) -> str:
     """``index / divisor % modulus`` without what does nothing."""
     text = index if divisor == 1 else f"{index} / {divisor}"
@@ -107,18 +102,11 @@ def quotient(index: str, divisor: int, modulus: int | None = None) -> str:
 
 def offset(index: str, shape: Sequence[int], strides: Sequence[int]) -> str:
     """The address of row-major position `index` of `shape` under other strides."""
-    merged: list[tuple[int, int]] = []
-    for size, stride in zip(shape, strides, strict=True):
-        if size == 1:
-            continue
-        if merged and merged[-1][1] == size * stride:
-            merged[-1] = (merged[-1][0] * size, stride)
-        else:
-            merged.append((size, stride))
+    axes = joined(shape, strides)
     terms, inner = [], 1
-    for position, (size, stride) in enumerate(reversed(merged)):
+    for position, (size, stride) in enumerate(reversed(axes)):
         if stride != 0:
-            last = position == len(merged) - 1
+            last = position == len(axes) - 1
             text = quotient(index, inner, None if last else size)
             terms.append(affine(text, stride))
         inner *= size

@@ -11,10 +11,10 @@ from tetrapla.backends.gpu.generated.integers import INTEGERS
 from tetrapla.backends.gpu.generated.moves import MOVES
 from tetrapla.backends.gpu.generated.quantised import QUANTISED, QUANTISED_ROWS
 from tetrapla.backends.gpu.generated.registers import Code
+from tetrapla.backends.gpu.generated.roundings import ROUNDINGS
 from tetrapla.backends.gpu.generated.rowwise import ROWWISE, At, Rowwise
 from tetrapla.backends.gpu.generated.scope import Rule, Scope, Source
 from tetrapla.backends.gpu.generated.trigonometry import TRIGONOMETRY
-from tetrapla.backends.gpu.generated.whole import WHOLE
 from tetrapla.backends.gpu.generated.windows import WINDOWS
 from tetrapla.backends.gpu.heads import BLOCK
 from tetrapla.backends.gpu.tiles import power_of_two
@@ -26,8 +26,8 @@ from tetrapla.simulators.gpu.steps import Apply
 FOLDED: Mapping[str, Rule] = {
     **ELEMENTWISE,
     **TRIGONOMETRY,
-    **WHOLE,
     **INTEGERS,
+    **ROUNDINGS,
     **QUANTISED,
     **MOVES,
 }
@@ -94,7 +94,7 @@ def epilogue(
     tail: Node,
     source: Source,
     inlined: Inlined,
-    turns: Sequence[Node] = (),
+    turns: Sequence[Node],
 ) -> Apply:
     """The code from `held`, which the kernel of `head` has made, to the result of `tail`.
 

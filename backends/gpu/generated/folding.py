@@ -25,7 +25,7 @@ def is_plain(node: Node) -> bool:
 
 
 def inlined(
-    graph: Graph, root: Callable[[Value], Value], taken: Collection[str] = ()
+    graph: Graph, root: Callable[[Value], Value], taken: Collection[str]
 ) -> dict[int, Node]:
     """By index of a value, its node, which is part of the one kernel that reads it.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tetrapla.backends.gpu.text import affine
 from tetrapla.backends.gpu.tiles import power_of_two
-from tetrapla.backends.gpu.triton.operands import added, narrowed
-from tetrapla.backends.gpu.triton.steps import Writer, affine, number, offset_text
+from tetrapla.backends.gpu.triton.dots import added, narrowed
+from tetrapla.backends.gpu.triton.text import Writer, number, offset_text
 from tetrapla.simulators.gpu.fused_attention import FusedAttention, Strided
 
 LEAST = 16  # of every extent of a tile: the tensor core's

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from tetrapla.backends.gpu.tiles import power_of_two
 from tetrapla.backends.gpu.triton.dots import nothing
-from tetrapla.backends.gpu.triton.steps import (
+from tetrapla.backends.gpu.triton.steps import stepped
+from tetrapla.backends.gpu.triton.text import (
     CASTS,
     REGISTERS,
     TYPES,
@@ -133,7 +134,7 @@ def steps(
         if isinstance(step, Apply):
             register = _apply(step, write, register, at)
         else:
-            register = write.steps((step,), channel, mask, register)
+            register = stepped(step, write, channel, mask, register)
     return register
 
 

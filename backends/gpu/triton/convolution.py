@@ -6,8 +6,9 @@ window's rows, its columns and, innermost, the channels.
 
 from __future__ import annotations
 
+from tetrapla.backends.gpu.text import affine
 from tetrapla.backends.gpu.triton.loading import across, down, load, masks, times, total
-from tetrapla.backends.gpu.triton.steps import Writer, affine, quotient
+from tetrapla.backends.gpu.triton.text import Writer, quotient
 from tetrapla.simulators.gpu.kernels import Conv
 
 

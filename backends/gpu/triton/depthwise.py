@@ -10,7 +10,7 @@ from __future__ import annotations
 from tetrapla.backends.gpu.tiles import power_of_two
 from tetrapla.backends.gpu.triton import convolution
 from tetrapla.backends.gpu.triton.loading import across, load, times, total, zero_points
-from tetrapla.backends.gpu.triton.steps import Writer
+from tetrapla.backends.gpu.triton.text import Writer
 from tetrapla.simulators.gpu.kernels import Conv
 
 PIXELS, CHANNELS = 32, 64  # of a program instance at most, assumed: 16 sums of each thread

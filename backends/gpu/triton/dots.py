@@ -1,7 +1,8 @@
-"""The line of a product that multiplies, by its operands' format, and formats' helpers."""
+"""Multiplying tiles, by the format that the multipliers take: lines, and what they call."""
 
 from __future__ import annotations
 
+from tetrapla.backends.gpu.triton.text import TYPES
 from tetrapla.simulators.gpu.kernels import Product
 
 # under Triton 3.9's interpreter bfloat16 is multiplied as the integers that hold its bits, and
@@ -82,3 +83,25 @@ def dot(kernel: Product) -> tuple[str, ...]:
 def nothing(dtype: str, value: int) -> str:
     """What a load gives outside the matrix; Triton makes no 8-bit float of an integer."""
     return f"{value}.0" if dtype.startswith("f8") else str(value)
+
+
+def narrowed(operand: str, text: str, held: str) -> str:
+    """Numbers of a type in the one that the multipliers take."""
+    if held == operand:
+        return text
+    wide = text if held == "f32" else f"{text}.to(tl.float32)"
+    match operand:
+        case "f32":
+            return wide
+        case "tf32" | "bf16":
+            return f"to_{operand}({wide})"
+        case _:
+            return f"{text}.to({TYPES[operand]})"
+
+
+def added(operand: str, a: str, b: str, y: str) -> str:
+    """A product of tiles that is added to `y`."""
+    if operand == "bf16":
+        return f"dot_bf16({a}, {b}, {y})"
+    precision = "tf32" if operand == "tf32" else "ieee"
+    return f'tl.dot({a}, {b}, {y}, input_precision="{precision}")'

@@ -9,12 +9,13 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
+from tetrapla.backends.gpu.text import kind, roles, stem, summary
 from tetrapla.backends.gpu.triton.dots import HELPERS as FORMATS
 from tetrapla.backends.gpu.triton.kernels import body
 from tetrapla.backends.gpu.triton.recurrent import HELPERS as ACTIVATIONS
-from tetrapla.backends.gpu.triton.steps import Writer
+from tetrapla.backends.gpu.triton.text import Writer
 from tetrapla.simulators.gpu.fused_attention import FusedAttention
 from tetrapla.simulators.gpu.kernels import Kernel, Product
 from tetrapla.simulators.gpu.program import Buffer, Program
@@ -64,8 +65,6 @@ def times(a, b):
 )
 STAGES = 3  # of loads in flight, where a kernel does not say
 _TAKEN = ("tl", "triton", "float", "range", *(name for names, _ in _HELPERS for name in names))
-# fields of a kernel that are words, never buffers
-_WORDS = ("name", "op", "output", "function", "operand")
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def functions(program: Program) -> tuple[tuple[Function, ...], tuple[str, ...]]:
         dtypes = tuple(memory[name].dtype for name in arguments(kernel))
         key = (listed, lines, dtypes, warps(kernel), stages(kernel))
         if key not in found:
-            name = _free(_stem(kernel), used)
+            name = _free(stem(kernel), used)
             text = f"\n\n@triton.jit\ndef {name}({listed}):\n{lines}\n"
             found[key] = Function(name, text, dtypes, warps(kernel), stages(kernel))
         launched.append(found[key].name)
@@ -148,12 +147,6 @@ def stages(kernel: Kernel) -> int:
     return kernel.tile.stages if isinstance(kernel, Product) else STAGES
 
 
-def identifiers(names: Sequence[str], taken: Sequence[str] = ()) -> dict[str, str]:
-    """A Python name for each name, distinct and readable."""
-    used = set(taken)
-    return {name: _free(name, used) for name in names}
-
-
 def _free(name: str, used: set[str]) -> str:
     """A Python name that is not used yet; it is from now on."""
     stem = re.sub(r"\W", "_", name, flags=re.ASCII)
@@ -170,53 +163,30 @@ def _free(name: str, used: set[str]) -> str:
 def _written(kernel: Kernel, memory: Mapping[str, Buffer]) -> tuple[str, str]:
     """The list of a kernel's arguments and its lines."""
     passed, used = arguments(kernel), set[str]()
-    roles = _roles(kernel)
-    pointers = {name: f"{_free(roles[name], used)}_ptr" for name in passed}
+    named = _roles(kernel)
+    pointers = {name: f"{_free(named[name], used)}_ptr" for name in passed}
     write = Writer(
         pointers,
         {name: memory[name].dtype for name in passed},
         {name: memory[name].elements for name in passed},
     )
-    write(f'"""{_summary(kernel)}"""')
+    write(f'"""{summary(kernel, "@")}"""')
     body(kernel, write)
     return ", ".join(pointers[name] for name in passed), "\n".join(write.lines)
 
 
 def _roles(kernel: Kernel) -> dict[str, str]:
     """By buffer, what it is to the kernel: the first field that holds it."""
-    found: dict[str, str] = {}
-    for each in fields(kernel):
-        value = getattr(kernel, each.name)
-        if each.name not in _WORDS and isinstance(value, str):
-            found.setdefault(value, each.name)
+    found = roles(kernel)
     parameters: dict[str, str] = {}
     for step in kernel.steps:
-        for each in fields(step):
-            value = getattr(step, each.name)
-            if isinstance(value, str) and value in step.buffers:
-                kind = type(step).__name__.lower()
-                parameters.setdefault(value, kind if each.name == "x" else each.name)
+        for buffer, role in roles(step).items():
+            if buffer in step.buffers:
+                parameters.setdefault(buffer, kind(step) if role == "x" else role)
     if isinstance(kernel, FusedAttention):
         found |= kernel.roles
-    roles = {name: found.get(name, "x") for name in kernel.sources}
+    named = {name: found.get(name, "x") for name in kernel.sources}
     for name in kernel.reads:
-        roles.setdefault(name, parameters.get(name, found.get(name, "p")))
+        named.setdefault(name, parameters.get(name, found.get(name, "p")))
     stored = [name for name in kernel.writes if name != kernel.output]
-    return {**roles, kernel.output: "y", **{name: found.get(name, "y") for name in stored}}
-
-
-def _stem(kernel: Kernel) -> str:
-    """A name by what is computed: ``conv2d_bias_relu_1x36x5x9``."""
-    steps = [type(step).__name__.lower() for step in kernel.steps]
-    parts = [kernel.op.rpartition(".")[2], *steps]
-    if isinstance(kernel, Product):
-        parts.append("x".join(map(str, kernel.problem)))
-    return "_".join(parts)
-
-
-def _summary(kernel: Kernel) -> str:
-    steps = "".join(f", {type(step).__name__.lower()}" for step in kernel.steps)
-    if not isinstance(kernel, Product):
-        return f"{kernel.op}{steps}."
-    count, m, n, k = kernel.problem
-    return f"{kernel.op}{steps}: {count} x [{m} x {k}] @ [{k} x {n}]."
+    return {**named, kernel.output: "y", **{name: found.get(name, "y") for name in stored}}

@@ -8,19 +8,19 @@ from math import prod
 import numpy as np
 
 from tetrapla.backends.gpu.generated.expressions import LONGEST
+from tetrapla.backends.gpu.text import affine
 from tetrapla.backends.gpu.tiles import power_of_two
 from tetrapla.backends.gpu.triton import depthwise
 from tetrapla.backends.gpu.triton.attention import attention
 from tetrapla.backends.gpu.triton.code import Frame, expression, steps
+from tetrapla.backends.gpu.triton.long_rows import long_rows
 from tetrapla.backends.gpu.triton.products import product
 from tetrapla.backends.gpu.triton.recurrent import recurrent
-from tetrapla.backends.gpu.triton.rows import long_rows
-from tetrapla.backends.gpu.triton.steps import (
+from tetrapla.backends.gpu.triton.steps import integers
+from tetrapla.backends.gpu.triton.text import (
     REGISTERS,
     TYPES,
     Writer,
-    affine,
-    integers,
     number,
     offset_text,
     quotient,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tetrapla.backends.gpu.triton.dots import nothing
-from tetrapla.backends.gpu.triton.steps import TYPES, Writer, cast
+from tetrapla.backends.gpu.triton.text import TYPES, Writer, cast
 from tetrapla.simulators.gpu.kernels import Product
 
 

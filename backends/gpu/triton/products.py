@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from tetrapla.backends.gpu.text import affine
 from tetrapla.backends.gpu.triton import convolution
 from tetrapla.backends.gpu.triton.code import Frame, steps
 from tetrapla.backends.gpu.triton.depthwise import depthwise
 from tetrapla.backends.gpu.triton.dots import dot
 from tetrapla.backends.gpu.triton.loading import across, load, masks, zero_points
-from tetrapla.backends.gpu.triton.steps import Writer, affine, offset_text
+from tetrapla.backends.gpu.triton.text import Writer, offset_text
 from tetrapla.simulators.gpu.kernels import Conv, MatMul, Product
 from tetrapla.simulators.gpu.sparse import GROUP, KEPT, PACKED
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tetrapla.backends.gpu.triton.operands import added, narrowed
-from tetrapla.backends.gpu.triton.steps import Writer, number
+from tetrapla.backends.gpu.triton.dots import added, narrowed
+from tetrapla.backends.gpu.triton.text import Writer, number
 from tetrapla.simulators.gpu.recurrent import Recurrent
 
 _NAMES = {"nn.rnn": ("h",), "nn.gru": ("z", "r", "n"), "nn.lstm": ("i", "o", "f", "c")}

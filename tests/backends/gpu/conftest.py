@@ -26,7 +26,9 @@ from tetrapla.backends.gpu.triton.compiler import Code
 from tetrapla.backends.gpu.triton.functions import Function, functions
 from tetrapla.backends.target_ import Lowered
 from tetrapla.simulators.gpu.program import Program
+from tetrapla.simulators.gpu.spec import GpuSpec
 from tetrapla.simulators.report import CrossCheck
+from tetrapla.simulators.spec_ import load_spec
 
 HERE = Path(__file__).parent
 
@@ -112,6 +114,18 @@ def _kernels_are_counted() -> Iterator[None]:  # pyright: ignore[reportUnusedFun
         TIERS.compiled(function, code)
         return code
 
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(check, "sources", sources)
+        patch.setattr(verdict, "integer", integer)
+        patch.setattr(verdict, "CrossCheck", cross_check)
+        patch.setattr(compiler, "described", described)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kernels_of_cuda_are_counted() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    """So are the texts in CUDA C that run on a CPU or that NVRTC takes."""
+
     def cuda_sources(program: Program) -> dict[str, str | bytes]:
         written = cuda_source.cuda_sources(program)
         TIERS.of_cuda("run on a CPU", written[cuda_source.KERNELS])
@@ -125,11 +139,12 @@ def _kernels_are_counted() -> Iterator[None]:  # pyright: ignore[reportUnusedFun
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(emulated, "cuda_sources", cuda_sources)
         patch.setattr(emitted, "by_nvrtc", compiled_cuda)
-        patch.setattr(check, "sources", sources)
-        patch.setattr(verdict, "integer", integer)
-        patch.setattr(verdict, "CrossCheck", cross_check)
-        patch.setattr(compiler, "described", described)
         yield
+
+
+@pytest.fixture(scope="session")
+def h100() -> GpuSpec:
+    return load_spec("h100", GpuSpec).spec
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.backends.gpu.helpers import needs_triton
 from tetrapla.backends.gpu import machine_code
 from tetrapla.backends.gpu.lower import plan
 from tetrapla.backends.gpu.machine_code import ARCHITECTURES, ahead, judge
@@ -24,15 +24,6 @@ from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.spec import Block, GpuSpec
 from tetrapla.simulators.report import InternalError
 from tetrapla.simulators.spec_ import chips, load_spec
-
-needs_triton = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None, reason="the kernels are compiled by Triton"
-)
-
-
-@pytest.fixture(scope="module")
-def h100() -> GpuSpec:
-    return load_spec("h100", GpuSpec).spec
 
 
 def several() -> Module:

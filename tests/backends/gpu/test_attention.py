@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tetrapla.backends.gpu import check
+from tests.backends.gpu.helpers import interpreted, miswrite
 from tetrapla.backends.gpu.bounds.attention import attention as attention_bound
 from tetrapla.backends.gpu.bounds.rules import ROUNDINGS, tracked
 from tetrapla.backends.gpu.bounds.verdict import judged
 from tetrapla.backends.gpu.lower import lower, plan
 from tetrapla.backends.gpu.triton.functions import functions
-from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Array, Attribute
@@ -229,10 +228,8 @@ def test_any_shape_mask_and_tile_is_within_the_bound(data: st.DataObject) -> Non
     rng = np.random.default_rng(draw(0, 2**32 - 1))
     key_heads, group, rows, keys = draw(1, 2), draw(1, 3), draw(1, 20), draw(1, 30)
     lead = data.draw(st.sampled_from([(), (1,), (2,), (2, 1, 2)]))
-    columns, kind = (
-        draw(1, 9),
-        data.draw(st.sampled_from(["none", "truths", "hidden", "large", "sum"])),
-    )
+    columns = draw(1, 9)
+    kind = data.draw(st.sampled_from(["none", "truths", "hidden", "large", "sum"]))
     heads = key_heads * group
     axes = [n if draw(0, 1) else 1 for n in (*lead, heads, rows, keys)]
     case = Case(
@@ -248,11 +245,8 @@ def test_any_shape_mask_and_tile_is_within_the_bound(data: st.DataObject) -> Non
     inputs = case.inputs(rng, 1)
     if number_format == "fp16":
         inputs = {n: a.astype(np.float16).astype(np.float32) for n, a in inputs.items()}
-    kernel = replace(
-        only_kernel(plan(case.module(), number_format)),
-        tile_rows=draw(1, 8),
-        tile_keys=draw(1, 8),
-    )
+    kernel = only_kernel(plan(case.module(), number_format))
+    kernel = replace(kernel, tile_rows=draw(1, 8), tile_keys=draw(1, 8))
     flat = {n: a.reshape(1, -1) for n, a in inputs.items()}
     wide = [a[0].astype(np.float64) for a in inputs.values()]
     if case.mask is not None:
@@ -290,15 +284,13 @@ def variants(rng: np.random.Generator) -> list[Case]:
 def test_emitted_attention_is_within_its_bound(
     number_format: str, rng: np.random.Generator
 ) -> None:
-    pytest.importorskip("triton", reason="the emitted kernels run under Triton's interpreter")
     build, inputs = ModuleBuilder("variants"), dict[str, Array]()
     for number, case in enumerate(variants(rng)):
         case.add(build, str(number))
         inputs |= {f"{n}{number}": a for n, a in case.inputs(rng).items()}
     module = build.finish()
     program = plan(module, number_format)
-    held = check.run_interpreted(program, inputs)
-    assert held is not None
+    held = interpreted(program, inputs)
     reference = evaluate_many(module, inputs)
     lowered = Lowered(module, program)
     for each in (held, executed(program, inputs)):
@@ -311,23 +303,11 @@ def test_emitted_attention_is_within_its_bound(
 def test_sums_that_are_not_scaled_down_are_caught(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("triton", reason="the emitted kernels run under Triton's interpreter")
     case = Case((1, 1, 2, 8), (1, 1, 90, 8), 8, scale=1.0)
     module, inputs = case.module(), case.inputs(rng)
     lowered = Lowered(module, plan(module, "fp16"))
-    written = sources(lowered.program)
-    right = written["kernels.py"]
-    assert isinstance(right, str)
-    wrong = right.replace("tl.exp(top - origin)", "tl.exp(origin - origin)")
-    assert wrong != right
-
-    def miswritten(program: Program) -> dict[str, str | bytes]:
-        assert program == lowered.program
-        return {**written, "kernels.py": wrong}
-
-    monkeypatch.setattr(check, "sources", miswritten)
-    held = check.run_interpreted(lowered.program, inputs)
-    assert held is not None
+    miswrite(monkeypatch, lowered.program, "tl.exp(top - origin)", "tl.exp(origin - origin)")
+    held = interpreted(lowered.program, inputs)
     assert not judged(lowered, inputs, held, evaluate_many(module, inputs)).passed
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.backends.gpu.helpers import interpreted
 from tetrapla.backends.gpu.bounds.verdict import integer, judged
-from tetrapla.backends.gpu.check import run_interpreted
 from tetrapla.backends.gpu.lower import lower, plan
 from tetrapla.backends.gpu.triton.compiler import compiled
 from tetrapla.backends.gpu.triton.functions import functions
@@ -143,18 +143,14 @@ def test_an_integer_network_is_bit_exact(layers: list[str]) -> None:
     reference = evaluate_many(lowered.module, inputs)
     held = executed(lowered.program, inputs)
     assert judged(lowered, inputs, held, reference).passed
-    pytest.importorskip("triton", reason="the emitted kernels run under Triton's interpreter")
-    emitted = run_interpreted(lowered.program, inputs)
-    assert emitted is not None
+    emitted = interpreted(lowered.program, inputs)
     assert judged(lowered, inputs, emitted, reference).passed
 
 
 def test_the_emitted_kernels_read_and_write_by_the_same_strides() -> None:
-    pytest.importorskip("triton", reason="the emitted kernels run under Triton's interpreter")
     module, inputs = network(["norm", "silu", "grouped", "max", "skip", "mean"], "mean")
     program = plan(module, "fp16")
-    held = run_interpreted(program, inputs)
-    assert held is not None
+    held = interpreted(program, inputs)
     verdict = judged(Lowered(module, program), inputs, held, evaluate_many(module, inputs))
     assert verdict.passed, verdict
 

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.backends.gpu.helpers import FAST, Case, example, f32
 from tetrapla.backends.gpu.bounds.verdict import judged
 from tetrapla.backends.gpu.cuda.emulated import run_emulated
-from tetrapla.backends.gpu.cuda.run import FLAGS, Cpu
+from tetrapla.backends.gpu.cuda.run import Cpu
 from tetrapla.backends.gpu.cuda.source import cuda_sources
 from tetrapla.backends.gpu.lower import plan
 from tetrapla.backends.gpu.refusals import KNOWN
@@ -23,7 +24,7 @@ from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import DTYPES, Array, Attribute
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
-from tetrapla.ir.op import OPS, Tensor
+from tetrapla.ir.op import Tensor
 from tetrapla.ir.unfuse import unfused
 from tetrapla.simulators.gpu.formats import to_tf32
 from tetrapla.simulators.gpu.kinds import KERNELS
@@ -33,22 +34,10 @@ from tetrapla.simulators.gpu.values import Held, executed
 pytestmark = pytest.mark.skipif(
     shutil.which("g++") is None, reason="g++ is not installed: it compiles the emulation"
 )
-FAST = tuple("-O1" if flag == "-O2" else flag for flag in FLAGS)
 INVOCATIONS = 2
 # their second operand and those behind it are constants of the model
 PARAMETERS = ("nn.conv2d", "nn.matmul", "nn.batch_norm")
 INDEXED = ("nn.gather", "nn.gather_elements", "nn.gather_nd", "nn.one_hot")
-Case = tuple[str, tuple[Tensor, ...], dict[str, Attribute]]
-
-
-def example(kind: str) -> Case:
-    made = OPS[kind].example
-    assert made is not None, kind
-    return kind, *made
-
-
-def f32(*shape: int) -> Tensor:
-    return Tensor(shape, "f32")
 
 
 def geometry(**changed: Attribute) -> dict[str, Attribute]:

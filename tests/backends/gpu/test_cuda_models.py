@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 import tetrapla
+from tests.backends.gpu.helpers import FAST
 from tetrapla.__main__ import run as command
 from tetrapla.backends.gpu import TARGET
 from tetrapla.backends.gpu.bounds.verdict import judged
 from tetrapla.backends.gpu.cuda.emulated import run_emulated
-from tetrapla.backends.gpu.cuda.run import FLAGS, Cpu, Cuda, Plan, RefusedError
+from tetrapla.backends.gpu.cuda.run import Cpu, Cuda, Plan, RefusedError
 from tetrapla.backends.gpu.cuda.source import cuda_sources
 from tetrapla.backends.gpu.lower import plan
 from tetrapla.backends.target_ import Options
@@ -36,7 +37,6 @@ from tetrapla.simulators.spec_ import load_spec
 pytestmark = pytest.mark.skipif(
     shutil.which("g++") is None, reason="g++ is not installed: it compiles the emulation"
 )
-FAST = tuple("-O1" if flag == "-O2" else flag for flag in FLAGS)
 EXAMPLES = Path(__file__).parents[3] / "examples"
 CNN, MLP = EXAMPLES / "digits_cnn.onnx", EXAMPLES / "digits_mlp.onnx"
 
@@ -93,11 +93,6 @@ int cuGetErrorString(int, const char **text)
 }
 }
 """
-
-
-@pytest.fixture(scope="module")
-def h100() -> GpuSpec:
-    return load_spec("h100", GpuSpec).spec
 
 
 def small_vit() -> Module:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.backends.gpu.helpers import needs_triton
 from tetrapla.backends.gpu import check
 from tetrapla.backends.gpu.lower import plan
 from tetrapla.backends.gpu.triton.launcher import save
@@ -20,11 +20,6 @@ from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
 from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.report import InternalError
-
-needs_triton = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None,
-    reason="triton is not installed: the emitted kernels run under its interpreter",
-)
 
 
 def named_as_an_argument(rng: np.random.Generator) -> tuple[Module, dict[str, Array]]:

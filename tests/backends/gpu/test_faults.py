@@ -34,7 +34,6 @@ from tetrapla.simulators.gpu.spec import GpuSpec
 from tetrapla.simulators.gpu.steps import Bias
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import CrossCheck
-from tetrapla.simulators.spec_ import load_spec
 
 DEPTH, CHANNELS, SIZE = 12, 16, 6
 MIDDLE = "conv2d_6"
@@ -52,11 +51,6 @@ def deep(rng: np.random.Generator) -> Module:
         h = b.conv2d(h, w.astype(np.float32), bias.astype(np.float32), pads=1).relu()
     b.output("y", h)
     return b.build()
-
-
-@pytest.fixture(scope="module")
-def h100() -> GpuSpec:
-    return load_spec("h100", GpuSpec).spec
 
 
 @pytest.fixture(scope="module")

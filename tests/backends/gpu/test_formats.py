@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import py_compile
 from dataclasses import replace
@@ -11,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tetrapla.backends.gpu import TARGET, check
+from tests.backends.gpu.helpers import interpreted, needs_triton
+from tetrapla.backends.gpu import TARGET
 from tetrapla.backends.gpu.bounds.rules import ROUNDINGS
 from tetrapla.backends.gpu.bounds.verdict import judged
 from tetrapla.backends.gpu.formats import FLOATS
@@ -31,10 +31,6 @@ from tetrapla.simulators.report import price
 from tetrapla.simulators.spec_ import chips, family_of, load_spec
 
 CHIPS = [name for name in chips() if family_of(name) == "gpu"]
-needs_triton = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None,
-    reason="triton is not installed: the emitted kernels run under its interpreter",
-)
 
 
 def layers(rng: np.random.Generator, batch: int = 5) -> Module:
@@ -158,8 +154,7 @@ def test_fp8_needs_calibration(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("quant", ["tf32", "bf16", "fp8"])
 def test_emitted_kernels_round_as_the_plan_does(quant: str, rng: np.random.Generator) -> None:
     lowered, inputs = compiled(rng, quant)
-    held = check.run_interpreted(lowered.program, inputs)
-    assert held is not None
+    held = interpreted(lowered.program, inputs)
     verdict = judged(lowered, inputs, held, evaluate_many(lowered.module, inputs))
     assert verdict.passed, verdict
     # what a kernel rounds to bits it rounds alike: the inputs to the bit, all within a few

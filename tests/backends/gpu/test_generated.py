@@ -7,20 +7,20 @@ import json
 import numpy as np
 import pytest
 
+from tests.backends.gpu.helpers import Case, example, f32, interpreted
 from tetrapla.backends.gpu.bounds import code as code_bound
 from tetrapla.backends.gpu.bounds.rules import tracked
 from tetrapla.backends.gpu.bounds.verdict import judged
-from tetrapla.backends.gpu.check import run_interpreted
 from tetrapla.backends.gpu.generated import expressions
 from tetrapla.backends.gpu.generated.elementwise import of_one
 from tetrapla.backends.gpu.generated.expressions import EXPRESSIONS
-from tetrapla.backends.gpu.generated.integers import INTEGERS
 from tetrapla.backends.gpu.generated.registers import Register
+from tetrapla.backends.gpu.generated.roundings import ROUNDINGS
 from tetrapla.backends.gpu.generated.scope import Coordinates, Scope
 from tetrapla.backends.gpu.lower import plan
 from tetrapla.backends.gpu.plan import VIEWS
 from tetrapla.backends.gpu.refusals import KNOWN
-from tetrapla.backends.gpu.several import SPLIT
+from tetrapla.backends.gpu.split_results import SPLIT
 from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Lowered
 from tetrapla.ir.build import ModuleBuilder
@@ -33,8 +33,7 @@ from tetrapla.simulators.gpu.kernels import Expression
 from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.values import executed
 
-Case = tuple[str, tuple[Tensor, ...], dict[str, Attribute]]
-KINDS = sorted({*EXPRESSIONS} - {*VIEWS, *INTEGERS})  # those integers: test_gpu_operators
+KINDS = sorted({*EXPRESSIONS} - {*VIEWS, *ROUNDINGS})  # those integers: test_operators
 
 # operators of nn and qnn that the GPU refuses by name; of spike it refuses all
 REFUSED = """
@@ -43,10 +42,6 @@ nn.determinant nn.dft nn.grid_sample nn.if nn.roi_align nn.scan nn.while
 qnn.dequantize_blocks qnn.mx_quantize qnn.nvfp4_dequantize qnn.nvfp4_quantize
 qnn.quantize_blocks
 """.split()
-
-
-def f32(*shape: int) -> Tensor:
-    return Tensor(shape, "f32")
 
 
 # beside each operator's own example: rows and lanes that fill no block, other axes and types
@@ -108,9 +103,7 @@ def scattered(reduction: str) -> Case:
 def cases() -> list[Case]:
     own: list[Case] = []
     for kind in KINDS:
-        example = OPS[kind].example
-        assert example is not None, kind
-        own.append((kind, *example))
+        own.append(example(kind))
     sizes = [
         resized("nearest", (1, 2, 8, 10), "asymmetric"),
         resized("nearest", (1, 2, 3, 7), "half_pixel"),
@@ -177,11 +170,9 @@ def test_every_generated_kernel_is_within_its_bound(
 
 
 def test_the_emitted_kernels_are_what_the_simulator_computes(rng: np.random.Generator) -> None:
-    pytest.importorskip("triton", reason="the emitted kernels run under Triton's interpreter")
     module, inputs = together(rng)
     program = plan(module, "fp32")
-    held = run_interpreted(program, inputs)
-    assert held is not None
+    held = interpreted(program, inputs)
     reference = evaluate_many(module, inputs)
     assert judged(Lowered(module, program), inputs, held, reference).passed
     simulated = executed(program, inputs).outputs

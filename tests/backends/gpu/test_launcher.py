@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import tetrapla
+from tests.backends.gpu.helpers import interpreted, needs_triton
 from tetrapla.backends.gpu import check
 from tetrapla.backends.gpu.lower import plan
 from tetrapla.backends.gpu.triton import launcher
@@ -26,11 +27,6 @@ from tetrapla.ir.graph import Array
 from tetrapla.ir.interpret import evaluate, evaluate_many
 from tetrapla.ir.module import Module
 from tetrapla.run import compile_for
-
-needs_triton = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None,
-    reason="triton is not installed: the emitted kernels run under its interpreter",
-)
 
 
 def two_inputs() -> Module:
@@ -351,8 +347,7 @@ def test_a_step_whose_cache_is_fed_back_is_within_its_bound(rng: np.random.Gener
         for name, value in module.graph.inputs
         if name != "input_ids"
     }
-    first = check.run_interpreted(lowered.program, {**cache, "input_ids": TOKEN})
-    assert first is not None
+    first = interpreted(lowered.program, {**cache, "input_ids": TOKEN})
     fed = {
         # without the oldest, for a step has one number of them
         name: first.outputs[name.replace("past", "present")][..., 1:, :]

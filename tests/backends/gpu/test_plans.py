@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.backends.gpu.helpers import interpreted, needs_triton
 from tetrapla.backends.gpu import TARGET, check
 from tetrapla.backends.gpu.bounds.bound import LONGEST, error_bounds
 from tetrapla.backends.gpu.bounds.verdict import cross_check, judged
 from tetrapla.backends.gpu.lower import lower, plan, planned
 from tetrapla.backends.gpu.tiles import depth
-from tetrapla.backends.gpu.triton.functions import identifiers
+from tetrapla.backends.gpu.triton.functions import functions
 from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.build import ModuleBuilder
@@ -27,14 +27,8 @@ from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.spec import GpuSpec
 from tetrapla.simulators.gpu.values import Held, executed, values
 from tetrapla.simulators.random_ import Key
-from tetrapla.simulators.spec_ import load_spec
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "gpu_small_kernels.txt"
-
-
-@pytest.fixture(scope="module")
-def h100() -> GpuSpec:
-    return load_spec("h100", GpuSpec).spec
 
 
 def geometry(**changed: Attribute) -> dict[str, Attribute]:
@@ -332,9 +326,14 @@ def test_the_emitted_text_is_the_golden_one(h100: GpuSpec) -> None:
     assert files["kernels.py"] == GOLDEN.read_text(encoding="utf-8")
 
 
-def test_names_become_distinct_identifiers() -> None:
-    made = identifiers(["a.b", "a_b", "3d", "class", "", "/x:0"], ["tl"])
-    assert list(made.values()) == ["a_b", "a_b_2", "k_3d", "k_class", "k_", "_x_0"]
+def test_names_of_functions_are_distinct_and_no_words_of_python() -> None:
+    build = ModuleBuilder("words")
+    for size in (3, 5):
+        operands = [build.input(f"{name}{size}", (size,), "i1") for name in "ab"]
+        build.output(f"y{size}", build.op("nn.and", operands, {}))
+    found, launched = functions(plan(build.finish(), "fp32"))
+    assert [function.name for function in found] == ["k_and", "k_and_2"]
+    assert launched == ("k_and", "k_and_2")
 
 
 def test_without_triton_the_second_check_says_so(
@@ -350,12 +349,6 @@ def test_without_triton_the_second_check_says_so(
     verdict, said = check.second_check(lowered, inputs, evaluate_many(module, inputs))
     assert verdict is None
     assert said == "emitted kernels were not run: triton is not installed"
-
-
-needs_triton = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None,
-    reason="triton is not installed: the emitted kernels run under its interpreter",
-)
 
 
 @needs_triton
@@ -378,8 +371,7 @@ def test_emitted_integer_products_take_any_zero_points(
 ) -> None:
     for dtypes in (("ui8", "i8"), ("ui8", "ui8"), ("i8", "i8")):
         module, inputs = integer_product(dtypes, zeros, rng)
-        held = check.run_interpreted(plan(module, "int8"), inputs)
-        assert held is not None
+        held = interpreted(plan(module, "int8"), inputs)
         assert np.array_equal(held.outputs["y"], evaluate_many(module, inputs)["y"])
 
 
@@ -387,6 +379,5 @@ def test_emitted_integer_products_take_any_zero_points(
 def test_emitted_attention_is_within_its_bound(rng: np.random.Generator) -> None:
     module, inputs = attention(rng)
     program = plan(module, "fp16")
-    held = check.run_interpreted(program, inputs)
-    assert held is not None
+    held = interpreted(program, inputs)
     assert judged(Lowered(module, program), inputs, held, evaluate_many(module, inputs)).passed

@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tetrapla.backends.gpu import check
+from tests.backends.gpu.helpers import interpreted, miswrite
 from tetrapla.backends.gpu.bounds.verdict import judged
 from tetrapla.backends.gpu.lower import lower, plan
 from tetrapla.backends.gpu.recurrent import MOST_RECURRENT, LastStates
 from tetrapla.backends.gpu.triton.compiler import CACHE_VARIABLE, compiled
 from tetrapla.backends.gpu.triton.functions import functions
-from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import UnsupportedError
@@ -173,9 +172,7 @@ def test_every_form_is_within_its_bound_and_so_is_what_is_emitted(
     reference = evaluate_many(lowered.module, inputs)
     verdict = judged(lowered, inputs, executed(lowered.program, inputs), reference)
     assert verdict.passed, verdict
-    pytest.importorskip("triton", reason="the emitted kernels run under Triton's interpreter")
-    held = check.run_interpreted(lowered.program, inputs)
-    assert held is not None
+    held = interpreted(lowered.program, inputs)
     verdict = judged(lowered, inputs, held, reference)
     assert verdict.passed, verdict
     assert verdict.bound is not None
@@ -219,23 +216,11 @@ def test_any_layer_and_tile_is_within_the_bound(data: st.DataObject) -> None:
 def test_gates_in_the_wrong_order_are_caught(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("triton", reason="the emitted kernels run under Triton's interpreter")
     layer = Layer("nn.lstm")
     lowered = lowered_of(layer.module(rng, last=""), "fp16")
-    written = sources(lowered.program)
-    right = written["kernels.py"]
-    assert isinstance(right, str)
-    wrong = right.replace("cell = f * cell + i * c", "cell = i * cell + f * c")
-    assert wrong != right
-
-    def miswritten(program: Program) -> dict[str, str | bytes]:
-        assert program == lowered.program
-        return {**written, "kernels.py": wrong}
-
-    monkeypatch.setattr(check, "sources", miswritten)
+    miswrite(monkeypatch, lowered.program, "cell = f * cell + i * c", "cell = i * cell + f * c")
     inputs = {"x": layer.drawn(rng)}
-    held = check.run_interpreted(lowered.program, inputs)
-    assert held is not None
+    held = interpreted(lowered.program, inputs)
     assert not judged(lowered, inputs, held, evaluate_many(lowered.module, inputs)).passed
 
 

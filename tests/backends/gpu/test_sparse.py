@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tetrapla.backends.gpu import TARGET, check
+from tests.backends.gpu.helpers import interpreted
+from tetrapla.backends.gpu import TARGET
 from tetrapla.backends.gpu.bounds.verdict import judged
 from tetrapla.backends.gpu.cuda.emulated import run_emulated
 from tetrapla.backends.gpu.lower import lower
@@ -149,8 +150,7 @@ def test_a_packed_matrix_takes_nine_sixteenths_of_the_bytes(rng: np.random.Gener
 @pytest.mark.parametrize("quant", ["fp16", "int8", "fp8"])
 def test_emitted_kernels_unpack(quant: str, rng: np.random.Generator) -> None:
     lowered, inputs = compiled(module(rng), quant, rng)
-    held = check.run_interpreted(lowered.program, inputs)
-    assert held is not None
+    held = interpreted(lowered.program, inputs)
     verdict = judged(lowered, inputs, held, evaluate_many(lowered.module, inputs))
     assert verdict.passed, verdict
 

@@ -6,10 +6,10 @@ from math import prod
 
 import pytest
 
-from tetrapla.simulators.gpu.attention import KERNELS, Attention, fused_time_s, parts
+from tetrapla.simulators.gpu.attention_time import KERNELS, Attention, fused_time_s, parts
 from tetrapla.simulators.gpu.fused_attention import FusedAttention
-from tetrapla.simulators.gpu.recurrence import recurrence
 from tetrapla.simulators.gpu.recurrent import Recurrent
+from tetrapla.simulators.gpu.recurrent_time import recurrence
 from tetrapla.simulators.gpu.spec import GpuSpec
 from tetrapla.simulators.spec_ import load_spec
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tetrapla.ir.errors import SpecError, UnsupportedError
-from tetrapla.simulators.gpu.attention import KERNELS, Attention, fused_time_s
+from tetrapla.simulators.gpu.attention_time import KERNELS, Attention, fused_time_s
 from tetrapla.simulators.gpu.kernels import (
     Binary,
     Conv,

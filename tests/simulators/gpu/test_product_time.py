@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tetrapla.ir.errors import UnsupportedError
-from tetrapla.simulators.gpu.products import (
+from tetrapla.simulators.gpu.product_time import (
     SPLITS,
     TILES,
     Floats,

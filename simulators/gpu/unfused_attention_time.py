@@ -1,11 +1,11 @@
-"""Attention that is not fused: two products with a softmax between them."""
+"""How long attention takes that is not fused: two products with a softmax between them."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from tetrapla.simulators.gpu.attention import Attention
-from tetrapla.simulators.gpu.products import Shapes, product_times
+from tetrapla.simulators.gpu.attention_time import Attention
+from tetrapla.simulators.gpu.product_time import Shapes, product_times
 from tetrapla.simulators.gpu.spec import ELEMENT_BYTES, GpuSpec
 from tetrapla.simulators.gpu.time import stream_time
 

@@ -1,4 +1,4 @@
-"""Attention over a whole sequence, fused: matrix products and exponentials, one on another.
+"""How long attention over a whole sequence takes, fused: products and exponentials together.
 
 With head dimension d, h heads, batch b and a sequence of S, F = 4 S^2 d h b operations and
 X = S^2 h b exponentials, both halved where the mask is causal::
@@ -149,7 +149,6 @@ def parts(
     moved_bytes: int,
     spec: GpuSpec,
     number_format: str,
-    library: FusedKernel = KERNELS["cuDNN"],
 ) -> Parts:
     """The parts of an attention's time, of a library's kernel as products are.
 
@@ -159,6 +158,7 @@ def parts(
     Raises:
         UnsupportedError: the chip lacks the format.
     """
+    library = KERNELS["cuDNN"]
     per_clock = spec.throughput.exponential
     exponential_s = 0.0
     if per_clock is not None:

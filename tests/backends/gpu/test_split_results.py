@@ -7,7 +7,7 @@ import pytest
 
 from tetrapla.backends.gpu.bounds.verdict import integer, judged
 from tetrapla.backends.gpu.lower import lower
-from tetrapla.backends.gpu.several import SplitResults
+from tetrapla.backends.gpu.split_results import SplitResults
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import DTYPES, Array

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tetrapla.backends.gpu.triton.code import Frame, Lines, reduced, rest, store, widened
-from tetrapla.backends.gpu.triton.steps import Writer
+from tetrapla.backends.gpu.triton.text import Writer
 from tetrapla.simulators.gpu.code import REDUCTIONS, Instruction
 from tetrapla.simulators.gpu.kernels import Expression
 
