@@ -71,7 +71,7 @@ class Plan:
         if scheme.given:  # what is read as the model says is no rounding of its own
             self._rounded -= readings(graph).keys()
         self._infinite = {value.index: True for value in _infinite(graph, found)}
-        self._hiding = set(self._hidden(found)) if scheme.whole else set[int]()
+        self._hiding = set(self._hidden(found))
         self.wanted: set[int] = set()
         for node in reversed(graph.nodes):
             moves = self.passes_on(node) and self.moves(node, held=False)

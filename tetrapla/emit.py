@@ -110,7 +110,7 @@ def emitted(executable: Executable, wishes: Wishes) -> tuple[dict[str, str | byt
 def write(
     executable: Executable, folder: Path, wishes: Wishes, inputs: Sequence[str | None]
 ) -> tuple[dict[Path, int], Ahead, list[str]]:
-    """Fill a folder with what `emitted` gives.
+    """Fill a folder with what `emitted` gives, and no more of what it had by an earlier one.
 
     Args:
         executable: the compiled model.
@@ -120,15 +120,23 @@ def write(
 
     Returns:
         The size of every file in bytes, what was made ahead, and what a person should know.
+
+    Raises:
+        ModelError: a file would be written over that is a person's own, or cannot be written.
+        UnsupportedError: as `emitted`.
     """
+    from tetrapla.earlier import check_own, earlier, listed, remove
     from tetrapla.files import as_bytes, check_outputs, write_all
 
     found, ahead = emitted(executable, wishes)
-    contents = {folder / name: as_bytes(content) for name, content in found.items()}
+    check_own(folder, found)
+    contents = {folder / name: as_bytes(content) for name, content in listed(found).items()}
     if folder.is_dir():
         check_outputs([path for path in contents if path.parent.is_dir()], inputs)
+    old = earlier(folder)
     write_all(contents, folder)
-    notes = [*ahead.notes, *_stale(folder, contents)]
+    removed = remove(folder, old, contents, inputs)
+    notes = [*ahead.notes, *removed, *_stale(folder, contents)]
     return {path: len(data) for path, data in contents.items()}, ahead, notes
 
 

@@ -18,9 +18,11 @@ from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import DTYPES, Array, Value
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import macs
+from tetrapla.recordings import is_recording, recorded
 from tetrapla.settings import Settings
 from tetrapla.simulators.random_ import Key, uniforms
 
+RECORDED = "one recording: it is calibrated on itself; give another by --calib"
 CALIBRATION_SAMPLES = 256  # of the training part, in the split's order
 DRAWN_INVOCATIONS = 16  # where nobody says how many, and the model is not a large one
 DRAWN_MACS = 2 * 10**10  # of all of them together, assumed: seconds in the interpreter
@@ -54,7 +56,7 @@ def samples_for(module: Module, settings: Settings) -> Samples:
         return drawn(module, settings.seed, settings.samples)
     found = _read(module, settings.data)
     if settings.calib:
-        found = replace(found, calibration=_plain(module, settings.calib).inputs)
+        found = replace(found, calibration=_unlabelled(module, settings.calib))
     elif settings.calib_fraction is not None:
         found = _divided(found, settings.calib_fraction)
     return _limited(found, settings.samples)
@@ -142,11 +144,22 @@ def _shape_only(settings: Settings) -> str:
 
 
 def _read(module: Module, source: str) -> Samples:
-    """Samples of `digits` or of a user's .npz, with the labels and the split that it has."""
+    """Samples of `digits`, of a user's .npz, with its labels and split, or a recording."""
+    if is_recording(source):
+        held = _unlabelled(module, source)
+        return Samples(held, batch_of(module), None, held, (RECORDED,))
     if source in BUNDLED or not source.endswith(".npz"):
         return _labelled(module, source)
     has_labels = {"x", "y"} <= set(load_inputs(source))
     return _labelled(module, source) if has_labels else _plain(module, source)
+
+
+def _unlabelled(module: Module, source: str) -> dict[str, Array]:
+    """Inputs of a recording, or of an .npz that may have labels, which are not read."""
+    if is_recording(source):
+        name, counts = recorded(module, source)
+        return {name: counts[np.newaxis]}
+    return _plain(module, source).inputs
 
 
 def _limited(samples: Samples, limit: int | None) -> Samples:

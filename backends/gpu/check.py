@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tetrapla.backends.gpu.arrays import save
 from tetrapla.backends.gpu.bounds.verdict import judged
 from tetrapla.backends.gpu.triton.kernels import grid
-from tetrapla.backends.gpu.triton.launcher import save
 from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Inputs, Lowered
 from tetrapla.ir.graph import Array

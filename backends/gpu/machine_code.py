@@ -25,14 +25,23 @@ ARCHITECTURES = (
     "gfx942",
 )
 # Triton's own refusal of its type fp8e4nv
-_NO_FP8 = ("sm_70", "sm_75", "sm_80", "sm_86")
+_WITHOUT_FP8 = ("sm_70", "sm_75", "sm_80", "sm_86")
+# without tensor cores Triton 3.9 writes out a product of floats, but fails at one of integers
+# ("PassManager::run failed"), whatever the tile
+_WITHOUT_INT8 = ("sm_70", "sm_75")
+_INTEGER_DOT = "out_dtype=tl.int32)"
 # a chip that has each, for what a program instance may take
 CHIPS = dict(zip(ARCHITECTURES, "v100 t4 a100 a40 l4 h100 b200 mi300x".split(), strict=True))
 HEADINGS = (
     *("kernel", "launches", "architecture", "warps", "registers", "shared memory", "spills"),
     "instructions",
 )
-NO_TRITON = "triton is not installed"
+NO_TRITON, NO_INT8 = "triton is not installed", "Triton has no int8 products for "
+# out of a reason that begins so
+_WAYS = {
+    NO_TRITON: "; pip install 'tetrapla[gpu]'",
+    NO_INT8: "; --emit cuda-c writes kernels that need no Triton",
+}
 # what is made of fused multiply-adds, or is one: products of floats and Triton's functions
 _FUSED = (
     'input_precision="',
@@ -57,9 +66,9 @@ def ahead(
         architectures: of `ARCHITECTURES`, or None.
 
     Raises:
-        UnsupportedError: triton is missing and an architecture was named, one lacks the plan's
-            floats, a kernel takes more than a program instance may, or the plan does not fit
-            the chip's memory.
+        UnsupportedError: an architecture was named and triton is missing or cannot multiply the
+            plan's numbers there, a kernel takes more than a program instance may, or the plan
+            does not fit the chip's memory.
         InternalError: Triton refuses a kernel, or fuses where rounding must be exact.
     """
     if architectures and find_spec("triton") is None:
@@ -68,23 +77,26 @@ def ahead(
         )
     check_fits(lowered.program, spec)
     wanted = tuple(dict.fromkeys(architectures or (spec.architecture,)))
-    reason = "" if architectures else _reason(spec)
+    found, launched = functions(lowered.program)
+    reason = "" if architectures else _reason(spec, found)
     if reason:
         return _without(files, reason)
-    _check_floats(lowered.program, wanted)
-    found, launched = functions(lowered.program)
+    _check_numbers(lowered.program, found, wanted)
     codes = compiled(found, wanted)
     blocks = {name: _block(spec, name) for name in wanted}
     by_name = {function.name: function for function in found}
     for code in codes:
-        judge(code, by_name[code.function], blocks[code.architecture])
+        way = _smaller(spec, code.architecture, blocks[code.architecture])
+        judge(code, by_name[code.function], blocks[code.architecture], way)
     made = _completed(files, codes, wanted)
     rows = _rows(codes, by_name, Counter(launched))
     return Ahead(made, tuple(_notes(wanted)), HEADINGS, tuple(rows))
 
 
-def judge(code: Code, function: Function, block: Block) -> None:
+def judge(code: Code, function: Function, block: Block, way: str = "use smaller tiles") -> None:
     """Hold a kernel to what a program instance may take, and to its arithmetic.
+
+    `way` is the way out of too much shared memory.
 
     Raises:
         UnsupportedError: it takes more shared memory or registers than there are.
@@ -94,7 +106,7 @@ def judge(code: Code, function: Function, block: Block) -> None:
     if code.shared_bytes > block.shared_memory_bytes:
         raise UnsupportedError(
             f"{named} must take at most {block.shared_memory_bytes} bytes of shared memory, "
-            f"not {code.shared_bytes}; use smaller tiles"
+            f"not {code.shared_bytes}; {way}"
         )
     threads = function.warps * (32 if code.architecture.startswith("sm_") else 64)
     if code.registers * threads > block.registers:
@@ -135,29 +147,57 @@ def _completed(
     return {**made, MANIFEST: json.dumps(manifest, indent=1) + "\n"}
 
 
-def _check_floats(program: Program, architectures: Sequence[str]) -> None:
-    lacking = [name for name in architectures if name in _NO_FP8]
-    if lacking and any(buffer.dtype.startswith("f8") for buffer in program.buffers):
-        others = ", ".join(name for name in ARCHITECTURES if name not in _NO_FP8)
-        raise UnsupportedError(
-            f"an fp8 plan must be for an architecture that has such floats, {others}, not "
-            f"{' and '.join(lacking)}; choose another --arch or --quant"
-        )
+def _check_numbers(
+    program: Program, found: Sequence[Function], architectures: Sequence[str]
+) -> None:
+    """Refuse architectures that Triton compiles no products of the plan's numbers for.
+
+    Raises:
+        UnsupportedError: naming them, the format and those that have it.
+    """
+    small = any(buffer.dtype.startswith("f8") for buffer in program.buffers)
+    whole = _has_integer_dots(found)
+    rules = (
+        (small, _WITHOUT_FP8, "an fp8 plan", "has such floats"),
+        (whole, _WITHOUT_INT8, "a plan of int8 products", "Triton has them for"),
+    )
+    for holds, without, plan, rule in rules:
+        lacking = [name for name in architectures if name in without]
+        if holds and lacking:
+            others = ", ".join(name for name in ARCHITECTURES if name not in without)
+            raise UnsupportedError(
+                f"{plan} must be for an architecture that {rule}, {others}, not "
+                f"{' and '.join(lacking)}; choose another --arch or --quant"
+            )
 
 
-def _reason(spec: GpuSpec) -> str:
+def _has_integer_dots(found: Sequence[Function]) -> bool:
+    return any(_INTEGER_DOT in function.text for function in found)
+
+
+def _smaller(spec: GpuSpec, architecture: str, block: Block) -> str:
+    """How a kernel comes to fit an architecture; on the chip's own nothing but tiles helps."""
+    if architecture == spec.architecture:
+        return "use smaller tiles"
+    return f"plan within it by --set block.shared_memory={block.shared_memory_bytes}B"
+
+
+def _reason(spec: GpuSpec, found: Sequence[Function]) -> str:
     """Why the chip's own code cannot be made; empty where it can."""
-    if not spec.architecture:
+    own = spec.architecture
+    if not own:
         return "the chip's YAML names no architecture"
-    if spec.architecture not in ARCHITECTURES:
-        return f"{spec.architecture} is none that Triton compiles for"
+    if own not in ARCHITECTURES:
+        return f"{own} is none that Triton compiles for"
+    if own in _WITHOUT_INT8 and _has_integer_dots(found):
+        return f"{NO_INT8}{own}"
     return NO_TRITON if find_spec("triton") is None else ""
 
 
 def _without(files: Mapping[str, str | bytes], reason: str) -> Ahead:
     manifest = json.loads(files[MANIFEST])
     manifest["code_is_missing"] = reason
-    way = "; pip install 'tetrapla[gpu]'" if reason == NO_TRITON else ""
+    way = next((way for start, way in _WAYS.items() if reason.startswith(start)), "")
     note = f"no machine code was made, only sources: {reason}{way}"
     return Ahead({MANIFEST: json.dumps(manifest, indent=1) + "\n"}, (note,))
 

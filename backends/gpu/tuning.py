@@ -69,7 +69,7 @@ def read_tuning(path: Path) -> Tuning:
         data = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ModelError(
-            f"tuning file '{path}' must exist, not {error.strerror}; give another path"
+            f"tuning file '{path}' must be readable ({error.strerror}); give another path"
         ) from None
     except ValueError:
         raise ModelError(f"'{path}' {rule}, not something else; write it again") from None

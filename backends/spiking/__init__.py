@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tetrapla.backends.spiking.abilities import refuse_code, refuse_neurons
+from tetrapla.backends.spiking.abilities import refuse_code, refuse_neurons, refuse_weights
 from tetrapla.backends.spiking.certificate import certificate
 from tetrapla.backends.spiking.convert import convert
 from tetrapla.backends.spiking.integers import integers
@@ -84,7 +84,9 @@ def _native(
         made = integers(module, spec, calibration)
         module, losses = made.module, made.losses
     refuse_neurons(module, spec)
-    chip = mapped(unplaced(module, spec), spec, calibration)
+    network = unplaced(module, spec)
+    refuse_weights(network, spec)
+    chip = mapped(network, spec, calibration)
     program = chip.program
     if options.timesteps not in (None, program.timesteps):
         raise ModelError(

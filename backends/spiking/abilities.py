@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
+
+from tetrapla.backends.spiking.crossbar import Synapses as Weights
+from tetrapla.backends.spiking.crossbar import fitted
 from tetrapla.ir.errors import ModelError, UnsupportedError, some
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS
 from tetrapla.ir.spike.membrane import Membrane
 from tetrapla.simulators.spec_ import chips, family_of, load_spec
+from tetrapla.simulators.spiking.program import Program
 from tetrapla.simulators.spiking.spec import SpikingSpec
 
 
@@ -24,13 +29,7 @@ def refuse_code(code: str, spec: SpikingSpec) -> None:
 
 
 def refuse_neurons(module: Module, spec: SpikingSpec) -> None:
-    """Raise `UnsupportedError` where a network has neurons or weights that the chip lacks."""
-    if spec.core.axon_types:
-        raise UnsupportedError(
-            f"spiking: weights of a network for {spec.name} must be fitted to its "
-            f"{spec.core.axon_types} axon types, which a converted network's are and those of "
-            "one that spikes already are not; give a network of ReLUs, or use --target loihi"
-        )
+    """Raise `UnsupportedError` where a network has neurons that the chip lacks."""
     if "any" in spec.core.neurons:
         return
     foreign = [
@@ -47,6 +46,30 @@ def refuse_neurons(module: Module, spec: SpikingSpec) -> None:
             f"{some(foreign)}; use a chip whose neurons are programmed: --target loihi2 or "
             "spinnaker"
         )
+
+
+def refuse_weights(program: Program, spec: SpikingSpec) -> None:
+    """Raise `UnsupportedError` where a crossbar's axon types do not make the weights."""
+    if not spec.core.axon_types:
+        return
+    for p in program.populations:
+        own = [s for s in p.synapses if s.kind in ("matmul", "conv2d")]
+        if any(s.kind == "sparse" for s in p.synapses):
+            raise UnsupportedError(
+                f"spiking: synapses of {p.name} must be dense or a convolution on {spec.name}, "
+                "not lists; write them as spike.matmul, or use --target loihi"
+            )
+        if not own:
+            continue
+        groups = [Weights(s.kind, s.weight.astype(np.int64) << s.exponent) for s in own]
+        found = fitted(groups, spec.core, len(p.synapses) - len(own))
+        if found.loss_frac:
+            raise UnsupportedError(
+                f"spiking: weights of {p.name} must be sums of weights that {spec.name}'s "
+                f"{spec.core.axon_types} axon types have, and the nearest found are "
+                f"{found.loss_frac:.1%} off; give a network of ReLUs, whose weights are "
+                "fitted, or use --target loihi"
+            )
 
 
 @cache

@@ -20,7 +20,7 @@ from tetrapla.simulators.spiking.spec import SpikingSpec
 PLACES = 0x504C  # the purpose of the draws
 
 # assumed: more changes found no better place in networks of 2 to 128 cores
-_CHANGES = 24_000
+_CHANGES, _PER_CORE, _MOST = 24_000, 200, 60_000
 _STARTS = 8  # annealings that share the changes, of few cores; of many one has all
 _FEW = 16  # cores
 _AGREED = 3  # annealings in which nothing better was found, after which there is no other
@@ -90,9 +90,18 @@ class _Board:
         if row[0] < 0.5 and self.each > 1:
             b = int(row[2] * self.slots)
             return {a: self.tile[b], b: self.tile[a]}
-        here, there = self.tile[a], int(row[2] * self.tiles)
+        here = self.tile[a]
+        there = self._around(self.tile[int(row[2] * (self.slots + 1))], row)
         other = {here: there, there: here}
         return {i: other[t] for i, t in enumerate(self.tile[:-1]) if t in other}
+
+    def _around(self, tile: int, row: Sequence[float]) -> int:
+        """A tile at most two steps each way from one that is used: far ones are empty."""
+        x, y = divmod(tile, self._rows)
+        columns = self.tiles // self._rows
+        x = min(max(x + int(5 * row[4]) - 2, 0), columns - 1)
+        y = min(max(y + int(5 * row[5]) - 2, 0), self._rows - 1)
+        return x * self._rows + y
 
     def change(self, moved: Mapping[int, int]) -> int:
         """What a change adds to the cost."""
@@ -137,11 +146,11 @@ class _Board:
 
 def _anneal(board: _Board, key: Key) -> None:
     starts = _STARTS if board.slots <= _FEW else 1
-    count = _CHANGES // starts
+    count = min(max(_CHANGES, _PER_CORE * board.slots), _MOST) // starts
     agreed = 0
     for start in range(starts):
         before = board.least
-        draws: list[list[float]] = uniforms(key.at(read=start), (count, 4)).tolist()
+        draws: list[list[float]] = uniforms(key.at(read=start), (count, 6)).tolist()
         board.restart()
         costs = [abs(board.change(board.proposed(row))) for row in draws[:50]]
         heat = max(1.0, _HOTTEST * sum(costs) / len(costs))

@@ -18,6 +18,8 @@ from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.spiking.program import Core, Population, Program
 from tetrapla.simulators.spiking.spec import SpikingSpec
 
+_SAID = 6  # layers, the fullest, that a sentence names; a report has all
+
 
 @dataclass(frozen=True)
 class Way:
@@ -50,11 +52,14 @@ class Mapped:
         cores = {name: 0 for name in self.fits}
         for core in self.program.cores:
             cores[core.population] += 1
-        tight = [
+        tight = {name: _tightest(held) for name, held in self.fits.items()}
+        fullest = sorted(tight, key=lambda name: -tight[name].taken_frac)[:_SAID]
+        listed = ", ".join(
             f"{name} {cores[name]} by {use.what} ({use.used} of {use.limit})"
-            for name, use in ((name, _tightest(held)) for name, held in self.fits.items())
-        ]
-        said = [f"cores, and what the fullest one has least left of: {', '.join(tight)}"]
+            for name, use in tight.items()
+            if name in fullest
+        )
+        said = [f"cores, and what the fullest one of a layer has least left of: {listed}"]
         if self.first.hops:
             of = "of the calibration data" if self.counted else "if every neuron fires once"
             said.append(
@@ -182,4 +187,6 @@ def _fits(program: Program, spec: SpikingSpec) -> dict[str, tuple[Use, ...]]:
 
 
 def _tightest(held: Sequence[Use]) -> Use:
-    return max(held, key=lambda use: use.taken_frac)
+    # one group of parameters is what the smallest core has
+    several = [use for use in held if use.used > 1]
+    return max(several or held, key=lambda use: use.taken_frac)

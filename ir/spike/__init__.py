@@ -2,6 +2,7 @@
 
 from tetrapla.ir.spike import (
     chip,
+    clocked,
     code,
     leaky,
     neuron,
@@ -17,6 +18,7 @@ from tetrapla.ir.spike.dialect import Spike
 __all__ = [
     "Spike",
     "chip",
+    "clocked",
     "code",
     "leaky",
     "neuron",

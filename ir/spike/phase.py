@@ -81,7 +81,9 @@ def charges(arriving: Array, code: str, limit: int) -> Iterator[tuple[Array, int
 
 def gathered(arriving: Array, code: str, limit: int) -> Array:
     """The charge i64 [...] of a whole phase [T, ...]."""
-    *_, (charge, _) = charges(arriving, code, limit)
+    charge = np.zeros(arriving.shape[1:], np.int64)
+    for charge, _ in charges(arriving, code, limit):
+        pass
     return charge
 
 
@@ -333,6 +335,12 @@ def encoded(x: Array, scale: float, levels: int) -> Array:
 
 
 def _check_code(kind: str, code: str, timesteps: int, levels: int) -> None:
+    most = {"graded": 1, "binary": MOST_BITS}.get(code, 2**31 - 1)
+    # first, because the levels of a binary code are as many digits as there are timesteps
+    require(
+        1 <= timesteps <= most,
+        f"{kind} C3: there must be 1 to {most} timesteps with {code}, not {timesteps}",
+    )
     require(
         code in CODES
         and (
@@ -342,9 +350,4 @@ def _check_code(kind: str, code: str, timesteps: int, levels: int) -> None:
         ),
         f"{kind} C2: the code must be one of {', '.join(CODES)} with the levels that it has in "
         f"{timesteps} timesteps, not {code!r} with {levels}",
-    )
-    most = {"graded": 1, "binary": MOST_BITS}.get(code, 2**31 - 1)
-    require(
-        1 <= timesteps <= most,
-        f"{kind} C3: there must be 1 to {most} timesteps with {code}, not {timesteps}",
     )

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 from heapq import heappop, heappush
+from importlib.util import find_spec
 from typing import TypeAlias
 
 import numpy as np
@@ -28,12 +29,14 @@ from tetrapla.simulators.spiking.cells import Activity
 from tetrapla.simulators.spiking.counters import sent
 from tetrapla.simulators.spiking.flits import Flits
 from tetrapla.simulators.spiking.layout import Wired
-from tetrapla.simulators.spiking.messages import HOST, Message
-from tetrapla.simulators.spiking.meter import FORMATS, synapse_seconds
+from tetrapla.simulators.spiking.messages import HOST, Message, ways
 from tetrapla.simulators.spiking.program import Core, Program
 from tetrapla.simulators.spiking.spec import SpikingSpec
 
 Link: TypeAlias = tuple[int, int, str]
+
+# packets below which Python is done before compiled code is loaded, assumed
+_WORTH_COMPILING = 2**15
 
 
 class Detailed:
@@ -43,12 +46,21 @@ class Detailed:
         program: placed.
         spec: of its chip.
         wired: what reaches each population.
+        fast: whether to compile (extra `fast`); None where it is there and worth it. The
+            times of `detailed` are the same, bit by bit; `flit` decides for itself.
     """
 
-    def __init__(self, program: Program, spec: SpikingSpec, wired: Mapping[str, Wired]) -> None:
-        self._program, self._spec = program, spec
+    def __init__(
+        self,
+        program: Program,
+        spec: SpikingSpec,
+        wired: Mapping[str, Wired],
+        *,
+        fast: bool | None = None,
+    ) -> None:
+        self._program, self._spec, self._fast = program, spec, fast
         self._held = {p.name: p for p in program.populations}
-        self._ways = _ways(program, spec, wired)
+        self._ways = ways(program, spec, wired)
         per_tile = spec.mesh.cores_per_tile
         tiles = len({core.index // per_tile for core in program.cores})
         self._barrier_s = spec.barrier.seconds(tiles)
@@ -57,49 +69,113 @@ class Detailed:
         """By timestep of the chip and inference, [T, B]."""
         batch = next(iter(done.values())).train.shape[1]
         found = np.empty((self._program.chip_timesteps, batch))
+        trains = self.trains(done)
+        step = self._compiled if self._is_fast(trains) else self._plain
         for t, b in np.ndindex(*found.shape):
-            queues = self.queues(done, t, b)
-            whole = self._spec.noc.model == "flit"
-            network = Flits(self._spec) if whole else Network(self._spec)
-            found[t, b] = network.last_s(queues) + self._barrier_s
+            found[t, b] = step(done, trains, t, b) + self._barrier_s
         return found
 
-    def queues(self, done: Mapping[str, Activity], t: int, b: int) -> dict[int, list[Message]]:
+    def trains(self, done: Mapping[str, Activity]) -> dict[str, Array]:
+        """How many spikes each neuron sends, [T, B, n] by population."""
+        return {p.name: sent(p, done[p.name].train) for p in self._program.populations}
+
+    def queues(
+        self, done: Mapping[str, Activity], trains: Mapping[str, Array], t: int, b: int
+    ) -> dict[int, list[Message]]:
         """What every core sends in a timestep, and in `flit` the host."""
         found = {
-            core.index: [*self._messages(core, done, t, b)] for core in self._program.cores
+            core.index: [*self._messages(core, done, trains, t, b)]
+            for core in self._program.cores
         }
         if self._spec.noc.model == "flit":
-            found[HOST] = [*self._fed(done, t, b)]
+            found[HOST] = [*self._fed(trains, t, b)]
         return found
 
-    def _fed(self, done: Mapping[str, Activity], t: int, b: int) -> Iterable[Message]:
+    def _is_fast(self, trains: Mapping[str, Array]) -> bool:
+        if self._fast is not None or self._spec.noc.model == "flit":
+            return bool(self._fast) and self._spec.noc.model != "flit"
+        packets = sum(
+            int(trains[name].sum(axis=(0, 1)) @ np.diff(held.start))
+            for name, held in self._ways.items()
+            if self._held[name].fires
+        )
+        return packets >= _WORTH_COMPILING and find_spec("numba") is not None
+
+    def _plain(
+        self, done: Mapping[str, Activity], trains: Mapping[str, Array], t: int, b: int
+    ) -> float:
+        network = Flits(self._spec) if self._spec.noc.model == "flit" else Network(self._spec)
+        return network.last_s(self.queues(done, trains, t, b))
+
+    def _compiled(
+        self, done: Mapping[str, Activity], trains: Mapping[str, Array], t: int, b: int
+    ) -> float:
+        from tetrapla.simulators.spiking import links
+
+        timing, mesh, noc = self._spec.timing, self._spec.mesh, self._spec.noc
+        each = float(self._spec.core.compartments_per_neuron)
+        spent_s = (timing.access_s, timing.update_s, timing.fire_s, timing.packet_out_s)
+        parts: list[tuple[Array, Array, Array]] = []
+        for core in self._program.cores:
+            held = self._ways[core.population]
+            busy, fired = self._did(core, done, trains, t, b)
+            count = int(fired @ np.diff(held.start)[core.neurons]) + 1
+            out = (np.empty(count), np.empty(count, np.int64), np.empty(count))
+            links.send(core.neurons, busy, fired, tuple(held), (each, *spent_s), out)
+            parts.append(out)
+        begin = np.cumsum([0, *(len(part[0]) for part in parts)])
+        message = tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+        senders = np.array([core.index for core in self._program.cores])
+        sizes = (mesh.tiles_x, mesh.tiles_y, mesh.cores_per_tile)
+        hop = (float(noc.link_buffer), noc.hop_east_west_s, noc.hop_north_south_s)
+        return links.last(senders, begin, message, sizes, hop)
+
+    def _fed(self, trains: Mapping[str, Array], t: int, b: int) -> Iterable[Message]:
         """An input's spikes: they are there when the timestep begins."""
         for p in self._program.populations:
             if p.feed is None:
                 continue
-            fired = _row(sent(p, done[p.name].train), t - p.depth, b, np.arange(p.neurons))
+            fired = _row(trains[p.name], t - p.depth, b, np.arange(p.neurons))
             for n in np.flatnonzero(fired):
-                for to, processing_s in self._ways[p.name][n] * int(fired[n]):
-                    yield Message(0.0, to, processing_s)
+                for _ in range(int(fired[n])):
+                    for to, work_s in self._ways[p.name].of(int(n)):
+                        yield Message(0.0, to, work_s)
         yield Message(0.0, None, 0.0)
 
-    def _messages(
-        self, core: Core, done: Mapping[str, Activity], t: int, b: int
-    ) -> Iterable[Message]:
-        p, timing = self._held[core.population], self._spec.timing
-        each = self._spec.core.compartments_per_neuron
+    def _did(
+        self,
+        core: Core,
+        done: Mapping[str, Activity],
+        trains: Mapping[str, Array],
+        t: int,
+        b: int,
+    ) -> tuple[Array, Array]:
+        """Of a core's neurons who was busy (bool), and who sent how many spikes (i64)."""
+        p = self._held[core.population]
         here = t - p.depth
-        mine = done[p.name]
-        updated = _row(mine.updated, here, b, core.neurons)
-        fired = _row(sent(p, mine.train), here - p.latency, b, core.neurons) * p.fires
+        busy = _row(done[p.name].updated, here, b, core.neurons)
+        fired = _row(trains[p.name], here - p.latency, b, core.neurons)
+        return busy.astype(np.bool_), fired.astype(np.int64) * p.fires
+
+    def _messages(
+        self,
+        core: Core,
+        done: Mapping[str, Activity],
+        trains: Mapping[str, Array],
+        t: int,
+        b: int,
+    ) -> Iterable[Message]:
+        timing, held = self._spec.timing, self._ways[core.population]
+        each = self._spec.core.compartments_per_neuron
         spent = 0.0
-        for n, busy, spikes in zip(core.neurons, updated, fired, strict=True):
+        for n, busy, spikes in zip(
+            core.neurons, *self._did(core, done, trains, t, b), strict=True
+        ):
             spent += each * (timing.access_s + timing.update_s * bool(busy))
             for _ in range(int(spikes)):
                 spent += timing.fire_s
-                for to, processing_s in self._ways[p.name][n]:
-                    yield Message(spent + timing.packet_out_s, to, processing_s)
+                for to, work_s in held.of(int(n)):
+                    yield Message(spent + timing.packet_out_s, to, work_s)
                     spent = 0.0
         yield Message(spent, None, 0.0)
 
@@ -108,28 +184,6 @@ def _row(array: Array, t: int, b: int, neurons: Array) -> Array:
     """A timestep's values; nothing before and behind the population's own."""
     inside = 0 <= t < len(array)
     return array[t, b, neurons] if inside else np.zeros(len(neurons), np.int8)
-
-
-def _ways(
-    program: Program, spec: SpikingSpec, wired: Mapping[str, Wired]
-) -> dict[str, list[list[tuple[int, float]]]]:
-    """By neuron of each population: the cores that hear it, ascending, and what each spends."""
-    found: dict[str, list[list[tuple[int, float]]]] = {
-        p.name: [[] for _ in range(p.neurons)] for p in program.populations
-    }
-    for p in program.populations:
-        own = [core.index for core in program.cores if core.population == p.name]
-        for s, fan, heard in zip(
-            p.synapses, wired[p.name].fans, wired[p.name].heard, strict=True
-        ):
-            synapse_s = synapse_seconds(spec.timing, s.form or FORMATS[s.kind])
-            for n, place in zip(*np.nonzero(heard), strict=True):
-                processing_s = spec.timing.packet_in_s + int(fan[n, place]) * synapse_s
-                found[s.source][n].append((own[place], processing_s))
-    for ways in found.values():
-        for way in ways:
-            way.sort()
-    return found
 
 
 class Network:
@@ -182,7 +236,9 @@ class Network:
     ) -> tuple[float, float]:
         """Send a message; when that was, and when its core has processed it."""
         links = self._route(source, target)
-        along = sum(self._density.get(link, 0.0) for link in links)
+        along = 0.0
+        for link in links:  # one by one: `sum` of floats is not a sum in order
+            along += self._density.get(link, 0.0)
         room = self._spec.noc.link_buffer * len(links)
         if along > room:
             now += (along - room) * self._mean_s

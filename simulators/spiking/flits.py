@@ -14,16 +14,15 @@ the chip's routers as closely; buffers are SANA-FE's, the rest of this file is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.spiking.messages import HOST, Message
-from tetrapla.simulators.spiking.routers import LOCAL, flow
+from tetrapla.simulators.spiking.routers import LOCAL, Mesh, Messages, Senders, compiled, flow
 from tetrapla.simulators.spiking.spec import SpikingSpec
 
 # messages below which a timestep is done before compiled code is loaded, assumed
@@ -84,11 +83,18 @@ class Flits:
         fast = self._fast
         if fast is None:
             fast = len(listed) >= _WORTH_COMPILING and find_spec("numba") is not None
-        sizes = (mesh.tiles_x, mesh.tiles_y, mesh.cores_per_tile, noc.link_buffer, noc.flits)
-        hop = (self._cycles(noc.hop_east_west_s), self._cycles(noc.hop_north_south_s))
-        advance = _compiled() if fast else flow
-        given = ((tile, port, begin), (spent, target, work), (sent, received, passed))
-        last = advance((*sizes, *hop), *given)
+        made = Mesh(
+            mesh.tiles_x,
+            mesh.tiles_y,
+            mesh.cores_per_tile,
+            noc.link_buffer,
+            noc.flits,
+            self._cycles(noc.hop_east_west_s),
+            self._cycles(noc.hop_north_south_s),
+        )
+        senders = Senders(tile, port, begin[:-1].copy(), begin[1:], spent[begin[:-1]])
+        messages = Messages(spent, target, work, sent, received)
+        last = (compiled() if fast else flow)(made, senders, messages, passed)
         crossed = passed.reshape(-1, ports)[:, :LOCAL].sum(axis=0) // noc.flits
         hops = (int(crossed[:2].sum()), int(crossed[2:].sum()))
         return Flow(last * noc.cycle_s, target, sent, received, hops)
@@ -102,10 +108,3 @@ class Flits:
         if core == HOST:
             return 0, LOCAL + each
         return core // each, LOCAL + core % each
-
-
-@cache
-def _compiled() -> Callable[..., int]:
-    import numba
-
-    return cast("Callable[..., int]", cast("Any", numba).njit(nogil=True, cache=True)(flow))

@@ -1,191 +1,328 @@
 """Wormhole routers, cycle by cycle: flits, buffers, credits. `flits` says what they stand for.
 
-Plain loops over arrays: `flow` runs as it is, or compiled, with the same numbers. Ports of a
-tile, in and out: 0 east, 1 west, 2 north, 3 south (the way that flits move), then its cores';
-behind them, in alone, the host's. A buffer of a link holds flits, one of a core messages.
+Plain loops over arrays: `flow` runs as it is or compiled (extra `fast`), the numbers are equal.
+Ports of a tile, in and out: 0 east, 1 west, 2 north, 3 south (the way that flits move), then
+its cores'; behind them, in alone, the host's. Inputs and outputs are numbered tile by tile. A
+buffer of a link holds flits, one of a core messages.
+
+Every part of a cycle says when something can happen next; cycles without are left out.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple, cast
 
 import numpy as np
+
+from tetrapla.ir.graph import Array
 
 EAST, WEST, NORTH, SOUTH, LOCAL = 0, 1, 2, 3, 4
 _LATER = 2**62
 
 
-def flow(mesh: Any, sender: Any, message: Any, result: Any) -> int:
+class Mesh(NamedTuple):
+    """Tiles, cores of a tile, places of a buffer, flits of a message, cycles of a hop."""
+
+    tiles_x: int
+    tiles_y: int
+    cores: int
+    room: int
+    flits: int
+    wide: int
+    high: int
+
+
+class Senders(NamedTuple):
+    """By sender its tile, its port, its next message, the last one's end, when it is ready."""
+
+    tile: Array
+    port: Array
+    following: Array
+    end: Array
+    ready: Array
+
+
+class Messages(NamedTuple):
+    """By message: all i64.
+
+    Attributes:
+        spent: cycles since the one before.
+        target: core; -1 for the last of a sender, which goes nowhere.
+        work: cycles that the core works on it.
+        sent, received: cycles, written.
+    """
+
+    spent: Array
+    target: Array
+    work: Array
+    sent: Array
+    received: Array
+
+
+class Inputs(NamedTuple):
+    """Buffers: messages, when they arrive [inputs, room]; places that a sender knows free."""
+
+    queue: Array
+    arrives: Array
+    first: Array
+    held: Array
+    credit: Array
+    freed: Array
+
+
+class Outputs(NamedTuple):
+    """By output.
+
+    Attributes:
+        gone: flits that left of its message.
+        owner: the input that its message comes from, or -1.
+        free_at: the cycle from which it is free.
+        turn: the port that is asked first.
+        chosen, rank: the input that may send now, or -1, and how far from its turn.
+        passed: all flits so far.
+    """
+
+    gone: Array
+    owner: Array
+    free_at: Array
+    turn: Array
+    chosen: Array
+    rank: Array
+    passed: Array
+
+
+class Boxes(NamedTuple):
+    """By core.
+
+    Attributes:
+        queue, first, held: messages that wait [cores, room].
+        due: messages of which not all flits are there.
+        busy: until when it works.
+        last: until when any has worked.
+    """
+
+    queue: Array
+    first: Array
+    held: Array
+    due: Array
+    busy: Array
+    last: Array
+
+
+def flow(mesh: Mesh, senders: Senders, messages: Messages, passed: Array) -> int:
     """Send all messages of a timestep; the cycle in which the last core is done.
 
     Args:
-        mesh: tiles_x, tiles_y, cores per tile, buffer, flits of a message, and the cycles of a
-            hop east or west, and north or south.
-        sender: by sender its tile, its port and, one more, where its messages begin.
-        message: by message the cycles since the one before, its core (-1: nowhere, the last
-            of a sender) and how long that works on it.
-        result: written: by message the cycles in which it was sent and received, and by
-            output (tiles x ports) the flits that it passed.
+        mesh: sizes.
+        senders: where they are; changed.
+        messages: `sent` and `received` are written.
+        passed: written: by output the flits that it passed.
     """
-    tiles_x, tiles_y, cores, room, flits, wide, high = mesh
-    tile_of, port_of, begin = sender
-    spent, target, work = message
-    sent_at, received_at, passed = result
-    ports = LOCAL + cores + 1
-    inputs = tiles_x * tiles_y * ports
-    queue = np.full((inputs, room), -1, np.int64)
-    arrives = np.zeros((inputs, room), np.int64)
-    first = np.zeros(inputs, np.int64)
-    held = np.zeros(inputs, np.int64)
-    credit = np.full(inputs, room, np.int64)  # as the sender knows it
-    gone = np.zeros(inputs, np.int64)  # flits of the message in front that have left
-    owner = np.full(inputs, -1, np.int64)
-    free_at = np.zeros(inputs, np.int64)
-    turn = np.zeros(inputs, np.int64)
-    chosen = np.full(inputs, -1, np.int64)
-    rank = np.zeros(inputs, np.int64)
-    freed = np.zeros(inputs, np.int64)
-    boxes = tiles_x * tiles_y * cores
-    box = np.full((boxes, room), -1, np.int64)
-    box_first = np.zeros(boxes, np.int64)
-    box_held = np.zeros(boxes, np.int64)
-    box_due = np.zeros(boxes, np.int64)  # messages on their way into it
-    busy = np.zeros(boxes, np.int64)
-    following = begin[:-1].copy()
-    ready = np.zeros(len(tile_of), np.int64)
-    for k in range(len(tile_of)):
-        ready[k] = spent[begin[k]]
-    now = last = 0
-    while True:
-        soon = _LATER
-        moved = False
-        # 1: senders whose time has come, where their buffer has room
-        for k in range(len(tile_of)):
-            at = following[k]
-            if at == begin[k + 1]:
-                continue
-            if ready[k] > now:
-                soon = min(soon, ready[k])
-                continue
-            if target[at] < 0:
-                last = max(last, ready[k])
-                following[k] += 1
-                continue
-            into = tile_of[k] * ports + port_of[k]
-            if credit[into] == 0:
-                continue
-            credit[into] -= 1
-            place = (first[into] + held[into]) % room
-            queue[into, place] = at
-            arrives[into, place] = now
-            held[into] += 1
-            sent_at[at] = now
-            following[k] += 1
-            ready[k] = now + spent[at + 1]
-            moved = True
-        # 2: what every flit in front asks for; outputs choose in turn
-        for i in range(inputs):
-            if held[i] == 0:
-                continue
-            when = arrives[i, first[i]]
-            if when > now:
-                soon = min(soon, when)
-                continue
-            at = queue[i, first[i]]
-            tile = i // ports
-            x, y = tile // tiles_y, tile % tiles_y
-            home = target[at] // cores
-            to_x, to_y = home // tiles_y, home % tiles_y
-            if to_x > x:
-                way, down = EAST, (tile + tiles_y) * ports + EAST
-            elif to_x < x:
-                way, down = WEST, (tile - tiles_y) * ports + WEST
-            elif to_y > y:
-                way, down = NORTH, (tile + 1) * ports + NORTH
-            elif to_y < y:
-                way, down = SOUTH, (tile - 1) * ports + SOUTH
-            else:
-                way, down = LOCAL + target[at] % cores, -1
-            out = tile * ports + way
-            if owner[out] >= 0 and owner[out] != i:
-                continue
-            if free_at[out] > now:
-                soon = min(soon, free_at[out])
-                continue
-            if down >= 0 and credit[down] == 0:
-                continue
-            full = box_held[target[at]] + box_due[target[at]] >= room
-            if down < 0 and owner[out] < 0 and full:
-                continue
-            waits = (i % ports - turn[out]) % ports
-            if chosen[out] < 0 or waits < rank[out]:
-                chosen[out] = i
-                rank[out] = waits
-        # 3: one flit through every output
-        for out in range(inputs):
-            i = chosen[out]
-            if i < 0:
-                continue
-            chosen[out] = -1
-            moved = True
-            at = queue[i, first[i]]
-            tile, way = out // ports, out % ports
-            owner[out] = i
-            passed[out] += 1
-            gone[out] += 1
-            tail = gone[out] == flits
-            link = i % ports < LOCAL
-            if link or tail:
-                queue[i, first[i]] = -1
-                first[i] = (first[i] + 1) % room
-                held[i] -= 1
-                freed[i] += 1
-            if way < LOCAL:
-                takes = wide if way in (EAST, WEST) else high
-                step = tiles_y if way == EAST else -tiles_y
-                if way == NORTH:
-                    step = 1
-                elif way == SOUTH:
-                    step = -1
-                down = (tile + step) * ports + way
-                credit[down] -= 1
-                place = (first[down] + held[down]) % room
-                queue[down, place] = at
-                arrives[down, place] = now + takes
-                held[down] += 1
-                free_at[out] = now + max(takes, 1)
-            else:
-                core = target[at]
-                if gone[out] == 1:
-                    box_due[core] += 1
-                if tail:
-                    box_due[core] -= 1
-                    box[core, (box_first[core] + box_held[core]) % room] = at
-                    box_held[core] += 1
-                    received_at[at] = now
-                free_at[out] = now + 1
-            if tail:
-                owner[out] = -1
-                gone[out] = 0
-                turn[out] = (i % ports + 1) % ports
-        # 4: cores take their next message; then credits are back
-        for core in range(boxes):
-            if box_held[core] == 0:
-                continue
-            if busy[core] > now:
-                soon = min(soon, busy[core])
-                continue
-            at = box[core, box_first[core]]
-            box_first[core] = (box_first[core] + 1) % room
-            box_held[core] -= 1
-            busy[core] = now + work[at]
-            last = max(last, busy[core])
-            moved = True
-        for i in range(inputs):
-            credit[i] += freed[i]
-            freed[i] = 0
-        if moved:
-            soon = now + 1
-        if soon == _LATER:
-            return last
+    count, boxes = len(passed), mesh.tiles_x * mesh.tiles_y * mesh.cores
+    inputs = Inputs(
+        np.full((count, mesh.room), -1, np.int64),
+        np.zeros((count, mesh.room), np.int64),
+        np.zeros(count, np.int64),
+        np.zeros(count, np.int64),
+        np.full(count, mesh.room, np.int64),
+        np.zeros(count, np.int64),
+    )
+    outputs = Outputs(
+        np.zeros(count, np.int64),
+        np.full(count, -1, np.int64),
+        np.zeros(count, np.int64),
+        np.zeros(count, np.int64),
+        np.full(count, -1, np.int64),
+        np.zeros(count, np.int64),
+        passed,
+    )
+    cores = Boxes(
+        np.full((boxes, mesh.room), -1, np.int64),
+        np.zeros(boxes, np.int64),
+        np.zeros(boxes, np.int64),
+        np.zeros(boxes, np.int64),
+        np.zeros(boxes, np.int64),
+        np.zeros(1, np.int64),
+    )
+    now = 0
+    while now < _LATER:
+        soon = _send(now, mesh, senders, messages, inputs, cores)
+        soon = min(soon, _ask(now, mesh, messages, inputs, outputs, cores))
+        soon = min(soon, _pass(now, mesh, messages, inputs, outputs, cores))
+        soon = min(soon, _work(now, mesh, messages, cores))
+        inputs.credit[:] += inputs.freed  # credits are back in the next cycle
+        inputs.freed[:] = 0
         now = soon
+    return int(cores.last[0])
+
+
+def _send(
+    now: int, mesh: Mesh, senders: Senders, messages: Messages, inputs: Inputs, cores: Boxes
+) -> int:
+    """Senders whose time has come put a message into their buffer, where it has room."""
+    soon = _LATER
+    for k in range(len(senders.tile)):
+        at = senders.following[k]
+        if at == senders.end[k]:
+            continue
+        if senders.ready[k] > now:
+            soon = min(soon, senders.ready[k])
+            continue
+        if messages.target[at] < 0:
+            cores.last[0] = max(cores.last[0], senders.ready[k])
+            senders.following[k] += 1
+            continue
+        into = senders.tile[k] * (LOCAL + mesh.cores + 1) + senders.port[k]
+        if inputs.credit[into] == 0:
+            continue
+        _enter(into, at, now, mesh, inputs)
+        messages.sent[at] = now
+        senders.following[k] += 1
+        senders.ready[k] = now + messages.spent[at + 1]
+        soon = now + 1
+    return soon
+
+
+def _enter(into: int, at: int, when: int, mesh: Mesh, inputs: Inputs) -> None:
+    """Put a message, or a flit of it, into a buffer."""
+    place = (inputs.first[into] + inputs.held[into]) % mesh.room
+    inputs.queue[into, place] = at
+    inputs.arrives[into, place] = when
+    inputs.held[into] += 1
+    inputs.credit[into] -= 1
+
+
+def _ask(
+    now: int, mesh: Mesh, messages: Messages, inputs: Inputs, outputs: Outputs, cores: Boxes
+) -> int:
+    """What every flit in front asks for; an output chooses among its inputs in turn."""
+    soon = _LATER
+    ports = LOCAL + mesh.cores + 1
+    for i in range(len(inputs.held)):
+        if inputs.held[i] == 0:
+            continue
+        when = inputs.arrives[i, inputs.first[i]]
+        if when > now:
+            soon = min(soon, when)
+            continue
+        core = int(messages.target[inputs.queue[i, inputs.first[i]]])
+        tile = i // ports
+        way = _way(tile, core, mesh)
+        out = tile * ports + way
+        if outputs.owner[out] >= 0 and outputs.owner[out] != i:
+            continue
+        if outputs.free_at[out] > now:
+            soon = min(soon, outputs.free_at[out])
+            continue
+        if way < LOCAL:
+            if inputs.credit[_behind(tile, way, mesh)] == 0:
+                continue
+        elif outputs.owner[out] < 0 and cores.held[core] + cores.due[core] >= mesh.room:
+            continue
+        waits = (i % ports - outputs.turn[out]) % ports
+        if outputs.chosen[out] < 0 or waits < outputs.rank[out]:
+            outputs.chosen[out] = i
+            outputs.rank[out] = waits
+    return soon
+
+
+def _way(tile: int, core: int, mesh: Mesh) -> int:
+    """The output that leads to a core: along x first."""
+    x, y = tile // mesh.tiles_y, tile % mesh.tiles_y
+    home = core // mesh.cores
+    to_x, to_y = home // mesh.tiles_y, home % mesh.tiles_y
+    if to_x != x:
+        return EAST if to_x > x else WEST
+    if to_y != y:
+        return NORTH if to_y > y else SOUTH
+    return LOCAL + core % mesh.cores
+
+
+def _behind(tile: int, way: int, mesh: Mesh) -> int:
+    """The input at the other end of a link."""
+    step = mesh.tiles_y if way in (EAST, WEST) else 1
+    if way in (WEST, SOUTH):
+        step = -step
+    return (tile + step) * (LOCAL + mesh.cores + 1) + way
+
+
+def _pass(
+    now: int, mesh: Mesh, messages: Messages, inputs: Inputs, outputs: Outputs, cores: Boxes
+) -> int:
+    """One flit through every output that has chosen."""
+    soon = _LATER
+    ports = LOCAL + mesh.cores + 1
+    for out in range(len(outputs.chosen)):
+        i = outputs.chosen[out]
+        if i < 0:
+            continue
+        soon = now + 1
+        outputs.chosen[out] = -1
+        outputs.owner[out] = i
+        outputs.passed[out] += 1
+        outputs.gone[out] += 1
+        at, way = int(inputs.queue[i, inputs.first[i]]), out % ports
+        tail = outputs.gone[out] == mesh.flits
+        if i % ports < LOCAL or tail:  # a core's buffer holds whole messages
+            inputs.first[i] = (inputs.first[i] + 1) % mesh.room
+            inputs.held[i] -= 1
+            inputs.freed[i] += 1
+        takes = 1
+        if way < LOCAL:
+            takes = mesh.wide if way in (EAST, WEST) else mesh.high
+            _enter(_behind(out // ports, way, mesh), at, now + takes, mesh, inputs)
+        else:
+            _receive(now, at, outputs.gone[out] == 1, tail, mesh, messages, cores)
+        outputs.free_at[out] = now + max(takes, 1)
+        if tail:
+            outputs.owner[out] = -1
+            outputs.gone[out] = 0
+            outputs.turn[out] = (i % ports + 1) % ports
+    return soon
+
+
+def _receive(
+    now: int, at: int, head: bool, tail: bool, mesh: Mesh, messages: Messages, cores: Boxes
+) -> None:
+    """A flit has reached its core."""
+    core = messages.target[at]
+    if head:
+        cores.due[core] += 1
+    if tail:
+        cores.due[core] -= 1
+        place = (cores.first[core] + cores.held[core]) % mesh.room
+        cores.queue[core, place] = at
+        cores.held[core] += 1
+        messages.received[at] = now
+
+
+def _work(now: int, mesh: Mesh, messages: Messages, cores: Boxes) -> int:
+    """Cores that are free take their next message."""
+    soon = _LATER
+    for core in range(len(cores.held)):
+        if cores.held[core] == 0:
+            continue
+        if cores.busy[core] > now:
+            soon = min(soon, cores.busy[core])
+            continue
+        at = cores.queue[core, cores.first[core]]
+        cores.first[core] = (cores.first[core] + 1) % mesh.room
+        cores.held[core] -= 1
+        cores.busy[core] = now + messages.work[at]
+        cores.last[0] = max(cores.last[0], cores.busy[core])
+        soon = now + 1
+    return soon
+
+
+@cache
+def compiled() -> Callable[[Mesh, Senders, Messages, Array], int]:
+    """`flow` compiled; needs the extra `fast`."""
+    import numba
+    from numba.extending import register_jitable
+
+    for part in (_send, _enter, _ask, _way, _behind, _pass, _receive, _work):
+        register_jitable(part)
+    made = cast("Any", numba).njit(nogil=True, cache=True, error_model="numpy")(flow)
+    return cast("Callable[[Mesh, Senders, Messages, Array], int]", made)

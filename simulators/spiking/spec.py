@@ -10,7 +10,7 @@ from pydantic import Field
 from tetrapla.simulators.spec_ import Bits, Count, Seconds, Section, Spec
 
 Code: TypeAlias = Literal["rate", "sequential", "radix", "ttfs", "graded"]
-Neurons: TypeAlias = Literal["spike.neuron", "spike.loihi", "any"]
+Neurons: TypeAlias = Literal["spike.neuron", "spike.loihi", "spike.truenorth", "any"]
 
 
 class MeshSection(Section):

@@ -232,45 +232,64 @@ def test_a_code_that_a_chip_cannot_do_is_refused_with_chips_that_can() -> None:
     )
 
 
-def spiking() -> Module:
-    """A network that spikes already: a neuron of Loihi behind two integer weights."""
+def spiking(kind: str, weight: Array) -> Module:
+    """A network that spikes already: neurons of `kind` behind integer weights."""
     b = ModuleBuilder("native")
-    x = b.input("x", (4, 1, 2), "i8")
-    current = b.op(
-        "spike.matmul", [x, b.weight("w", np.array([[9], [-3]], np.int8))], {"exponent": 0}
-    )
-    start = np.zeros((3, 1, 1), np.int64)
-    parts = {
-        n: b.weight(n, np.array([v], np.int32))
-        for n, v in (("du", 4095), ("dv", 0), ("th", 5), ("b", 0))
-    }
-    words: dict[str, Any] = {
-        "policy": "loihi.lava",
-        "exponent": 0,
-        "refractory": 1,
-        "lowest": 1 - 2**23,
-        "highest": 2**23 - 1,
-    }
-    made = b.ops("spike.loihi", [current, b.weight("s", start), *parts.values()], words, "n1")
-    b.output("y", made[0])
+    x = b.input("x", (4, 1, len(weight)), "i8")
+    held = b.weight("w", weight.astype(np.int8))
+    current = b.op("spike.matmul", [x, held], {"exponent": 0}, "fc")
+    words: dict[str, Any] = {"reset": "subtract"}
+    own, states = {"leak": -1, "threshold": 5, "floor": 100}, 1
+    if kind == "spike.loihi":
+        words = {"policy": "loihi.lava", "exponent": 0, "refractory": 1}
+        words |= {"lowest": 1 - 2**23, "highest": 2**23 - 1}
+        own, states = {"du": 4095, "dv": 0, "threshold": 5, "bias": 0}, 3
+    start = b.weight("start", np.zeros((states, 1, 1), np.int64))
+    parts = [b.weight(name, np.array([n], np.int32)) for name, n in own.items()]
+    b.output("y", b.ops(kind, [current, start, *parts], words, "n1")[0])
     return b.finish()
 
 
+TWO = np.array([[9], [-3]])
+
+
 def test_neurons_that_a_chip_does_not_have_are_refused() -> None:
-    module = spiking()
     held = {"x": np.ones((2, 4, 1, 2), np.int8)}
+    module = spiking("spike.loihi", TWO)
     for name in ("loihi", "loihi2", "spinnaker"):
         assert lower(module, chip(name).spec, held, Options()).program.cores
+    for name, known in (
+        ("speck", "spike.neuron"),
+        ("truenorth", "spike.neuron, spike.truenorth"),
+    ):
+        with pytest.raises(UnsupportedError) as refused:
+            lower(module, chip(name).spec, held, Options())
+        assert str(refused.value) == (
+            f"spiking: neurons on {name} must be {known}, not n1 = spike.loihi; use a chip "
+            "whose neurons are programmed: --target loihi2 or spinnaker"
+        )
+
+
+def test_truenorths_own_network_runs_as_it_is() -> None:
+    module, spec = spiking("spike.truenorth", TWO), chip("truenorth").spec
+    held = {"x": np.array([[1, 0], [1, 1], [0, 1], [1, 0]], np.int8).reshape(1, 4, 1, 2)}
+    program = lower(module, spec, held, Options()).program
+    done = run(program, spec, held, Key(0))
+    # v: 9 - 1 fires and leaves 3, + 9 - 3 - 1 = 8 fires and leaves 3, - 3 - 1 = -1, + 8 = 7
+    assert done.outputs["y"].ravel().tolist() == [1, 1, 0, 1]
+    events = sum(layer.actions.get("synapse.dense", 0) for layer in done.layers)
+    assert events == 5
+
+
+def test_weights_that_a_crossbar_does_not_have_are_refused() -> None:
+    weight = np.random.default_rng(0).integers(-127, 128, (128, 3))
+    held = {"x": np.ones((2, 4, 1, 128), np.int8)}
+    module, spec = spiking("spike.truenorth", weight), chip("truenorth").spec
+    loss = fitted([Synapses("matmul", weight.astype(np.int8))], spec.core).loss_frac
     with pytest.raises(UnsupportedError) as refused:
-        lower(module, chip("speck").spec, held, Options())
+        lower(module, spec, held, Options())
     assert str(refused.value) == (
-        "spiking: neurons on speck must be spike.neuron, not n1 = spike.loihi; use a chip "
-        "whose neurons are programmed: --target loihi2 or spinnaker"
-    )
-    with pytest.raises(UnsupportedError) as refused:
-        lower(module, chip("truenorth").spec, held, Options())
-    assert str(refused.value) == (
-        "spiking: weights of a network for truenorth must be fitted to its 4 axon types, which "
-        "a converted network's are and those of one that spikes already are not; give a "
-        "network of ReLUs, or use --target loihi"
+        "spiking: weights of n1 must be sums of weights that truenorth's 4 axon types have, "
+        f"and the nearest found are {loss:.1%} off; give a network of ReLUs, whose weights are "
+        "fitted, or use --target loihi"
     )

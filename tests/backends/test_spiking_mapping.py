@@ -178,8 +178,8 @@ def test_the_report_says_what_limits_each_layer() -> None:
     chip = mapped(network(communities(64, 2, 3), 64), spec, {})
     said = chip.sentences()
     assert said[0] == (
-        "cores, and what the fullest one has least left of: p 2 by compartments (64 of 64), "
-        "q 2 by compartments (64 of 64)"
+        "cores, and what the fullest one of a layer has least left of: p 2 by compartments (64 "
+        "of 64), q 2 by compartments (64 of 64)"
     )
     assert said[1] == (
         f"spikes if every neuron fires once cross {chip.way.hops} links in 128 packets; "

@@ -227,6 +227,30 @@ def test_hidden_scores_stay_floats_and_so_does_a_last_softmax(
     assert left(made, "int8") == []
 
 
+@pytest.mark.parametrize("lowest", [-1e4, -3.4028234663852886e38])
+def test_an_added_mask_leaves_the_scores_their_steps_on_every_machine(
+    lowest: float, rng: np.random.Generator
+) -> None:
+    build = ModuleBuilder("masked")
+    x = build.input("x", (6, 8))
+    w = build.weight("w", rng.standard_normal((8, 6)).astype(np.float32))
+    scores = build.op("nn.matmul", [x, w], PLAIN, "scores")
+    hidden = np.where(np.arange(6) < 4, 0, lowest).astype(np.float32)
+    masked = build.op("nn.add", [scores, build.weight("mask", hidden)], {}, "masked")
+    build.output("y", build.op("nn.softmax", [masked], {"axis": -1}, "softmax"))
+    module = build.finish()
+    inputs = {"x": rng.standard_normal((16, 6, 8)).astype(np.float32)}
+    made = pipeline_.quantised(module, inputs, "int8")
+    assert found(made, "qnn.add") == []
+    exact, rounded = (evaluate_many(each, inputs)["y"] for each in (module, made))
+    # half a step of every operand and of the scores; a probability moves by half of a score
+    x_all, w_all = inputs["x"], module.weights["w"]
+    in_x = np.ptp(x_all) / 255 / 2 * np.abs(w_all).sum(axis=0).max()
+    in_w = np.abs(w_all).max() / 127 / 2 * np.abs(x_all).sum(axis=-1).max()
+    in_scores = np.ptp(x_all @ w_all) / 255 / 2
+    assert np.abs(exact - rounded).max() <= (in_x + in_w + in_scores) / 2
+
+
 def test_a_softmax_over_many_keys_has_steps_of_its_largest_probability(
     rng: np.random.Generator,
 ) -> None:

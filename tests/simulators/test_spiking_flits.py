@@ -167,22 +167,23 @@ def listening(tiles: tuple[int, ...]) -> Program:
     feed = Feed("x", 1.0, 0, 1, "time_first")
     held = [Population("x", "input", "input", (5,), 0, (), none, none, feed=feed)]
     cores: list[Core] = []
+    rng = np.random.default_rng(7)
     for depth, tile in enumerate(tiles, 1):
         before = held[-1]
-        weight = np.full((before.neurons, 6), 2, np.int8)
+        weight = rng.integers(-2, 4, (before.neurons, 40)).astype(np.int8)
         s = Synapses("matmul", before.name, before.shape, None, weight)
         name = f"p{depth}"
         held.append(
             Population(
-                name, "spike.matmul", "integrate_and_fire", (6,), depth, (s,), none, theta
+                name, "spike.matmul", "integrate_and_fire", (40,), depth, (s,), none, theta
             )
         )
         every = np.arange(before.neurons)
         for part in range(2):
-            own = np.arange(3) + 3 * part
+            own = np.arange(20) + 20 * part
             cores.append(Core(tile * PER_TILE + part, name, own, (every,)))
     last = held[-1].name
-    readout = Readout("n", last, None, (1, 6), 1.0, "count")
+    readout = Readout("n", last, None, (1, 40), 1.0, "count")
     return Program("net", 6, 1, ("x",), (("y", "n"),), tuple(held), tuple(cores), (readout,))
 
 
@@ -193,8 +194,10 @@ def test_spikes_of_a_network_are_delivered_over_the_counted_hops() -> None:
     made = engine(program, 1)
     done = made.run({"x": x.reshape(1, -1)})
     detailed = Detailed(program, spec, made.wired)
+    trains = detailed.trains(done)
     flows = [
-        Flits(spec).run(detailed.queues(done, t, 0)) for t in range(program.chip_timesteps)
+        Flits(spec).run(detailed.queues(done, trains, t, 0))
+        for t in range(program.chip_timesteps)
     ]
     crossed = np.array([flow.hops for flow in flows]).sum(axis=0)
     assert crossed.tolist() == [
@@ -219,3 +222,43 @@ def test_the_machine_takes_the_judge() -> None:
     # every message costs what the simple model counts, and its way beside
     assert times["simple"] < times["flit"]
     assert times["simple"] < times["detailed"]
+
+
+@pytest.mark.parametrize("buffer", [1, 16])
+def test_compiled_links_give_the_same_times_bit_by_bit(buffer: int) -> None:
+    pytest.importorskip("numba", reason="the extra `fast` is not installed")
+    program = listening((5, 0, 3, 1))
+    spec = spec_of(*SMALL, "noc.model=detailed", f"noc.link_buffer={buffer}")
+    x = (np.random.default_rng(1).random((4, 6, 1, 5)) < 0.6).astype(np.float32)
+    made = engine(program, 4)
+    done = made.run({"x": x.reshape(4, -1)})
+    plain, compiled = (
+        Detailed(program, spec, made.wired, fast=fast).seconds(done) for fast in (False, True)
+    )
+    assert plain.shape == (program.chip_timesteps, 4)
+    assert len(np.unique(plain)) > 1
+    assert np.array_equal(plain, compiled)
+
+
+@pytest.mark.parametrize("buffer", [1, 16])
+@pytest.mark.parametrize("seed", range(4))
+def test_compiled_links_of_crowded_traffic_are_the_same_bit_by_bit(
+    buffer: int, seed: int
+) -> None:
+    links = pytest.importorskip("tetrapla.simulators.spiking.links", reason="no extra `fast`")
+    spec = spec_of(*SMALL, "noc.model=detailed", f"noc.link_buffer={buffer}")
+    rng = np.random.default_rng(seed)
+    queues = {
+        c: [m._replace(processing_s=float(rng.random()) * 1e-7) for m in held[:-1]] + held[-1:]
+        for c, held in traffic(seed, 800, 0.0).items()
+    }
+    listed = [m for held in queues.values() for m in held]
+    message = (
+        np.array([m.spent_s for m in listed]),
+        np.array([-1 if m.core is None else m.core for m in listed], np.int64),
+        np.array([m.processing_s for m in listed]),
+    )
+    begin = np.cumsum([0, *map(len, queues.values())])
+    noc = (float(buffer), spec.noc.hop_east_west_s, spec.noc.hop_north_south_s)
+    found = links.last(np.array([*queues]), begin, message, (3, 2, PER_TILE), noc)
+    assert found == Network(spec).last_s(queues)

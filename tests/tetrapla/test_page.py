@@ -240,3 +240,10 @@ def test_an_axis_of_equal_shares_still_has_a_length() -> None:
     axis = charts.share_axis("accuracy", [1.0, 1.0])
     assert axis.low < axis.high
     assert 0 <= axis.place(1.0) <= 1
+
+
+def test_an_energy_of_weak_evidence_has_its_ends_in_brackets() -> None:
+    made = {"total": 7.0, "by_unit": {"mac": 7.0}, "range": [4.0, 9.5]}
+    text = page([report(energy_pj=made), report(target="u")])
+    assert "7.00 pJ (4.00 pJ to 9.50 pJ)" in text
+    assert text.count(" pJ to ") == 1

@@ -117,8 +117,13 @@ def test_names_are_escaped_and_long_ones_cut() -> None:
 def program() -> Program:
     """Two neurons driven by an input, and one that hears them."""
     first = Population(
-        **{"name": "first", "op": "spike.encode", "model": "integrate_and_fire"},
-        **{"shape": (2,), "depth": 0, "synapses": (), "bias": np.zeros(2, np.int32)},
+        name="first",
+        op="spike.encode",
+        model="integrate_and_fire",
+        shape=(2,),
+        depth=0,
+        synapses=(),
+        bias=np.zeros(2, np.int32),
         threshold=np.array([10, 10], np.int32),
         encoders=(Encoder("x", 1.0, 10),),
         initial="zero",
@@ -126,7 +131,10 @@ def program() -> Program:
     weight = np.array([[3], [4]], np.int8)
     second = replace(
         first,
-        **{"name": "second", "op": "spike.matmul", "shape": (1,), "depth": 1},
+        name="second",
+        op="spike.matmul",
+        shape=(1,),
+        depth=1,
         synapses=(Synapses("matmul", "first", (2,), None, weight),),
         bias=np.zeros(1, np.int32),
         threshold=np.array([7], np.int32),

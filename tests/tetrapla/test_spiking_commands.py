@@ -69,3 +69,24 @@ def test_a_code_and_its_certificate_are_in_the_report(cli: Cli, tmp_path: Path) 
         "certificate: sequential equals the network of 8 levels, activation for activation, "
         "for every input: no membrane can overflow"
     ) in report["warnings"]
+
+
+def test_chips_are_compared_with_the_ends_of_their_energies(cli: Cli, tmp_path: Path) -> None:
+    path, shown = tmp_path / "r.json", tmp_path / "r.html"
+    model = Path(__file__).parents[2] / "examples" / "digits_mlp.onnx"
+    words = ["compare", model, "--targets", "loihi,truenorth,speck", "--data", "digits"]
+    words += ["--samples", 8, "--timesteps", 8, "--json", path, "--report", shown]
+    done = cli(*words)
+    assert done.status == 0
+    energies = [r["energy_pj"] for r in json.loads(path.read_text("utf-8"))["reports"]]
+    loihi, truenorth, speck = energies
+    assert loihi["total"] > 0
+    assert loihi["range"] is None
+    low, high = truenorth["range"]
+    # 11 ticks: 8, and 3 until the last layer has its first input
+    assert low == pytest.approx(11 * 56.3e6, rel=1e-12)
+    assert low < truenorth["total"] < high
+    assert speck["total"] is None
+    said = "note: truenorth: its energy by what the sources of its prices say: 619 uJ to 79"
+    assert said in done.out
+    assert "uJ (619 uJ to 79" in shown.read_text("utf-8")

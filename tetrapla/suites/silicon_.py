@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
+from tetrapla.simulators.price_ import STATIC
 from tetrapla.simulators.spec_ import load_spec
 from tetrapla.simulators.spiking import SpikingSpec
 from tetrapla.validation import Row
@@ -40,6 +41,18 @@ def rows() -> Iterator[Row]:
         "mW",
         middle,
         events_hz * _EVENT_PJ * 1e-9,
+        (_MOST_MW - _LEAST_MW) / 2 / middle,
+        _TRUENORTH,
+    )
+    truenorth = load_spec("truenorth", SpikingSpec).spec
+    still_pj_per_s, event_pj = (truenorth.prices[k] or 0 for k in (STATIC, "synapse.dense"))
+    yield Row(
+        "spiking",
+        "truenorth, the same by its file: power at rest and events",
+        "rest_and_events",
+        "mW",
+        middle,
+        (still_pj_per_s + events_hz * event_pj) * 1e-9,
         (_MOST_MW - _LEAST_MW) / 2 / middle,
         _TRUENORTH,
     )

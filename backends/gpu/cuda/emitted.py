@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tetrapla.backends.gpu.cuda.run import RefusedError, by_nvrtc, nvrtc_library
+from tetrapla.backends.gpu.arrays import RefusedError
+from tetrapla.backends.gpu.cuda.run import by_nvrtc, nvrtc_library
 from tetrapla.backends.gpu.cuda.source import KERNELS, WEIGHTS, cuda_sources
 from tetrapla.backends.target_ import Lowered
 from tetrapla.ir.errors import UnsupportedError

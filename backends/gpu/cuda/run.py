@@ -1,9 +1,10 @@
 """Run compiled kernels on a GPU or on a CPU: python run.py --input x.npz -o y.npz.
 
 Needs NumPy and this folder alone. The input file holds one array per input, of its shape or
-with a leading axis of invocations; the outputs have that axis. On a GPU the driver loads the
-kernels compiled beside this file, or NVRTC compiles kernels.cu; without one, g++ compiles the
-same text through cuda_emulation.h, which is for small shapes.
+with a leading axis of invocations (of samples, where every input and output has a leading axis
+of one); outputs lie likewise. On a GPU the driver loads the kernels compiled beside this file,
+or NVRTC compiles kernels.cu; without one, g++ compiles the same text through cuda_emulation.h,
+which is for small shapes.
 """
 
 from __future__ import annotations
@@ -16,15 +17,14 @@ import struct
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array: TypeAlias = NDArray[Any]
+from tetrapla.backends.gpu.arrays import Array, Given, RefusedError, check_outputs, save
+
 FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-ffp-contract=off", "-U_FORTIFY_SOURCE")
 # by a buffer's type: what NumPy holds its bits as
 TYPES = {
@@ -44,8 +44,8 @@ TYPES = {
 }
 
 
-class RefusedError(Exception):
-    """What a user can mend, in one sentence."""
+# floats that NumPy lacks, whose inputs are given in float32
+LACKED = ("bf16", "f8E4M3FN", "f8E5M2")
 
 
 class Device(Protocol):
@@ -311,36 +311,10 @@ class Plan:
             found[port["name"]] = made.reshape(port["shape"])
         return found
 
-    def rows(self, given: Mapping[str, Array]) -> dict[str, Array]:
-        """Inputs with their axis of invocations.
-
-        Raises:
-            RefusedError: one is missing or has another shape.
-        """
-        found: dict[str, Array] = {}
-        for port in self.plan["inputs"]:
-            name, shape = port["name"], tuple(port["shape"])
-            if name not in given:
-                raise RefusedError(f"--input must hold '{name}', not only {', '.join(given)}")
-            array = given[name]
-            if array.shape not in (shape, (*array.shape[:1], *shape)):
-                raise RefusedError(
-                    f"input '{name}' must have shape {list(shape)}, with or without a leading "
-                    f"axis of invocations, not {list(array.shape)}"
-                )
-            found[name] = array.reshape(-1, *shape)
-        counts = {len(array) for array in found.values()}
-        if len(counts) != 1:
-            raise RefusedError(
-                f"inputs must have as many invocations each, not {sorted(counts)}"
-            )
-        return found
-
     def run(
-        self, given: Mapping[str, Array], after: Callable[[], None] = lambda: None
+        self, rows: Mapping[str, Array], after: Callable[[], None] = lambda: None
     ) -> dict[str, Array]:
-        """Every invocation's outputs; `after` is called behind each."""
-        rows = self.rows(given)
+        """Outputs of inputs (invocations, *shape) likewise; `after` is called behind each."""
         results: dict[str, list[Array]] = {port["name"]: [] for port in self.plan["outputs"]}
         for i in range(len(next(iter(rows.values())))):
             made = self.invoke({name: array[i] for name, array in rows.items()})
@@ -348,14 +322,6 @@ class Plan:
                 results[name].append(array)
             after()
         return {name: np.stack(found) for name, found in results.items()}
-
-
-def save(path: Path, arrays: Mapping[str, Array]) -> None:
-    """An .npz of any names; np.savez takes ``file`` for an argument of its own."""
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, array, allow_pickle=False)
 
 
 def device_for(name: str, folder: Path) -> Device:
@@ -371,6 +337,14 @@ def device_for(name: str, folder: Path) -> Device:
     return Cuda(folder)
 
 
+def ports(folder: Path) -> dict[str, Any]:
+    """The folder's inputs and outputs, in types that NumPy has."""
+    plan = json.loads((folder / "plan.json").read_text("utf-8"))
+    for port in plan["inputs"]:
+        port["dtype"] = "float32" if port["dtype"] in LACKED else TYPES[port["dtype"]]
+    return {"inputs": plan["inputs"], "outputs": plan["outputs"]}
+
+
 def main(arguments: Sequence[str] | None = None, folder: Path | None = None) -> int:
     """Read, run, write; 2 where the user has something to mend."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -380,15 +354,10 @@ def main(arguments: Sequence[str] | None = None, folder: Path | None = None) -> 
     options = parser.parse_args(arguments)
     where = folder or Path(__file__).resolve().parent
     try:
+        check_outputs([options.output], options.input)
+        given = Given(ports(where), options.input)
         plan = Plan(where, device_for(options.device, where))
-        try:
-            with np.load(options.input, allow_pickle=False) as archive:
-                given = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, AttributeError) as error:
-            raise RefusedError(
-                f"--input must be a readable .npz file, not this: {error}"
-            ) from None
-        save(options.output, plan.run(given))
+        save(options.output, given.written(plan.run(given.rows)))
     except RefusedError as error:
         sys.stderr.write(f"{error}\n")
         return 2

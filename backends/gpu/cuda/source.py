@@ -2,7 +2,8 @@
 
 `kernels.cu` has the kernels; `emulate.cpp` calls each of them on a CPU through
 `cuda_emulation.h`; `plan.json` says what is launched, on which memory; `weights.safetensors`
-holds the constants as the device does; `run.py` runs all of it on a GPU or a CPU.
+holds the constants as the device does; `run.py` runs all of it on a GPU or a CPU, on what
+`arrays.py` reads.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tetrapla.backends.gpu.cuda.functions import Function, arguments, functions
+from tetrapla.backends.gpu.standalone import standalone
 from tetrapla.backends.gpu.triton.weights import safetensors, tensor
 from tetrapla.simulators.gpu.program import Port, Program
 
@@ -30,7 +32,7 @@ def cuda_sources(program: Program) -> dict[str, str | bytes]:
         "emulate.cpp": _emulation(found),
         "plan.json": _plan(program, launched),
         WEIGHTS: safetensors(program),
-        "run.py": (_HERE / "run.py").read_text("utf-8"),
+        **standalone(_HERE / "run.py"),
     }
 
 

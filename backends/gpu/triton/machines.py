@@ -10,17 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from tetrapla.backends.gpu.arrays import Array, RefusedError
+
 Launch = Callable[[], None]
 
 # how NumPy holds the types that it has not: their bits
 BITS = {"bfloat16": "uint16", "float8_e4m3fn": "uint8", "float8_e5m2": "uint8"}
-
-
-class RefusedError(Exception):
-    """What the user must change, in one sentence."""
 
 
 class HostTensor:
@@ -101,7 +97,8 @@ class Host:
     def write(self, buffer: HostTensor, array: Array) -> None:
         """Round an array into a buffer."""
         flat = np.ascontiguousarray(array).reshape(-1)
-        buffer.array[:] = to_bits(flat, buffer.dtype) if buffer.dtype in BITS else flat
+        with np.errstate(all="ignore"):  # what is too large is infinite, as on a GPU
+            buffer.array[:] = to_bits(flat, buffer.dtype) if buffer.dtype in BITS else flat
 
     def read(self, buffer: HostTensor) -> Array:
         """A copy of what a buffer holds; what NumPy has no type for as float32."""

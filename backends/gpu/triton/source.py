@@ -1,8 +1,8 @@
 """The files of a compiled plan: Triton kernels, their launcher, manifest and weights.
 
-`kernels.py` has one function per distinct kernel with its extents written out; `run.py` and
-`machines.py` launch them as `manifest.json` says, which is the same on a GPU and under Triton's
-interpreter; `weights.safetensors` has every weight in its type on the device.
+`kernels.py` has one function per distinct kernel with its extents written out; `run.py`,
+`machines.py` and `arrays.py` launch them as `manifest.json` says, which is the same on a GPU
+and under Triton's interpreter; `weights.safetensors` has every weight in its type on the device.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from tetrapla.backends.gpu.standalone import beside, standalone
 from tetrapla.backends.gpu.triton.functions import (
     HEAD,
     Function,
@@ -28,9 +29,8 @@ from tetrapla.simulators.gpu.program import Buffer, Port, Program
 from tetrapla.simulators.gpu.workspace import ALIGNMENT_BYTES, need, workspace
 
 SCHEMA = "tetrapla.gpu.package/1"
-KERNELS, RUN, MACHINES = "kernels.py", "run.py", "machines.py"
+KERNELS, MACHINES = "kernels.py", "machines.py"
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
-_PATH = "sys.path.insert(0, str(Path(__file__).resolve().parent))  # also under python -P\n"
 _ABOUT = '''"""Kernels of {name}, {format}: generated, one function per distinct kernel.
 
 Buffers are contiguous; every extent is a constant. Compile with enable_fp_fusion=False: the
@@ -56,13 +56,8 @@ def sources(program: Program) -> dict[str, str | bytes]:
 def scripts() -> dict[str, str]:
     """The launcher as it runs without this package."""
     folder = Path(__file__).parent
-    launcher = (folder / "launcher.py").read_text("utf-8")
-    own = "from tetrapla.backends.gpu.triton.machines import"
-    assert own in launcher, "the launcher imports its machines"
-    return {
-        RUN: launcher.replace(own, f"{_PATH}from machines import"),
-        MACHINES: (folder / "machines.py").read_text("utf-8"),
-    }
+    machines = beside((folder / "machines.py").read_text("utf-8"))
+    return {**standalone(folder / "launcher.py"), MACHINES: machines}
 
 
 def _manifest(

@@ -16,9 +16,10 @@ import tetrapla
 from tests.backends.gpu.helpers import FAST
 from tetrapla.__main__ import run as command
 from tetrapla.backends.gpu import TARGET
+from tetrapla.backends.gpu.arrays import RefusedError
 from tetrapla.backends.gpu.bounds.verdict import judged
 from tetrapla.backends.gpu.cuda.emulated import run_emulated
-from tetrapla.backends.gpu.cuda.run import Cpu, Cuda, Plan, RefusedError
+from tetrapla.backends.gpu.cuda.run import Cuda, Plan, main
 from tetrapla.backends.gpu.cuda.source import cuda_sources
 from tetrapla.backends.gpu.lower import plan
 from tetrapla.backends.target_ import Options
@@ -181,7 +182,9 @@ def test_the_command_writes_what_runs_alone(tmp_path: Path, rng: np.random.Gener
     words = ["compile", MLP, "-t", "h100", "--quant", "int8", "--data", "digits", "-o", out]
     assert command([str(word) for word in (*words, "--emit", "cuda-c")]) == 0
     names = {path.name for path in (out / "cuda").iterdir()}
-    assert names >= {"kernels.cu", "cuda_emulation.h", "emulate.cpp", "plan.json", "run.py"}
+    assert names >= {
+        *("arrays.py", "kernels.cu", "cuda_emulation.h", "emulate.cpp", "plan.json", "run.py")
+    }
     assert "weights.safetensors" not in names  # those of the folder above serve
     x = rng.random((3, 1, 1, 8, 8)).astype(np.float32)
     np.savez(tmp_path / "x.npz", image=x)
@@ -251,22 +254,47 @@ def test_threads_that_miss_a_barrier_are_named(
     )
 
 
-def test_inputs_that_do_not_fit_are_one_sentence(
-    tmp_path: Path, rng: np.random.Generator
-) -> None:
+def test_outputs_lie_as_the_inputs(tmp_path: Path, rng: np.random.Generator) -> None:
+    """As those of the Triton folder's run.py: no axis is added."""
     program, inputs = row(rng)
     folder = written(program, tmp_path)
-    run = Plan(folder, Cpu(folder, FAST)).run
+    words = ["--input", str(tmp_path / "x.npz"), "-o", str(tmp_path / "y.npz")]
+    found: list[Array] = []
+    for x in (inputs["x"], inputs["x"][0]):
+        np.savez(tmp_path / "x.npz", x=x)
+        assert main([*words, "--device", "cpu"], folder) == 0
+        with np.load(tmp_path / "y.npz") as held:
+            found.append(held["y"])
+    assert [y.shape for y in found] == [(2, 3, 40), (3, 40)]
+    assert np.array_equal(found[0][0], found[1])
+
+
+def test_files_that_cannot_be_are_one_sentence_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program, inputs = row(np.random.default_rng(0))
+    folder = written(program, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))  # without g++, a run would say so
+    np.savez("x.npz", **inputs)  # type: ignore[arg-type]
+    np.savez("z.npz", z=inputs["x"])
+    np.savez("wide.npz", x=np.zeros((3, 41), np.float32))
+    Path("text.npz").write_text("text", "utf-8")
+    rule = "must be an .npz of arrays, written with numpy.savez(path, name=array)"
     messages = {
-        "--input must hold 'x', not only z": {"z": inputs["x"]},
-        "input 'x' must have shape [3, 40], with or without a leading axis of invocations, "
-        "not [3, 41]": {"x": np.zeros((3, 41), np.float32)},
+        ("none.npz", "y.npz"): "input file 'none.npz' must exist; give another path",
+        ("text.npz", "y.npz"): f"'text.npz' {rule}; write it again",
+        ("z.npz", "y.npz"): "z.npz: must hold an array 'x', not only z; add it with "
+        "numpy.savez",
+        ("wide.npz", "y.npz"): "wide.npz: 'x' must have the shape [3, 40], or all inputs one "
+        "more axis in front for invocations, not [3, 41]; reshape it",
+        ("x.npz", "none/y.npz"): "output 'none/y.npz' must lie in a folder that exists; make "
+        "the folder",
+        ("x.npz", "y.txt"): "output must be a file in .npz, not 'y.txt'; rename it",
     }
-    for message, given in messages.items():
-        with pytest.raises(RefusedError) as refused:
-            run(given)
-        assert str(refused.value) == message
-    assert np.array_equal(run({"x": inputs["x"][0]})["y"], run(inputs)["y"][:1])
+    for (given, output), message in messages.items():
+        assert main(["--input", given, "-o", output, "--device", "cpu"], folder) == 2
+        assert capsys.readouterr().err == f"{message}\n"
 
 
 def test_without_a_compiler_or_a_driver_the_script_says_so(

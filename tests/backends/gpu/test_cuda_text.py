@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tetrapla.backends.gpu.arrays import RefusedError
 from tetrapla.backends.gpu.cuda.emitted import machine_code
-from tetrapla.backends.gpu.cuda.run import RefusedError, by_nvrtc, nvrtc_library, weights
+from tetrapla.backends.gpu.cuda.run import by_nvrtc, nvrtc_library, weights
 from tetrapla.backends.gpu.cuda.source import cuda_sources
 from tetrapla.backends.gpu.lower import plan
 from tetrapla.backends.gpu.refusals import KNOWN

@@ -10,8 +10,8 @@ import pytest
 
 from tests.backends.gpu.helpers import needs_triton
 from tetrapla.backends.gpu import check
+from tetrapla.backends.gpu.arrays import save
 from tetrapla.backends.gpu.lower import plan
-from tetrapla.backends.gpu.triton.launcher import save
 from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Lowered
 from tetrapla.ir.build import ModuleBuilder

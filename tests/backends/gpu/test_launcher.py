@@ -17,10 +17,10 @@ import pytest
 import tetrapla
 from tests.backends.gpu.helpers import interpreted, needs_triton
 from tetrapla.backends.gpu import check
+from tetrapla.backends.gpu.arrays import Given, RefusedError
 from tetrapla.backends.gpu.lower import plan
 from tetrapla.backends.gpu.triton import launcher
-from tetrapla.backends.gpu.triton.launcher import Given
-from tetrapla.backends.gpu.triton.machines import Gpu, RefusedError, from_bits, to_bits
+from tetrapla.backends.gpu.triton.machines import Gpu, from_bits, to_bits
 from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Array
