@@ -67,9 +67,11 @@ def read_tuning(path: Path) -> Tuning:
     rule = f"must be a tuning file ({SCHEMA})"
     try:
         data = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"tuning file '{path}' must exist; give another path") from None
     except OSError as error:
         raise ModelError(
-            f"tuning file '{path}' must be readable ({error.strerror}); give another path"
+            f"tuning file '{path}' must be readable, not refused: {error.strerror}"
         ) from None
     except ValueError:
         raise ModelError(f"'{path}' {rule}, not something else; write it again") from None

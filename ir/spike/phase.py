@@ -82,8 +82,8 @@ def charges(arriving: Array, code: str, limit: int) -> Iterator[tuple[Array, int
 def gathered(arriving: Array, code: str, limit: int) -> Array:
     """The charge i64 [...] of a whole phase [T, ...]."""
     charge = np.zeros(arriving.shape[1:], np.int64)
-    for charge, _ in charges(arriving, code, limit):
-        pass
+    for now, _ in charges(arriving, code, limit):
+        charge = now
     return charge
 
 

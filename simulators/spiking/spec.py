@@ -21,6 +21,14 @@ class MeshSection(Section):
     cores_per_tile: Count = Field(ge=1)
 
 
+def _loihis_codes() -> list[Code]:
+    return ["rate", "sequential"]
+
+
+def _loihis_neurons() -> list[Neurons]:
+    return ["spike.neuron", "spike.loihi"]
+
+
 class CoreSection(Section):
     """What one core holds.
 
@@ -30,15 +38,15 @@ class CoreSection(Section):
     comes in blocks (nengo-loihi's formula, see `capacity`).
 
     `codes` are what its neurons can do of a conversion's, `neurons` the operators that they
-    can be; `any` are programmed ones. `axon_types` above 0 is a crossbar of bits: an axon has
+    can be; `any` are programmed ones, and a file without them is of Loihi's. `axon_types` above 0 is a crossbar of bits: an axon has
     one of so many types, and a neuron one weight for each type.
 
     A core's neurons share `compartment_configurations` (decays and the like) and
     `threshold_configurations`; None where a chip has no such limit or no source gives one.
     """
 
-    codes: list[Code]
-    neurons: list[Neurons]
+    codes: list[Code] = Field(default_factory=_loihis_codes)
+    neurons: list[Neurons] = Field(default_factory=_loihis_neurons)
     axon_types: Count = Field(default=0, ge=0, le=8)
 
     compartments: Count = Field(ge=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -293,3 +294,12 @@ def test_weights_that_a_crossbar_does_not_have_are_refused() -> None:
         f"and the nearest found are {loss:.1%} off; give a network of ReLUs, whose weights are "
         "fitted, or use --target loihi"
     )
+
+
+def test_a_file_that_does_not_say_what_its_neurons_do_has_loihis(tmp_path: Path) -> None:
+    lines = chip("loihi").text.splitlines()
+    held = [line for line in lines if not line.startswith(("  codes:", "  neurons:"))]
+    assert len(held) == len(lines) - 2
+    path = tmp_path / "mine.yaml"
+    path.write_text("\n".join(held), "utf-8")
+    assert load_spec(path, SpikingSpec).spec.core == chip("loihi").spec.core

@@ -124,8 +124,7 @@ def see(command: str) -> str:
             ["simulate", MLP, "-t", "loihi", "--tuning", "tiles.json"],
         ),
         (
-            "tuning file 'tiles.json' must exist, not No such file or directory; give another "
-            "path",
+            "tuning file 'tiles.json' must exist; give another path",
             ["simulate", MLP, "-t", "h100", "--tuning", "tiles.json"],
         ),
         (

@@ -2,7 +2,8 @@
 
 `kernels.py` has one function per distinct kernel with its extents written out; `run.py`,
 `machines.py` and `arrays.py` launch them as `manifest.json` says, which is the same on a GPU
-and under Triton's interpreter; `weights.safetensors` has every weight in its type on the device.
+and under Triton's interpreter; `weights.safetensors` has every weight in its type on the
+device.
 """
 
 from __future__ import annotations

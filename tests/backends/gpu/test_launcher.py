@@ -40,8 +40,8 @@ def two_inputs() -> Module:
     return build.finish()
 
 
-def emitted(folder: Path, module: Module) -> Path:
-    for name, content in sources(plan(module, "fp32")).items():
+def emitted(folder: Path, module: Module, number_format: str = "fp32") -> Path:
+    for name, content in sources(plan(module, number_format)).items():
         data = content if isinstance(content, bytes) else content.encode()
         (folder / name).write_bytes(data)
     return folder
@@ -82,6 +82,24 @@ def test_the_folder_runs_by_itself(tmp_path: Path, rng: np.random.Generator) -> 
         "ids": (3, 1),
         "sum": (3, 4),
     }
+
+
+@needs_triton
+@pytest.mark.parametrize("keep", [(), ("--keep", "k.npz")])
+def test_what_overflows_is_infinite_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    build = ModuleBuilder("double")
+    x = build.input("x", (1, 4))
+    build.output("y", build.op("nn.add", [x, x], {}, "sum"))
+    emitted(tmp_path, build.finish(), "fp16")
+    np.savez("x.npz", x=np.array([[1, 4e4, 1e5, -1e30]], np.float32))
+    done = run(tmp_path, "--input", "x.npz", "-o", "y.npz", "--interpret", *keep)
+    said = "run.py: 1 x 1 kernels by Triton's interpreter on the CPU\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
+    with np.load("y.npz") as found:
+        assert found["y"].tolist() == [[2, 8e4, np.inf, -np.inf]]
 
 
 def test_a_mistake_is_one_sentence_and_writes_nothing(tmp_path: Path) -> None:

@@ -8,13 +8,15 @@ import pytest
 from tetrapla.backends.gpu.bounds import verdict
 from tetrapla.backends.gpu.bounds.bound import error_bounds
 from tetrapla.backends.gpu.bounds.verdict import judged
-from tetrapla.backends.gpu.lower import plan, planned
-from tetrapla.backends.target_ import Lowered
+from tetrapla.backends.gpu.lower import lower, plan, planned
+from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
 from tetrapla.simulators.gpu import values
+from tetrapla.simulators.gpu.spec import GpuSpec
 from tetrapla.simulators.gpu.values import executed
+from tetrapla.simulators.spec_ import load_spec
 
 
 def spikes() -> Module:
@@ -55,6 +57,33 @@ def test_a_sum_of_few_whole_steps_has_no_error(step: float, rng: np.random.Gener
     # many sums are the level itself; of steps below 2^-10 the analysis does not know it
     assert (found.mismatches, found.passed) == (0, step > 2**-10)
     assert step < 2**-10 or found.bound == 0
+
+
+@pytest.mark.parametrize(("last", "kind"), [("image", "tolerance"), ("logits", "bit_exact")])
+def test_an_int8_plan_that_stores_integers_alone_is_bit_exact(
+    last: str, kind: str, rng: np.random.Generator
+) -> None:
+    """A sigmoid is computed in floats, but is quantised before anything is stored."""
+    build = ModuleBuilder("net")
+    w = build.weight("w", rng.normal(size=(16, 8)).astype(np.float32))
+    product = {"activation": "none"}
+    h = build.op("nn.matmul", [build.input("image", (4, 16)), w], product, "fc")
+    h = build.op("nn.sigmoid", [h], {}, "sigmoid")
+    if last == "logits":
+        v = build.weight("v", rng.normal(size=(8, 5)).astype(np.float32))
+        h = build.op("nn.matmul", [h, v], product, "logits")
+    build.output("y", h)
+    inputs = {"image": rng.random((3, 4, 16)).astype(np.float32)}
+    spec = load_spec("t4", GpuSpec).spec
+    lowered = lower(build.finish(), spec, inputs, Options(quant="int8"))
+    assert not verdict.integer(lowered)
+    held = executed(lowered.program, inputs)
+    reference = evaluate_many(lowered.module, inputs)
+    found = judged(lowered, inputs, held, reference)
+    assert (found.kind, found.mismatches, found.passed) == (kind, 0, True)
+    held.outputs["y"][0, 0, 0] += 1
+    wrong = judged(lowered, inputs, held, reference)
+    assert (wrong.kind, wrong.mismatches > 0, wrong.passed) == ("tolerance", True, False)
 
 
 def deep(rng: np.random.Generator) -> tuple[Module, dict[str, np.ndarray]]:
