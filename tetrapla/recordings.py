@@ -40,9 +40,9 @@ def recorded(module: Module, source: str) -> tuple[str, Array]:
     pixels = shape[2:]
     whole = None if events.size is None else (2 * prod(events.size),)
     if 1 in shape[:2] and len(pixels) == 3 and pixels[0] == 2:
-        counts = binned(events, shape[0] * shape[1], (pixels[1], pixels[2]))
+        counts = binned(events, prod(shape[:2]), (pixels[1], pixels[2]))
     elif 1 in shape[:2] and pixels == whole:
-        counts = binned(events, shape[0] * shape[1])
+        counts = binned(events, prod(shape[:2]))
     else:
         raise ModelError(
             f"model must have one input [1, T, 2, rows, columns] for the events of {source}, "

@@ -72,9 +72,7 @@ def readout_scaling(
     return Scaling(unit, 0)
 
 
-def weights(
-    real: Array, unit: float, core: CoreSection, least: int = 0
-) -> tuple[Array, int]:
+def weights(real: Array, unit: float, core: CoreSection, least: int = 0) -> tuple[Array, int]:
     """Integer weights (int8) and their exponent, at least `least`, for contributions `real`."""
     mantissa = 2 ** (core.weight_bits - 1) - 1
     peak = float(np.abs(real).max(initial=0.0)) / unit

@@ -38,8 +38,8 @@ class CoreSection(Section):
     comes in blocks (nengo-loihi's formula, see `capacity`).
 
     `codes` are what its neurons can do of a conversion's, `neurons` the operators that they
-    can be; `any` are programmed ones, and a file without them is of Loihi's. `axon_types` above 0 is a crossbar of bits: an axon has
-    one of so many types, and a neuron one weight for each type.
+    can be; `any` are programmed ones, and a file without them has Loihi's. `axon_types` above 0
+    is a crossbar of bits: an axon has one of so many types, and a neuron one weight for each.
 
     A core's neurons share `compartment_configurations` (decays and the like) and
     `threshold_configurations`; None where a chip has no such limit or no source gives one.

@@ -32,11 +32,12 @@ def test_the_library_that_the_command_writes_gives_what_the_reference_gives(
 ) -> None:
     out = tmp_path / "out"
     words = ["--codegen", "tvm", "--target", "cpu", "--data", "digits"]
-    done = cli("compile", cnn, *words, "-o", out)
-    assert done.status == 0, done.err
+    made = cli("compile", cnn, *words, "-o", out)
+    assert made.status == 0, made.err
     names = {path.name for path in out.iterdir()}
     assert names == {
-        *("manifest.json", "model.ll", "model.onnx", "model.so", "relax.txt", "run.py")
+        *("arrays.py", "manifest.json", "model.ll", "model.onnx", "model.so", "relax.txt"),
+        "run.py",
     }
     manifest = json.loads((out / "manifest.json").read_text("utf-8"))
     check = manifest["cross_check"]
@@ -53,6 +54,17 @@ def test_the_library_that_the_command_writes_gives_what_the_reference_gives(
         wanted = [row[0] for row in child.ask("run", rows=[[each] for each in x])]
     with np.load(tmp_path / "y.npz") as held:
         np.testing.assert_array_equal(held["logits"], np.stack(wanted))
+    # an input of the model's own shape gives outputs of theirs
+    np.savez(tmp_path / "x.npz", x=x[0])
+    subprocess.run([*command, "-o", str(tmp_path / "y.npz")], check=True, capture_output=True)
+    with np.load(tmp_path / "y.npz") as held:
+        np.testing.assert_array_equal(held["logits"], wanted[0])
+    lost = tmp_path / "none" / "y.npz"
+    done = subprocess.run(
+        [*command, "-o", str(lost)], capture_output=True, text=True, check=False
+    )
+    said = f"error: output '{lost}' must lie in a folder that exists; make the folder\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 def absent(name: str) -> None:

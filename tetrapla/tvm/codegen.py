@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tetrapla.backends.gpu.standalone import standalone
 from tetrapla.frontend.onnx.export import export
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.graph import DTYPES, Array
@@ -76,7 +77,7 @@ def generated(module: Module, target: str, inputs: Mapping[str, Array]) -> Gener
             files |= {"kernels.cu": code.text, **more}
             notes = (*notes, note, NOT_RUN)
     files["relax.txt"] = code.relax
-    files["run.py"] = Path(__file__).with_name("launcher.py").read_text("utf-8")
+    files |= standalone(Path(__file__).with_name("launcher.py"))
     files["manifest.json"] = to_json(_manifest(lowered, target, check, notes))
     return Generated(files, check, notes)
 
@@ -167,6 +168,7 @@ def _manifest(
             for name, value in module.inputs.items()
         ],
         "outputs": list(module.outputs),
+        "output_shapes": {name: list(value.shape) for name, value in module.outputs.items()},
         "cross_check": None if check is None else asdict(check),
         "notes": list(notes),
     }

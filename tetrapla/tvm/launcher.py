@@ -1,8 +1,9 @@
 """Run a model that TVM compiled: python run.py --input x.npz [-o y.npz].
 
 Needs NumPy and the releases of TVM that manifest.json names. The input file holds one array per
-input, of its shape or with a leading axis of invocations; the outputs have that axis. Code for
-a GPU is made again from model.onnx on the machine that has one.
+input, of its shape or with a leading axis of invocations (of samples, where every input and
+output has a leading axis of one); outputs lie likewise. Code for a GPU is made again from
+model.onnx on the machine that has one.
 """
 
 from __future__ import annotations
@@ -15,13 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from tetrapla.backends.gpu.arrays import Array, Given, RefusedError, check_outputs, save
 
 FOLDER = Path(__file__).resolve().parent
-
-
-class RefusedError(Exception):
-    """What a user can mend, in one sentence."""
 
 
 def machine(tvm: Any, manifest: dict[str, Any]) -> tuple[Any, Any]:
@@ -44,44 +42,28 @@ def machine(tvm: Any, manifest: dict[str, Any]) -> tuple[Any, Any]:
     return relax.VirtualMachine(compiled, device), device
 
 
-def rows(path: str, inputs: list[dict[str, Any]]) -> list[list[NDArray[Any]]]:
-    """The inputs of every invocation."""
-    columns: list[NDArray[Any]] = []
-    with np.load(path) as held:
-        for each in inputs:
-            name, shape = each["name"], tuple(each["shape"])
-            key = name if name in held.files else "x"
-            if key not in held.files:
-                raise RefusedError(f"{path} must hold an array '{name}', not {held.files}")
-            array = held[key].astype(each["dtype"])
-            array = array[np.newaxis] if array.shape == shape else array
-            if array.shape[1:] != shape:
-                raise RefusedError(
-                    f"'{name}' must have the shape {list(shape)}, or that behind an axis of "
-                    f"invocations, not {list(array.shape)}"
-                )
-            columns.append(np.ascontiguousarray(array))
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
 def main() -> None:
     """Read, run, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--input", required=True, metavar="FILE.npz")
-    parser.add_argument("-o", "--output", default="outputs.npz", metavar="FILE.npz")
+    parser.add_argument("--input", required=True, metavar="FILE.npz", type=Path)
+    output = Path("outputs.npz")
+    parser.add_argument("-o", "--output", default=output, metavar="FILE.npz", type=Path)
     options = parser.parse_args()
     manifest = json.loads((FOLDER / "manifest.json").read_text("utf-8"))
-    given = rows(options.input, manifest["inputs"])
+    check_outputs([options.output], options.input)
+    shapes = [{"shape": manifest["output_shapes"][name]} for name in manifest["outputs"]]
+    given = Given({"inputs": manifest["inputs"], "outputs": shapes}, options.input)
     tvm: Any = import_module("tvm")
     compiled, device = machine(tvm, manifest)
-    results: list[list[NDArray[Any]]] = []
-    for row in given:
+    results: list[list[Array]] = []
+    for i in range(given.count):
+        row = [np.ascontiguousarray(given.rows[each["name"]][i]) for each in manifest["inputs"]]
         found = compiled["main"](*[tvm.runtime.tensor(each, device) for each in row])
         several = [found] if hasattr(found, "numpy") else list(found)
         results.append([each.numpy() for each in several])
     columns = [np.stack(column) for column in zip(*results, strict=True)]
-    outputs = dict(zip(manifest["outputs"], columns, strict=True))
-    np.savez(options.output, **outputs)  # pyright: ignore[reportArgumentType]
+    outputs = given.written(dict(zip(manifest["outputs"], columns, strict=True)))
+    save(options.output, outputs)
     for name, array in outputs.items():
         sys.stdout.write(f"{name}: {array.dtype} {list(array.shape)}\n")
 

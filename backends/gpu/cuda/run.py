@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import hashlib
 import json
 import shutil
 import struct
@@ -240,12 +241,21 @@ def nvrtc_library() -> ctypes.CDLL | None:
     return None
 
 
-def weights(path: Path) -> dict[str, Array]:
-    """Every tensor of a .safetensors file, as bytes."""
+def weights(path: Path, sha256: str) -> dict[str, Array]:
+    """Every tensor of a .safetensors file, as bytes.
+
+    Raises:
+        RefusedError: it cannot be read, or is another than that of the digest.
+    """
     try:
         held = path.read_bytes()
     except OSError as error:
         raise RefusedError(f"{path} must be readable: {error}") from None
+    if hashlib.sha256(held).hexdigest() != sha256:
+        raise RefusedError(
+            f"{path} must hold the weights that plan.json beside run.py was written with, not "
+            "others; compile again with --emit cuda-c"
+        )
     (size,) = struct.unpack("<Q", held[:8])
     found: dict[str, Array] = {}
     for name, entry in json.loads(held[8 : 8 + size]).items():
@@ -278,7 +288,8 @@ class Plan:
         self.address: dict[str, int] = {}
         # they lie beside the folder of a compiled model, or in it
         places = [place / "weights.safetensors" for place in (folder, folder.parent)]
-        constants = weights(next((p for p in places if p.is_file()), places[0]))
+        place = next((p for p in places if p.is_file()), places[0])
+        constants = weights(place, self.plan["weights_sha256"])
         for name, buffer in self.plan["buffers"].items():
             if "tensor" in buffer:
                 content = constants[buffer["tensor"]]

@@ -8,6 +8,7 @@ holds the constants as the device does; `run.py` runs all of it on a GPU or a CP
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -26,12 +27,13 @@ _HERE = Path(__file__).parent
 def cuda_sources(program: Program) -> dict[str, str | bytes]:
     """Every file by name; the same program gives the same bytes."""
     found, launched = functions(program)
+    weights = safetensors(program)
     return {
         KERNELS: _kernels(program, found),
         "cuda_emulation.h": (_HERE / "cuda_emulation.h").read_text("utf-8"),
         "emulate.cpp": _emulation(found),
-        "plan.json": _plan(program, launched),
-        WEIGHTS: safetensors(program),
+        "plan.json": _plan(program, launched, hashlib.sha256(weights).hexdigest()),
+        WEIGHTS: weights,
         **standalone(_HERE / "run.py"),
     }
 
@@ -65,10 +67,11 @@ def _emulation(found: Sequence[Function]) -> str:
     return "\n".join(text) + "\n"
 
 
-def _plan(program: Program, launched: Sequence[Function]) -> str:
+def _plan(program: Program, launched: Sequence[Function], weights_sha256: str) -> str:
     content = {
         "name": program.name,
         "format": program.format,
+        "weights_sha256": weights_sha256,
         "inputs": [_port(port) for port in program.inputs],
         "outputs": [_port(port) for port in program.outputs],
         "buffers": {

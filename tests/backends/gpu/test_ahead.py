@@ -6,20 +6,22 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.backends.gpu.helpers import needs_triton
-from tetrapla.backends.gpu import machine_code
+from tetrapla.backends.gpu import TARGET, machine_code
 from tetrapla.backends.gpu.lower import plan
 from tetrapla.backends.gpu.machine_code import ARCHITECTURES, ahead, judge
 from tetrapla.backends.gpu.triton import compiler
 from tetrapla.backends.gpu.triton.compiler import Code, compiled
 from tetrapla.backends.gpu.triton.functions import Function, functions
 from tetrapla.backends.gpu.triton.source import sources
-from tetrapla.backends.target_ import Lowered
+from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.module import Module
+from tetrapla.ir.op import OPS
 from tetrapla.simulators.gpu.program import Program
 from tetrapla.simulators.gpu.spec import Block, GpuSpec
 from tetrapla.simulators.report import InternalError
@@ -254,6 +256,80 @@ def test_floats_of_eight_bits_need_an_architecture_that_has_them(h100: GpuSpec) 
         "an fp8 plan must be for an architecture that has such floats, sm_89, sm_90, sm_100, "
         "gfx942, not sm_80 and sm_75; choose another --arch or --quant"
     )
+
+
+def integers() -> Lowered[Program]:
+    build = ModuleBuilder("integers")
+    x = build.input("x", (5, 64), "i8")
+    w = build.weight("w", np.ones((64, 7), np.int8))
+    _, attributes = OPS["qnn.matmul"].example or ((), {})
+    build.output("y", build.op("qnn.matmul", [x, w], attributes, "fc"))
+    module = build.finish()
+    return Lowered(module, plan(module, "int8"))
+
+
+@needs_triton
+@pytest.mark.parametrize("architecture", ["sm_70", "sm_75"])
+def test_triton_has_no_integer_products_without_tensor_cores(architecture: str) -> None:
+    found, _ = functions(integers().program)
+    with pytest.raises(InternalError) as refused:
+        compiled(found, [architecture])
+    assert str(refused.value) == (
+        f"kernel {found[0].name} must compile for {architecture}, but Triton says "
+        "RuntimeError: PassManager::run failed"
+    )
+    assert compiled(found, ["sm_80"])[0].instructions["mma.sync"] > 0
+
+
+def test_a_chip_whose_integers_triton_cannot_multiply_has_sources_alone() -> None:
+    lowered = integers()
+    made = ahead(lowered, load_spec("t4", GpuSpec).spec, sources(lowered.program), None)
+    assert made.notes == (
+        "no machine code was made, only sources: Triton has no int8 products for sm_75; "
+        "--emit cuda-c writes kernels that need no Triton",
+    )
+    assert {*made.files} == {"manifest.json"}
+    manifest = json.loads(made.files["manifest.json"])
+    assert (manifest["code"], manifest["code_is_missing"]) == (
+        None,
+        "Triton has no int8 products for sm_75",
+    )
+
+
+@needs_triton
+def test_an_architecture_whose_integers_triton_cannot_multiply_is_refused(
+    h100: GpuSpec,
+) -> None:
+    with pytest.raises(UnsupportedError) as refused:
+        ahead(integers(), h100, {}, ["sm_75", "sm_90", "sm_70"])
+    assert str(refused.value) == (
+        "a plan of int8 products must be for an architecture that Triton has them for, sm_80, "
+        "sm_86, sm_89, sm_90, sm_100, gfx942, not sm_75 and sm_70; choose another --arch or "
+        "--quant"
+    )
+
+
+@needs_triton
+def test_a_plan_too_large_for_another_architecture_names_a_way_that_exists(
+    h100: GpuSpec,
+) -> None:
+    build = ModuleBuilder("large")
+    x, w = build.input("x", (1024, 2048)), build.input("w", (2048, 1024))
+    build.output("y", build.op("nn.matmul", [x, w], {"activation": "none"}, "fc"))
+    module, bf16 = build.finish(), Options(quant="bf16")
+    lowered = TARGET.lower(module, h100, None, bf16)
+    with pytest.raises(UnsupportedError) as refused:
+        ahead(lowered, h100, sources(lowered.program), ["sm_90", "gfx942"])
+    name = "matmul_1x1024x1024x2048"
+    assert str(refused.value) == (
+        f"kernel {name} for gfx942 must take at most 65536 bytes of shared memory, not 73728; "
+        "plan within it by --set block.shared_memory=65536B"
+    )
+    block = h100.block.model_copy(update={"shared_memory_bytes": 65_536})
+    small = h100.model_copy(update={"block": block})
+    lowered = TARGET.lower(module, small, None, bf16)
+    made = ahead(lowered, small, sources(lowered.program), ["sm_90", "gfx942"])
+    assert [row[2] for row in made.rows] == ["sm_90", "gfx942"]
 
 
 @needs_triton

@@ -153,7 +153,7 @@ def test_weights_are_found_whatever_their_name(tmp_path: Path) -> None:
     content = cuda_sources(program)["weights.safetensors"]
     assert isinstance(content, bytes)
     (tmp_path / "weights.safetensors").write_bytes(content)
-    found = weights(tmp_path / "weights.safetensors")
     plan_ = json.loads(cuda_sources(program)["plan.json"])
+    found = weights(tmp_path / "weights.safetensors", plan_["weights_sha256"])
     tensor = plan_["buffers"]["__metadata__"]["tensor"]
     assert np.array_equal(found[tensor].view(np.float16), np.ones(63, np.float16))
