@@ -22,6 +22,7 @@ from tetrapla.simulators.spiking.wiring import connections
 SEEDS = 0x4855  # the purpose of the draws
 
 MOST_PINS = 2**19  # pairs of a source and a neuron, assumed: a few seconds of work
+_WORK = 2**30  # passes x neurons^2 x cores in all, assumed: as long
 _GROWN = 3  # cuts grown from drawn neurons, assumed
 _PASSES = 8  # assumed: later ones hardly move a neuron
 _PATIENCE = 64  # moves without a better cut after which a pass ends, assumed
@@ -99,11 +100,11 @@ def refined(held: Pins, part: Array, key: Key) -> Array:
     limits = _Limits(int(sizes.max()), _BUSIER * np.bincount(part, held.work).max())
     best = part
     least = cost(held, part)
-    starts = [part]
-    for draw in uniforms(key.at(purpose=SEEDS), (_GROWN, len(sizes))):
-        starts.append(_grown(held, sizes, draw))
+    passes = _WORK // (held.neurons**2 * len(sizes))
+    draws = uniforms(key.at(purpose=SEEDS), (_GROWN, len(sizes)))[: max(0, passes - 1)]
+    starts = [part, *(_grown(held, sizes, draw) for draw in draws)] if passes else []
     for start in starts:
-        found = _improved(held, start, limits)
+        found = _improved(held, start, limits, min(_PASSES, passes // len(starts)))
         if limits.hold(held, found, len(sizes)) and cost(held, found) < least:
             best, least = found, cost(held, found)
     return best
@@ -185,9 +186,9 @@ class _Cut:
         np.add.at(self.leaving, listeners[own], sign * weight[own])
 
 
-def _improved(held: Pins, part: Array, limits: _Limits) -> Array:
+def _improved(held: Pins, part: Array, limits: _Limits, passes: int) -> Array:
     parts = int(part.max()) + 1
-    for _ in range(_PASSES):
+    for _ in range(passes):
         after = _pass(held, part, parts, limits)
         if after is None:
             break
