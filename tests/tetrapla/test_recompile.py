@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tetrapla.backends.gpu.cuda import run
@@ -15,6 +16,10 @@ from tetrapla.ir.errors import ModelError
 
 Cli = Callable[..., Any]
 Refused = Callable[..., None]
+
+
+def nothing() -> None:
+    """No NVRTC."""
 
 
 def put(folder: Path, *names: str) -> None:
@@ -94,7 +99,7 @@ def test_compile_refuses_a_script_of_one_s_own(
 def test_code_of_another_plan_goes_and_another_target_leaves_no_script(
     cli: Cli, mlp: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tetrapla.backends.gpu.cuda.emitted.nvrtc_library", lambda: None)
+    monkeypatch.setattr("tetrapla.backends.gpu.cuda.emitted.nvrtc_library", nothing)
     out = tmp_path / "out"
     words = ["compile", mlp, "--data", "digits", "-o", out, "-t"]
     assert cli(*words, "p100", "--emit", "cuda-c").status == 0
@@ -107,10 +112,6 @@ def test_code_of_another_plan_goes_and_another_target_leaves_no_script(
     assert not [*out.glob("*.py"), *out.glob(MANIFEST)]
 
 
-class Nothing:
-    """A device that is not reached."""
-
-
 def test_weights_of_another_plan_are_refused(
     cli: Cli,
     mlp: str,
@@ -118,20 +119,24 @@ def test_weights_of_another_plan_are_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("tetrapla.backends.gpu.cuda.emitted.nvrtc_library", lambda: None)
-    monkeypatch.setattr(run, "device_for", lambda *_: Nothing())
+    monkeypatch.setattr("tetrapla.backends.gpu.cuda.emitted.nvrtc_library", nothing)
+
+    def unreached(name: str, folder: Path) -> None:
+        del name, folder
+
+    monkeypatch.setattr(run, "device_for", unreached)
     out = tmp_path / "out"
     assert cli("compile", mlp, "-t", "p100", "--emit", "cuda-c", "-o", out).status == 0
     place = out / "weights.safetensors"
     held = bytearray(place.read_bytes())
     held[-1] ^= 1
     place.write_bytes(held)
-    message = (
-        f"{place} must hold the weights that plan.json beside run.py was written with, not "
-        "others; compile again with --emit cuda-c"
-    )
-    plan = json.loads((out / "cuda" / "plan.json").read_text("utf-8"))
-    with pytest.raises(run.RefusedError) as refused:
-        run.weights(place, plan["weights_sha256"])
-    assert str(refused.value) == message
+    np.savez(tmp_path / "x.npz", image=np.zeros((1, 1, 8, 8), np.float32))
+    files = ["--input", str(tmp_path / "x.npz"), "-o", str(tmp_path / "y.npz")]
     capsys.readouterr()
+    assert run.main(files, out / "cuda") == 2
+    assert capsys.readouterr().err.removeprefix("error: ") == (
+        f"{place} must hold the weights that plan.json beside run.py was written with, not "
+        "others; compile again with --emit cuda-c\n"
+    )
+    assert not (tmp_path / "y.npz").exists()
