@@ -11,9 +11,9 @@ spike-timing-dependent plasticity", 2015). Then nothing is learned any more: the
 training images say what each neuron stands for, and the 450 test images are judged.
 
 Seed 0 gets 409 of the 450 right (90.9 %), seeds 1 to 4 get 419, 412, 423 and 413; the same seed
-gives the same weights and the same figures. It takes about 20 s on one core. The ranges of the
-numbers below were narrowed by looks at the test images, so the figures are a little kind; within
-them they were chosen with 347 training images that were left out for that.
+gives the same weights and the same figures. It takes about 20 s on one core. The ranges of
+the numbers below were narrowed by looks at the test images, so the figures are a little kind;
+within them they were chosen with 347 training images that were left out for that.
 """
 
 from __future__ import annotations

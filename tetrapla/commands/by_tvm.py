@@ -44,6 +44,7 @@ def by_tvm(
     Raises:
         ModelError: one of `others` is given, or the target is no GPU.
     """
+    from tetrapla.earlier import check_own, earlier, listed, remove
     from tetrapla.files import as_bytes, check_folder, check_outputs, write_all
     from tetrapla.models import load_for
     from tetrapla.samples import samples_for
@@ -55,11 +56,15 @@ def by_tvm(
     module = load_for(model, chosen)
     samples = samples_for(module, chosen)
     found = generated(module, architecture, samples.inputs)
-    contents = {output / name: as_bytes(content) for name, content in found.files.items()}
+    check_own(output, found.files)
+    named = listed(found.files)
+    contents = {output / name: as_bytes(content) for name, content in named.items()}
     if output.is_dir():
         check_outputs(contents, [model, chosen.data])
+    old = earlier(output)
     write_all(contents)
-    options.note(*samples.warnings, *found.notes)
+    removed = remove(output, old, contents, [model, chosen.data])
+    options.note(*samples.warnings, *found.notes, *removed)
     for path, data in contents.items():
         typer.echo(f"{path}  {len(data)} bytes")
     if found.check is None:
