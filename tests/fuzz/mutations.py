@@ -248,7 +248,9 @@ def _member(data: bytes, draw: Random, seeds: Sequence[bytes]) -> bytes:
         case 1:
             files.append((name, draw.choice(files)[1]))
         case 2:
-            files[at] = (draw.choice((f"../{name}", f"/{name}", "x", name * 50)), content)
+            # an archive cannot hold a name of more than 65,535 bytes
+            long = (name * 50)[:10_000]
+            files[at] = (draw.choice((f"../{name}", f"/{name}", "x", long)), content)
         case 3:
             files[at] = (name, _bytes(content, draw, [content]))
         case _:
