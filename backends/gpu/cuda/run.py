@@ -370,7 +370,7 @@ def main(arguments: Sequence[str] | None = None, folder: Path | None = None) -> 
         plan = Plan(where, device_for(options.device, where))
         save(options.output, given.written(plan.run(given.rows)))
     except RefusedError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"error: {error}\n")
         return 2
     return 0
 

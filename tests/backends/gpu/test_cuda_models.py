@@ -294,7 +294,7 @@ def test_files_that_cannot_be_are_one_sentence_before_the_run(
     }
     for (given, output), message in messages.items():
         assert main(["--input", given, "-o", output, "--device", "cpu"], folder) == 2
-        assert capsys.readouterr().err == f"{message}\n"
+        assert capsys.readouterr().err == f"error: {message}\n"
 
 
 def test_without_a_compiler_or_a_driver_the_script_says_so(
@@ -321,4 +321,4 @@ def test_without_a_compiler_or_a_driver_the_script_says_so(
         )
         if device == "cuda" and done.returncode == 0:
             continue  # here is a GPU
-        assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {message}")
