@@ -67,6 +67,12 @@ def no_sources(program: object) -> dict[str, str | bytes]:
     return {}
 
 
+def no_modules(lowered: object, spec: object) -> dict[str, Module]:
+    """Return no modules: the lowered one says all that the machine does."""
+    del lowered, spec
+    return {}
+
+
 @dataclass(frozen=True)
 class Ahead:
     """What is made of a target's sources before the machine sees them: machine code.
@@ -123,6 +129,9 @@ class Target(Generic[S, P]):
             run that claims fewer is refused.
         sources: (program) -> files that `tetrapla compile` writes beside the program; a name
             may have folders.
+        modules: (lowered, spec) -> what the program means as further modules, by the stem of
+            the files `compile` writes, ``.mlir`` and ``.npz``; each computes what
+            `Lowered.module` does.
         forms: by word of `compile --emit`, (lowered, spec) -> files that it also writes.
         ahead: (lowered, spec, the sources, architectures of --arch or None) -> machine code.
         architectures: the names that --arch takes.
@@ -139,6 +148,7 @@ class Target(Generic[S, P]):
     stochastic: Callable[[S, Options], bool]
     least_cycles: Callable[[P, S], Mapping[str, float]] = no_least_cycles
     sources: Callable[[P], Mapping[str, str | bytes]] = no_sources
+    modules: Callable[[Lowered[P], S], Mapping[str, Module]] = no_modules
     forms: Mapping[str, Callable[[Lowered[P], S], Mapping[str, str | bytes]]] = field(
         default_factory=dict[str, Callable[[Lowered[P], S], Mapping[str, str | bytes]]]
     )

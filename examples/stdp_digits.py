@@ -27,7 +27,10 @@ from tetrapla.ir.graph import Array
 from tetrapla.ir.spike.loihi import Neuron
 from tetrapla.ir.spike.plasticity import Rule, Trace, products
 from tetrapla.simulators.random_ import Key, uniforms, words
+from tetrapla.simulators.spec_ import load_spec
+from tetrapla.simulators.spiking import SpikingSpec
 from tetrapla.simulators.spiking.learning import Layer, Learner
+from tetrapla.simulators.spiking.lessons import bill
 
 NEURONS, STEPS, PASSES, RATE = 200, 16, 2, 0.9
 RULE = Rule(
@@ -88,6 +91,19 @@ def run(data: Data, seed: int) -> tuple[int, Learner]:
     return right(learner, names, images[held], data.y[held], key), learner
 
 
+def price(learner: Learner) -> str:
+    """A sentence: time and energy of the learning on the chip, by its file."""
+    made = bill(learner, load_spec("loihi", SpikingSpec).spec)
+    total, parts = made.energy.total_pj, made.energy.by_unit
+    if total is None or made.time_s is None:
+        return "; ".join(made.energy.warnings)
+    share = (parts["learning"] or 0.0) / total
+    return (
+        f"on loihi {made.time_s:.3g} s and {total * 1e-9:.3g} mJ, {100 * share:.0f} % of it "
+        "for looking at all synapses at the ends of epochs (a price from before silicon)"
+    )
+
+
 def main() -> None:
     """Learn, name, judge; print what it took."""
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else 0
@@ -99,6 +115,7 @@ def main() -> None:
         f"({100 * count / len(data.test):.1f} %)\n"
         f"learning took {done.timesteps:,} timesteps, {done.synaptic_events:,} synaptic "
         f"events, {done.spikes_out:,} spikes and {done.weights_changed:,} changes of weights\n"
+        f"{price(learner)}\n"
     )
 
 

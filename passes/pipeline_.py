@@ -155,7 +155,9 @@ def quantises(quant: str) -> bool:
     return quant in SCHEMES or "{" in quant or "," in quant
 
 
-def quantised(module: Module, calibration: Mapping[str, Array], quant: str) -> Module:
+def quantised(
+    module: Module, calibration: Mapping[str, Array], quant: str, *, flat: bool = False
+) -> Module:
     """The module in integers that a machine of 8-bit operands takes.
 
     Args:
@@ -163,6 +165,8 @@ def quantised(module: Module, calibration: Mapping[str, Array], quant: str) -> M
         calibration: arrays of shape (invocations, *static shape) by input name; not looked at
             for a shape-only module.
         quant: a number format that `quantises`; a pipeline's text follows the canonical one.
+        flat: whether loops, recurrent layers, attention and convolutions of other ranks are
+            taken apart first; then int4 rounds as `flattened` does.
 
     Raises:
         RegistryError: the text names no pass or option that there is.
@@ -171,6 +175,9 @@ def quantised(module: Module, calibration: Mapping[str, Array], quant: str) -> M
     from tetrapla.passes.text_ import parse
 
     passes = PIPELINES[quant] if quant in SCHEMES else (*CANONICAL, *parse(quant))
+    if flat:
+        passes = (*FLAT, *(_in_seconds(each, module) for each in passes[len(CANONICAL) :]))
+        return _run((*passes, WidenWeights()), module, calibration)
     if module.shape_only:
         return _shapes((*passes, WidenWeights()), module)
     return run(module, (*passes, WidenWeights()), Context(calibration))

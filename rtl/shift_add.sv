@@ -1,6 +1,6 @@
 // The digital side of a crossbar: codes of its converters in, an integer product out.
 //
-// What it computes is `shift_add` of simulators/analog/shift_add.py. A product has `digits_i`
+// What it computes is `shift_add` of ir/crossbar/shift_add.py. A product has `digits_i`
 // digits of the inputs, lowest first; each has `parts_i` parts of the weights (slices, and the
 // negative columns of pairs); each has TURNS conversions, in which converter a serves column
 // turn x ADCS + a. A conversion's codes come as a SAR converter finds them: one bit per

@@ -131,9 +131,15 @@ def _home(
         inner = section.entries.get(key)
         if not rest and (inner is not None or _can_have(model, (*path, key))):
             return section, key
+        if rest and inner is None and models_at(model, (*path, key)):
+            # a section that the file leaves out stays out unless it has the field
+            place = Place(f"--set {dotted((*path, *parts))}")
+            inner = Mapping(place, {}, {})
         if rest and isinstance(inner, Mapping) and not is_leaf(inner):
             home = _home(inner, rest, (*path, key), model)
             if home is not None:
+                section.entries.setdefault(key, inner)
+                section.keys.setdefault(key, inner.place)
                 return home
     return None
 

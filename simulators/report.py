@@ -68,6 +68,7 @@ class Run:
         cycles: of the whole invocation; layers may overlap, so not their sum.
         actions: what belongs to no layer, ``static.second``.
         scene: what can be drawn of it.
+        interval_s: after which the next invocation may start, in a pipeline of layers.
     """
 
     outputs: Mapping[str, Array]
@@ -78,6 +79,7 @@ class Run:
     warnings: tuple[str, ...] = ()
     trace: tuple[Slice, ...] = ()
     scene: Scene | None = field(default=None, compare=False, repr=False)
+    interval_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -180,13 +182,12 @@ class Report:
         default_factory=dict[str, Array], compare=False, repr=False
     )
     scene: Scene | None = field(default=None, compare=False, repr=False)
+    interval_s: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the public contract's fields, as plain Python values, in its order.
-
-        `second_check` (a GPU's emitted kernels, where they ran) is there only when it is known.
-        """
-        extra = {} if self.second_check is None else {"second_check": asdict(self.second_check)}
+        """Return the public contract's fields in its order; the last two where known."""
+        check = None if self.second_check is None else asdict(self.second_check)
+        late = {"second_check": check, "interval_s": self.interval_s}
         raw = {
             "schema": SCHEMA,
             "model": self.model,
@@ -208,7 +209,7 @@ class Report:
             "layers": [{**asdict(row), "cycles": _count(row.cycles)} for row in self.layers],
             "warnings": self.warnings,
             "provenance": [asdict(entry) for entry in self.provenance],
-            **extra,
+            **{key: value for key, value in late.items() if value is not None},
         }
         plain: dict[str, Any] = _plain(raw, "report")
         return plain
@@ -294,6 +295,7 @@ def assemble(
         second_check=second_check,
         outputs=run.outputs,
         scene=run.scene,
+        interval_s=run.interval_s,
     )
 
 

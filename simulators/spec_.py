@@ -110,6 +110,16 @@ class Spec(Section):
         unknown = dict.fromkeys(self.optional_actions)
         return {**unknown, **self.cost, STATIC: None if power_w is None else power_w * 1e12}
 
+    @property
+    def area_mm2(self) -> float | None:
+        """The area of this design point; as published, where nothing says how it grows."""
+        return self.chip.area_mm2
+
+    @property
+    def rescaled(self) -> str:
+        """A sentence on what stays as the YAML states it when fields are overridden."""
+        return "area, power and prices that the chip's YAML states are not rescaled by --set"
+
     def ideal(self) -> Self:
         """Return the spec with every non-ideality off; a digital machine has none."""
         return self

@@ -93,6 +93,8 @@ def emitted(executable: Executable, wishes: Wishes) -> tuple[dict[str, str | byt
         "module.mlir": lowered.module.text(),
         "weights.npz": npz(lowered.module.weights),
     }
+    for stem, module in target.modules(lowered, executable.spec).items():
+        contents |= {f"{stem}.mlir": module.text(), f"{stem}.npz": npz(module.weights)}
     ahead = target.ahead(lowered, executable.spec, sources, wishes.architectures)
     contents |= sources | dict(ahead.files)
     if wishes.form is None:

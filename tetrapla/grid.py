@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 from typing import Any
 
-from tetrapla.designs import design
+from tetrapla.designs import Design, design
+from tetrapla.executors import Executor
+from tetrapla.executors.local import Serial
 from tetrapla.ir.errors import ModelError, nearest
 from tetrapla.ir.module import Module
 from tetrapla.progress import bar
+from tetrapla.ranges import MAX_POINTS
+from tetrapla.run import Trial
 from tetrapla.settings import Settings, command, whole
 from tetrapla.simulators.report import Report, to_json
-from tetrapla.trials import options_of, results, trial
+from tetrapla.store import Store, point_key, trial_digest
+from tetrapla.trials import results, trial
 
 SCHEMA = "tetrapla.sweep/1"
-MAX_POINTS = 1024  # assumed: a grid that a person reads
 OPTIONS: Mapping[str, Callable[[str, str], int | str | None]] = {  # swept like a chip's fields
     "timesteps": whole,
     "batch": whole,
@@ -68,26 +71,6 @@ class Sweep:
         return to_json(self.to_dict())
 
 
-def parse_grid(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Read ``FIELD=V1,V2`` and ``FIELD=A:B`` (whole numbers from A to B, both included).
-
-    Raises:
-        ModelError: one is neither, or is given twice.
-    """
-    grid: dict[str, tuple[str, ...]] = {}
-    for text in texts:
-        field, _, values = (part.strip() for part in text.partition("="))
-        found = _values(text, values)
-        if not field or not all(found):
-            raise ModelError(
-                f"--set must be FIELD=V1,V2 or FIELD=A:B, not '{text}'; write array.rows=16,32"
-            )
-        if field in grid:
-            raise ModelError(f"--set must name '{field}' once, not twice; join its values")
-        grid[field] = found
-    return grid
-
-
 def swept(
     read: Callable[[Settings], Module],
     path: str | None,
@@ -95,6 +78,8 @@ def swept(
     grid: Mapping[str, Sequence[str]],
     objectives: Sequence[str],
     settings: Settings,
+    store: Store | None = None,
+    executor: Executor | None = None,
 ) -> Sweep:
     """Run every point of a grid.
 
@@ -105,6 +90,8 @@ def swept(
         grid: values by field, as text.
         objectives: keys of `OBJECTIVES`; empty takes those that are known.
         settings: the common options of every point.
+        store: has the points that were computed before, and takes the others.
+        executor: computes them; None for this process.
     """
     _check_objectives(objectives)
     _check_grid(grid)
@@ -112,34 +99,81 @@ def swept(
     held = [_settings(settings, point) for point in combinations]
     # a wrong field is an error before the work starts
     designs = [design(target, each.overrides) for each in held]
-    _check_known(
-        "area", objectives, all(d.chip.spec.chip.area_mm2 is not None for d in designs)
-    )
+    _check_known("area", objectives, all(d.chip.spec.area_mm2 is not None for d in designs))
     given = {each.batch: each for each in held}
     trials = {batch: trial(read(each), each) for batch, each in given.items()}
     _check_known("accuracy", objectives, all(t.expected is not None for t in trials.values()))
-    found: list[Report] = []
-    with bar(sum(d.seeds(options_of(s)) for d, s in zip(designs, held, strict=True))) as step:
-        for each, chosen in zip(designs, held, strict=True):
-            said = command("simulate", [path], [target], chosen) if path is not None else ""
-            given_trial = trials[chosen.batch]
-            (done,) = results(given_trial, [each], chosen, said, step, brief=True)
-            found.append(done.report)
+    points = [
+        _Point(target, each, command("simulate", [path], [target], each) if path else "")
+        for each in held
+    ]
+    found = _computed(points, designs, trials, store, executor or Serial())
     return _judged(combinations, found, objectives)
 
 
+@dataclass(frozen=True)
+class _Point:
+    """What a worker is sent of one point."""
+
+    target: str
+    settings: Settings
+    said: str
+
+
+def _computed(
+    points: Sequence[_Point],
+    designs: Sequence[Design],
+    trials: Mapping[int | None, Trial],
+    store: Store | None,
+    executor: Executor,
+) -> list[Report]:
+    """The reports of all points in their order; what the store has is not computed."""
+    found: dict[int, Report] = {}
+    keys: list[str] = []
+    if store is not None:
+        digests = {batch: trial_digest(each) for batch, each in trials.items()}
+        for number, (point, each) in enumerate(zip(points, designs, strict=True)):
+            keys.append(point_key(digests[point.settings.batch], each, point.settings))
+            known = store.get(keys[-1], point.said)
+            if known is not None:
+                found[number] = known
+    left = [number for number in range(len(points)) if number not in found]
+    with bar(len(points)) as step:
+        step("", len(found))
+        for place, report in executor.run(_measured, trials, [points[n] for n in left]):
+            number = left[place]
+            found[number] = report
+            if store is not None:
+                store.put(keys[number], report)
+            step(f"{report.model} on {report.target}", 1)
+    return [found[number] for number in range(len(points))]
+
+
+def _measured(trials: Mapping[int | None, Trial], point: _Point) -> Report:
+    """One point's figures, without its outputs and pictures, which no sweep shows."""
+    chosen = point.settings
+    each = design(point.target, chosen.overrides)
+    (done,) = results(trials[chosen.batch], [each], chosen, point.said, brief=True)
+    return replace(done.report, outputs={}, scene=None)
+
+
 def front(rows: Sequence[Sequence[float | None]]) -> list[bool]:
-    """Whether no other row is at least as small everywhere and smaller somewhere."""
+    """Whether no other row is at least as small everywhere and smaller somewhere.
 
-    def beats(a: Sequence[float | None], b: Sequence[float | None]) -> bool:
-        pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
-        return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
-
-    known = [None not in row for row in rows]
-    return [
-        known[i] and not any(known[j] and beats(rows[j], row) for j in range(len(rows)))
-        for i, row in enumerate(rows)
-    ]
+    A row with an unknown is never on the front.
+    """
+    known = [(tuple(row), i) for i, row in enumerate(rows) if None not in row]
+    best: list[Sequence[Any]] = []
+    found = [False] * len(rows)
+    # in ascending order what beats a row comes before it, and something on the front does
+    for row, i in sorted(known):
+        if all(
+            row == other or any(x < y for x, y in zip(row, other, strict=True))
+            for other in best
+        ):
+            best.append(row)
+            found[i] = True
+    return found
 
 
 def _judged(
@@ -151,27 +185,6 @@ def _judged(
     best = front([[OBJECTIVES[key](report) for key in chosen] for report in found])
     points = zip(combinations, found, best, strict=True)
     return Sweep(chosen, tuple(Point(*point) for point in points))
-
-
-def _values(text: str, values: str) -> tuple[str, ...]:
-    first, colon, last = (part.strip() for part in values.partition(":"))
-    if not colon or "," in values:
-        found = tuple(value.strip() for value in values.split(","))
-        for value, count in Counter(found).items():
-            if value and count > 1:
-                raise ModelError(
-                    f"--set must give each value once, not '{value}' {count} times in '{text}'"
-                )
-        return found
-    if not (first.isascii() and first.isdigit() and last.isascii() and last.isdigit()):
-        raise ModelError(f"--set A:B must be whole numbers, not '{text}'; list the values")
-    low, high = whole("--set", first) or 0, whole("--set", last) or 0
-    if not low <= high < low + MAX_POINTS:
-        raise ModelError(
-            f"--set A:B must go upwards over at most {MAX_POINTS} values, not '{text}'; "
-            "list fewer values"
-        )
-    return tuple(str(value) for value in range(low, high + 1))
 
 
 def _check_objectives(objectives: Sequence[str]) -> None:

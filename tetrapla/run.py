@@ -28,7 +28,6 @@ from tetrapla.simulators.report import Accuracy, CrossCheck, Report, Run, assemb
 
 IDEAL = "--ideal: every non-ideality of the machine is off"
 IDEAL_ALREADY = "--ideal changes nothing: the machine has no non-ideality"
-NOT_RESCALED = "area, power and prices that the chip's YAML states are not rescaled by --set"
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ class Executable:
                 seed=seed,
                 batch=trial.samples.batch,
                 ranges=self.design.chip.ranges,
-                area_mm2=self.spec.chip.area_mm2,
+                area_mm2=self.spec.area_mm2,
                 tdp_w=self.spec.chip.tdp_w,
                 accuracy=accuracy,
                 cross_check=cross_check,
@@ -169,7 +168,7 @@ class Executable:
     def _notes(self, runs: Sequence[Run]) -> list[str]:
         notes = [*self.design.chip.warnings, *self.lowered.warnings]
         if self.design.chip.overrides:
-            notes.insert(0, NOT_RESCALED)
+            notes.insert(0, self.spec.rescaled)
         if self.options.ideal:
             notes.insert(0, IDEAL_ALREADY if self.spec == self.design.chip.spec else IDEAL)
         if len(runs) > 1:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from tetrapla.backends.analog.check import cross_check
+from tetrapla.backends.analog.crossbars import crossbars
 from tetrapla.backends.analog.lower import lower
-from tetrapla.backends.target_ import Options, Target
+from tetrapla.backends.target_ import Lowered, Options, Target
+from tetrapla.ir.module import Module
 from tetrapla.simulators.analog.machine import run
+from tetrapla.simulators.analog.program import Program
 from tetrapla.simulators.analog.spec import AnalogSpec
+from tetrapla.simulators.analog.timing import least_cycles
 
 
 def _stochastic(spec: AnalogSpec, options: Options) -> bool:
-    return spec.device.noisy and not options.ideal
+    return spec.noisy and not options.ideal
+
+
+def _modules(lowered: Lowered[Program], spec: AnalogSpec) -> dict[str, Module]:
+    how = spec.mapping
+    return {"crossbar": crossbars(lowered.module, lowered.program, how.weights, how.pairs)}
 
 
 TARGET = Target(
@@ -21,4 +30,6 @@ TARGET = Target(
     run=run,
     cross_check=cross_check,
     stochastic=_stochastic,
+    modules=_modules,
+    least_cycles=least_cycles,
 )

@@ -16,6 +16,8 @@ import numpy as np
 from tetrapla.backends.analog.tiles import shift_for
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog import crossbar, machine
+from tetrapla.simulators.analog.cells import wired
+from tetrapla.simulators.analog.mapping import columns, targets
 from tetrapla.simulators.analog.program import Product, Program, Step, Tile
 from tetrapla.simulators.analog.spec import AnalogSpec
 
@@ -37,7 +39,8 @@ def calibrated(program: Program, spec: AnalogSpec, inputs: Mapping[str, Array]) 
             values[step.result] = machine.shaped(step, exact, shape).astype(np.int32)
             steps.append(_ranged(step, spec, rows.reshape(-1, rows.shape[-1])))
         else:
-            values[step.result] = machine.digital(step, values, program.constants)
+            made = machine.digital(step, values, program.constants)
+            values.update(zip(step.results, made, strict=True))
             steps.append(step)
     return replace(program, steps=tuple(steps))
 
@@ -48,26 +51,30 @@ def _ranged(step: Product, spec: AnalogSpec, rows: Array) -> Product:
 
 
 def _tile(step: Product, tile: Tile, spec: AnalogSpec, rows: Array) -> Tile:
-    levels = crossbar.targets(step, tile, spec)
-    variance = cell_variance(levels, spec)
-    largest = np.zeros(levels.shape[1])
+    made = columns(step, tile, spec)
+    goal = targets(step, tile, spec).astype(np.float64)
+    levels, _ = wired(goal, made, spec)
+    variance = made.spread(cell_variance(targets(step, tile, spec), spec))
+    largest = np.zeros(made.conversions)
     for start in range(0, len(rows), _POSITIONS):
         part = rows[start : start + _POSITIONS, tile.row_start : tile.row_stop]
         for digit in range(spec.digits):
             driven = crossbar.digits_of(part, digit, spec.dac.bits).astype(np.float64)
-            sums = driven @ levels
-            if spec.device.noisy:
+            sums = np.abs(driven @ levels)
+            if spec.noisy:
                 sums += _MARGIN_SD * np.sqrt(driven**2 @ variance)
             largest = np.maximum(largest, sums.max(axis=0, initial=0))
-    by_slice = largest.reshape(2, step.slices, -1).max(axis=(0, 2))
+    by_part = largest.reshape(made.converted).max(axis=(0, 2))
+    by_slice = by_part.reshape(-1, step.slices).max(axis=0)
     return replace(tile, adc_shifts=tuple(shift_for(float(top), spec) for top in by_slice))
 
 
 def cell_variance(levels: Array, spec: AnalogSpec) -> Array:
-    """Variance of one cell in one read, programming and read noise, in levels squared."""
+    """Variance of one cell in one read, of its device and of reads, in levels squared."""
     d = spec.device
     unit = (d.g_max_siemens - d.g_min_siemens) / spec.array.top_level
-    goal = d.g_min_siemens + levels * unit
-    programming = d.device.sigma(goal, d.g_max_siemens)
-    variance = (programming**2 + (d.read_noise_frac * goal) ** 2) / unit**2
-    return np.asarray(variance)
+    goal = d.g_min_siemens + np.arange(spec.array.top_level + 1) * unit
+    mean, variance = d.device.moments(goal, d.g_max_siemens, d.time_s)
+    own = d.device.read_sigma(goal, mean, d.g_max_siemens, d.time_s)
+    table = (variance + own**2 + (d.read_noise_frac * goal) ** 2) / unit**2
+    return np.asarray(table[levels])

@@ -19,7 +19,7 @@ and ADCs of enough bits, every column converted one by one; they must equal the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -28,10 +28,12 @@ import numpy as np
 from tetrapla.backends.analog import predict
 from tetrapla.backends.analog.deviations import Deviations, of_cells, of_sums
 from tetrapla.backends.target_ import Lowered
-from tetrapla.ir.graph import Array
+from tetrapla.ir.graph import Array, Graph, Node
 from tetrapla.ir.module import Module
-from tetrapla.ir.op import evaluated
+from tetrapla.ir.op import OPS
+from tetrapla.simulators.analog import cells as cells_
 from tetrapla.simulators.analog import crossbar, machine
+from tetrapla.simulators.analog.mapping import columns
 from tetrapla.simulators.analog.program import Product, Program
 from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.random_ import Key
@@ -59,7 +61,7 @@ def cross_check(
         return CrossCheck("bit_exact", mismatches, None, None, mismatches == 0)
     seen = replayed(lowered.module, inputs, run)
     mismatches += seen.mismatches
-    if not spec.device.noisy:
+    if not spec.noisy:
         return _tolerance(program, spec, run, seen, mismatches)
     found = deviations(program, spec, run, seen)
     mismatches += found.mismatches
@@ -119,22 +121,34 @@ def replayed(module: Module, inputs: Mapping[str, Array], run: machine.AnalogRun
             operands[node.name] = values[node.operands[0].index]
             values[node.result.index] = run.accumulators[node.name]
             continue
-        given = [graph.weight(v) if graph.is_weight(v) else None for v in node.operands]
-        rows = [
-            evaluated(
-                node.kind,
-                [
-                    values[v.index][n] if weight is None else weight
-                    for v, weight in zip(node.operands, given, strict=True)
-                ],
-                node.attributes,
-            )
-            for n in range(len(chosen))
-        ]
-        values[node.result.index] = np.stack(rows)
-    made = {name: values[value.index] for name, value in graph.outputs}
+        results = [value.index for value in node.results]
+        made_by = _evaluated(graph, node, values, len(chosen))
+        values.update(zip(results, made_by, strict=True))
+    made = {
+        name: np.stack([graph.weight(value)] * len(chosen))
+        if graph.is_weight(value)
+        else values[value.index]
+        for name, value in graph.outputs
+    }
     found = {name: array[chosen] for name, array in run.outputs.items()}
     return Replay(operands, _differing(found, made))
+
+
+def _evaluated(
+    graph: Graph, node: Node, values: Mapping[int, Array], count: int
+) -> tuple[Array, ...]:
+    """All results of a node on every invocation."""
+    given = [graph.weight(v) if graph.is_weight(v) else None for v in node.operands]
+    rows: list[tuple[Array, ...]] = []
+    with np.errstate(all="ignore"):  # as in the interpreter
+        for n in range(count):
+            operands = [
+                values[v.index][n] if weight is None else weight
+                for v, weight in zip(node.operands, given, strict=True)
+            ]
+            made = OPS[node.kind].evaluate(*operands, **node.attributes)
+            rows.append(made if isinstance(made, tuple) else (made,))
+    return tuple(np.stack(each) for each in zip(*rows, strict=True))
 
 
 def deviations(
@@ -142,52 +156,67 @@ def deviations(
 ) -> Deviations:
     """Of the cells and the accumulators of every product."""
     total = Deviations()
-    for step in program.products:
+    for step, own in _copies(program):
         cells = [
-            crossbar.programmed(step, number, spec, run.key)
+            cells_.programmed(step, number, spec, run.key)
             for number in range(len(step.tiles))
         ]
-        sample = sampled(step, spec, seen.operands[step.name], run.accumulators[step.name])
+        seen_by = seen.operands[step.name], run.accumulators[step.name]
+        sample = sampled(step, spec, *seen_by, own)
         expected = predict.accumulators(step, spec, cells, sample.rows)
-        total += of_cells(step, spec, cells)
+        total += of_cells(step, spec, cells, run.key)
         total += of_sums(expected, _near(sample.sums, expected.mean))
     return total
 
 
-def sampled(step: Product, spec: AnalogSpec, x: Array, accumulators: Array) -> Sample:
-    """As many sums of a product as `CONVERSIONS` allow, spread evenly."""
+def sampled(
+    step: Product, spec: AnalogSpec, x: Array, accumulators: Array, own: slice
+) -> Sample:
+    """As many sums of one copy of a product as `CONVERSIONS` allow, spread evenly.
+
+    `own` are the positions of an invocation that the copy does.
+    """
     outputs = step.matrix.shape[1]
-    each = spec.digits * sum(2 * step.slices * tile.outputs for tile in step.tiles)
-    wanted = max(_LEAST_SAMPLES, CONVERSIONS // max(1, each))
-    positions = max(1, accumulators[0].size // outputs)
+    each = spec.digits * sum(columns(step, tile, spec).conversions for tile in step.tiles)
+    wanted = max(_LEAST_SAMPLES, CONVERSIONS // max(1, each * (own.step or 1)))
+    positions = max(1, len(range(accumulators[0].size // outputs)[own]))
     few = machine.spread(len(x), max(_LEAST_INVOCATIONS, -(-wanted // positions)))
     rows, _ = machine.driven(step, x[few])
     sums = accumulators[few].astype(np.float64)
     if step.window is not None:
         sums = sums.transpose(0, 1, 3, 4, 2)
-    flat, sums = rows.reshape(-1, rows.shape[-1]), sums.reshape(-1, outputs)
+    sums = sums.reshape(len(few), -1, outputs)[:, own].reshape(-1, outputs)
+    flat = rows[:, own].reshape(-1, rows.shape[-1])
     chosen = machine.spread(len(flat), wanted)
     # bias and the offset of the inputs are known: what is left is the sum of codes
     return Sample(flat[chosen], sums[chosen] - machine.corrected(step, np.zeros(outputs)))
+
+
+def _copies(program: Program) -> Iterator[tuple[Product, slice]]:
+    """Every copy of every product, and the positions of an invocation that it does."""
+    for step in program.products:
+        for number in range(step.copies):
+            yield step.copy(number), slice(number, None, step.copies)
 
 
 def _tolerance(
     program: Program, spec: AnalogSpec, run: machine.AnalogRun, seen: Replay, mismatches: int
 ) -> CrossCheck:
     error, bound = 0.0, 0.0
-    for step in program.products:
+    for step, own in _copies(program):
         cells = [
-            crossbar.programmed(step, number, spec, run.key)
+            cells_.programmed(step, number, spec, run.key)
             for number in range(len(step.tiles))
         ]
-        sample = sampled(step, spec, seen.operands[step.name], run.accumulators[step.name])
-        exact = sample.rows.astype(np.float64) @ step.matrix
+        seen_by = seen.operands[step.name], run.accumulators[step.name]
+        sample = sampled(step, spec, *seen_by, own)
+        exact = crossbar.folded(step, sample.rows).astype(np.float64)
         expected = predict.accumulators(step, spec, cells, sample.rows)
         sums = _near(sample.sums, expected.mean)
-        mismatches += of_cells(step, spec, cells).mismatches
+        mismatches += of_cells(step, spec, cells, run.key).mismatches
         mismatches += of_sums(expected, sums).mismatches
         largest = float(np.abs(exact).max()) or 1.0
-        allowed = predict.resolution(step, spec, sample.rows)
+        allowed = predict.resolution(step, spec, cells, sample.rows)
         # each sum has its own allowance: the bound shown is that of the product's worst error
         mismatches += int(np.count_nonzero(np.abs(sums - exact) > allowed))
         error = max(error, float(np.abs(sums - exact).max()) / largest)

@@ -10,10 +10,11 @@ few large terms decide. So P(sigmas >= z) <= 2 exp(-z^2 / 2), and over n tests
 
 is exceeded by one sound run in a million at most. It depends on the number of tests alone.
 
-* Cells (`of_cells`), by level: the mean, with the variance n s^2 of the normals before
-  clipping (clipping is 1-Lipschitz, so the tail is theirs); the spread, sum of e^2 - v, with
-  the variance n (m4 - v^2) and the scale 2 s^2 (as chi-squared has, Laurent and Massart 2000);
-  and the farthest of n cells, where P(max >= t s) <= 2 n exp(-t^2 / 2).
+* Cells (`of_cells`), by level: the mean, with the variance n s^2 of normals whose tails are no
+  lighter; the spread, sum of e^2 - v, with the variance n (m4 - v^2) and the scale 2 s^2 (as
+  chi-squared has, Laurent and Massart 2000); and the farthest of n cells, where
+  P(max >= t s) <= 2 n exp(-t^2 / 2). What is broken is counted (`broken`); weights that target
+  levels do not stand for, and levels that do not follow from the cells, are mismatches.
 * Accumulators (`of_sums`): the mean error of every output; the error along what every tile,
   every slice of each sign and every digit should have added, so that a part that is missing,
   doubled, shifted or swapped shows as a multiple of itself; and the spread, sum of g (e^2 - V),
@@ -30,13 +31,16 @@ from typing import Final
 
 import numpy as np
 
-from tetrapla.backends.analog import predict
+from tetrapla.backends.analog import broken, predict
 from tetrapla.ir.graph import Array
-from tetrapla.simulators.analog.crossbar import Cells
-from tetrapla.simulators.analog.program import Product
+from tetrapla.simulators.analog.cells import Cells
+from tetrapla.simulators.analog.mapping import columns, targets
+from tetrapla.simulators.analog.program import Product, Tile
 from tetrapla.simulators.analog.spec import AnalogSpec
+from tetrapla.simulators.random_ import Key
 
 FAILING: Final = 1e-6
+_ROUNDED: Final = 1e-9  # of a level: what float64 does to a conductance and back
 
 
 @dataclass(frozen=True)
@@ -67,36 +71,81 @@ def sigmas(total: float, variance: float, scale: float, slack: float = 0.0) -> f
     return 2 * t / below if below else 0.0
 
 
-def of_cells(product: Product, spec: AnalogSpec, cells: Sequence[Cells]) -> Deviations:
-    """Programmed cells of every tile against their targets."""
+def of_cells(
+    product: Product, spec: AnalogSpec, cells: Sequence[Cells], key: Key
+) -> Deviations:
+    """Programmed cells of every tile against their targets, and what wires make of them."""
     moments = predict.cell_moments(spec)
-    levels = len(moments.sd)
-    count, total, square, farthest = (np.zeros(levels) for _ in range(4))
-    grid = max((held.grid for held in cells), default=0.0)
-    for tile, held in zip(product.tiles, cells, strict=True):
-        goal = predict.target_levels(product, tile, spec).ravel()
-        error = held.levels.astype(np.float64).ravel() - moments.mean[goal]
-        count += np.bincount(goal, minlength=levels)
-        total += np.bincount(goal, error, levels)
-        square += np.bincount(goal, error * error, levels)
-        np.maximum.at(farthest, goal, np.abs(error))
-    found: list[float] = []
-    mismatches = 0
-    for level in range(levels):
-        s, v = float(moments.sd[level]), float(moments.variance[level])
-        # a rounded cell is off by half a grid step at most
-        n, tail = float(count[level]), s * s + grid * grid / 4
-        if s == 0:
-            mismatches += int(farthest[level] > grid / 2)
-            continue
-        excess = float(square[level]) - n * (v + grid * grid / 12)
-        beyond = float(farthest[level]) ** 2 / tail - 2 * log(max(n, 1))
-        found += [
-            sigmas(float(total[level]), n * tail, 0.0),
-            sigmas(excess, n * (float(moments.fourth[level]) - v * v), 2 * tail),
-            sqrt(max(0.0, beyond)),
-        ]
-    return Deviations(tuple(found), mismatches)
+    tally, mismatches = _Tally(moments), 0
+    for number, (tile, held) in enumerate(zip(product.tiles, cells, strict=True)):
+        goal = targets(product, tile, spec)
+        address = key.at(layer=product.number, tile=product.first_tile + number)
+        mismatches += _misplaced(product, tile, spec, goal)
+        mismatches += _miswired(product, tile, spec, held)
+        mismatches += _misread(spec, held, goal, address)
+        mismatches += broken.mismatches(spec, held)
+        alone = broken.working(held)
+        tally.add(goal[alone], broken.landed(spec, held)[alone])
+    found, off = tally.deviations()
+    found += [sigmas(*one) for one in broken.shares(spec, cells) if one[1] > 0]
+    off += sum(1 for one in broken.shares(spec, cells) if one[1] == 0 and one[0] != 0)
+    return Deviations(tuple(found), mismatches + off)
+
+
+class _Tally:
+    """Errors of cells by their target level."""
+
+    def __init__(self, moments: predict.CellMoments) -> None:
+        self._moments = moments
+        levels = len(moments.mean)
+        self._count, self._total, self._square, self._farthest = np.zeros((4, levels))
+
+    def add(self, goal: Array, found: Array) -> None:
+        """Cells of target levels `goal` that are at `found`."""
+        error, levels = found - self._moments.mean[goal], len(self._count)
+        self._count += np.bincount(goal, minlength=levels)
+        self._total += np.bincount(goal, error, levels)
+        self._square += np.bincount(goal, error * error, levels)
+        np.maximum.at(self._farthest, goal, np.abs(error))
+
+    def deviations(self) -> tuple[list[float], int]:
+        """Of mean, spread and the farthest cell of every level; cells that must not err."""
+        found: list[float] = []
+        m, off = self._moments, 0
+        for level, n in enumerate(self._count):
+            s, v = float(m.tail[level]), float(m.variance[level])
+            if s == 0:
+                off += int(self._farthest[level] > _ROUNDED)
+                continue
+            excess = float(self._square[level]) - n * v
+            beyond = float(self._farthest[level]) ** 2 / s**2 - 2 * log(max(n, 1))
+            found += [
+                sigmas(float(self._total[level]), n * s * s, 0.0),
+                sigmas(excess, n * (float(m.fourth[level]) - v * v), 2 * s * s),
+                sqrt(max(0.0, beyond)),
+            ]
+        return found, off
+
+
+def _misplaced(product: Product, tile: Tile, spec: AnalogSpec, goal: Array) -> int:
+    """Weights that the target levels do not stand for."""
+    part = product.part(tile)
+    stands_for = predict.weights_of(goal, columns(product, tile, spec))
+    return int(np.count_nonzero(stands_for != part))
+
+
+def _miswired(product: Product, tile: Tile, spec: AnalogSpec, held: Cells) -> int:
+    """Entries of the levels that do not follow from the cells; a grid's step may round them."""
+    expected = predict.through(columns(product, tile, spec), spec, held)
+    away = np.abs(held.levels.astype(np.float64) - expected)
+    return int(np.count_nonzero(away > held.grid * (0.5 + 2.0**-20)))
+
+
+def _misread(spec: AnalogSpec, held: Cells, goal: Array, address: Key) -> int:
+    """Cells whose noise of reads is not what the spec says of them."""
+    expected = predict.read_sd(spec, held, goal, address)
+    found = np.zeros_like(expected) if held.read_sd is None else held.read_sd
+    return int(np.count_nonzero(np.abs(found - expected) > 1e-9 * (1 + expected)))
 
 
 def of_sums(expected: predict.Expected, sums: Array) -> Deviations:
@@ -106,41 +155,52 @@ def of_sums(expected: predict.Expected, sums: Array) -> Deviations:
     mismatches = int(np.count_nonzero(error[variance == 0]))
     if not variance.any():
         return Deviations((), mismatches)
-    largest = expected.largest
     slack = len(error) * expected.slack
     by_output = zip(error.sum(axis=0), variance.sum(axis=0), slack, strict=True)
+    largest = expected.largest
     found = [sigmas(float(t), float(v), largest, float(a)) for t, v, a in by_output]
-    for part in expected.parts:
-        at = slice(part.start, part.stop)
-        size = np.abs(part.mean)
-        found.append(
-            sigmas(
-                float((error[:, at] * part.mean).sum()),
-                float((variance[:, at] * size**2).sum()),
-                largest * float(size.max(initial=0)),
-                float((size * expected.slack[at]).sum()),
-            )
-        )
+    found += [_along(expected, error, part) for part in expected.parts]
     found += [_too_quiet(expected, error), _too_loud(expected, error)]
     return Deviations(tuple(found), mismatches)
 
 
+def _along(expected: predict.Expected, error: Array, part: predict.Part) -> float:
+    """Of the error along what some conversions should have added."""
+    at = slice(part.start, part.stop)
+    size = np.abs(part.mean)
+    variance = float((expected.variance[:, at] * size**2).sum())
+    most = float(size.max(initial=0))
+    for one in expected.shared:
+        # an error that outputs have in common counts as the sum of their sizes
+        low, high = max(one.start, part.start), min(one.stop, part.stop)
+        within = part.mean[:, low - part.start : high - part.start]
+        if high > low:
+            alike = within.sum(axis=1) ** 2 - (within**2).sum(axis=1)
+            variance += float((one.variance * alike).sum())
+            most = max(most, float(np.abs(within).sum(axis=1).max()))
+    along = float((error[:, at] * part.mean).sum())
+    slack = float((size * expected.slack[at]).sum())
+    return sigmas(along, max(variance, 0.0), expected.largest * most, slack)
+
+
 def _too_quiet(expected: predict.Expected, error: Array) -> float:
     """Sum of g (e^2 - V) below 0, with g = V / var(e^2), which shows missing noise best."""
-    variance = expected.variance
-    square = 2 * variance**2 + expected.fourth  # at least var(e^2)
+    variance, fourth = expected.variance[:, expected.alone], expected.fourth[:, expected.alone]
+    error, square_slack = error[:, expected.alone], expected.square_slack[expected.alone]
+    square = 2 * variance**2 + fourth  # at least var(e^2)
     g = np.divide(variance, square, out=np.zeros_like(square), where=square > 0)
     total = float((g * (error**2 - variance)).sum())
-    slack = float((g * expected.square_slack).sum())
+    slack = float((g * square_slack).sum())
     return sigmas(min(total, 0.0), float((g**2 * (square + variance**2)).sum()), 0.0, slack)
 
 
 def _too_loud(expected: predict.Expected, error: Array) -> float:
     """Sum of g (e^2 - V) above 0, with g so small where V is that a single flip counts 1."""
-    variance = expected.variance
-    square = 2 * variance**2 + expected.fourth
+    variance, fourth = expected.variance[:, expected.alone], expected.fourth[:, expected.alone]
+    error, square_slack = error[:, expected.alone], expected.square_slack[expected.alone]
+    square = 2 * variance**2 + fourth
     g = variance / np.maximum(square + expected.largest**2 * variance, 1e-300)
     total = float((g * (error**2 - variance)).sum())
-    slack = float((g * expected.square_slack).sum())
+    slack = float((g * square_slack).sum())
     scale = float((g * (2 * variance + expected.largest**2)).max())
     return sigmas(max(total, 0.0), float((g**2 * square).sum()), scale, slack)

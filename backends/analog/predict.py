@@ -1,20 +1,16 @@
 """What the spec says of a run before the run is looked at: means, variances and tails.
 
-Cells. The cell of a target level l lands at max(0, N(g, s^2)) with g = g_min + l step and
-s = sigma(g) of the device. With m = g / s the moments of the clipped normal are
-
-    M0 = Phi(m),  M1 = g M0 + s phi(m),  Mk = g M(k-1) + (k - 1) s^2 M(k-2)
-
-and give its mean, variance v and fourth central moment (`cell_moments`).
+Cells. Where the cell of a target level is, at the time of the reads, has the mean, variance,
+fourth central moment and tail that its device gives (`cell_moments`).
 
 Accumulators, given the cells L as they landed. One conversion drives the rows by one digit d
-and reads one column: its sum is N(c, q), c = sum_i d_i L_i, q = f^2 sum_i d_i^2 (L_i + g_min /
-step)^2 for a read noise of f. In steps of the ADC,
+and reads one column: its sum is N(c, q), c = sum_i d_i L_i, q = sum_i d_i^2 s_i^2 for cells of
+a spread s from read to read. In steps of the ADC, with its converter's gain and offset,
 
     E[code]   = b + sum_{r > 0} P(code >= b + r) - P(code <= b - r)
     E[(code - b)^2] likewise with the weights 2 r - 1 and both signs added
 
-about the nearest code b = clip(rint(c), 0, top), where codes beyond 0 and top do not exist
+about the nearest code b = clip(rint(c), lowest, highest), beyond which there are no codes
 (`code_moments`): rounding and clipping are in it, and nothing is taken to be uniform or normal
 that is not. The accumulator is the sum of independent codes, each times
 w = +-2^(k cell + t dac) steps for slice k and digit t:
@@ -32,15 +28,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import erf, exp, pi, sqrt
+from math import erf, sqrt
 from typing import Final
 
 import numpy as np
 
 from tetrapla.ir.graph import Array
-from tetrapla.simulators.analog.crossbar import Cells
+from tetrapla.simulators.analog.cells import Cells
+from tetrapla.simulators.analog.circuits.effective import effective
+from tetrapla.simulators.analog.circuits.wires import Wires
+from tetrapla.simulators.analog.devices.cells import draws
+from tetrapla.simulators.analog.mapping import Columns, columns, targets
 from tetrapla.simulators.analog.program import Product, Tile
+from tetrapla.simulators.analog.reads import attenuation, linear, solved
 from tetrapla.simulators.analog.spec import AnalogSpec
+from tetrapla.simulators.random_ import Key
 
 ATOM: Final = 2.0**-16
 _FAR: Final = 6.0  # standard deviations: Phi(-6) = 1e-9
@@ -49,12 +51,15 @@ _PER_SD: Final = 256  # table entries; linear between them, within 5e-7 of Phi
 
 @dataclass(frozen=True)
 class CellMoments:
-    """By level, in levels: where a cell lands. `sd` is before clipping at zero."""
+    """By level, in levels: where a cell is.
+
+    `tail` is the sd of a normal whose tails are no lighter: 0 where nothing is random.
+    """
 
     mean: Array
-    sd: Array
     variance: Array
     fourth: Array
+    tail: Array
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,15 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """Variance [samples] of one error that is in all outputs [start, stop)."""
+
+    start: int
+    stop: int
+    variance: Array
+
+
+@dataclass(frozen=True)
 class Expected:
     """Sums of unsigned inputs, [samples, outputs], and their parts.
 
@@ -76,6 +90,8 @@ class Expected:
         slack, square_slack: how far mean and variance may be off, by output (`ATOM`).
         largest: a bound on what one conversion's noise does to a sum, its tail's scale.
         parts: by tile, by sign and slice, and by digit.
+        shared: variance that outputs have in common, from the columns of offsets.
+        alone: outputs that share nothing with one another, [outputs].
     """
 
     mean: Array
@@ -85,28 +101,58 @@ class Expected:
     square_slack: Array
     largest: float
     parts: tuple[Part, ...]
+    shared: tuple[Shared, ...]
+    alone: Array
 
 
 def cell_moments(spec: AnalogSpec) -> CellMoments:
-    """Where cells of every level land, arrays by level."""
+    """Where cells of every level are at the spec's time, arrays by level."""
     d = spec.device
     unit = (d.g_max_siemens - d.g_min_siemens) / spec.array.top_level
-    goal = np.arange(spec.array.top_level + 1) + d.g_min_siemens / unit
-    sd = d.device.sigma(goal * unit, d.g_max_siemens) / unit
-    rows = [_clipped(float(g), float(s)) for g, s in zip(goal, sd, strict=True)]
-    mean, variance, fourth = np.array(rows).T
-    return CellMoments(mean - d.g_min_siemens / unit, sd, variance, fourth)
+    goal = d.g_min_siemens + np.arange(spec.array.top_level + 1) * unit
+    found = d.device.central_moments(goal, d.g_max_siemens, d.time_s)
+    return CellMoments(
+        mean=(found.mean - d.g_min_siemens) / unit,
+        variance=found.variance / unit**2,
+        fourth=found.fourth / unit**4,
+        tail=found.tail / unit,
+    )
 
 
-def target_levels(product: Product, tile: Tile, spec: AnalogSpec) -> Array:
-    """Levels of a tile's cells [rows, 2, slices, outputs], digit by digit from the weights."""
-    part = product.matrix[tile.row_start : tile.row_stop, tile.col_start : tile.col_stop]
-    rest = np.stack((np.clip(part, 0, None), np.clip(-part.astype(np.int64), 0, None)), axis=1)
-    found: list[Array] = []
-    for _ in range(product.slices):
-        rest, level = np.divmod(rest, 1 << spec.array.cell_bits)
-        found.append(level)
-    return np.stack(found, axis=2)
+def read_sd(spec: AnalogSpec, cells: Cells, goal: Array, address: Key) -> Array:
+    """How far a cell is off from read to read, in levels [rows, columns].
+
+    The spec's share of what a cell conducts, and what its device adds as it was programmed.
+    """
+    d = spec.device
+    unit = (d.g_max_siemens - d.g_min_siemens) / spec.array.top_level
+    made = cells.defects
+    if d.device.silent and made is None:
+        return np.asarray(d.read_noise_frac * (cells.placed + d.g_min_siemens / unit))
+    aim = d.g_min_siemens + goal * unit
+    given = draws(d.device, address, aim.shape)
+    held = d.device.held(aim, d.g_max_siemens, d.time_s, given)
+    at_first = d.device.programmed(aim, d.g_max_siemens, given.programming)
+    own = d.device.read_sigma(at_first, held, d.g_max_siemens, d.time_s)
+    sd = np.hypot(d.read_noise_frac * held, own) / unit
+    return sd if made is None else np.sqrt(made.variance(sd))
+
+
+def weights_of(levels: Array, made: Columns) -> Array:
+    """The weights [rows, outputs] that levels [rows, columns] stand for, i64."""
+    held = levels.reshape(len(levels), *made.shape)
+    # N cells of a pair reach N times as high, and a slice has the bits that they hold for sure
+    layout = made.layout
+    bits = (layout.pairs * ((1 << layout.cell_bits) - 1) + 1).bit_length() - 1
+    scale = 2 ** (bits * (np.arange(held.shape[2]) % layout.slices))
+    parts = np.einsum("rspo,p->rso", held, scale)
+    found = parts[:, 0, : made.outputs]
+    if made.paired:
+        return np.asarray(found - parts[:, 1])
+    half = 1 << bits * layout.slices - 1
+    if parts.shape[2] == made.outputs:
+        return np.asarray(found - half)
+    return np.asarray(found - parts[:, 0, made.outputs :])
 
 
 def accumulators(
@@ -114,64 +160,123 @@ def accumulators(
 ) -> Expected:
     """What the sums of unsigned rows [samples, rows] are, given the cells of every tile."""
     shape = (len(rows), product.matrix.shape[1])
-    mean, variance, fourth = (np.zeros(shape) for _ in range(3))
-    by_slice = np.zeros((len(rows), 2 * product.slices, shape[1]))
-    by_digit = np.zeros((len(rows), spec.digits, shape[1]))
-    slack, square_slack = np.zeros(shape[1]), np.zeros(shape[1])
-    largest, parts = 0.0, list[Part]()
+    total = _Total(shape, spec)
     for tile, held in zip(product.tiles, cells, strict=True):
-        columns = slice(tile.col_start, tile.col_stop)
-        before = mean[:, columns].copy()
+        made = columns(product, tile, spec)
+        before = total.mean[:, tile.col_start : tile.col_stop].copy()
+        inputs = rows[:, tile.row_start : tile.row_stop]
         for digit in range(spec.digits):
             w = _weights(product, tile, spec, digit)
-            driven = _digit(rows[:, tile.row_start : tile.row_stop], digit, spec)
-            codes, spread, reach = _conversions(product, tile, spec, held, driven)
-            value = codes * w
-            by_slice[:, :, columns] += value
-            by_digit[:, digit, columns] += value.sum(axis=1)
-            mean[:, columns] += value.sum(axis=1)
-            variance[:, columns] += (spread * w**2).sum(axis=1)
-            fourth[:, columns] += (spread * w**4).sum(axis=1)
-            slack[columns] += 2 * ATOM * reach * np.abs(w).sum()
-            square_slack[columns] += 2 * ATOM * reach**2 * (w**2).sum()
-            noisy = np.abs(w[:, 0]) * spread.any(axis=(0, 2))
-            largest = max(largest, float(noisy.max()) * max(1, reach))
-        parts.append(Part(tile.col_start, tile.col_stop, mean[:, columns] - before))
-    parts += [Part(0, shape[1], by_slice[:, k]) for k in range(by_slice.shape[1])]
-    parts += [Part(0, shape[1], by_digit[:, t]) for t in range(spec.digits)]
-    return Expected(mean, variance, fourth, slack, square_slack, largest, tuple(parts))
+            driven = _digit(inputs, digit, spec)
+            total.add(tile, made, digit, w, _conversions(made, spec, held, driven))
+        if spec.mapping.weights == "digital_offset":
+            half = 1 << product.slices * spec.array.cell_bits - 1
+            offset = half * inputs.sum(axis=1, dtype=np.int64)[:, None]
+            total.mean[:, tile.col_start : tile.col_stop] -= offset
+        gained = total.mean[:, tile.col_start : tile.col_stop] - before
+        total.parts.append(Part(tile.col_start, tile.col_stop, gained))
+    return total.expected()
 
 
-def resolution(product: Product, spec: AnalogSpec, rows: Array) -> Array:
-    """How far conversion alone can move each sum from the product, [samples, outputs].
+class _Total:
+    """What conversions add up to, as they are added."""
 
-    Half a step per code where the step is more than a unit, and besides what a sum exceeds the
-    top code by; on exact cells and silent reads.
+    def __init__(self, shape: tuple[int, int], spec: AnalogSpec) -> None:
+        self.mean, self.variance, self.fourth = (np.zeros(shape) for _ in range(3))
+        self.by_digit = np.zeros((shape[0], spec.digits, shape[1]))
+        self.by_part: dict[int, Array] = {}
+        self.slack, self.square_slack = np.zeros(shape[1]), np.zeros(shape[1])
+        self.shared: list[Shared] = []
+        self.alone = np.ones(shape[1], np.bool_)
+        self.parts: list[Part] = []
+        self.largest = 0.0
+
+    def add(
+        self, tile: Tile, made: Columns, digit: int, w: Array, found: tuple[Array, Array, int]
+    ) -> None:
+        """Conversions [samples, signs, parts, outputs and what they share]."""
+        codes, spread, reach = found
+        many = made.outputs
+        at = slice(tile.col_start, tile.col_stop)
+        value = codes * w
+        # the offset's column counts against every output of the tile
+        net = value[..., :many] - value[..., many:].sum(axis=-1, keepdims=True)
+        for number, part in enumerate(net.reshape(len(net), -1, many).swapaxes(0, 1)):
+            one = self.by_part.setdefault(number, np.zeros(self.mean.shape))
+            one[:, at] += part
+        self.by_digit[:, digit, at] += net.sum(axis=(1, 2))
+        self.mean[:, at] += net.sum(axis=(1, 2))
+        for power, sums in ((2, self.variance), (4, self.fourth)):
+            each = (spread * w**power).sum(axis=(1, 2))
+            sums[:, at] += each[:, :many] + each[:, many:].sum(axis=-1, keepdims=True)
+        if spread.shape[-1] > many:
+            common = (spread * w**2)[..., many:].sum(axis=(1, 2, 3))
+            self.shared.append(Shared(tile.col_start, tile.col_stop, common))
+            self.alone[tile.col_start + 1 : tile.col_stop] = False
+        each_twice = 1 + (spread.shape[-1] > many)
+        self.slack[at] += each_twice * 2 * ATOM * reach * np.abs(w).sum()
+        self.square_slack[at] += each_twice * 2 * ATOM * reach**2 * (w**2).sum()
+        noisy = np.abs(w[..., 0]) * spread.any(axis=(0, 3))
+        self.largest = max(self.largest, float(noisy.max()) * max(1, reach))
+
+    def expected(self) -> Expected:
+        """All of it."""
+        every = self.mean.shape[1]
+        parts = [Part(0, every, part) for part in self.by_part.values()]
+        parts += [Part(0, every, self.by_digit[:, t]) for t in range(self.by_digit.shape[1])]
+        return Expected(
+            mean=self.mean,
+            variance=self.variance,
+            fourth=self.fourth,
+            slack=self.slack,
+            square_slack=self.square_slack,
+            largest=self.largest,
+            parts=(*self.parts, *parts),
+            shared=tuple(self.shared),
+            alone=self.alone,
+        )
+
+
+def resolution(
+    product: Product, spec: AnalogSpec, cells: Sequence[Cells], rows: Array
+) -> Array:
+    """How far conversion and wires can move each sum from the product, [samples, outputs].
+
+    What a column's sum lacks of the exact one, half a step per code where the step is more
+    than a unit, and what a sum exceeds the last codes by; of cells that nothing random moved.
     """
     total = np.zeros((len(rows), product.matrix.shape[1]))
-    top = (1 << spec.adc.bits) - 1
-    for tile in product.tiles:
-        levels = target_levels(product, tile, spec).reshape(tile.rows, -1).astype(np.float64)
-        lsb = _steps(product, tile)
-        half = np.where(lsb > 1, lsb / 2, 0.0)
+    for tile, held in zip(product.tiles, cells, strict=True):
+        made = columns(product, tile, spec)
+        levels = made.seen(targets(product, tile, spec)).astype(np.float64)
+        lsb = made.lsb()
+        whole = (lsb == 1) & spec.sums_are_exact
+        half = np.where(whole, 0.0, lsb / 2)
         for digit in range(spec.digits):
             driven = _digit(rows[:, tile.row_start : tile.row_stop], digit, spec)
-            sums = (driven @ levels).reshape(len(rows), 2 * product.slices, -1)
-            moved = half + np.maximum(sums - top * lsb, 0)
-            weights = np.abs(_weights(product, tile, spec, digit)) / lsb
-            total[:, tile.col_start : tile.col_stop] += (moved * weights).sum(axis=1)
+            sums = centres(made, spec, held, driven)
+            over = np.maximum(sums - spec.adc.highest * lsb, spec.adc.lowest * lsb - sums)
+            moved = np.abs(sums - driven @ levels) + half + np.maximum(over, 0)
+            counts = np.abs(_weights(product, tile, spec, digit)) / made.steps[None, :, None]
+            each = moved.reshape(len(rows), *made.converted) * counts
+            many = made.outputs
+            own = each[..., :many].sum(axis=(1, 2))
+            common = each[..., many:].sum(axis=(1, 2))
+            total[:, tile.col_start : tile.col_stop] += own + common.sum(axis=-1, keepdims=True)
     return total
 
 
-def code_moments(centre: Array, sd: Array, top: int) -> tuple[Array, Array]:
-    """Mean and variance of clip(rint(N(centre, sd^2)), 0, top), all in steps."""
-    nearest = np.clip(np.rint(centre), 0, top)
+def code_moments(
+    centre: Array, sd: Array, highest: int, lowest: int = 0
+) -> tuple[Array, Array]:
+    """Mean and variance of clip(rint(N(centre, sd^2)), lowest, highest), all in steps."""
+    nearest = np.clip(np.rint(centre), lowest, highest)
     mean, square = np.zeros_like(centre), np.zeros_like(centre)
     scale = 1 / np.where(sd > 0, sd, 1e-30)
     for r in range(1, reach_of(sd) + 1):
         # thresholds half a step below code b + r, and half a step above code b - r
-        above = phi((centre - nearest - (r - 0.5)) * scale) * (nearest + r <= top)
-        below = phi((nearest - centre - (r - 0.5)) * scale) * (nearest - r >= 0)
+        above = phi((centre - nearest - (r - 0.5)) * scale) * (nearest + r <= highest)
+        below = phi((nearest - centre - (r - 0.5)) * scale) * (nearest - r >= lowest)
         mean += above - below
         square += (2 * r - 1) * (above + below)
     certain = sd <= 0
@@ -192,50 +297,69 @@ def phi(t: Array) -> Array:
     return found
 
 
-def _conversions(
-    product: Product, tile: Tile, spec: AnalogSpec, cells: Cells, driven: Array
-) -> tuple[Array, Array, int]:
-    """Mean and variance of codes [samples, 2 slices, outputs] in steps; their reach."""
+def through(made: Columns, spec: AnalogSpec, cells: Cells) -> Array:
+    """Levels [rows, conversions] that the cells should have behind their wires, f64."""
     d = spec.device
-    levels = cells.levels.astype(np.float64)
-    shape = (len(driven), 2 * product.slices, tile.outputs)
-    lsb = _steps(product, tile)
-    centre = (driven @ levels).reshape(shape) / lsb
-    floor = d.g_min_siemens / (d.g_max_siemens - d.g_min_siemens) * spec.array.top_level
-    read = (d.read_noise_frac * (levels + floor)) ** 2
-    sd = np.sqrt(driven**2 @ read).reshape(shape) / lsb
-    mean, variance = code_moments(centre, sd, (1 << spec.adc.bits) - 1)
-    return mean, variance, reach_of(sd) if d.read_noise_frac else 0
+    unit = (d.g_max_siemens - d.g_min_siemens) / spec.array.top_level
+    if not spec.wires.lossy or not linear(spec):
+        return np.asarray(made.seen(cells.placed))
+    w, half = spec.wires, made.count // 2
+    lines = Wires(w.r_row_ohm, w.r_col_ohm, w.r_driver_ohm, w.r_sense_ohm)
+    g = cells.placed * unit + d.g_min_siemens
+    if spec.array.interleaved:
+        return made.summed(effective(g[:, :half], lines, g[:, half:]) / unit)
+    return np.asarray(made.seen((effective(g, lines) - d.g_min_siemens) / unit))
+
+
+def centres(made: Columns, spec: AnalogSpec, cells: Cells, driven: Array) -> Array:
+    """What converters see without noise, in units [samples, conversions]."""
+    if linear(spec):
+        return np.asarray(driven @ cells.levels.astype(np.float64))
+    return solved(cells, made, spec, driven)
+
+
+def _conversions(
+    made: Columns, spec: AnalogSpec, cells: Cells, driven: Array
+) -> tuple[Array, Array, int]:
+    """Mean and variance of codes [samples, signs, parts, outputs] in steps; their reach."""
+    sums, lsb = centres(made, spec, cells, driven), made.lsb()
+    sd = np.sqrt(_read_variance(made, spec, cells, driven, sums))
+    centre, sd = sums / lsb, sd / lsb
+    if cells.converters is not None:
+        gain, offset = cells.converters.of(made.conversions)
+        centre, sd = centre * gain + offset, sd * np.abs(gain)
+    mean, variance = code_moments(centre, sd, spec.adc.highest, spec.adc.lowest)
+    shape = (len(driven), *made.converted)
+    return mean.reshape(shape), variance.reshape(shape), reach_of(sd) if sd.any() else 0
+
+
+def _read_variance(
+    made: Columns, spec: AnalogSpec, cells: Cells, driven: Array, sums: Array
+) -> Array:
+    if cells.read_sd is None:
+        return np.zeros_like(sums)
+    sd = cells.read_sd if cells.gain is None else cells.read_sd * cells.gain
+    variance = driven**2 @ made.spread(sd**2)
+    if not linear(spec):
+        variance = variance * attenuation(cells, made, driven, sums) ** 2
+    return np.asarray(variance)
 
 
 def _weights(product: Product, tile: Tile, spec: AnalogSpec, digit: int) -> Array:
-    """What a code counts, [2 slices, 1]: positive columns, then negative ones."""
-    slices = 2.0 ** (np.arange(product.slices) * spec.array.cell_bits)
+    """What a code counts, [signs, parts, 1]: positive columns, then negative ones."""
+    pairs, top = spec.mapping.pairs, spec.array.top_level
+    bits = (pairs * top + 1).bit_length() - 1
+    slices = 2.0 ** (np.arange(product.slices) * bits)
     steps = slices * 2.0 ** np.array(tile.adc_shifts) * 2.0 ** (digit * spec.dac.bits)
-    return np.concatenate((steps, -steps))[:, None]
-
-
-def _steps(product: Product, tile: Tile) -> Array:
-    """The ADC's step in units, [2 slices, 1]."""
-    return np.tile(2.0 ** np.array(tile.adc_shifts), 2)[:, None]
+    signs = [steps]
+    if spec.mapping.paired and spec.adc.sign == "unsigned":
+        signs.append(-steps)
+    return np.stack(signs)[:, :, None]
 
 
 def _digit(inputs: Array, digit: int, spec: AnalogSpec) -> Array:
     base = 1 << spec.dac.bits
     return np.asarray(inputs.astype(np.int64) // base**digit % base, np.float64)
-
-
-def _clipped(mean: float, sd: float) -> tuple[float, float, float]:
-    """Mean, variance and fourth central moment of max(0, N(mean, sd^2))."""
-    if sd == 0:
-        return max(mean, 0.0), 0.0, 0.0
-    z = mean / sd
-    moments = [(1 + erf(z / sqrt(2))) / 2]
-    moments.append(mean * moments[0] + sd * exp(-z * z / 2) / sqrt(2 * pi))
-    for k in (2, 3, 4):
-        moments.append(mean * moments[k - 1] + (k - 1) * sd * sd * moments[k - 2])
-    _, m, m2, m3, m4 = moments
-    return m, m2 - m * m, m4 - 4 * m * m3 + 6 * m * m * m2 - 3 * m**4
 
 
 _PHI: Final = np.array(

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from tetrapla.ir.errors import SpecError
-from tetrapla.ir.graph import Array
+from tetrapla.simulators.analog.mapping import cells_of_one, most_outputs
+from tetrapla.simulators.analog.mapping import slices as slices
 from tetrapla.simulators.analog.program import Tile
 from tetrapla.simulators.analog.spec import AnalogSpec, largest_sum
-
-
-def slices(matrix: Array, spec: AnalogSpec) -> int:
-    """Cells per sign that the largest weight of a matrix needs."""
-    bits = max(1, int(abs(matrix.astype("int64")).max(initial=0)).bit_length())
-    return -(-bits // spec.array.cell_bits)
 
 
 def tiles(
@@ -32,11 +27,11 @@ def tiles(
     Raises:
         SpecError: an array has too few columns for one weight.
     """
-    across = spec.array.cols // (2 * count)
+    across = most_outputs(count, spec)
     if across == 0:
         raise SpecError(
-            f"array.cols must be at least the {2 * count} columns of one weight, "
-            f"not {spec.array.cols}; use more columns or more bits a cell"
+            f"array.cols must be at least the {cells_of_one(count, spec)} columns of one "
+            f"weight, not {spec.array.cols}; use more columns or more bits a cell"
         )
     found: list[Tile] = []
     for left in range(0, outputs, across):
@@ -60,6 +55,6 @@ def full_shift(spec: AnalogSpec, rows: int) -> int:
 def shift_for(largest: float, spec: AnalogSpec) -> int:
     """The smallest step 2^k whose highest code reaches `largest` units."""
     shift = 0
-    while ((1 << spec.adc.bits) - 1) << shift < largest:
+    while spec.adc.highest << shift < largest:
         shift += 1
     return shift

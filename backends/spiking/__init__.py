@@ -14,6 +14,7 @@ from tetrapla.backends.spiking.lower import unplaced
 from tetrapla.backends.spiking.mapping import mapped
 from tetrapla.backends.spiking.phases import CODES, RATE, default_timesteps, most_timesteps
 from tetrapla.backends.spiking.ranges import PERCENTILE, ranges
+from tetrapla.backends.spiking.recurrent import has_steps, unrolled
 from tetrapla.backends.target_ import Inputs, Lowered, Options, Target
 from tetrapla.ir.errors import ModelError, nearest
 from tetrapla.ir.graph import Array, Node
@@ -42,8 +43,10 @@ def lower(
     code = _code(options.code)
     refuse_code(code, spec)
     timesteps = _timesteps(code, spec, options)
-    fused = canonical(module)
-    converted = convert(fused, ranges(fused, calibration or {}), spec, timesteps, code)
+    steps = has_steps(module)
+    fused = canonical(unrolled(module) if steps else module)
+    full = ranges(fused, calibration or {})
+    converted = convert(fused, full, spec, timesteps, code, steps=steps)
     chip = mapped(unplaced(converted.module, spec), spec, calibration or {})
     program = chip.program
     how = (code, timesteps, converted.levels)

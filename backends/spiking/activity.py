@@ -8,10 +8,12 @@ from typing import TypeAlias
 import numpy as np
 
 from tetrapla.ir.graph import Array
+from tetrapla.simulators.spiking.axons import axons_of
 from tetrapla.simulators.spiking.counters import sent
 from tetrapla.simulators.spiking.engine import engine
 from tetrapla.simulators.spiking.machine import inferences
 from tetrapla.simulators.spiking.program import Program
+from tetrapla.simulators.spiking.spec import CoreSection
 
 Spikes: TypeAlias = Mapping[str, Array]
 """By population: how many spikes each neuron sends, int64 [neurons]."""
@@ -48,15 +50,17 @@ def spikes(program: Program, calibration: Mapping[str, Array]) -> Spikes:
     }
 
 
-def traffic(program: Program, fired: Spikes) -> Array:
+def traffic(program: Program, fired: Spikes, core: CoreSection) -> Array:
     """Packets from core to core, int64 [cores + 1, cores + 1]; the host is the last row."""
     host = len(program.cores)
     home = {p.name: np.full(p.neurons, host) for p in program.populations}
-    for place, core in enumerate(program.cores):
-        home[core.population][core.neurons] = place
-    groups = {p.name: p.synapses for p in program.populations}
+    for place, own in enumerate(program.cores):
+        home[own.population][own.neurons] = place
+    held = {p.name: p for p in program.populations}
     found = np.zeros((host + 1, host + 1), np.int64)
-    for place, core in enumerate(program.cores):
-        for s, heard in zip(groups[core.population], core.axons, strict=True):
-            np.add.at(found[:, place], home[s.source][heard], fired[s.source][heard])
+    for place, own in enumerate(program.cores):
+        p = held[own.population]
+        for s, heard in zip(p.synapses, own.axons, strict=True):
+            packets = fired[s.source][heard] * axons_of(p, s, heard, core)
+            np.add.at(found[:, place], home[s.source][heard], packets)
     return found

@@ -14,13 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tetrapla.ir.graph import Array
+from tetrapla.simulators.spiking.axons import axons_of
 from tetrapla.simulators.spiking.program import Population, Synapses
 from tetrapla.simulators.spiking.spec import CoreSection
 from tetrapla.simulators.spiking.wiring import axons, connections
-
-_UNIFORM = ("scale", "sum_pool2d", "max_pool2d")  # one weight, so one axon type does
-SHARED = ("conv2d", "sum_pool2d", "max_pool2d")
-
 
 # parameters of a threshold's configuration, and those that every compartment has itself
 _THRESHOLDS = ("threshold", "theta", "v_threshold")
@@ -77,6 +74,10 @@ def uses(population: Population, taken: Share, core: CoreSection) -> Iterator[Us
         field = f"{what}_configurations"
         found = _different(population, taken.neurons, held)
         yield Use(field.replace("_", " "), found, limit, field)
+    formats = core.synapse_configurations
+    if formats is not None:
+        heard = sum(len(each) > 0 for each in taken.axons)
+        yield Use("synapse configurations", heard, formats, "synapse_configurations")
     if core.axon_types:  # every axon meets every neuron: there is nothing else to fill
         return
     words = sum(
@@ -101,35 +102,6 @@ def _different(p: Population, neurons: Array, held: list[Array]) -> int:
     """How many different parameters the neurons have together."""
     varied = [a[neurons] for a in held if a.shape == (p.neurons,)]
     return len(np.unique(np.stack(varied), axis=1).T) if varied else 1
-
-
-def axons_of(population: Population, s: Synapses, heard: Array, core: CoreSection) -> Array:
-    """Input axons of each heard source of a group: more than one on a crossbar alone."""
-    if not core.axon_types or s.kind in _UNIFORM:
-        return np.ones(len(heard), np.int64)
-    own = [each for each in population.synapses if each.kind not in _UNIFORM]
-    fans = [_fan(each) for each in own]
-    each, more = core.axons_per_source(fans, len(population.synapses) - len(own))
-    place = next(i for i, one in enumerate(own) if one is s)
-    before = sum(channels for channels, _ in fans[:place])
-    channel = heard // int(np.prod(s.source_shape[1:])) if s.kind == "conv2d" else heard
-    held: Array = each + (before + channel % fans[place][0] < more)
-    return held
-
-
-def output_slots(population: Population, s: Synapses, heard: Array, core: CoreSection) -> Array:
-    """Output axons of each heard source for one core that hears it through a group."""
-    shared = core.axon_slots_shared if s.kind in SHARED else 1
-    return shared * axons_of(population, s, heard, core)
-
-
-def _fan(s: Synapses) -> tuple[int, int]:
-    """Channels that a neuron hears, and sources of a channel."""
-    if s.kind == "conv2d":
-        return int(s.weight.shape[1]), int(np.prod(s.weight.shape[2:]))
-    if s.kind == "sparse":
-        return int(np.bincount(s.ends[1]).max(initial=1)), 1
-    return int(s.weight.shape[0]), 1
 
 
 def list_words(synapses: int, entry_bits: int, core: CoreSection) -> int:

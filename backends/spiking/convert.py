@@ -8,35 +8,25 @@ is carried by two populations, one for each sign.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from math import prod
 
 import numpy as np
 
 from tetrapla.backends.spiking.emit import Current, Rate, Term, Train
-from tetrapla.backends.spiking.phases import emitter
+from tetrapla.backends.spiking.joined import Joined, concatenated, moved, terms, whole
+from tetrapla.backends.spiking.pools import Pools
 from tetrapla.backends.spiking.ranges import Magnitudes
-from tetrapla.ir.build import ModuleBuilder
+from tetrapla.backends.spiking.recurrent import refusal
+from tetrapla.backends.spiking.terms import RefusedError
+from tetrapla.backends.spiking.values import Host, Spiking
 from tetrapla.ir.errors import UnsupportedError, some
-from tetrapla.ir.graph import Array, Attribute, Graph, Node, Value
+from tetrapla.ir.graph import Array, Node, Value
 from tetrapla.ir.module import Module
-from tetrapla.ir.nn.pool import window_counts
 from tetrapla.ir.unfuse import is_narrow
+from tetrapla.passes.cells_ import CELLS
 from tetrapla.simulators.spiking.spec import SpikingSpec
-
-# thresholds of pooling neurons carry the division; below this they round too coarsely
-_LEAST_POOL_THETA = 256
-
-
-@dataclass(frozen=True)
-class Host:
-    """A value that has left the chip."""
-
-    value: Value
-
-
-Spiking: TypeAlias = Rate | Current | Host
 
 
 @dataclass(frozen=True)
@@ -58,60 +48,64 @@ def convert(
     spec: SpikingSpec,
     timesteps: int,
     code: str = "rate",
+    *,
+    steps: bool = False,
 ) -> Converted:
     """The spiking form of a fused float module.
 
     Args:
-        module: operators of `nn` alone, batch first.
+        module: operators of `nn` alone, batch first; steps of recurrent layers written out.
         magnitudes: what rate 1 stands for; see `ranges`.
         spec: widths of the chip's integers.
         timesteps: T.
         code: of `CODES`.
+        steps: whether the module has had recurrent layers; its batch is 1, on whatever axis.
 
     Raises:
         UnsupportedError: lists every node that has no spiking form.
     """
-    return _Walk(module, magnitudes, spec, timesteps, code).convert()
+    return _Walk(module, magnitudes, spec, timesteps, code).convert(steps)
 
 
-class _RefusedError(Exception):
-    """A node that cannot be converted, and why."""
+class _Walk(Pools):
+    _single = False  # whether there is one inference, of which any axis may be cut
 
-
-class _Walk:
-    def __init__(
-        self,
-        module: Module,
-        magnitudes: Magnitudes,
-        spec: SpikingSpec,
-        timesteps: int,
-        code: str,
-    ) -> None:
-        self._graph: Graph = module.graph
-        self._magnitudes = magnitudes
-        self._builder = ModuleBuilder(module.name)
-        self._emit = emitter(code)(self._builder, spec.core, timesteps)
-        self._values: dict[int, Spiking] = {}
-        self._uses = module.graph.uses()
-        self._rates: dict[int, Rate] = {}
-        self._maxima = False
-        self._host: list[str] = []
-        self._full: dict[str, float] = {}
-
-    def convert(self) -> Converted:
+    def convert(self, steps: bool) -> Converted:
+        """Node by node."""
+        inputs = self.graph.inputs
+        self._single = steps or all(value.shape[:1] == (1,) for _, value in inputs)
         self._check_interface()
-        for name, value in self._graph.inputs:
-            self._values[value.index] = self._input(name, value)
+        for name, value in inputs:
+            self.values[value.index] = self._input(name, value)
+        self._nodes()
+        for name, value in self.graph.outputs:
+            self.builder.output(name, self.leave(self.values[value.index], name).value)
+        warnings = list(self.emit.warnings)
+        if self.maxima:
+            warnings.append(
+                "max pooling uses neurons that follow their most active input; "
+                "no published neuron of the chip does that"
+            )
+        return Converted(
+            self.builder.finish(),
+            tuple(warnings),
+            dict(self.emit.thresholds),
+            tuple(self.host),
+            self.emit.levels,
+            self.full,
+        )
+
+    def _nodes(self) -> None:
         refused: dict[str, list[str]] = {}
         broken: set[int] = set()
-        for node in self._graph.nodes:
+        for node in self.graph.nodes:
             made = {value.index for value in node.results}
-            if any(v.index in broken for v in node.operands) and node.kind in _CAN:
+            if any(v.index in broken for v in node.operands) and node.kind in _DOES:
                 broken |= made
                 continue
             try:
-                self._values[node.results[0].index] = self._node(node)
-            except _RefusedError as reason:
+                self.values[node.results[0].index] = self._node(node)
+            except RefusedError as reason:
                 refused.setdefault(f"{node.kind} ({reason})", []).append(node.name)
                 broken |= made
         if refused:
@@ -121,46 +115,34 @@ class _Walk:
             raise UnsupportedError(
                 f"spiking: a network of neurons cannot do {listed}; it can do {', '.join(_CAN)}"
             )
-        for name, value in self._graph.outputs:
-            self._builder.output(name, self._leave(self._values[value.index], name).value)
-        warnings = list(self._emit.warnings)
-        if self._maxima:
-            warnings.append(
-                "max pooling uses neurons that follow their most active input; "
-                "no published neuron of the chip does that"
-            )
-        return Converted(
-            self._builder.finish(),
-            tuple(warnings),
-            dict(self._emit.thresholds),
-            tuple(self._host),
-            self._emit.levels,
-            self._full,
-        )
 
     def _check_interface(self) -> None:
-        batches = {value.shape[:1] for _, value in self._graph.inputs}
-        for name, value in self._graph.inputs:
-            if value.dtype != "f32" or len(value.shape) < 2 or len(batches) != 1:
+        batches = {value.shape[:1] for _, value in self.graph.inputs}
+        for name, value in self.graph.inputs:
+            even = self._single or len(batches) == 1
+            if value.dtype != "f32" or len(value.shape) < 2 or not even:
                 raise UnsupportedError(
                     f"spiking: input '{name}' must be f32 with the batch as its first axis, "
                     f"the same for all inputs, not {value.dtype} of shape {value.shape}"
                 )
-        for name, value in self._graph.outputs:
-            if self._graph.is_weight(value):
+        for name, value in self.graph.outputs:
+            if self.graph.is_weight(value):
                 raise UnsupportedError(
                     f"spiking: output '{name}' must be computed from an input, not a constant"
                 )
 
     def _input(self, name: str, value: Value) -> Spiking:
-        x = self._builder.input(name, value.shape, value.dtype)
-        found = self._magnitudes.inputs[name]
+        x = self.builder.input(name, value.shape, value.dtype)
+        found = self.input_magnitude(name)
         full, signs = found.largest or 1.0, (1, -1) if found.low < 0 else (1,)
+        if self._single and value.shape[0] != 1:
+            x = self.builder.op("nn.reshape", [x], {"shape": (1, *value.shape)})
         trains: list[Train] = []
         for sign in signs:
             label = name if sign > 0 else f"{name}.negative"
-            trains.append(Train(self._emit.arrive(x, sign * full, label), sign))
-        return Rate(tuple(trains), full)
+            trains.append(Train(self.emit.arrive(x, sign * full, label), sign))
+        rate = Rate(tuple(trains), full)
+        return whole(rate, value.shape).simple() if self._single else rate
 
     def _node(self, node: Node) -> Spiking:
         match node.kind:
@@ -169,213 +151,137 @@ class _Walk:
             case "nn.add":
                 return self._add(node)
             case "nn.relu":
-                return self._relu(self._of(node), node.name)
+                return self.relu(self.of(node), node.name)
             case "nn.max_pool2d":
-                return self._max_pool(node)
+                return self.max_pool(node)
             case "nn.average_pool2d" | "nn.global_average_pool":
-                return self._average_pool(node)
-            case "nn.reshape" | "nn.transpose":
+                return self.average_pool(node)
+            case "nn.reshape" | "nn.transpose" | "nn.slice":
                 return self._view(node)
+            case "nn.concat" if self._single:
+                for place in range(len(node.operands)):
+                    self.of(node, place)
+                joined = [self.joined(value) for value in node.operands]
+                return concatenated(joined, node.int("axis")).simple()
             case "nn.softmax":
-                value = self._leave(self._of(node), node.name).value
-                return self._on_host(node, value)
+                value = self.leave(self.of(node), node.name).value
+                return self.on_host(node, value)
             case _:
-                raise _RefusedError("no spiking form")
-
-    def _of(self, node: Node, place: int = 0) -> Spiking:
-        operand = node.operands[place]
-        if operand.index not in self._values:
-            raise _RefusedError("its operand is a constant")
-        return self._values[operand.index]
-
-    def _on_host(self, node: Node, value: Value) -> Host:
-        self._host.append(f"{node.kind} ({node.name})")
-        return Host(self._builder.op(node.kind, [value], node.attributes, name=node.name))
+                reason = refusal(self.graph, node) if node.kind in CELLS else None
+                raise RefusedError(reason or "no spiking form")
 
     def _linear(self, node: Node) -> Spiking:
-        if not self._graph.is_weight(node.operands[1]):
-            raise _RefusedError("both operands are computed")
+        if not self.graph.is_weight(node.operands[1]):
+            raise RefusedError("both operands are computed")
         if not is_narrow(node):
-            raise _RefusedError("it has more than a bias and a ReLU")
-        weight = self._graph.weight(node.operands[1])
+            raise RefusedError("it has more than a bias and a ReLU")
+        weight = self.graph.weight(node.operands[1])
         kind = node.kind.removeprefix("nn.")
         if kind == "matmul" and weight.ndim != 2:
-            raise _RefusedError("the weights have more than two axes")
-        attributes = {k: v for k, v in node.attributes.items() if k != "activation"}
-        rate = self._rate(node.operands[0], self._of(node))
-        terms = tuple(Term(kind, t, rate.full, weight, attributes) for t in rate.trains)
+            raise RefusedError("the weights have more than two axes")
         bias = None
         if len(node.operands) > 2:
-            bias = self._graph.weight(node.operands[2])
+            bias = self.graph.weight(node.operands[2])
             bias = bias[:, None, None] if kind == "conv2d" else bias
-        current = Current(node.name, terms, bias)
-        if node.attributes["activation"] == "relu":
-            return self._fired(current, node.name)
-        return current
+        value = self.of(node)
+        if kind == "matmul" and isinstance(value, Joined):
+            return self._rows(node, value, weight, bias)
+        attributes = {k: v for k, v in node.attributes.items() if k != "activation"}
+        rate = self.rate(value)
+        held = tuple(Term(kind, t, rate.full, weight, attributes) for t in rate.trains)
+        return self._active(Current(node.name, held, bias), node)
+
+    def _rows(self, node: Node, x: Joined, weight: Array, bias: Array | None) -> Spiking:
+        """A product of what was cut or joined: neurons for each of its rows."""
+        x = self.spikes(x)
+        parts: list[Rate | Current] = []
+        rows = x.at.reshape(-1, len(weight))
+        for i, row in enumerate(rows):
+            name = node.name if len(rows) == 1 else f"{node.name}.{i}"
+            self.rows[name] = node.name
+            current = Current(name, terms(x, row, weight, self.emit), bias)
+            parts.append(self._active(current, node))
+        shape = node.result.shape
+        at = np.arange(node.result.elements).reshape(shape)
+        return Joined(tuple(parts), ((1, weight.shape[1]),) * len(rows), at).simple()
+
+    def _active(self, current: Current, node: Node) -> Rate | Current:
+        relu = node.attributes["activation"] == "relu"
+        return self.fired(current, node.name) if relu else current
 
     def _add(self, node: Node) -> Spiking:
-        parts: list[Current] = []
-        constant: Array | None = None
-        for operand in node.operands:
-            if self._graph.is_weight(operand):
-                constant = self._graph.weight(operand)
-            else:
-                parts.append(self._as_current(operand, node.name))
-        if any(part.views for part in parts):
-            raise _RefusedError("it adds what was reshaped before its relu")
+        weights = [v for v in node.operands if self.graph.is_weight(v)]
+        constant = self.graph.weight(weights[-1]) if weights else None
+        operands = [v for v in node.operands if not self.graph.is_weight(v)]
+        values = [self.values[v.index] for v in operands]
+        if any(v.shape != node.result.shape for v in operands):
+            raise RefusedError("it broadcasts a computed operand")
+        if any(isinstance(value, Joined) for value in values):
+            return self._add_parts(node, [self.joined(v) for v in operands], constant)
         if constant is not None:
             constant = self._frame(constant, node)
-        if any(
-            operand.shape != node.result.shape
-            for operand in node.operands
-            if not self._graph.is_weight(operand)
-        ):
-            raise _RefusedError("it broadcasts a computed operand")
-        terms = tuple(term for part in parts for term in part.terms)
-        biases = [part.bias for part in parts if part.bias is not None]
-        biases += [constant] if constant is not None else []
-        bias = None
-        for other in biases:
-            bias = other if bias is None else bias + other
-        return Current(node.name, terms, bias)
+        return _summed(node.name, [self.current(v, node.name) for v in values], constant)
+
+    def _add_parts(self, node: Node, values: list[Joined], constant: Array | None) -> Joined:
+        """A sum of what is joined alike, part by part."""
+        shapes = values[0].shapes
+        if any(not value.in_order or value.shapes != shapes for value in values):
+            raise RefusedError("it adds what is cut or joined in different ways")
+        each = None if constant is None else np.broadcast_to(constant, node.result.shape)
+        flat, place = None if each is None else each.ravel(), 0
+        parts: list[Current] = []
+        for i, shape in enumerate(shapes):
+            own = None if flat is None else flat[place : place + prod(shape)].reshape(shape)[0]
+            name, place = f"{node.name}.{i}", place + prod(shape)
+            self.rows[name] = node.name
+            given = [self.current(value.parts[i], name) for value in values]
+            parts.append(_summed(name, given, own))
+        return Joined(tuple(parts), shapes, values[0].at)
 
     def _frame(self, constant: Array, node: Node) -> Array:
         """A constant operand without its batch axis."""
         rank = len(node.result.shape)
         if constant.ndim == rank:
             if constant.shape[0] != 1:
-                raise _RefusedError("a constant differs within the batch")
+                raise RefusedError("a constant differs within the batch")
             return np.asarray(constant[0])
         return constant
 
-    def _relu(self, value: Spiking, name: str) -> Spiking:
-        if isinstance(value, Host):
-            raise _RefusedError("it comes after the readout")
-        if isinstance(value, Rate) and not value.signed:
-            return value
-        if isinstance(value, Rate):
-            value = _identity(value, name)
-        return self._fired(value, name)
-
-    def _fired(self, current: Current, name: str) -> Rate:
-        full = self._magnitudes.nodes[name].positive
-        self._full[current.name] = full
-        return Rate((Train(self._emit.neurons(current, full)),), full)
-
-    def _max_pool(self, node: Node) -> Spiking:
-        value = self._of(node)
-        if isinstance(value, Current):
-            users = self._uses.get(node.result.index, [])
-            if not users or any(user.kind != "nn.relu" for user in users):
-                raise _RefusedError("its operand may be negative")
-            value = self._relu(value, self._producer(node))
-        if not isinstance(value, Rate) or value.signed:
-            raise _RefusedError("its operand may be negative")
-        self._maxima = True
-        (train,) = value.trains
-        kind = self._emit.maximum
-        pooled = self._builder.op(kind, [train.value], node.attributes, name=node.name)
-        return Rate((Train(pooled),), value.full)
-
-    def _average_pool(self, node: Node) -> Spiking:
-        rate = self._rate(node.operands[0], self._of(node))
-        strides: tuple[int, ...]
-        pads: tuple[int, ...]
-        size = node.operands[0].shape[2:]
-        if node.kind == "nn.global_average_pool":
-            kernel, strides, pads, include = size, (1, 1), (0,) * 4, 0
-        else:
-            kernel, strides = node.ints("kernel"), node.ints("strides")
-            pads, include = node.ints("pads"), node.int("count_include_pad")
-        counts = window_counts(size, kernel, strides, pads, include)
-        full = (
-            rate.full if rate.signed else min(rate.full, self._magnitudes.nodes[node.name].full)
-        )
-        shares = counts * (full / rate.full)
-        weight = int(np.clip(np.ceil(_LEAST_POOL_THETA / shares.min()), 1, 127))
-        theta = np.rint(weight * shares).astype(np.int32)
-        theta = np.array([theta.flat[0]]) if np.all(theta == theta.flat[0]) else theta
-        attributes: dict[str, Attribute] = {
-            "kernel": kernel,
-            "strides": strides,
-            "pads": pads,
-            "weight": weight,
-            "exponent": 0,
-        }
-        trains: list[Train] = []
-        for train in rate.trains:
-            name = node.name if train.sign > 0 else f"{node.name}.negative"
-            summed = self._builder.op(
-                "spike.sum_pool2d", [train.value], attributes, name=f"{name}.synapses"
-            )
-            trains.append(
-                Train(self._emit.fire(summed, np.maximum(theta, 1), name), train.sign)
-            )
-        return Rate(tuple(trains), full)
-
     def _view(self, node: Node) -> Spiking:
-        value = self._of(node)
-        batch = node.operands[0].shape[0]
-        kept = (
-            node.ints("perm")[0] == 0
-            if node.kind == "nn.transpose"
-            else node.ints("shape")[:1] == (batch,)
-        )
+        value = self.of(node)
         if isinstance(value, Host):
-            return self._on_host(node, value.value)
-        if not kept:
-            raise _RefusedError("it moves the batch axis")
+            return self.on_host(node, value.value)
+        batch = node.operands[0].shape[0]
+        match node.kind:
+            case "nn.transpose":
+                kept = node.ints("perm")[0] == 0
+            case "nn.reshape":
+                kept = node.ints("shape")[:1] == (batch,)
+            case _:
+                kept = False
+        if self._single and (isinstance(value, Joined) or not kept):
+            return moved(self.joined(node.operands[0]), node).simple()
+        if isinstance(value, Joined) or not kept:
+            raise RefusedError("it moves the batch axis")
         if isinstance(value, Current):
             return replace(value, views=(*value.views, (node.kind, node.attributes)))
         trains = tuple(
-            replace(t, value=self._emit.view(t.value, node.kind, node.attributes))
+            replace(t, value=self.emit.view(t.value, node.kind, node.attributes))
             for t in value.trains
         )
         return Rate(trains, value.full)
 
-    def _rate(self, operand: Value, value: Spiking) -> Rate:
-        """The value as spikes; a current gets neurons for each sign, once."""
-        if isinstance(value, Rate):
-            return value
-        if isinstance(value, Host):
-            raise _RefusedError("it comes after the readout")
-        if operand.index not in self._rates:
-            full = self._magnitudes.nodes[value.name].full
-            trains = (
-                Train(self._emit.neurons(value, full)),
-                Train(self._emit.neurons(value.negated(), full, ".negative"), -1),
-            )
-            self._rates[operand.index] = Rate(trains, full)
-        return self._rates[operand.index]
 
-    def _as_current(self, operand: Value, name: str) -> Current:
-        value = self._values[operand.index]
-        if isinstance(value, Host):
-            raise _RefusedError("it comes after the readout")
-        return value if isinstance(value, Current) else _identity(value, name)
-
-    def _producer(self, node: Node) -> str:
-        operand = node.operands[0].index
-        return next(n.name for n in self._graph.nodes if n.result.index == operand)
-
-    def _leave(self, value: Spiking, name: str) -> Host:
-        """The value read by the host."""
-        if isinstance(value, Host):
-            return value
-        if isinstance(value, Rate) and not value.signed:
-            (train,) = value.trains
-            scale = value.full / self._emit.levels
-            return Host(self._emit.decode(train.value, scale, f"{name}.count"))
-        current = value if isinstance(value, Current) else _identity(value, name)
-        fallback = sum(term.full for term in current.terms)
-        known = self._magnitudes.nodes.get(current.name)
-        largest = fallback if known is None else known.largest
-        return Host(self._emit.readout(current, largest))
-
-
-def _identity(rate: Rate, name: str) -> Current:
-    one = np.ones(1)
-    return Current(name, tuple(Term("scale", t, rate.full, one) for t in rate.trains), None)
+def _summed(name: str, parts: Sequence[Current], constant: Array | None) -> Current:
+    if any(part.views for part in parts):
+        raise RefusedError("it adds what was reshaped before its relu")
+    held = tuple(term for part in parts for term in part.terms)
+    biases = [part.bias for part in parts if part.bias is not None]
+    biases += [constant] if constant is not None else []
+    bias = None
+    for other in biases:
+        bias = other if bias is None else bias + other
+    return Current(name, held, bias)
 
 
 _CAN = (
@@ -389,4 +295,7 @@ _CAN = (
     "nn.reshape",
     "nn.transpose",
     "nn.softmax",
+    "nn.rnn of relu",
+    "nn.slice and nn.concat of one inference",
 )
+_DOES = frozenset({*_CAN, "nn.slice", "nn.concat"})

@@ -35,7 +35,7 @@ class Feeding(Reading):
     def encode(self, node: Node) -> None:
         """Numbers as a constant current."""
         name, _ = self.inputs[node.operands[0].index]
-        self.timesteps = node.int("timesteps")
+        self.timesteps, self.batch = node.result.shape[:2]
         encoder = Encoder(name, node.float("scale"), node.int("high"))
         self.currents[node.result.index] = Current(encoders=(encoder,))
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from tetrapla.backends.spiking.trains import cut
 from tetrapla.ir.graph import Array, Attribute, Graph, Node
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import evaluated
@@ -42,7 +43,10 @@ class _Walk:
             self.values[value.index] = inputs[name]
         for node in self.graph.nodes:
             step = _STEPS.get(node.kind)
-            if step is None:  # read out: the host's
+            known = all(
+                v.index in self.values or self.graph.is_weight(v) for v in node.operands
+            )
+            if step is None or not known:  # read out: the host's
                 continue
             self.values[node.result.index] = step(self, node)
         return self.found
@@ -130,7 +134,14 @@ def _maximum(w: _Walk, node: Node) -> Array:
 
 
 def _reshape(w: _Walk, node: Node) -> Array:
-    return w.of(node).reshape(node.result.shape[1:])
+    shape = node.result.shape
+    given = any(v.index == node.operands[0].index for _, v in w.graph.inputs)
+    return w.of(node).reshape(shape if given else shape[1:])
+
+
+def _slice(w: _Walk, node: Node) -> Array:
+    """Of each inference's frame."""
+    return np.stack([frame[cut(node)] for frame in w.of(node)])
 
 
 def _transpose(w: _Walk, node: Node) -> Array:
@@ -141,6 +152,7 @@ def _transpose(w: _Walk, node: Node) -> Array:
 _STEPS: Mapping[str, Callable[[_Walk, Node], Array]] = MappingProxyType(
     {
         "nn.reshape": _reshape,
+        "nn.slice": _slice,
         "nn.transpose": _transpose,
         "spike.add": _add,
         "spike.conv2d": _weighted,

@@ -285,7 +285,7 @@ class _Walk(Feeding):
         perm = node.ints("perm") if node.kind == "nn.transpose" else ()
         if x.index in self.inputs and perm[:2] == (1, 0):
             self.inputs[node.result.index] = (self.inputs[x.index][0], "batch_first")
-        elif x.index in self.inputs and not perm:
+        elif x.index in self.inputs and node.kind == "nn.reshape":
             self.inputs[node.result.index] = self.inputs[x.index]
         elif x.index in self.currents:
             self.currents[node.result.index] = self.currents[x.index]
@@ -295,6 +295,8 @@ class _Walk(Feeding):
             dropped = node.result.shape == x.shape[1:]  # of a loop: its one timestep
             frame = node.result.shape[1 if dropped else 2 :]
             self._rewire(node, lambda a: a.reshape(frame))
+        elif node.kind == "nn.slice":
+            self._rewire(node, lambda a: a[trains.cut(node)])
         elif perm[:2] == (0, 1):
             self._rewire(node, lambda a: a.transpose([axis - 2 for axis in perm[2:]]))
         else:
@@ -349,6 +351,7 @@ class _Walk(Feeding):
 _NODES: Mapping[str, Callable[[_Walk, Node], None]] = {
     "nn.reshape": _Walk.view,
     "nn.scan": _Walk.loop,
+    "nn.slice": _Walk.view,
     "nn.transpose": _Walk.view,
     "qnn.quantize": _Walk.quantize,
     "spike.add": _Walk.add,

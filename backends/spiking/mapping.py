@@ -115,7 +115,7 @@ def mapped(
 
 def way(program: Program, spec: SpikingSpec, fired: Spikes) -> Way:
     """What spikes take on the cores as they are."""
-    packets = traffic(program, fired)
+    packets = traffic(program, fired, spec.core)
     numbers = np.array([core.index for core in program.cores])
     tiles = np.append(numbers // spec.mesh.cores_per_tile, 0)
     return Way(int(packets.sum()), hops(packets, tiles, spec))
@@ -123,7 +123,7 @@ def way(program: Program, spec: SpikingSpec, fired: Spikes) -> Way:
 
 def _placed(program: Program, spec: SpikingSpec, fired: Spikes, key: Key) -> Program:
     """The cores at better places, in the order of their numbers."""
-    numbers = places(traffic(program, fired), spec, key)
+    numbers = places(traffic(program, fired, spec.core), spec, key)
     cores = [
         replace(core, index=int(at)) for core, at in zip(program.cores, numbers, strict=True)
     ]

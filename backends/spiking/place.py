@@ -12,9 +12,10 @@ from itertools import product
 
 import numpy as np
 
-from tetrapla.backends.spiking.capacity import Share, Use, excess, output_slots, share, uses
+from tetrapla.backends.spiking.capacity import Share, Use, excess, share, uses
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array
+from tetrapla.simulators.spiking.axons import output_slots
 from tetrapla.simulators.spiking.program import Core, Population, Program
 from tetrapla.simulators.spiking.spec import SpikingSpec
 
@@ -211,5 +212,7 @@ def output_axons(
         for piece in shares[p.name]:
             for synapses, heard in zip(p.synapses, piece.axons, strict=True):
                 slots[synapses.source][heard] += output_slots(p, synapses, heard, spec.core)
+    least = int(spec.core.axons_per_neuron is not None)  # then a neuron is its first axon
     for p in own:
-        yield p.name, [int(slots[p.name][piece.neurons].sum()) for piece in shares[p.name]]
+        taken = np.maximum(slots[p.name], least)
+        yield p.name, [int(taken[piece.neurons].sum()) for piece in shares[p.name]]

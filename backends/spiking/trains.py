@@ -68,6 +68,13 @@ def geometry(node: Node) -> dict[str, Any]:
     return {key: node.attributes[key] for key in listed if key in node.attributes}
 
 
+def cut(node: Node) -> tuple[Array, ...]:
+    """Which elements of a frame a slice takes, as an index; time and batch stay whole."""
+    places = zip(node.ints("starts"), node.ints("sizes"), node.ints("steps"), strict=True)
+    whole = [first + step * np.arange(size) for first, size, step in places]
+    return np.ix_(*whole[2:])
+
+
 def spread(bias: Array, kind: str, node: Node) -> Array:
     """A bias for every neuron that an operator's synapses end on."""
     column = bias[:, None, None] if kind == "conv2d" and bias.ndim == 1 else bias

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from tetrapla.ir.errors import ModelError, SpecError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.nn.linear import windows
-from tetrapla.ir.op import evaluated
+from tetrapla.ir.op import OPS
 from tetrapla.ir.quant.linear import wrap
 from tetrapla.simulators.analog import crossbar, timing
 from tetrapla.simulators.analog.program import Digital, Product, Program
@@ -68,19 +68,30 @@ def run(
         SpecError: the program was compiled for another array.
     """
     _check(program, spec)
-    values = _given(program, inputs)
-    probed = spread(len(next(iter(inputs.values()))), PROBED)
+    if program.shape_only:
+        return AnalogRun(**_held(timing.timed(program, spec, {})), key=key)
+    count = len(next(iter(inputs.values()), ()))
+    probed = spread(count, PROBED)
     accumulators: dict[str, Array] = {}
-    for step in program.steps:
+    values = _given(program, inputs)
+    last = program.last_uses()
+    for place, step in enumerate(program.steps):
         if isinstance(step, Product):
             values[step.result] = product(step, spec, values[step.operand], key, fold=fold)
             accumulators[step.name] = values[step.result][probed]
         else:
-            values[step.result] = digital(step, values, program.constants)
-    outputs = {name: values[index] for name, index in program.outputs}
+            made = digital(step, values, program.constants)
+            values.update(zip(step.results, made, strict=True))
+        for index in (*step.operands, *step.results):
+            if last.get(index, place) == place:
+                values.pop(index, None)
+    outputs = {
+        name: values[index] if index in values else np.stack([program.constants[index]] * count)
+        for name, index in program.outputs
+    }
     timed = timing.timed(program, spec, outputs)
     return AnalogRun(
-        **{entry.name: getattr(timed, entry.name) for entry in fields(timed)},
+        **_held(timed),
         key=key,
         probed=tuple(int(number) for number in probed),
         accumulators=accumulators,
@@ -98,7 +109,10 @@ def product(step: Product, spec: AnalogSpec, x: Array, key: Key, *, fold: bool =
     if fold and crossbar.folds(step, spec):
         sums = crossbar.folded(step, rows)
     else:
-        sums = crossbar.sliced(step, spec, rows, key)
+        sums = np.empty((*rows.shape[:2], step.matrix.shape[1]), np.int64)
+        for number in range(step.copies):
+            own = slice(number, None, step.copies)
+            sums[:, own] = crossbar.sliced(step.copy(number), spec, rows[:, own], key)
     return wrap(shaped(step, corrected(step, sums), shape))
 
 
@@ -135,18 +149,20 @@ def shaped(step: Product, sums: Array, shape: tuple[int, ...]) -> Array:
 
 def digital(
     step: Digital, values: Mapping[int, Array], constants: Mapping[int, Array]
-) -> Array:
-    """One operator on every invocation, by the reference's definition."""
+) -> tuple[Array, ...]:
+    """One operator on every invocation, by the reference's definition: all its results."""
     given = [values[i] for i in step.operands if i in values]
-    rows = [
-        evaluated(
-            step.op,
-            [values[i][n] if i in values else constants[i] for i in step.operands],
-            step.attributes,
-        )
-        for n in range(len(given[0]))
-    ]
-    return np.stack(rows)
+    rows: list[tuple[Array, ...]] = []
+    with np.errstate(all="ignore"):  # overflow and NaN are values, as in the interpreter
+        for n in range(len(given[0])):
+            operands = [values[i][n] if i in values else constants[i] for i in step.operands]
+            made = OPS[step.op].evaluate(*operands, **step.attributes)
+            rows.append(made if isinstance(made, tuple) else (made,))
+    return tuple(np.stack(each) for each in zip(*rows, strict=True))
+
+
+def _held(timed: Run) -> dict[str, Any]:
+    return {entry.name: getattr(timed, entry.name) for entry in fields(timed)}
 
 
 def _given(program: Program, inputs: Mapping[str, Array]) -> dict[int, Array]:

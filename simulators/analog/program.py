@@ -8,8 +8,10 @@ by the host.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from tetrapla.ir.graph import Array, Attribute
 from tetrapla.simulators.arrays_ import packed, unpacked
@@ -61,12 +63,18 @@ class Product:
     """``sum_k (x - x_zero_point) w + bias`` on crossbars, wrapped to int32.
 
     Attributes:
-        number: of the layer, for the random numbers.
+        number: of the arrays, for the random numbers; products on the same arrays share it.
         x_low: the lowest value of x's type; rows are driven by x - x_low, 0..255.
-        matrix: int16 [rows, outputs], the centred weights; zero between groups.
+        matrix: int16 [rows of a group, outputs], the centred weights; an output reads the rows
+            of its group alone, and the outputs of a group lie together.
         bias: int64 [outputs], 0 where the operator has none.
         window: None for a matrix product.
         macs: useful ones of one invocation (zeros between groups do not count).
+        copies: sets of its tiles, each programmed on its own; copy p % copies does position p.
+        first_tile: number of its first tile among those of the layer; tile t of copy c is
+            number first_tile + c tiles + t.
+        first_read: positions that the arrays did before in the invocation, for other products.
+        groups: of equal numbers of rows and outputs.
     """
 
     name: str
@@ -82,6 +90,41 @@ class Product:
     slices: int
     tiles: tuple[Tile, ...]
     macs: int
+    copies: int = 1
+    first_tile: int = 0
+    first_read: int = 0
+    groups: int = 1
+
+    @property
+    def rows(self) -> int:
+        """Inputs of one position, those of all groups."""
+        return int(self.matrix.shape[0]) * self.groups
+
+    @property
+    def operands(self) -> tuple[int, ...]:
+        """Every value that it reads."""
+        return (self.operand,)
+
+    @property
+    def results(self) -> tuple[int, ...]:
+        """Every value that it makes."""
+        return (self.result,)
+
+    def part(self, tile: Tile) -> Array:
+        """Weights of a tile, int16 [rows, outputs], with the zeros between groups."""
+        columns = self.matrix[:, tile.col_start : tile.col_stop]
+        if self.groups == 1:
+            return np.asarray(columns[tile.row_start : tile.row_stop])
+        rows, outputs = self.matrix.shape
+        place = np.arange(tile.row_start, tile.row_stop)
+        group = np.arange(tile.col_start, tile.col_stop) // (outputs // self.groups)
+        own = place[:, None] // rows == group[None, :]
+        return np.where(own, columns[place % rows], np.int16(0))
+
+    def copy(self, number: int) -> Product:
+        """One of its copies, on its own."""
+        first = self.first_tile + number * len(self.tiles)
+        return replace(self, copies=1, first_tile=first)
 
 
 @dataclass(frozen=True)
@@ -89,10 +132,13 @@ class Digital:
     """An operator of the reference's dialects, by its own definition.
 
     Attributes:
-        unit: ``requantize``, ``pool`` or ``vector`` for the periphery's work, ``move`` for what
-            only renames or reorders, ``host`` for what is done outside the chip.
-        elements: it makes, or reads where it is a pool; 0 for a move.
+        unit: ``requantize``, ``pool``, ``vector`` (arithmetic on single numbers) or ``mac``
+            (products of two computed matrices) for the periphery's work, ``move`` for what
+            renames or reorders, ``host`` for what is done outside the chip.
+        elements: operations, or of a move the elements that change their place.
         traffic_bytes: it reads from and writes to the tile's eDRAM.
+        macs: of one invocation.
+        more_results: values beside `result`, in order.
     """
 
     name: str
@@ -103,6 +149,13 @@ class Digital:
     attributes: Mapping[str, Attribute]
     elements: int
     traffic_bytes: int
+    macs: int = 0
+    more_results: tuple[int, ...] = ()
+
+    @property
+    def results(self) -> tuple[int, ...]:
+        """Every value that it makes."""
+        return (self.result, *self.more_results)
 
 
 Step: TypeAlias = Product | Digital
@@ -115,7 +168,8 @@ class Program:
     Attributes:
         rows, cols, cell_bits, dac_bits: the arrays that it was compiled for.
         shapes: of every value that is computed or given, without the invocations.
-        constants: scales of digital steps, by value.
+        constants: of digital steps and of outputs that nothing computes, by value.
+        shape_only: whether no weight is known; matrices are zeros of their shape.
     """
 
     name: str
@@ -128,6 +182,7 @@ class Program:
     shapes: Mapping[int, tuple[int, ...]]
     constants: Mapping[int, Array] = field(repr=False)
     steps: tuple[Step, ...]
+    shape_only: bool = False
 
     @property
     def products(self) -> tuple[Product, ...]:
@@ -136,8 +191,14 @@ class Program:
 
     @property
     def arrays(self) -> int:
-        """Crossbars in use."""
-        return sum(len(step.tiles) for step in self.products)
+        """Crossbars in use; products on the same arrays need them once."""
+        by_layer = {step.number: len(step.tiles) * step.copies for step in self.products}
+        return sum(by_layer.values())
+
+    def last_uses(self) -> dict[int, int]:
+        """The last step that reads each value; of outputs, a step behind all."""
+        last = {index: n for n, step in enumerate(self.steps) for index in step.operands}
+        return last | dict.fromkeys((index for _, index in self.outputs), len(self.steps))
 
     def text(self) -> str:
         """A listing: layers, their tiles and ADC steps, and the digital work between."""
@@ -181,20 +242,30 @@ class Program:
             )
 
 
-_PLAIN = ("name", "rows", "cols", "cell_bits", "dac_bits")
-_DIGITAL = ("name", "op", "unit", "result", "elements", "traffic_bytes")
+_PLAIN = ("name", "rows", "cols", "cell_bits", "dac_bits", "shape_only")
+_DIGITAL = ("name", "op", "unit", "result", "elements", "traffic_bytes", "macs")
+
+_PRODUCT = (
+    *("name", "op", "number", "operand", "result", "x_zero_point", "x_low", "slices", "macs"),
+    *("copies", "first_tile", "first_read", "groups"),
+)
 
 
 def _listing(step: Step) -> list[str]:
     if isinstance(step, Digital):
-        operands = ", ".join(f"v{value}" for value in step.operands)
-        return [f"{step.name}: {step.unit} {step.op} {operands} -> v{step.result}"]
-    rows, outputs = step.matrix.shape
+        operands, results = (
+            ", ".join(f"v{value}" for value in values)
+            for values in (step.operands, step.results)
+        )
+        return [f"{step.name}: {step.unit} {step.op} {operands} -> {results}"]
+    rows, outputs = step.rows, step.matrix.shape[1]
     window = "" if step.window is None else f", window {step.window.kernel}"
     head = (
         f"{step.name}: {step.op} v{step.operand} -> v{step.result}, {rows} x {outputs} in "
         f"{step.slices} slices{window}, {step.macs} MACs"
     )
+    if step.copies > 1:
+        head += f", {step.copies} copies"
     tiles = [
         f"  tile {number}: rows {t.row_start}..{t.row_stop}, outputs {t.col_start}.."
         f"{t.col_stop}, ADC steps {', '.join(str(1 << shift) for shift in t.adc_shifts)}"
@@ -210,11 +281,11 @@ def _step_dict(step: Step) -> dict[str, Any]:
             for key, value in step.attributes.items()
         }
         plain = {k: getattr(step, k) for k in _DIGITAL}
-        return {"digital": {**plain, "operands": list(step.operands), "attributes": attributes}}
-    names = ("name", "op", "number", "operand", "result", "x_zero_point", "x_low", "slices")
+        lists = {"operands": list(step.operands), "more_results": list(step.more_results)}
+        return {"digital": {**plain, **lists, "attributes": attributes}}
     return {
         "product": {
-            **{name: getattr(step, name) for name in (*names, "macs")},
+            **{name: getattr(step, name) for name in _PRODUCT},
             "matrix": packed(step.matrix),
             "bias": packed(step.bias),
             "window": None if step.window is None else listed(asdict(step.window)),

@@ -1,9 +1,14 @@
 """How long a program takes and which unit acts how often.
 
-One copy of every layer, layers one after the other. A position (an output pixel, a row of a
-product) takes one read per input digit; all tiles of a layer read at once. A read takes as long
-as the slower of the array and its ADCs; an ADC code goes through the pipeline behind.
-ISAAC's replication of early layers is not modelled: this is the latency of the plain mapping.
+A position (an output pixel, a row of a product) takes one read per input digit; all tiles of a
+layer read at once, and its copies do different positions at once. A read takes as long as the
+slower of the array and its ADCs, or as both where they take turns; an ADC code goes through the
+pipeline behind. Two times follow: the latency of one invocation, its layers one after the
+other, and the interval after which the next may start, when every layer works on another
+invocation: the time of the layer, transfer or digital unit that is busy longest. N invocations
+in the pipeline take latency + (N - 1) interval, at most N latencies.
+Where weights are loaded, as into photonic modulators, a layer of more tiles than there are arrays
+takes rounds, each after loading, and layers share the arrays.
 A conversion is counted for every column in use, whatever it holds: positions x digits x tiles x
 2 slices outputs.
 """
@@ -12,18 +17,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil, prod
+from typing import Final
 
 from tetrapla.ir.graph import Array
-from tetrapla.simulators.analog.program import Digital, Product, Program
+from tetrapla.simulators.analog import noc
+from tetrapla.simulators.analog.costing import JOULE, LOAD, READ
+from tetrapla.simulators.analog.program import Digital, Product, Program, Tile
 from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.report import LayerRun, Run, Slice, standing
 
-_UNIT_ACTIONS = {"requantize": "requantize.op", "pool": "max_pool.op", "vector": "vector.op"}
+_UNIT_ACTIONS: Final = {
+    "requantize": "requantize.op",
+    "pool": "max_pool.op",
+    "vector": "vector.op",
+    "mac": "mac.op",
+    "move": "",
+}
+_ROUNDING: Final = 1e-6  # of a cycle: 100 ns at 1.2 GHz are 120 cycles, never 121
 
 
-def timed(program: Program, spec: AnalogSpec, outputs: Mapping[str, Array]) -> Run:
-    """The run of one invocation with these outputs."""
-    layers = tuple(_layers(program, spec))
+def timed(
+    program: Program,
+    spec: AnalogSpec,
+    outputs: Mapping[str, Array],
+    joules: Mapping[str, float] | None = None,
+) -> Run:
+    """The run of one invocation with these outputs.
+
+    Args:
+        program: what runs.
+        spec: the chip.
+        outputs: values by name.
+        joules: by product, what its arrays took in one invocation (`energy`); None where no
+            values were computed.
+    """
+    layers = tuple(_layers(program, spec, joules))
     cycles = sum(layer.cycles for layer in layers)
     trace: list[Slice] = []
     start = 0.0
@@ -38,92 +66,196 @@ def timed(program: Program, spec: AnalogSpec, outputs: Mapping[str, Array]) -> R
         cycles=cycles,
         time_s=time_s,
         actions=standing(spec.cost, time_s, cycles),
-        warnings=_warnings(program),
+        warnings=_warnings(program, spec, joules),
         trace=tuple(trace),
+        interval_s=interval_cycles(program, spec) / spec.clock_hz,
     )
 
 
 def read_cycles(product: Product, spec: AnalogSpec) -> tuple[int, str]:
     """Clock cycles of one read of a layer's tiles, and which unit sets them."""
-    columns = (2 * product.slices * tile.outputs for tile in product.tiles)
-    most = max(columns, default=0)
-    adc_s = ceil(most / spec.adc.per_array) / spec.adc.rate_hz
+    most = max((_columns(product, tile) for tile in product.tiles), default=0)
+    adc_s = ceil(most / spec.adc.per_array) * spec.conversion_s
     bound_by = "adc" if adc_s > spec.array.read_s else "crossbar"
-    # 100 ns at 1.2 GHz are 120 cycles; the guard keeps rounding from making it 121
-    return ceil(max(adc_s, spec.array.read_s) * spec.clock_hz - 1e-6), bound_by
+    both = adc_s + spec.array.read_s
+    read_s = max(adc_s, spec.array.read_s) if spec.converter.overlaps else both
+    return max(1, ceil(read_s * spec.clock_hz - _ROUNDING)), bound_by
 
 
-def _layers(program: Program, spec: AnalogSpec) -> list[LayerRun]:
+def interval_cycles(program: Program, spec: AnalogSpec) -> float:
+    """Cycles after which the next invocation may start.
+
+    What acts is busy on one invocation at a time: the arrays of a number, with all products on
+    them, the digital units of one step, the link that brings a layer its operand.
+    """
+    moved = noc.transfers(program, spec)
+    busy: dict[int, float] = {}
+    longest = 0.0
+    for step in program.steps:
+        if isinstance(step, Product):
+            arrays = step.number if spec.array.reload_s is None else 0
+            busy[arrays] = busy.get(arrays, 0.0) + _busy_cycles(step, program, spec)
+            longest = max(longest, moved[step.name].cycles)
+        elif step.unit in _UNIT_ACTIONS:
+            longest = max(longest, _digital_cycles(step, spec))
+    return max(longest, *busy.values()) if busy else longest
+
+
+def least_cycles(program: Program, spec: AnalogSpec) -> dict[str, float]:
+    """By product, the cycles that its MACs take if every cell of its arrays were used."""
+    a = spec.array
+    found: dict[str, float] = {}
+    for step in program.products:
+        # one read of an array does a cell's share of a MAC: cells / (2 slices digits)
+        cells = len(step.tiles) * step.copies * a.rows * a.cols
+        if cells:
+            reads = step.macs * step.slices * spec.digits / cells
+            found[step.name] = reads * a.read_s * spec.clock_hz * (1 - _ROUNDING)
+    return found
+
+
+def _layers(
+    program: Program, spec: AnalogSpec, joules: Mapping[str, float] | None
+) -> list[LayerRun]:
+    moved = noc.transfers(program, spec)
     layers: list[LayerRun] = []
     for step in program.steps:
         if isinstance(step, Product):
-            layers.append(_product(step, program, spec))
-        elif step.unit in _UNIT_ACTIONS:
+            own = None if joules is None else joules.get(step.name)
+            layers.append(_product(step, program, spec, moved[step.name], own))
+        elif step.unit in _UNIT_ACTIONS and step.elements:
             layers.append(_digital(step, spec))
     return layers
 
 
-def _product(step: Product, program: Program, spec: AnalogSpec) -> LayerRun:
-    outputs = step.matrix.shape[1]
-    positions = prod(program.shapes[step.result]) // outputs
+def _positions(step: Product, program: Program) -> int:
+    return prod(program.shapes[step.result]) // int(step.matrix.shape[1])
+
+
+def _reads(step: Product, program: Program, spec: AnalogSpec) -> int:
+    """Reads one after the other: of the copy that does most positions."""
+    return ceil(_positions(step, program) / step.copies) * spec.digits
+
+
+def _busy_cycles(step: Product, program: Program, spec: AnalogSpec) -> float:
+    """What a layer's arrays take, without what drains behind them."""
+    reads = _reads(step, program, spec) * read_cycles(step, spec)[0]
+    if spec.array.reload_s is None:
+        return float(reads)
+    rounds = ceil(len(step.tiles) * step.copies / spec.array.total)
+    return float(rounds * (reads + ceil(spec.array.reload_s * spec.clock_hz - _ROUNDING)))
+
+
+def _product(
+    step: Product,
+    program: Program,
+    spec: AnalogSpec,
+    transfer: noc.Transfer,
+    joules: float | None,
+) -> LayerRun:
+    positions = _positions(step, program)
     cycles, bound_by = read_cycles(step, spec)
-    reads = positions * spec.digits
+    total = _busy_cycles(step, program, spec) + float(spec.digital.fill_reads * cycles)
+    if transfer.cycles > total:
+        bound_by = "noc"
     cells = len(step.tiles) * spec.array.rows * spec.array.cols
-    # each MAC has a pair of cells per slice
-    used = 2 * step.slices * sum(tile.rows * tile.outputs for tile in step.tiles)
-    # a row range is fetched once and broadcast to the tiles that share it
-    rows = sum(stop - start for start, stop in {(t.row_start, t.row_stop) for t in step.tiles})
-    codes = reads * sum(2 * step.slices * tile.outputs for tile in step.tiles)
-    partial = positions * sum(tile.outputs for tile in step.tiles)
+    used = sum(tile.rows * _columns(step, tile) for tile in step.tiles)
     return LayerRun(
         name=step.name,
         op=step.op,
-        cycles=float((reads + spec.digital.fill_reads) * cycles),
+        cycles=total + transfer.cycles,
         macs=step.macs,
         utilization_frac=used / cells if cells else None,
         bound_by=bound_by,
         actions={
-            "router.byte": prod(program.shapes[step.operand]),
-            "edram.byte": positions * rows,
-            "bus.byte": positions * rows,
-            "input_register.byte": positions * sum(tile.rows for tile in step.tiles),
-            "dac.convert": reads * sum(tile.rows for tile in step.tiles),
-            "crossbar.read": reads * len(step.tiles),
-            "sample_hold.read": reads * len(step.tiles),
-            "adc.convert": codes,
-            # one per code, one per tile's partial sum (the first takes the bias)
-            "shift_add.op": codes + partial,
-            "output_register.byte": 2 * reads * sum(tile.outputs for tile in step.tiles),
+            "router.byte": transfer.traffic_bytes * transfer.hops,
+            **_on_arrays(step, positions, spec),
+            **_array_energy(step, positions, spec, joules),
         },
     )
 
 
-def _digital(step: Digital, spec: AnalogSpec) -> LayerRun:
+def _on_arrays(step: Product, positions: int, spec: AnalogSpec) -> dict[str, int | float]:
+    reads = positions * spec.digits
+    # a row range is fetched once and broadcast to the tiles that share it
+    rows = sum(stop - start for start, stop in {(t.row_start, t.row_stop) for t in step.tiles})
+    codes = reads * sum(_columns(step, tile) for tile in step.tiles)
+    partial = positions * sum(tile.outputs for tile in step.tiles)
+    return {
+        "edram.byte": positions * rows,
+        "bus.byte": positions * rows,
+        "input_register.byte": positions * sum(tile.rows for tile in step.tiles),
+        "dac.convert": reads * sum(tile.rows for tile in step.tiles),
+        "sample_hold.read": reads * len(step.tiles),
+        "adc.convert": codes,
+        # one per code, one per tile's partial sum (the first takes the bias)
+        "shift_add.op": codes + partial,
+        "output_register.byte": 2 * reads * sum(tile.outputs for tile in step.tiles),
+    }
+
+
+def _array_energy(
+    step: Product, positions: int, spec: AnalogSpec, joules: float | None
+) -> dict[str, int | float]:
+    """What the arrays take: counted joules or reads of a published price, and loading."""
+    loaded: dict[str, int | float] = {}
+    if spec.array.reload_s is not None:
+        cells = sum(tile.rows * _columns(step, tile) for tile in step.tiles)
+        loaded[LOAD] = cells * step.copies
+    if JOULE in spec.cost:
+        return {**loaded, JOULE: joules or 0.0}
+    return {**loaded, READ: positions * spec.digits * len(step.tiles)}
+
+
+def _columns(step: Product, tile: Tile) -> int:
+    """Columns of a tile that are read and converted."""
+    return 2 * step.slices * tile.outputs
+
+
+def _digital_cycles(step: Digital, spec: AnalogSpec) -> float:
     d = spec.digital
     lanes = {
         "requantize": d.requantize_lanes,
         "pool": d.pool_lanes,
         "vector": d.vector_lanes,
+        "mac": d.mac_lanes,
+        "move": d.vector_lanes,
     }[step.unit]
+    return float(ceil((step.macs if step.unit == "mac" else step.elements) / lanes))
+
+
+def _digital(step: Digital, spec: AnalogSpec) -> LayerRun:
+    action = _UNIT_ACTIONS[step.unit]
+    done = step.macs if step.unit == "mac" else step.elements
+    counts = {action: done} if action else {}
     return LayerRun(
         name=step.name,
         op=step.op,
-        cycles=float(ceil(step.elements / lanes)),
-        macs=0,
+        cycles=_digital_cycles(step, spec),
+        macs=step.macs,
         utilization_frac=None,
         bound_by="digital",
         actions={
-            _UNIT_ACTIONS[step.unit]: step.elements,
+            **counts,
             "edram.byte": step.traffic_bytes,
             "bus.byte": step.traffic_bytes,
         },
     )
 
 
-def _warnings(program: Program) -> tuple[str, ...]:
+def _warnings(
+    program: Program, spec: AnalogSpec, joules: Mapping[str, float] | None
+) -> tuple[str, ...]:
+    said: list[str] = []
     border = ("qnn.quantize", "qnn.dequantize")
     host = [s for s in program.steps if isinstance(s, Digital) and s.unit == "host"]
     extra = [f"{step.name} ({step.op})" for step in host if step.op not in border]
-    if not extra:
-        return ()
-    return (f"the host does {', '.join(extra)}; neither time nor energy is counted for it",)
+    if extra:
+        said.append(
+            f"the host does {', '.join(extra)}; neither time nor energy is counted for it"
+        )
+    if joules is None and JOULE in spec.cost:
+        said.append(
+            "the arrays' own energy depends on values, and none are computed: it is left out"
+        )
+    return tuple(said)

@@ -12,8 +12,8 @@ from math import prod
 import numpy as np
 
 from tetrapla.ir.graph import Array
+from tetrapla.simulators.spiking.axons import Reach
 from tetrapla.simulators.spiking.cells import Activity
-from tetrapla.simulators.spiking.layout import Wired
 from tetrapla.simulators.spiking.meter import FORMATS, Events
 from tetrapla.simulators.spiking.program import Core, Population, Program
 from tetrapla.simulators.spiking.traffic import Fanout
@@ -32,7 +32,7 @@ def core_events(
     program: Program,
     p: Population,
     done: Mapping[str, Activity],
-    wired: Wired,
+    reach: Reach,
     fanout: Fanout,
 ) -> Iterator[tuple[Core, Events]]:
     """What each core of a population does and hears: by timestep and inference [T, B]."""
@@ -42,17 +42,18 @@ def core_events(
     spikes = sent(p, mine.train) if p.fires else None
     lists = [
         _arrivals(held[s.source], done[s.source].train, fan, heard)
-        for s, fan, heard in zip(p.synapses, wired.fans, wired.heard, strict=True)
+        for s, fan, heard in zip(p.synapses, reach.fans, reach.packets, strict=True)
     ]
     for place, core in enumerate(own):
-        updated = mine.updated[:, :, core.neurons].sum(axis=2, dtype=np.int64)
+        copies = reach.copies[core.neurons]
+        updated = _sum(mine.updated[:, :, core.neurons], copies)
         if spikes is None:
             fired = packets = np.zeros_like(updated)
         else:
             here = spikes[:, :, core.neurons]
-            fired = here.sum(axis=2, dtype=np.int64)
+            fired = _sum(here, copies)
             packets = weighted(here, fanout.packets[core.neurons][:, None])[:, :, 0]
-        events = Events(len(core.neurons), updated, fired, packets, p.latency)
+        events = Events(int(copies.sum()), updated, fired, packets, p.latency)
         for s, (arriving, synops) in zip(p.synapses, lists, strict=True):
             source = held[s.source]
             start = source.depth + source.latency
@@ -68,6 +69,13 @@ def _arrivals(
     """Packets into, and synaptic events on, each core [T, B, cores]."""
     spikes = sent(source, train)
     return weighted(spikes, heard), weighted(spikes, fan)
+
+
+def _sum(events: Array, copies: Array) -> Array:
+    """Over the neurons, [T, B], every copy of them counted."""
+    if copies.max(initial=1) == 1:
+        return np.asarray(events.sum(axis=2, dtype=np.int64))
+    return weighted(events, copies[:, None])[:, :, 0]
 
 
 def weighted(spikes: Array, table: Array) -> Array:

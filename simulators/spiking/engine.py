@@ -21,7 +21,7 @@ from tetrapla.simulators.spiking import sums
 from tetrapla.simulators.spiking.cells import Activity, Cells, cells, maximum, maximum_binary
 from tetrapla.simulators.spiking.layout import Table, Wired, wired
 from tetrapla.simulators.spiking.program import Encoder, Feed, Population, Program
-from tetrapla.simulators.spiking.wiring import connections
+from tetrapla.simulators.spiking.wiring import by_source, connections
 
 # synapses times timesteps below which NumPy is done before compiled code is loaded, assumed
 _WORTH_COMPILING = 2**26
@@ -45,8 +45,11 @@ class Engine:
     def wired(self) -> Mapping[str, Wired]:
         """What reaches each population."""
         sizes = {p.name: p.neurons for p in self.program.populations}
+        sort = self.fast.by_source if self.fast else by_source
         return {
-            p.name: wired(p, [c for c in self.program.cores if c.population == p.name], sizes)
+            p.name: wired(
+                p, [c for c in self.program.cores if c.population == p.name], sizes, sort
+            )
             for p in self.program.populations
         }
 

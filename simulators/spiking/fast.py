@@ -14,6 +14,7 @@ import numpy as np
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.spiking.layout import Lists, Singles, Table
 from tetrapla.simulators.spiking.sums import add_singles
+from tetrapla.simulators.spiking.wiring import Connections, Sorted
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -37,6 +38,45 @@ def add(train: Array, table: Table, out: Array) -> None:
         (_float_rows if table.is_float else _rows)(train, held, into)
     if table.exponent:
         out += into << table.exponent
+
+
+def by_source(part: Connections, sources: int, targets: int) -> Sorted:
+    """As in `wiring`, by counting."""
+    start, order = _counted(part.source, part.target, sources, targets)
+    return Sorted(start, part.target[order], part.weight[order])
+
+
+@_compiled
+def _counted(source: Array, target: Array, sources: int, targets: int) -> tuple[Array, Array]:
+    """Starts of the sources, and an order by source and target that keeps equals'."""
+    start = np.zeros(sources + 1, np.int64)
+    for s in source:
+        start[s + 1] += 1
+    start = np.cumsum(start)
+    order = np.empty(len(source), np.int32)
+    last = np.full(sources, -1, np.int64)
+    free, ascending = start.copy(), True
+    for i in range(len(source)):
+        s = source[i]
+        order[free[s]] = i
+        free[s] += 1
+        ascending &= target[i] >= last[s]
+        last[s] = target[i]
+    if ascending:
+        return start, order
+    first = np.zeros(targets + 1, np.int64)
+    for t in target:
+        first[t + 1] += 1
+    first = np.cumsum(first)
+    by_target = np.empty(len(target), np.int32)
+    for i in range(len(target)):
+        by_target[first[target[i]]] = i
+        first[target[i]] += 1
+    free = start.copy()
+    for k in by_target:
+        order[free[source[k]]] = k
+        free[source[k]] += 1
+    return start, order
 
 
 @_compiled

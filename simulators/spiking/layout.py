@@ -7,18 +7,25 @@ but for where they begin are held once: a convolution has a few lists for each c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.spiking.program import Core, Population, Synapses
-from tetrapla.simulators.spiking.wiring import Connections, connections
+from tetrapla.simulators.spiking.wiring import (
+    Connections,
+    Sorted,
+    by_source,
+    connections,
+    narrowest,
+)
 
 # below this share of synapses lists are faster; measured, about a fifth on x86 with AVX-512
 DENSE_FRAC = 0.2
+Sort: TypeAlias = Callable[[Connections, int, int], Sorted]
 _SHARED = ("conv2d", "sum_pool2d")
 
 
@@ -101,13 +108,19 @@ class Wired:
     heard: tuple[Array, ...]
 
 
-def wired(population: Population, cores: Sequence[Core], sources: dict[str, int]) -> Wired:
+def wired(
+    population: Population,
+    cores: Sequence[Core],
+    sources: dict[str, int],
+    sort: Sort = by_source,
+) -> Wired:
     """The population's synapses by core, as far as axons carry their spikes.
 
     Args:
         population: whose.
         cores: those that hold its neurons.
         sources: neurons of every population, by name.
+        sort: `by_source`, or its compiled twin.
     """
     tables: list[Table] = []
     fans: list[Array] = []
@@ -127,13 +140,15 @@ def wired(population: Population, cores: Sequence[Core], sources: dict[str, int]
             parts.append(listed._replace(target=core.neurons[listed.target]))
         whole = Connections(*(np.concatenate(each) for each in zip(*parts, strict=True)))
         if not population.model.startswith("maximum"):
-            tables += _tables(synapses, whole, size, population.neurons)
+            tables += _tables(synapses, whole, size, population.neurons, sort)
         fans.append(fan)
         heard.append(axons)
     return Wired(tuple(tables), tuple(fans), tuple(heard))
 
 
-def _tables(synapses: Synapses, whole: Connections, size: int, targets: int) -> Iterator[Table]:
+def _tables(
+    synapses: Synapses, whole: Connections, size: int, targets: int, sort: Sort
+) -> Iterator[Table]:
     alike = whole.lag.size > 0 and whole.lag.min() == whole.lag.max()
     for lag in whole.lag[:1] if alike else np.unique(whole.lag):
         part = whole if alike else whole.chosen(whole.lag == lag)
@@ -148,7 +163,8 @@ def _tables(synapses: Synapses, whole: Connections, size: int, targets: int) -> 
         elif len(part.source) >= DENSE_FRAC * size * targets:
             held = _rows(part, size, targets)
         else:
-            held = _lists(part, size, targets, shared=synapses.kind in _SHARED)
+            listed = sort(part, size, targets)
+            held = _lists(listed, targets, shared=synapses.kind in _SHARED)
         largest = float(sums.max(initial=0))
         yield Table(synapses.source, int(lag), synapses.exponent, held, targets, largest)
 
@@ -159,14 +175,9 @@ def _rows(part: Connections, size: int, targets: int) -> Array:
     return _narrow(rows)
 
 
-def _lists(part: Connections, size: int, targets: int, *, shared: bool) -> Lists:
-    # twice a stable sort, which of 16 bits takes no comparisons
-    order = np.argsort(part.target.astype(_index(targets)), kind="stable")
-    order = order[np.argsort(part.source[order].astype(_index(size)), kind="stable")]
-    source, target = part.source[order], part.target[order]
-    weight = _narrow(part.weight[order])
-    index = _index(targets)
-    start = np.searchsorted(source, np.arange(size + 1))
+def _lists(ordered: Sorted, targets: int, *, shared: bool) -> Lists:
+    start, target, weight = ordered.start, ordered.target, _narrow(ordered.weight)
+    size, index = len(start) - 1, narrowest(targets)
     if not shared:
         which, base = np.arange(size), np.zeros(size, np.int32)
         return Lists(which.astype(np.int32), base, start, target.astype(index), weight)
@@ -186,10 +197,6 @@ def _lists(part: Connections, size: int, targets: int, *, shared: bool) -> Lists
             weights.append(weight[here])
     ends = np.cumsum([0, *map(len, offsets)])
     return Lists(which, base, ends, np.concatenate(offsets), np.concatenate(weights))
-
-
-def _index(size: int) -> type[np.unsignedinteger[Any]]:
-    return np.uint16 if size <= 2**16 else np.uint32
 
 
 def _narrow(weight: Array) -> Array:

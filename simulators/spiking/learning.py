@@ -79,14 +79,35 @@ class Layer:
 
 @dataclass
 class Counts:
-    """What a layer did, for whoever prices it."""
+    """What a layer did while it learned; `lessons` prices it.
 
-    timesteps: int = 0
-    spikes_in: int = 0
-    spikes_out: int = 0
+    Attributes:
+        arrived, fired: spikes of its sources and its own, by timestep.
+        synaptic_events: of the sources' spikes.
+        epochs: ended ones, in each of which the rule saw every synapse.
+        weights_changed: that were others behind an epoch.
+    """
+
+    arrived: list[int] = field(default_factory=list[int])
+    fired: list[int] = field(default_factory=list[int])
     synaptic_events: int = 0
     epochs: int = 0
     weights_changed: int = 0
+
+    @property
+    def timesteps(self) -> int:
+        """How many it learned for."""
+        return len(self.arrived)
+
+    @property
+    def spikes_in(self) -> int:
+        """Of its sources."""
+        return sum(self.arrived)
+
+    @property
+    def spikes_out(self) -> int:
+        """Its own."""
+        return sum(self.fired)
 
 
 @dataclass(frozen=True)
@@ -232,9 +253,8 @@ class Learner:
 
     def _count(self, now: Array, fired: Array) -> None:
         arrived = int(np.count_nonzero(now))
-        self.counts.timesteps += 1
-        self.counts.spikes_in += arrived
-        self.counts.spikes_out += int(np.count_nonzero(fired))
+        self.counts.arrived.append(arrived)
+        self.counts.fired.append(int(np.count_nonzero(fired)))
         self.counts.synaptic_events += arrived * len(fired)
 
     def _check(self, train: Array, rank: int) -> None:

@@ -17,6 +17,7 @@ from tetrapla.ir.op import evaluated
 from tetrapla.ir.spike.phase import gathered
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import LayerRun, Run, standing
+from tetrapla.simulators.spiking.axons import Reach, reaches
 from tetrapla.simulators.spiking.cells import Activity
 from tetrapla.simulators.spiking.counters import core_events
 from tetrapla.simulators.spiking.detailed import Detailed
@@ -55,11 +56,11 @@ def simulate(made: Engine, spec: SpikingSpec, inputs: Mapping[str, Array]) -> Ru
     flat, invocations = inferences(program, inputs)
     tally = Tally(program, spec)
     states: dict[str, list[Array]] = {r.name: [] for r in program.readouts}
-    fanout = fanouts(program, spec)
+    spread = (fanouts(program, spec), reaches(program, spec, made.wired))
     for part in _chunks(program, invocations * program.batch):
         # chunks keep memory bounded; the results do not depend on them
         chunk = {name: array[part] for name, array in flat.items()}
-        for readout, array in _chunk(made, spec, chunk, fanout, tally):
+        for readout, array in _chunk(made, spec, chunk, spread, tally):
             states[readout.name].append(array)
     values = {r.name: _invoked(r, states[r.name], invocations) for r in program.readouts}
     outputs = _host(program, values, invocations)
@@ -78,15 +79,15 @@ def _chunk(
     made: Engine,
     spec: SpikingSpec,
     inputs: Mapping[str, Array],
-    fanout: Mapping[str, Fanout],
+    spread: tuple[Mapping[str, Fanout], Mapping[str, Reach]],
     tally: Tally,
 ) -> Iterator[tuple[Readout, Array]]:
-    program = made.program
+    program, (fanout, reach) = made.program, spread
     batch = len(next(iter(inputs.values())))
     meter = Meter(spec, program.chip_timesteps, batch)
     done = made.run(inputs)
     for p in program.populations:
-        held = (made.wired[p.name], fanout[p.name])
+        held = (reach[p.name], fanout[p.name])
         for core, events in core_events(program, p, done, *held):
             tally.add(p, core, events, meter.add(p.depth, events))
         tally.travelled(p, done[p.name], fanout[p.name])

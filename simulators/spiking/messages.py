@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tetrapla.ir.graph import Array
+from tetrapla.simulators.spiking.axons import axons_of
 from tetrapla.simulators.spiking.layout import Wired
 from tetrapla.simulators.spiking.meter import FORMATS, synapse_seconds
 from tetrapla.simulators.spiking.program import Program
@@ -57,6 +58,10 @@ def ways(program: Program, spec: SpikingSpec, wired: Mapping[str, Wired]) -> dic
             neuron, place = np.nonzero(heard)
             work_s = spec.timing.packet_in_s + fan[neuron, place] * synapse_s
             found[s.source].append((neuron, own[place], work_s))
+            if spec.core.axon_types:  # a packet for each further axon; the first has the work
+                more = axons_of(p, s, neuron, spec.core) - 1
+                parts = (np.repeat(neuron, more), np.repeat(own[place], more))
+                found[s.source].append((*parts, np.full(more.sum(), spec.timing.packet_in_s)))
     return {p.name: _ways(found[p.name], p.neurons) for p in program.populations}
 
 

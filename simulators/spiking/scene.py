@@ -11,6 +11,7 @@ import numpy as np
 from tetrapla.ir.graph import Array
 from tetrapla.ir.spike.loihi import FRACTION_BITS
 from tetrapla.simulators.scene_ import Load, Membrane, Raster, Sight
+from tetrapla.simulators.spiking.axons import reaches
 from tetrapla.simulators.spiking.cells import Activity
 from tetrapla.simulators.spiking.counters import core_events
 from tetrapla.simulators.spiking.engine import Engine
@@ -59,10 +60,10 @@ class SpikingScene:
     def _loads(self, made: Engine, done: Mapping[str, Activity]) -> tuple[Load, ...]:
         program, spec = self.program, self.spec
         meter = Meter(spec, program.chip_timesteps, 1)
-        fanout = fanouts(program, spec)
+        fanout, reach = fanouts(program, spec), reaches(program, spec, made.wired)
         found: list[Load] = []
         for p in program.populations:
-            held = (made.wired[p.name], fanout[p.name])
+            held = (reach[p.name], fanout[p.name])
             for core, events in core_events(program, p, done, *held):
                 x, y = spec.position(core.index)
                 busy = sum(meter.add(p.depth, events).values())

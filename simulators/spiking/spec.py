@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
 from tetrapla.simulators.spec_ import Bits, Count, Seconds, Section, Spec
+
+LEARNING = "learning.update"  # a rule's look at one synapse, at the end of an epoch
 
 Code: TypeAlias = Literal["rate", "sequential", "radix", "ttfs", "graded"]
 Neurons: TypeAlias = Literal["spike.neuron", "spike.loihi", "spike.truenorth", "any"]
@@ -41,13 +43,18 @@ class CoreSection(Section):
     can be; `any` are programmed ones, and a file without them has Loihi's. `axon_types` above 0
     is a crossbar of bits: an axon has one of so many types, and a neuron one weight for each.
 
+    A neuron drives `axons_per_neuron` axons, any number where it is None; where further axons
+    hear it, it has copies.
+
     A core's neurons share `compartment_configurations` (decays and the like) and
-    `threshold_configurations`; None where a chip has no such limit or no source gives one.
+    `threshold_configurations`, and its synapses `synapse_configurations` (exponents and
+    formats); None where a chip has no such limit or no source gives one.
     """
 
     codes: list[Code] = Field(default_factory=_loihis_codes)
     neurons: list[Neurons] = Field(default_factory=_loihis_neurons)
     axon_types: Count = Field(default=0, ge=0, le=8)
+    axons_per_neuron: Count | None = Field(default=None, ge=1)
 
     compartments: Count = Field(ge=1)
     compartments_per_neuron: Count = Field(ge=1)
@@ -68,6 +75,7 @@ class CoreSection(Section):
     delay_max: Count = Field(ge=0)
     compartment_configurations: Count | None = Field(default=None, ge=1)
     threshold_configurations: Count | None = Field(default=None, ge=1)
+    synapse_configurations: Count | None = Field(default=None, ge=1)
 
     @property
     def state_bits(self) -> int:
@@ -110,7 +118,7 @@ class CoreSection(Section):
 
 
 class TimingSection(Section):
-    """How long one event keeps its unit busy."""
+    """How long one event keeps its unit busy; learning's `synapse_update` may be unknown."""
 
     access_s: Seconds = Field(alias="access")
     update_s: Seconds = Field(alias="update")
@@ -120,6 +128,7 @@ class TimingSection(Section):
     synapse_dense_s: Seconds = Field(alias="synapse_dense")
     synapse_conv_s: Seconds = Field(alias="synapse_conv")
     synapse_sparse_s: Seconds = Field(alias="synapse_sparse")
+    synapse_update_s: Seconds | None = Field(default=None, alias="synapse_update")
 
 
 class NocSection(Section):
@@ -159,6 +168,8 @@ class BarrierSection(Section):
 
 class SpikingSpec(Spec):
     """A Loihi-like chip; the sources of a shipped chip's numbers are in its YAML."""
+
+    optional_actions: ClassVar[tuple[str, ...]] = (LEARNING,)
 
     timesteps: Count = Field(ge=1)
     mesh: MeshSection

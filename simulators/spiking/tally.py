@@ -29,6 +29,7 @@ class Tally:
         self._counts: dict[str, dict[str, int]] = {p.name: {} for p in program.populations}
         self._saturated = {p.name: 0 for p in program.populations}
         self._busy: dict[int, dict[str, float]] = {}
+        self._neurons: dict[int, int] = {}  # of a core, copies among them
         self._cores: dict[str, list[Core]] = {p.name: [] for p in program.populations}
         for core in program.cores:
             self._cores[core.population].append(core)
@@ -49,6 +50,7 @@ class Tally:
         def count(action: str, events: int) -> None:
             self._count(population, action, events)
 
+        self._neurons[core.index] = events.neurons
         count("soma.access", events.neurons * each * self._steps * batch)
         count("soma.update", int(events.updated.sum()) * each)
         count("soma.fire", int(events.fired.sum()))
@@ -96,7 +98,8 @@ class Tally:
         cores = len(self._cores[population.name])
         if not cores:  # an input's spikes come from outside
             return 0.0
-        used = population.neurons * core.compartments_per_neuron
+        used = sum(self._neurons[each.index] for each in self._cores[population.name])
+        used *= core.compartments_per_neuron
         return used / (cores * core.compartments)
 
     def bound_by(self, population: Population) -> str:

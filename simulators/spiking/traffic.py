@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from tetrapla.ir.graph import Array
+from tetrapla.simulators.spiking.axons import axons_of
 from tetrapla.simulators.spiking.program import Program
 from tetrapla.simulators.spiking.spec import SpikingSpec
 
 
 class Fanout(NamedTuple):
-    """Per neuron of a population (int64): packets per spike, and the links they cross, XY."""
+    """Per neuron (int64), its copies together: packets per spike, and the links they cross."""
 
     packets: Array
     hops_east_west: Array
@@ -20,20 +21,23 @@ class Fanout(NamedTuple):
 
 
 def fanouts(program: Program, spec: SpikingSpec) -> dict[str, Fanout]:
-    """The fan-out of every population's neurons: one packet per core that listens."""
+    """The fan-out of every population's neurons: one packet per axon that listens."""
     x, y = _positions(program, spec)
     found = {
         p.name: Fanout(*(np.zeros(p.neurons, np.int64) for _ in range(3)))
         for p in program.populations
     }
-    groups = {p.name: p.synapses for p in program.populations}
+    held = {p.name: p for p in program.populations}
     for core in program.cores:
         here_x, here_y = spec.position(core.index)
-        for synapses, heard in zip(groups[core.population], core.axons, strict=True):
+        for synapses, heard in zip(held[core.population].synapses, core.axons, strict=True):
             fanout = found[synapses.source]
-            fanout.packets[heard] += 1
-            fanout.hops_east_west[heard] += np.abs(x[synapses.source][heard] - here_x)
-            fanout.hops_north_south[heard] += np.abs(y[synapses.source][heard] - here_y)
+            sent = axons_of(held[core.population], synapses, heard, spec.core)
+            across = np.abs(x[synapses.source][heard] - here_x)
+            along = np.abs(y[synapses.source][heard] - here_y)
+            fanout.packets[heard] += sent
+            fanout.hops_east_west[heard] += sent * across
+            fanout.hops_north_south[heard] += sent * along
     return found
 
 

@@ -17,8 +17,8 @@ from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Array, Attribute
 from tetrapla.ir.interpret import evaluate_many
-from tetrapla.simulators.analog import crossbar, noise
-from tetrapla.simulators.analog.crossbar import Cells
+from tetrapla.simulators.analog import cells, crossbar, mapping, noise
+from tetrapla.simulators.analog.cells import Cells
 from tetrapla.simulators.analog.machine import AnalogRun
 from tetrapla.simulators.analog.program import Digital, Product, Program
 from tetrapla.simulators.analog.spec import AnalogSpec
@@ -95,11 +95,11 @@ def test_expected_sums_are_those_of_the_machine(isaac_case: Case) -> None:
     # 400 reads of the same rows on the same cells: z values of every sum are standard
     c = isaac_case
     step = c.lowered.program.products[0]
-    cells = [crossbar.programmed(step, n, c.spec, Key(3)) for n in range(len(step.tiles))]
+    held = [cells.programmed(step, n, c.spec, Key(3)) for n in range(len(step.tiles))]
     rng = np.random.default_rng(0)
     rows = np.repeat(rng.integers(0, 256, (1, 6, 36)).astype(np.uint8), 400, axis=0)
     found = crossbar.sliced(step, c.spec, rows, Key(3)).astype(np.float64)
-    expected = predict.accumulators(step, c.spec, cells, rows[0])
+    expected = predict.accumulators(step, c.spec, held, rows[0])
     z = (found.mean(axis=0) - expected.mean) / np.sqrt(expected.variance / 400)
     assert np.abs(z).max() < 4.5
     ratio = found.var(axis=0) / expected.variance
@@ -181,27 +181,27 @@ def scaled(name: str, factor: float) -> Patch:
 
 def shifted(number: int, factor: float) -> Patch:
     """A slice is added with a wrong shift."""
-    exact = crossbar.slice_weights
+    exact = mapping.slice_weights
 
     def weights(product: Product, *given: Any) -> Array:
         found = exact(product, *given)
         found[number] *= factor
         return found
 
-    return lambda patch: patch.setattr(crossbar, "slice_weights", weights)
+    return lambda patch: patch.setattr(mapping, "slice_weights", weights)
 
 
 def rearranged(change: Callable[[Array], None]) -> Patch:
     """Cells [rows, 2, slices, outputs] are changed in place after programming."""
-    made = crossbar.programmed
+    made = cells.programmed
 
     def programmed(product: Product, number: int, *given: Any) -> Cells:
-        cells = made(product, number, *given)
-        levels = cells.levels.copy()
+        held = made(product, number, *given)
+        levels = held.levels.copy()
         change(levels.reshape(len(levels), 2, product.slices, -1))
-        return replace(cells, levels=levels)
+        return replace(held, levels=levels)
 
-    return lambda patch: patch.setattr(crossbar, "programmed", programmed)
+    return lambda patch: patch.setattr(cells, "programmed", programmed)
 
 
 def swap_columns(levels: Array) -> None:

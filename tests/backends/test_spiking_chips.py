@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tetrapla.backends.spiking import lower
-from tetrapla.backends.spiking.capacity import axons_of, output_slots, share
+from tetrapla.backends.spiking.capacity import share
 from tetrapla.backends.spiking.crossbar import Synapses, fitted
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.frontend.builder import Builder
@@ -24,6 +24,7 @@ from tetrapla.simulators.price_ import energy_range, price, summed
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.spec_ import Loaded, chips, family_of, load_spec
 from tetrapla.simulators.spiking import Program, SpikingSpec, run
+from tetrapla.simulators.spiking.axons import axons_of, copies, output_slots
 
 SPIKING = [name for name in sorted(chips()) if family_of(name) == "spiking"]
 # chips of which a price that every run needs is not public
@@ -147,6 +148,37 @@ def test_copies_of_a_neuron_are_counted_on_its_core() -> None:
     (heard,) = share(listener, np.arange(listener.neurons)).axons
     assert axons_of(listener, synapses, heard, core).tolist() == [4] * 16
     assert output_slots(listener, synapses, heard, core).tolist() == [4] * 16
+
+
+def test_copies_of_a_neuron_hear_update_and_fire() -> None:
+    """By hand: 16 of the input on 4 axons each, and 6 on 4 each, so there are 4 of them.
+
+    The chip's events are those of a chip without copies, times four where they are the
+    neurons', and one packet goes to each axon.
+    """
+    made, spec = lowered("truenorth"), chip("truenorth").spec
+    free = spec.model_copy(
+        update={"core": spec.core.model_copy(update={"axons_per_neuron": None})}
+    )
+    first, layer, last = made.program.populations
+    assert {n: c.tolist() for n, c in copies(made.program, spec).items()} == {
+        first.name: [4] * 16,
+        layer.name: [4] * 6,
+        last.name: [1] * 3,  # nobody hears it
+    }
+    counted, alone = (run(made.program, s, data(), Key(0)).layers for s in (spec, free))
+    for each, one, many in zip(counted, alone, (4, 4, 1), strict=True):
+        spikes = one.actions["soma.fire"]
+        assert each.actions["soma.access"] == many * one.actions["soma.access"]
+        assert each.actions["soma.update"] == many * one.actions["soma.update"]
+        assert each.actions["soma.fire"] == many * spikes
+        # one core hears it, on four axons
+        assert each.actions["network.packet_out"] == (4 * spikes if many > 1 else 0)
+        if one.name != first.name:
+            dense = one.actions["synapse.dense"]
+            assert each.actions["synapse.dense"] == many * dense
+    assert counted[1].actions["network.packet_in"] == 4 * alone[0].actions["soma.fire"]
+    assert counted[1].utilization_frac == 24 / 256
 
 
 def test_a_neuron_with_more_sources_than_a_core_has_axons_is_refused() -> None:

@@ -233,7 +233,8 @@ def test_every_node_without_a_spiking_form_is_listed(loihi: SpikingSpec) -> None
     assert str(refused.value) == (
         "spiking: a network of neurons cannot do 2 x nn.mul (no spiking form): square, cube; "
         "it can do nn.conv2d, nn.matmul, nn.add, nn.relu, nn.max_pool2d, nn.average_pool2d, "
-        "nn.global_average_pool, nn.reshape, nn.transpose, nn.softmax"
+        "nn.global_average_pool, nn.reshape, nn.transpose, nn.softmax, nn.rnn of relu, "
+        "nn.slice and nn.concat of one inference"
     )
 
 

@@ -170,7 +170,7 @@ def test_without_data_a_neuron_counts_as_one_spike() -> None:
     assert fired["x"].tolist() == [1] * 64
     # from the host to the cores of p, from those to q's: what hears how many sources
     heard = [len(core.axons[0]) for core in program.cores]
-    assert traffic(program, fired).sum(axis=0).tolist() == [*heard, 0]
+    assert traffic(program, fired, spec.core).sum(axis=0).tolist() == [*heard, 0]
 
 
 def test_the_report_says_what_limits_each_layer() -> None:

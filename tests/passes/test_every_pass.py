@@ -36,8 +36,8 @@ PASSES = Path(__file__).parents[2] / "passes"
 Inputs = dict[str, Array]
 GRAPHS = 25  # for each of more than 20 passes
 CHOOSING = frozenset(name for name, pass_ in passes().items() if np.isinf(pass_.max_rel_error))
-# no patterns of a user, and no integer weights
-GIVEN_NOTHING = frozenset({"apply-pdl", "widen-weights"})
+# no patterns of a user, no crossbars, and no integer weights
+GIVEN_NOTHING = frozenset({"apply-pdl", "fold-lossless-crossbars", "widen-weights"})
 
 
 def broken(pass_: Pass, module: Module, inputs: Inputs) -> list[str]:

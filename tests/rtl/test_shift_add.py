@@ -11,14 +11,14 @@ import pytest
 
 from tests.rtl.mutants import Mutant, mutated
 from tests.simulators.test_analog_shift_add import lossless_codes
-from tetrapla.ir.graph import Array
-from tetrapla.simulators.analog.shift_add import (
+from tetrapla.ir.crossbar.shift_add import (
     CodeFormat,
     Overflow,
     ShiftAdd,
     paired,
     shift_add,
 )
+from tetrapla.ir.graph import Array
 from tetrapla.simulators.rtl.model import Model
 from tetrapla.simulators.rtl.toolchain import Design, lint
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from itertools import pairwise
 from math import sqrt
 from pathlib import Path
@@ -23,23 +22,12 @@ from tetrapla.simulators.analog.crossbar import (
     sliced,
     slices_of,
 )
-from tetrapla.simulators.analog.devices import DEVICES
 from tetrapla.simulators.analog.program import Product, Tile
 from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.spec_ import load_spec
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "analog"
-ROWS = list(csv.DictReader((GOLDEN / "device_stats.csv").read_text().splitlines()))
-# device in the golden file and its time, and the constant's name
-NAMES = {
-    ("reram_wan", "1"): "reram_wan_1s",
-    ("reram_wan", "86400"): "reram_wan_1d",
-    ("reram_wan", "172800"): "reram_wan_2d",
-    ("rram_milo", "0"): "rram_milo",
-    ("rram_wan_cubic", "0"): "rram_wan_cubic",
-    ("pcm_joshi", "0"): "pcm_joshi",
-}
 
 
 def isaac(*overrides: str) -> AnalogSpec:
@@ -183,31 +171,6 @@ def test_programmed_cells_are_on_a_grid_on_which_sums_are_exact() -> None:
     for order in (slice(None), slice(None, None, -1)):
         sums = driven[:, order] @ cells.levels[order]
         assert np.array_equal(sums, driven.astype(np.float64) @ cells.levels.astype(np.float64))
-
-
-@pytest.mark.parametrize("row", ROWS)
-def test_device_statistics_equal_the_golden_ones(row: dict[str, str]) -> None:
-    device = DEVICES[NAMES[row["model"], row["t_s"]]]
-    g_max = float(row["g_max"]) * 1e-6
-    target = np.array([float(row["g_target"]) * 1e-6])
-    assert device.sigma(target, g_max) * 1e6 == pytest.approx(float(row["sigma"]), rel=1e-6)
-    if row["model"] in ("rram_milo", "rram_wan_cubic"):
-        return  # the golden statistics of these are without clipping
-    mean, variance = device.moments(target, g_max)
-    assert mean * 1e6 == pytest.approx(float(row["mean_after"]), rel=1e-6)
-    assert np.sqrt(variance) * 1e6 == pytest.approx(float(row["sd_after"]), rel=1e-6)
-
-
-@pytest.mark.parametrize("name", sorted(DEVICES))
-def test_every_device_names_a_source_and_never_has_a_negative_spread(name: str) -> None:
-    device = DEVICES[name]
-    top = (device.highest_usiemens or 40.0) * 1e-6
-    target = np.linspace(0, top, 101)
-    assert device.source
-    assert (device.sigma(target, top) >= 0).all()
-    mean, variance = device.moments(target, top)
-    assert (mean >= target - 1e-15).all()
-    assert (variance <= device.sigma(target, top) ** 2 * (1 + 1e-9)).all()
 
 
 def test_programmed_cells_have_the_devices_mean_and_spread() -> None:

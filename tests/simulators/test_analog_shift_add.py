@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tests.simulators.test_analog_crossbar import isaac, one_tile
+from tetrapla.ir.crossbar.shift_add import ShiftAdd, numbers, paired, shift_add
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog.crossbar import convert, digits_of, sliced, slices_of
-from tetrapla.simulators.analog.shift_add import ShiftAdd, numbers, paired, shift_add
 from tetrapla.simulators.random_ import Key
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "analog"

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tetrapla.ir.errors import SpecError
 from tetrapla.simulators.random_ import Key, normal_of, normals, philox, uniforms, words
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "philox4x32_10.csv"
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tetrapla" / "data" / "golden" / "analog" / "philox4x32_10.csv"
 
 
 def _rows() -> list[dict[str, str]]:

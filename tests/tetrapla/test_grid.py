@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tetrapla.grid import front, parse_grid
+from tetrapla.grid import front
+from tetrapla.ir.errors import ModelError
+from tetrapla.ranges import parse_grid
 
 Cli = Callable[..., Any]
 Refused = Callable[..., None]
@@ -75,17 +77,18 @@ def test_chip_fields_take_quantities_and_ranges(cli: Cli, mlp: str) -> None:
         ("--set timesteps must be a whole number, not 'x'", ["--set", "timesteps=x"]),
         ("--timesteps must be at least 1, not 0", ["--set", "timesteps=4,0"]),
         (
-            "--set A:B must be whole numbers, not 'timesteps=a:b'; list the values",
+            "--set A:B must be two numbers of one unit, and a step or a factor may follow, "
+            "not 'timesteps=a:b'; write 16:256:*2 or list the values",
             ["--set", "timesteps=a:b"],
         ),
         (
-            "--set A:B must go upwards over at most 1024 values, not 'timesteps=8:4'; "
+            "--set A:B must go upwards over at most 100000 values, not 'timesteps=8:4'; "
             "list fewer values",
             ["--set", "timesteps=8:4"],
         ),
         (
-            "sweep must have at most 1024 points, not 1600",
-            ["--set", "timesteps=1:40", "--set", "batch=1:40"],
+            "sweep must have at most 100000 points, not 160000",
+            ["--set", "timesteps=1:400", "--set", "batch=1:400"],
         ),
         (
             "no objective 'laten'; did you mean 'latency', or another of: latency, energy, "
@@ -114,6 +117,41 @@ def test_a_grid_keeps_the_order_of_its_values() -> None:
         "a.b": ("3", "1", "2"),
         "c": ("1", "2", "3"),
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a=16:256:*2", "16 32 64 128 256"),
+        ("a=16:255:*2", "16 32 64 128"),
+        ("a=2:9:3", "2 5 8"),
+        ("a=0.5:2:0.5", "0.5 1.0 1.5 2.0"),
+        ("a=100MHz:900MHz:*3", "100MHz 300MHz 900MHz"),
+        ("a=7:7", "7"),
+    ],
+)
+def test_a_range_goes_by_steps_or_by_factors(text: str, values: str) -> None:
+    assert parse_grid([text]) == {"a": tuple(values.split())}
+
+
+@pytest.mark.parametrize("text", ["1MHz:2GHz", "1:2:", "1:2:*", "-1:2", "1:2:3:4", "1e3:2e3"])
+def test_a_range_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ModelError) as refused:
+        parse_grid([f"a={text}"])
+    assert str(refused.value) == (
+        "--set A:B must be two numbers of one unit, and a step or a factor may follow, not "
+        f"'a={text}'; write 16:256:*2 or list the values"
+    )
+
+
+@pytest.mark.parametrize("text", ["2:1", "1:2:0", "1:4:*1", "1:4:*0.5", "0:4:*2", "1:999999"])
+def test_a_range_that_does_not_end_is_refused(text: str) -> None:
+    with pytest.raises(ModelError) as refused:
+        parse_grid([f"a={text}"])
+    assert str(refused.value) == (
+        f"--set A:B must go upwards over at most 100000 values, not 'a={text}'; "
+        "list fewer values"
+    )
 
 
 numbers = st.floats(0, 10) | st.none()

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from tetrapla.settings import Settings
     from tetrapla.simulators.report import Report
 
-_GRID = "FIELD=V1,V2 or FIELD=A:B; a chip's field, or timesteps, batch, quant."
+_GRID = "FIELD=V1,V2, A:B, A:B:STEP or A:B:*FACTOR; a chip's field, or timesteps, batch, quant."
+_STORE = "A file that keeps every point: what it has is not computed again."
+_EXECUTOR = "serial, processes[:N], dask://HOST:PORT, ray or ray://HOST:PORT."
 DEMO_TARGETS = ["tpu-v1", "h100", "loihi", "isaac"]
 
 
@@ -108,19 +110,31 @@ def sweep(
         list[str] | None,
         typer.Option("--objective", help="latency, energy, accuracy or area, for the front."),
     ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", metavar="FILE", help=_STORE),
+    ] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option("--executor", metavar="E", help=_EXECUTOR),
+    ] = None,
     json: Json = None,
 ) -> int:
     """Run a model on every point of a grid of a machine's fields."""
     from tetrapla import table
+    from tetrapla.executors import executor_for
     from tetrapla.files import STDOUT, check_outputs, write_all
-    from tetrapla.grid import parse_grid, swept
+    from tetrapla.grid import swept
     from tetrapla.models import load_for
+    from tetrapla.ranges import parse_grid
+    from tetrapla.store import Store
 
-    check_outputs([json], [model, target, chosen.data, chosen.calib])
-    grid = parse_grid(set_)
-
-    names = options.split(objective or [])
-    found = swept(partial(load_for, model), model, target, grid, names, chosen)
+    check_outputs([json, store], [model, target, chosen.data, chosen.calib])
+    grid, names = parse_grid(set_), options.split(objective or [])
+    chooses = executor_for(executor)
+    held = Store(store) if store else None
+    read = partial(load_for, model)
+    found = swept(read, model, target, grid, names, chosen, held, chooses)
     write_all({json: found.to_json()} if json else {})
     table.show_sweep(found, err=json == STDOUT)
     return _status(found.passed)

@@ -1,4 +1,4 @@
-"""Reading the golden tables of suites: CSV files, refused by file and line."""
+"""Reading the golden tables of suites: CSV files, refused by file and line, and archives."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from typing import TypeAlias
+from zipfile import BadZipFile
+
+import numpy as np
 
 from tetrapla.ir.errors import ModelError
+from tetrapla.ir.graph import Array
 
 Cells: TypeAlias = Mapping[str, str]
 
@@ -55,3 +59,16 @@ def number(row: Cells, name: str, where: str) -> float:
     if not isfinite(found):
         raise ModelError(f"{where}: {name} must be a finite number, not {row.get(name)!r}")
     return found
+
+
+def arrays(path: Path) -> dict[str, Array]:
+    """Everything in an archive.
+
+    Raises:
+        ModelError: the file is missing or broken.
+    """
+    try:
+        with np.load(path) as held:
+            return {name: held[name] for name in held.files}
+    except (OSError, ValueError, BadZipFile) as error:
+        raise ModelError(f"{path}: must be a readable archive; see --golden") from error

@@ -1,77 +1,32 @@
-"""Learning and platform rules on recorded inputs: what differs from the tools' traces."""
+"""Learning on recorded inputs: what differs from the tool's traces."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
-from tetrapla.frontend.nir.flat import flat
-from tetrapla.frontend.nir.importer import imported
-from tetrapla.frontend.nir.network import Network, Node
-from tetrapla.frontend.nir.presets import preset
-from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
-from tetrapla.ir.interpret import evaluate
 from tetrapla.ir.spike.loihi import LAVA, Sign, mantissas
 from tetrapla.ir.spike.plasticity import Draw, Rule, State, Trace, learn, note, products
+from tetrapla.suites.tables_ import arrays
 from tetrapla.validation import Row
 
 _LAVA = "lava-nc 0.10.0, LearningDense, fixed point; tetrapla/data/golden/neuro/README.md"
-_NIR = "{}; tetrapla/data/golden/neuro/README.md"
-_DT_S = 1e-4
-_LIF = {"tau": 2.5e-3, "r": 1.0, "v_leak": 0.0, "v_threshold": 0.1}
-_CUBA = {"tau_syn": 1.2e-3, "tau_mem": 4e-3, "r": 40.0, "v_leak": 0.0, "v_threshold": 4.0}
-# by platform: the neuron, the preset, and the array of the recorded spikes
-_PLATFORMS = (
-    ("LIF", "norse", "norse_s", "norse 1.1.0"),
-    ("LIF", "snntorch", "snntorch_lif_s", "snntorch 1.0.0"),
-    ("CubaLIF", "snntorch", "snntorch_cubalif_s", "snntorch 1.0.0"),
-    ("LIF", "sinabs", "sinabs_s", "sinabs 3.1.3"),
-)
 
 
 def rows(golden: Path) -> Iterator[Row]:
-    """Weights and traces of Lava's learning, then spikes of the platforms that read NIR."""
-    held = _arrays(golden / "neuro" / "lava_stdp.npz")
+    """Weights and traces of Lava's learning."""
+    held = arrays(golden / "neuro" / "lava_stdp.npz")
     for k in range(sum(name.endswith("_name") for name in held)):
         case = {n[3:]: a for n, a in held.items() if n.startswith(f"c{k}_")}
         wrong = _learnt(case)
         yield _row(f"lava_stdp {case['name']}", "weight_mismatches", wrong, _LAVA)
-    held = _arrays(golden / "neuro" / "nir_presets.npz")
-    for kind, rule, key, tool in _PLATFORMS:
-        wrong = int(np.count_nonzero(_spikes(held, kind, rule) != held[key]))
-        yield _row(f"nir {kind}, {rule}", "spike_mismatches", wrong, _NIR.format(tool))
 
 
 def _row(case: str, quantity: str, wrong: int, source: str) -> Row:
     return Row("spiking", case, quantity, "numbers", 0.0, float(wrong), 0.0, source)
-
-
-def _arrays(path: Path) -> dict[str, Array]:
-    try:
-        with np.load(path) as held:
-            return {name: held[name] for name in held.files}
-    except (OSError, ValueError, BadZipFile) as error:
-        raise ModelError(f"{path}: must be a readable archive; see --golden") from error
-
-
-def _spikes(held: Mapping[str, Array], kind: str, rule: str) -> Array:
-    """An affine layer and a neuron, with the platform's rule, on the recorded input."""
-    fields = _LIF if kind == "LIF" else _CUBA
-    steps, sources = held["S_in"].shape
-    nodes = {
-        "in": Node("Input", {"shape": np.array([sources])}),
-        "fc": Node("Affine", {"weight": held["W"], "bias": held["b"]}),
-        "n": Node(kind, {name: np.array(value) for name, value in fields.items()}),
-        "out": Node("Output", {}),
-    }
-    edges = (("in", "fc"), ("fc", "n"), ("n", "out"))
-    module = imported(flat(Network(nodes, edges)), "net", preset(rule), _DT_S, steps, 1)
-    x = held["S_in"][None].astype(np.float32)
-    return np.asarray(evaluate(module, {"in": x})["out"][0])
 
 
 class _Draws:

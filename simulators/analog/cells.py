@@ -1,0 +1,182 @@
+"""What lies on a tile when it is read: programmed cells, and the wires between them.
+
+Units: a conductance is given in levels above g_min, an input digit in steps, so a column sum
+is an integer number of units where nothing is off.
+
+A linear array with wires is one matrix, its effective one (`circuits.effective`): what a row
+adds to a column does not depend on the other rows' inputs. So wires, pairs and offsets are all
+in `Cells.levels`, and a read is one matrix product. Levels are rounded to a binary grid so fine
+that floating sums are exact in any order (`gridded`): results do not depend on BLAS, chunks or
+threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, log2
+from typing import Final
+
+import numpy as np
+
+from tetrapla.ir.graph import Array
+from tetrapla.simulators.analog.adc import Mismatch, mismatch
+from tetrapla.simulators.analog.circuits.effective import effective
+from tetrapla.simulators.analog.circuits.wires import Wires
+from tetrapla.simulators.analog.devices.cells import state
+from tetrapla.simulators.analog.devices.faults import Defects, Faults, defects
+from tetrapla.simulators.analog.mapping import Columns, columns, targets
+from tetrapla.simulators.analog.program import Product
+from tetrapla.simulators.analog.spec import AnalogSpec, lossless_bits
+from tetrapla.simulators.random_ import Key
+
+_FRACTION_BITS: Final = 10  # of a level, that a cell's grid must have
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A tile as its reads find it.
+
+    Attributes:
+        placed: f64 [rows, columns], conductances of the cells above g_min, in levels.
+        read_sd: of a cell from read to read, in levels, [rows, columns]; None: silent reads.
+        gain: what wires leave of a cell's change, [rows, columns]; None without wires.
+        levels: [rows, conversions], what a step of a row adds to what converters see, in
+            levels; of an array that is not linear, as if it had no wires.
+        read_variance: [rows, conversions] of one read, in levels squared; None: silent reads.
+        grid: what `levels` are multiples of.
+        converters: how the array's converters differ; None where they do not.
+        defects: what is broken, and the devices' factors; None where nothing can be.
+    """
+
+    placed: Array
+    read_sd: Array | None
+    gain: Array | None
+    levels: Array
+    read_variance: Array | None
+    grid: float
+    converters: Mismatch | None = None
+    defects: Defects | None = None
+
+
+def programmed(product: Product, number: int, spec: AnalogSpec, key: Key | None) -> Cells:
+    """The cells of tile `number` as they are read; exactly the targets without a key."""
+    tile = product.tiles[number]
+    made = columns(product, tile, spec)
+    placed = targets(product, tile, spec).astype(np.float64)
+    read_sd: Array | None = None
+    broken: Defects | None = None
+    place = product.number, product.first_tile + number
+    if key is not None:
+        address = key.at(layer=place[0], tile=place[1])
+        placed, read_sd, broken = _landed(placed, spec, address)
+    through, gain = wired(placed, made, spec)
+    levels, grid = gridded(through, spec)
+    variance: Array | None = None
+    if read_sd is not None:
+        heard = read_sd if gain is None else read_sd * gain
+        variance = gridded(made.spread(heard * heard), spec, square=True)[0]
+    table = mismatch(spec.adc, key, *place)
+    return Cells(placed, read_sd, gain, levels, variance, grid, table, broken)
+
+
+def unit_siemens(spec: AnalogSpec) -> float:
+    """The conductance of one level."""
+    d = spec.device
+    return (d.g_max_siemens - d.g_min_siemens) / spec.array.top_level
+
+
+def siemens(placed: Array, spec: AnalogSpec) -> Array:
+    """Conductances of cells given in levels above g_min."""
+    return np.asarray(placed * unit_siemens(spec) + spec.device.g_min_siemens)
+
+
+def wires(spec: AnalogSpec) -> Wires:
+    """The wires of the spec's arrays."""
+    w = spec.wires
+    return Wires(w.r_row_ohm, w.r_col_ohm, w.r_driver_ohm, w.r_sense_ohm)
+
+
+def polarities(values: Array, made: Columns, spec: AnalogSpec) -> tuple[Array, Array | None]:
+    """Cells of the columns' first word lines (or rails), and of the second ones if any."""
+    if not spec.array.interleaved:
+        return values, None
+    half = made.count // 2
+    return values[..., :half], values[..., half:]
+
+
+def wired(placed: Array, made: Columns, spec: AnalogSpec) -> tuple[Array, Array | None]:
+    """Levels [rows, conversions] that converters see, and what is left of a cell's changes.
+
+    What the nominal g_min of every cell adds is taken away, as if there were no wires. The
+    change of a current with a cell is, to first order, the square of what wires leave of the
+    voltage across it; the effective conductance over the cell's own stands for it: within 8 %
+    where wires take a fifth of the signal, 2 % where they take little.
+    """
+    if not spec.wires.lossy or spec.array.gated or spec.curved:
+        return made.seen(placed), None
+    unit, floor = unit_siemens(spec), spec.device.g_min_siemens
+    plus, minus = polarities(siemens(placed, spec), made, spec)
+    found = effective(plus, wires(spec), minus)
+    if minus is None:
+        gain = np.divide(found, plus, out=np.zeros_like(plus), where=plus > 0)
+        return made.seen((found - floor) / unit), gain
+    net = plus - minus
+    share = np.divide(found, net, out=np.ones_like(net), where=np.abs(net) > unit / 2)
+    share = np.clip(share, 0.0, 1.0)
+    return made.summed(found / unit), np.concatenate((share, share), axis=-1)
+
+
+def gridded(values: Array, spec: AnalogSpec, *, square: bool = False) -> tuple[Array, float]:
+    """Values rounded so that sums over the rows, times a digit, are exact; and the step.
+
+    float32 holds 24 bits; an array whose sums need so many of them that less than
+    `_FRACTION_BITS` remain for the fraction of a level is computed in float64.
+    """
+    step = (1 << spec.dac.bits) - 1
+    largest = max(float(np.abs(values).max(initial=0)), 1e-30)
+    whole = ceil(log2(spec.array.rows * largest * (step * step if square else step)))
+    dtype: type = np.float32
+    scale = 2.0 ** (23 - whole)
+    if lossless_bits(spec, spec.array.rows) > 23 - _FRACTION_BITS:
+        dtype, scale = np.float64, 2.0 ** (52 - whole)
+    return (np.rint(values * scale) / scale).astype(dtype), 1 / scale
+
+
+def faults(spec: AnalogSpec) -> Faults:
+    """What is broken, on average, and how devices differ."""
+    f = spec.faults
+    return Faults(
+        stuck_low_frac=f.stuck_low_frac,
+        stuck_high_frac=f.stuck_high_frac,
+        open_row_frac=f.open_rows_frac,
+        open_column_frac=f.open_cols_frac,
+        short_row_frac=f.shorted_rows_frac,
+        short_column_frac=f.shorted_cols_frac,
+        spread_frac=spec.device.spread_frac,
+    )
+
+
+def _landed(
+    goal: Array, spec: AnalogSpec, key: Key
+) -> tuple[Array, Array | None, Defects | None]:
+    """Cells and the noise of their reads, in levels, at the spec's time, with their defects."""
+    d, unit = spec.device, unit_siemens(spec)
+    held, variance = goal, np.zeros_like(goal)
+    broken = faults(spec)
+    if d.noisy or not d.device.exact:
+        found = state(d.device, siemens(goal, spec), d.g_max_siemens, d.time_s, key)
+        held = found.held
+        # noise of reads that the device has, and what the spec adds to it
+        variance = (d.read_noise_frac * held) ** 2
+        if found.read_sigma is not None:
+            variance += found.read_sigma**2
+        held_levels = goal if d.device.exact else (held - d.g_min_siemens) / unit
+    else:
+        held_levels = goal
+    if broken.none:
+        sd = np.sqrt(variance) / unit if variance.any() else None
+        return np.asarray(held_levels), sd, None
+    made = defects(broken, key, *goal.shape)
+    found_g = made.applied(siemens(held_levels, spec), d.g_min_siemens, d.g_max_siemens)
+    sd = np.sqrt(made.variance(np.sqrt(variance))) / unit if variance.any() else None
+    return np.asarray((found_g - d.g_min_siemens) / unit), sd, made

@@ -1,0 +1,1 @@
+"""Wired arrays of conductances: exact currents, power and noise, in plain float64."""

@@ -1,0 +1,143 @@
+"""Arrays of cells with any law, by Newton's method around the linear solution.
+
+Unknown are the voltages d of the cells (`network`): F(d) = d + Z f(d) - e = 0, with f the law.
+Currents in the wires are sums of cell currents, so Kirchhoff's current law holds by
+construction, and F is what is missing in his voltage law: it is brought below 1e-13 of the largest
+input. A step solves (1 + Z D) s = -F, D = diag f'(d), for the currents w = D s,
+
+    (Z + 1/D) w = -F,
+
+by conjugate gradients with the linear array, (Z + 1/g)^-1, as preconditioner: a handful of
+products per step, all vectors at once.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from tetrapla.ir.errors import UnsupportedError
+from tetrapla.ir.graph import Array
+from tetrapla.simulators.analog.circuits.cells import LINEAR, Cell
+from tetrapla.simulators.analog.circuits.network import SIGNS, Network, drops
+from tetrapla.simulators.analog.circuits.wires import Solution, Wires, checked, driven
+
+_BALANCED: Final = 1e-13  # of the largest input: a tenth of the contract, 1e-12
+_STEPS: Final = 60  # Newton's, and _INNER of a step's: assumed; tests need fewer than 10
+_INNER: Final = 80
+_FORCING: Final = 1e-2  # of F, what a step's linear solution may leave
+_FLATTEST: Final = 1e-3  # of g: a slope below it is replaced, so that steps stay downhill
+_HELD: Final = 1 << 19  # cell voltages at once
+
+
+def nonlinear(
+    g: Array,
+    volts: Array,
+    wires: Wires,
+    law: Cell = LINEAR,
+    g_minus: Array | None = None,
+) -> Solution:
+    """Currents and power of an `input_source` array, or with `g_minus` an `interleaved` one.
+
+    Currents balance to 1e-12 of the largest; with a linear law they are those of `effective`.
+
+    Args:
+        g: cells, siemens [rows, columns], or [..., rows, columns] with volts of equal leading
+            axes.
+        volts: inputs, [..., vectors, rows].
+        wires: of a word line per row, driven at column 0.
+        law: of every cell.
+        g_minus: cells at second word lines, which carry the negated inputs.
+
+    Raises:
+        SpecError: bad conductances, shapes or inputs.
+        UnsupportedError: a law so steep that no step lowers the imbalance.
+    """
+    cells = checked(g, g_minus)
+    inputs = driven(volts, cells.shape[-2])
+    lead = np.broadcast_shapes(cells.shape[:-3], inputs.shape[:-2])
+    cells = np.broadcast_to(cells, (*lead, *cells.shape[-3:]))
+    inputs = np.broadcast_to(inputs, (*lead, *inputs.shape[-2:]))
+    currents = np.empty((*inputs.shape[:-1], cells.shape[-1]))
+    watts = np.empty(inputs.shape[:-1])
+    step = max(1, _HELD // int(np.prod(cells.shape[-3:])))
+    for array in np.ndindex(lead):
+        network = Network(cells[array], wires)
+        for start in range(0, inputs.shape[-2], step):
+            some = (*array, slice(start, start + step))
+            flowing = _balanced(network, inputs[some], law)
+            currents[some] = flowing.sum(axis=(0, 1)).T
+            drawn = np.tensordot(SIGNS[: len(flowing)], flowing.sum(axis=2), 1)
+            watts[some] = (inputs[some] * drawn.T).sum(axis=-1)
+    return Solution(currents, watts)
+
+
+def _balanced(network: Network, inputs: Array, law: Cell) -> Array:
+    """Cell currents [P, rows, columns, vectors] that agree with the wires."""
+    cells, series = network.cells[..., None], network.sources(inputs)
+    volts = series - drops(network.currents(series), network.wires)
+    flowing = law.currents(cells, volts)
+    missing = volts + drops(flowing, network.wires) - series
+    bound = _BALANCED * np.abs(inputs).max(axis=-1)
+    for _ in range(_STEPS):
+        # not <=: what is not a number goes on until it is refused
+        left = np.flatnonzero(~(_largest(missing) <= bound))
+        if not len(left):
+            return flowing
+        state = volts[..., left], missing[..., left], series[..., left]
+        direction = _direction(network, state[1], law.slopes(cells, state[0]))
+        found = _downhill(network, law, state, direction)
+        volts[..., left], flowing[..., left], missing[..., left] = found
+    worst = float((_largest(missing) / np.maximum(bound, 1e-300)).max()) * _BALANCED
+    raise UnsupportedError(
+        f"the cell law {law} must let the currents balance within {_STEPS} Newton steps, not "
+        f"leave {worst:.1e} of the input; use lower voltages or a flatter law"
+    )
+
+
+def _direction(network: Network, missing: Array, slopes: Array) -> Array:
+    """S with (1 + Z D) s = -F to `_FORCING`, by preconditioned conjugate gradients."""
+    cells = network.cells[..., None]
+    slopes = np.maximum(slopes, _FLATTEST * cells)
+    ohms = np.divide(1, slopes, out=np.zeros_like(slopes), where=cells > 0)
+    left = np.where(cells > 0, -missing, 0.0)
+    found = np.zeros_like(left)
+    goal = _FORCING * _largest(left)
+    search, before = np.zeros_like(left), np.ones(left.shape[-1])
+    for _ in range(_INNER):
+        if (_largest(left) <= goal).all():
+            break
+        near = network.currents(left)
+        norm = np.einsum("prcb,prcb->b", left, near)
+        search *= norm / before
+        search += near
+        image = drops(search, network.wires) + ohms * search
+        along = np.einsum("prcb,prcb->b", search, image)
+        # a vector that is done has a search of zeros
+        length = np.divide(norm, along, out=np.zeros_like(norm), where=along > 0)
+        found += length * search
+        left -= length * np.where(cells > 0, image, 0.0)
+        before = np.where(norm > 0, norm, 1.0)
+    return np.asarray(-missing - drops(found, network.wires))
+
+
+def _downhill(
+    network: Network, law: Cell, state: tuple[Array, Array, Array], direction: Array
+) -> tuple[Array, Array, Array]:
+    """Voltages, currents and imbalance after the longest halved step that lowers it."""
+    volts, missing, series = state
+    length = np.ones(volts.shape[-1])
+    for _ in range(_STEPS):
+        moved = volts + length * direction
+        flowing = law.currents(network.cells[..., None], moved)
+        new = moved + drops(flowing, network.wires) - series
+        worse = ~(_largest(new) < _largest(missing))
+        if not worse.any():
+            break
+        length[worse] *= 0.5
+    return moved, flowing, new
+
+
+def _largest(x: Array) -> Array:
+    return np.asarray(np.maximum(x.max(axis=(0, 1, 2)), -x.min(axis=(0, 1, 2))))
