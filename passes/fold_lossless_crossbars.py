@@ -15,8 +15,9 @@ and digits 0..D (D = 2^digit_bits - 1), a digit's step 1 V and the converter's s
    clip(l, low, high), and low <= 0, high >= L. Digits are whole numbers d[t, b, r] in 0..D, or
    in -D..D where they have signs. What the DAC cannot drive does not occur: the type of the
    inputs holds no such number.
-2. A sum i = sum_r d l is a whole number in 0..R L D, or in -R L D..R L D, and exact in float64:
-   so are all of its partial sums, being below 2^53.
+2. A sum i = sum_r d l is a whole number in 0..R L D; where digits have signs, or a converter
+   sees the difference of a pair (l in -L..L), in -R L D..R L D. It is exact in float64: so are
+   all of its partial sums, being below 2^53.
 3. A code of b bits with R L D <= 2^b - 1 (signed codes: 2^(b-1) - 1) is i itself: i / 1 is
    whole, so no rounding changes it, and clipping does not reach it. For unsigned codes that is
    b >= ceil(log2(R L D + 1)).
@@ -82,6 +83,11 @@ class _Chain(NamedTuple):
         layout = self.layout
         sizes = len(self.weights), layout.cell_bits, self.dac.int("digit_bits"), layout.pairs
         return largest_sum(*sizes)
+
+    @property
+    def signed(self) -> bool:
+        """Whether sums have signs."""
+        return self.dac.str("format") == "sign_magnitude" or bool(self.mvm.int("subtracted"))
 
     @property
     def moved(self) -> int:
@@ -168,8 +174,7 @@ def _codes_are_sums(edit: Edit, chain: _Chain) -> bool:
     if lsb is None or not (lsb == 1).all():
         return False
     low, high = code_limits(chain.adc.int("bits"), chain.adc.str("format"))
-    signed = chain.dac.str("format") == "sign_magnitude"
-    return chain.largest <= high and (not signed or -chain.largest >= low)
+    return chain.largest <= high and (not chain.signed or -chain.largest >= low)
 
 
 def _sums_are_products(chain: _Chain) -> bool:
@@ -194,7 +199,11 @@ def _sums_are_products(chain: _Chain) -> bool:
 def _combines(chain: _Chain) -> bool:
     """Whether the columns are combined as they were mapped."""
     node, layout = chain.combine, chain.layout
-    if node.str("scheme") != layout.scheme:
+    outputs, subtracted = node.result.shape[1], bool(chain.mvm.int("subtracted"))
+    columns = outputs if subtracted else layout.columns(outputs)
+    if node.str("scheme") != layout.scheme or node.operands[0].shape[1] != columns:
+        return False
+    if layout.offset and subtracted:  # there are no pairs
         return False
     if layout.scheme != "digital_offset":
         return True

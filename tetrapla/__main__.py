@@ -17,6 +17,7 @@ from tetrapla.commands import (
     models,
     results,
     rtl,
+    sweeping,
     validation,
 )
 from tetrapla.ir.errors import TetraplaError
@@ -46,7 +47,7 @@ app.command("run")(models.run)
 app.command("compile")(compiling.compile_)
 app.command("simulate")(results.simulate)
 app.command("compare")(results.compare)
-app.command("sweep")(results.sweep)
+app.command("sweep")(sweeping.sweep)
 app.command("validate")(validation.validate)
 app.command("rtl")(rtl.rtl)
 app.command("targets")(catalogue.targets)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from tetrapla.comparison import Comparison
 from tetrapla.designs import designs
+from tetrapla.executors import executor_for
 from tetrapla.grid import Sweep, swept
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module
 from tetrapla.models import load_for
+from tetrapla.points import Points
 from tetrapla.run import Executable, compile_for
+from tetrapla.search import searched
 from tetrapla.settings import Settings, command
 from tetrapla.simulators.report import Report
+from tetrapla.store import Store
 from tetrapla.trials import labels, options_of, reports
 
 Model: TypeAlias = Module | str | os.PathLike[str]
@@ -59,24 +64,40 @@ def sweep(
     target: str,
     grid: Mapping[str, Sequence[object]],
     objectives: Sequence[str] = (),
+    *,
+    trials: int | None = None,
+    study: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | None = None,
+    executor: str | None = None,
     **chosen: Any,
 ) -> Sweep:
-    """Run a model on every point of a grid of a target's fields.
+    """Run a model on every point of a grid of a target's fields, or search them.
 
     Args:
         model: a module or the path of a file.
         target: a chip's name, a family's, or the path of a YAML file.
         grid: values by field, e.g. ``{"array.rows": [16, 32], "timesteps": [8, 16]}``.
         objectives: of "latency", "energy", "accuracy", "area"; what is known when empty.
+        trials: try so many points that Optuna chooses, in place of all.
+        study: a file that keeps the trials.
+        store: a file that keeps every point: what it has is not computed again.
+        executor: "serial", "processes", "dask://host:port" or "ray".
         chosen: the fields of `Settings`.
     """
     texts = {field: tuple(str(value) for value in values) for field, values in grid.items()}
     path = None if isinstance(model, Module) else os.fspath(model)
-
-    def read(settings: Settings) -> Module:
-        return _module(model, settings)
-
-    return swept(read, path, target, texts, objectives, _settings(chosen))
+    kept = None if store is None else Store(Path(store))
+    points = Points(
+        lambda settings: _module(model, settings),
+        path,
+        target,
+        _settings(chosen),
+        kept,
+        executor_for(executor),
+    )
+    if trials is None:
+        return swept(points, texts, objectives)
+    return searched(points, texts, objectives, trials, None if study is None else Path(study))
 
 
 def _reports(

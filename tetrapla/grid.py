@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any
 
-from tetrapla.designs import Design, design
-from tetrapla.executors import Executor
-from tetrapla.executors.local import Serial
 from tetrapla.ir.errors import ModelError, nearest
-from tetrapla.ir.module import Module
-from tetrapla.progress import bar
+from tetrapla.points import Held, Points
 from tetrapla.ranges import MAX_POINTS
-from tetrapla.run import Trial
-from tetrapla.settings import Settings, command, whole
 from tetrapla.simulators.report import Report, to_json
-from tetrapla.store import Store, point_key, trial_digest
-from tetrapla.trials import results, trial
 
 SCHEMA = "tetrapla.sweep/1"
-OPTIONS: Mapping[str, Callable[[str, str], int | str | None]] = {  # swept like a chip's fields
-    "timesteps": whole,
-    "batch": whole,
-    "quant": lambda option, text: text,
-}
 OBJECTIVES: Mapping[str, Callable[[Report], float | None]] = {
     "latency": lambda report: report.time_s,
     "energy": lambda report: report.energy.total_pj,
@@ -72,89 +59,24 @@ class Sweep:
 
 
 def swept(
-    read: Callable[[Settings], Module],
-    path: str | None,
-    target: str,
+    points: Points,
     grid: Mapping[str, Sequence[str]],
-    objectives: Sequence[str],
-    settings: Settings,
-    store: Store | None = None,
-    executor: Executor | None = None,
+    objectives: Sequence[str] = (),
 ) -> Sweep:
     """Run every point of a grid.
 
     Args:
-        read: gives the float model with a point's batch.
-        path: the model as a command names it; None where it has no file.
-        target: chip, family or YAML file.
+        points: the model, the machine and the options of every point.
         grid: values by field, as text.
         objectives: keys of `OBJECTIVES`; empty takes those that are known.
-        settings: the common options of every point.
-        store: has the points that were computed before, and takes the others.
-        executor: computes them; None for this process.
     """
-    _check_objectives(objectives)
-    _check_grid(grid)
+    check_objectives(objectives)
+    check_axes(grid)
     combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    held = [_settings(settings, point) for point in combinations]
     # a wrong field is an error before the work starts
-    designs = [design(target, each.overrides) for each in held]
-    _check_known("area", objectives, all(d.chip.spec.area_mm2 is not None for d in designs))
-    given = {each.batch: each for each in held}
-    trials = {batch: trial(read(each), each) for batch, each in given.items()}
-    _check_known("accuracy", objectives, all(t.expected is not None for t in trials.values()))
-    points = [
-        _Point(target, each, command("simulate", [path], [target], each) if path else "")
-        for each in held
-    ]
-    found = _computed(points, designs, trials, store, executor or Serial())
-    return _judged(combinations, found, objectives)
-
-
-@dataclass(frozen=True)
-class _Point:
-    """What a worker is sent of one point."""
-
-    target: str
-    settings: Settings
-    said: str
-
-
-def _computed(
-    points: Sequence[_Point],
-    designs: Sequence[Design],
-    trials: Mapping[int | None, Trial],
-    store: Store | None,
-    executor: Executor,
-) -> list[Report]:
-    """The reports of all points in their order; what the store has is not computed."""
-    found: dict[int, Report] = {}
-    keys: list[str] = []
-    if store is not None:
-        digests = {batch: trial_digest(each) for batch, each in trials.items()}
-        for number, (point, each) in enumerate(zip(points, designs, strict=True)):
-            keys.append(point_key(digests[point.settings.batch], each, point.settings))
-            known = store.get(keys[-1], point.said)
-            if known is not None:
-                found[number] = known
-    left = [number for number in range(len(points)) if number not in found]
-    with bar(len(points)) as step:
-        step("", len(found))
-        for place, report in executor.run(_measured, trials, [points[n] for n in left]):
-            number = left[place]
-            found[number] = report
-            if store is not None:
-                store.put(keys[number], report)
-            step(f"{report.model} on {report.target}", 1)
-    return [found[number] for number in range(len(points))]
-
-
-def _measured(trials: Mapping[int | None, Trial], point: _Point) -> Report:
-    """One point's figures, without its outputs and pictures, which no sweep shows."""
-    chosen = point.settings
-    each = design(point.target, chosen.overrides)
-    (done,) = results(trials[chosen.batch], [each], chosen, point.said, brief=True)
-    return replace(done.report, outputs={}, scene=None)
+    held = [points.held(each) for each in combinations]
+    check_known(points, held, objectives)
+    return judged(combinations, points.computed(held), objectives)
 
 
 def front(rows: Sequence[Sequence[float | None]]) -> list[bool]:
@@ -176,18 +98,20 @@ def front(rows: Sequence[Sequence[float | None]]) -> list[bool]:
     return found
 
 
-def _judged(
+def judged(
     combinations: Sequence[Mapping[str, str]],
     found: Sequence[Report],
     objectives: Sequence[str],
 ) -> Sweep:
+    """Points with what came out, and which of them are on the front."""
     chosen = tuple(objectives) or _known(found)
     best = front([[OBJECTIVES[key](report) for key in chosen] for report in found])
     points = zip(combinations, found, best, strict=True)
     return Sweep(chosen, tuple(Point(*point) for point in points))
 
 
-def _check_objectives(objectives: Sequence[str]) -> None:
+def check_objectives(objectives: Sequence[str]) -> None:
+    """Refuse a name that is no objective's."""
     for name in objectives:
         if name not in OBJECTIVES:
             there = ", ".join(OBJECTIVES)
@@ -196,28 +120,30 @@ def _check_objectives(objectives: Sequence[str]) -> None:
             raise ModelError(f"no objective '{name}'{hint}: {there}")
 
 
-def _check_known(name: str, objectives: Sequence[str], known: bool) -> None:
-    if name in objectives and not known:
-        way = {"area": "--set chip.area=…", "accuracy": "--data with labels"}[name]
-        raise ModelError(f"--objective {name} must be known, not n/a; give {way} or drop it")
-
-
-def _check_grid(grid: Mapping[str, Sequence[str]]) -> None:
-    points = prod(len(values) for values in grid.values())
-    if not grid or not points:
-        raise ModelError("sweep must have at least one --set FIELD=V1,V2, not none")
-    if points > MAX_POINTS:
-        raise ModelError(f"sweep must have at most {MAX_POINTS} points, not {points}")
-
-
-def _settings(settings: Settings, point: Mapping[str, str]) -> Settings:
-    fields = [f"{name}={value}" for name, value in point.items() if name not in OPTIONS]
-    options: dict[str, Any] = {
-        name: OPTIONS[name](f"--set {name}", value)
-        for name, value in point.items()
-        if name in OPTIONS
+def check_known(points: Points, held: Sequence[Held], objectives: Sequence[str]) -> None:
+    """Refuse an objective that some point cannot have."""
+    areas = (each.design.chip.spec.area_mm2 for each in held)
+    known = {
+        "area": lambda: all(area is not None for area in areas),
+        "accuracy": lambda: all(t.expected is not None for t in points.trials(held)),
     }
-    return replace(settings, overrides=(*settings.overrides, *fields), **options)
+    ways = {"area": "--set chip.area=…", "accuracy": "--data with labels"}
+    for name in objectives:
+        if name in known and not known[name]():
+            raise ModelError(
+                f"--objective {name} must be known, not n/a; give {ways[name]} or drop it"
+            )
+
+
+def check_axes(axes: Mapping[str, Sequence[str]], most: int = MAX_POINTS) -> None:
+    """Refuse no point at all, and more than anybody waits for."""
+    count = prod(len(values) for values in axes.values())
+    if not axes or not count:
+        raise ModelError("sweep must have at least one --set FIELD=V1,V2, not none")
+    if count > most:
+        raise ModelError(
+            f"sweep must have at most {most} points, not {count}; --trials N searches them"
+        )
 
 
 def _known(found: Sequence[Report]) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ def load(
     batch: int | None = None,
     fixed: Mapping[str, Array] | None = None,
     sparse: bool = False,
+    nir: Mapping[str, Any] | None = None,
 ) -> Module:
     """Read a model file.
 
@@ -44,6 +45,8 @@ def load(
         fixed: inputs that become constants of these values: edges of a graph, a shape, axes,
             whatever decides the shapes of the rest (of `.onnx` files).
         sparse: whether a `.csv` may have rows of N:M sparsity, which its module says by layer.
+        nir: of a `.nir` file `discretisation`, `dt_s` and `repair`, as `frontend.nir.load` has
+            them.
 
     Raises:
         ModelError: the file is missing, broken or of no known kind, or its batch is fixed.
@@ -66,6 +69,8 @@ def load(
     more: dict[str, Any] = {"fixed": fixed} if fixed else {}
     if sparse and suffix == ".csv":
         more["sparse"] = True
+    if nir and suffix == ".nir":
+        more |= nir
     module: Module = readers[suffix].load(file, **sizes, **more)
     _check_batch(module, batch, dims or {})
     return module
@@ -93,7 +98,25 @@ def load_for(path: str | os.PathLike[str], settings: Settings) -> Module:
     dims = dict(settings.dims)
     if settings.timesteps is not None and Path(path).suffix.lower() == ".nir":
         dims.setdefault("timesteps", settings.timesteps)  # the duration of a spiking network
-    return load(path, dims, settings.batch, fixed, sparse)
+    return load(path, dims, settings.batch, fixed, sparse, _of_nir(path, settings))
+
+
+def _of_nir(path: str | os.PathLike[str], settings: Settings) -> dict[str, Any]:
+    """How the settings want a NIR file read.
+
+    Raises:
+        ModelError: they say so of another file.
+    """
+    given = {
+        "discretisation": settings.discretisation,
+        "dt_s": settings.dt,
+        "repair": settings.repair or None,
+    }
+    found = {name: value for name, value in given.items() if value is not None}
+    if found and Path(path).suffix.lower() != ".nir":
+        option = "--" + next(iter(found)).removesuffix("_s")
+        raise ModelError(f"{path}: must be a .nir file to have {option}; drop it")
+    return found
 
 
 def _constant(name: str, file: Path) -> Array:

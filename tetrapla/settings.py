@@ -11,7 +11,7 @@ from tetrapla.ir.errors import ModelError, nearest
 MAX_SEED = 2**32 - 8  # a generator key holds 32 bits, and noise takes the seeds behind it
 _PLAIN = (
     *("data", "calib", "calib_fraction", "samples", "quant", "timesteps", "code", "batch"),
-    "tuning",
+    *("tuning", "discretisation", "dt"),
 )
 _QUANT = ("int8", "int4", "int16", "fp32", "tf32", "bf16", "fp16", "fp8", "none")
 _COMPAT = ("scalesim",)
@@ -40,6 +40,9 @@ class Settings:
         compat: "scalesim" for another simulator's numbers in place of the machine's; None for
             ours.
         tuning: a file of tiles that were found on a GPU, for its plans.
+        discretisation: how a .nir file's equations become timesteps, or None for what it says.
+        dt: seconds of its timestep, or None for what it says.
+        repair: a node of it without edges is the one that edges name in vain.
     """
 
     data: str | None = None
@@ -57,6 +60,9 @@ class Settings:
     overrides: tuple[str, ...] = ()
     compat: str | None = None
     tuning: str | None = None
+    discretisation: str | None = None
+    dt: float | None = None
+    repair: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("samples", 1), ("timesteps", 1), ("batch", 1), ("seed", 0)):
@@ -65,6 +71,8 @@ class Settings:
                 raise ModelError(f"--{name} must be at least {least}, not {value}")
         if self.seed > MAX_SEED:
             raise ModelError(f"--seed must be at most {MAX_SEED}, not {self.seed}")
+        if self.dt is not None and not 0 < self.dt < float("inf"):
+            raise ModelError(f"--dt must be a number of seconds above 0, not {self.dt}")
         if self.data is None and (self.calib or self.calib_fraction is not None):
             raise ModelError("--calib and --calib-fraction must come with --data, not alone")
         fraction = self.calib_fraction
@@ -116,8 +124,9 @@ class Settings:
             found += ["--fix", f"{name}={file}"]
         if self.seed:
             found += ["--seed", str(self.seed)]
-        if self.ideal:
-            found.append("--ideal")
+        for name in ("ideal", "repair"):
+            if getattr(self, name):
+                found.append(f"--{name}")
         if self.compat:
             found += ["--compat", self.compat]
         for override in self.overrides:

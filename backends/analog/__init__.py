@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tetrapla.backends.analog.check import cross_check
-from tetrapla.backends.analog.crossbars import crossbars
+from tetrapla.backends.analog.crossbars import WIDEST, converter_bits, crossbars
 from tetrapla.backends.analog.lower import lower
 from tetrapla.backends.target_ import Lowered, Options, Target
 from tetrapla.ir.module import Module
@@ -18,8 +18,10 @@ def _stochastic(spec: AnalogSpec, options: Options) -> bool:
 
 
 def _modules(lowered: Lowered[Program], spec: AnalogSpec) -> dict[str, Module]:
-    how = spec.mapping
-    return {"crossbar": crossbars(lowered.module, lowered.program, how.weights, how.pairs)}
+    del spec
+    if converter_bits(lowered.program) > WIDEST:
+        return {}  # no array that was built needs as many
+    return {"crossbar": crossbars(lowered.module, lowered.program)}
 
 
 TARGET = Target(

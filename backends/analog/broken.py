@@ -1,8 +1,9 @@
 """What is broken of the arrays, held against the shares that the spec gives.
 
 Cells and lines that are broken are known, as a test of the chip would find them: a stuck cell
-is at its end and an open line conducts nothing, exactly; how many there are is binomial. Factors
-of devices are normal about 1. Cells that work show their device once their factor is taken out.
+is at its end and an open line conducts nothing, exactly; how many there are is binomial.
+Factors of devices are normal about 1, and so are gains of converters, their offsets about 0.
+Cells that work show their device once their factor is taken out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog.cells import Cells
 from tetrapla.simulators.analog.spec import AnalogSpec
 
+_RARE = 0.2
 _ROUNDED = 1e-9  # of a level: what float64 does to a conductance and back
 
 
@@ -82,6 +84,25 @@ def shares(spec: AnalogSpec, cells: Sequence[Cells]) -> list[tuple[float, float,
     return sums + _factors(spec, cells)
 
 
+def converters(spec: AnalogSpec, cells: Sequence[Cells]) -> list[tuple[float, float, float]]:
+    """Like `shares`, of the gains and offsets of every array's converters."""
+    tables = [held.converters for held in cells if held.converters is not None]
+    if not tables:
+        return []
+    gains = np.concatenate([table.gain for table in tables]) - 1
+    offsets = np.concatenate([table.offset for table in tables])
+    given = ((gains, spec.adc.gain_frac), (offsets, spec.adc.offset_steps))
+    return [test for drawn, sd in given for test in _normal(drawn, sd)]
+
+
+def _normal(drawn: Array, sd: float) -> list[tuple[float, float, float]]:
+    """Mean and spread of what must be normal about 0."""
+    if not sd:
+        return [(float(np.abs(drawn).sum()), 0.0, 0.0)]
+    z, n = drawn / sd, float(len(drawn))
+    return [(float(z.sum()), n, 0.0), (float((z * z - 1).sum()), 2 * n, 2.0)]
+
+
 def _factors(spec: AnalogSpec, cells: Sequence[Cells]) -> list[tuple[float, float, float]]:
     s = spec.device.spread_frac
     drawn = [
@@ -91,11 +112,9 @@ def _factors(spec: AnalogSpec, cells: Sequence[Cells]) -> list[tuple[float, floa
     ]
     if not drawn or not s:
         return []
-    # a factor below 0 is 0: beyond what a spread of a fifth reaches (5 sd)
-    z = np.clip((np.concatenate(drawn) - 1) / s, -1 / s, None)
-    free = z > -1 / s
-    z = z[free]
-    return [(float(z.sum()), float(len(z)), 0.0), (float((z * z - 1).sum()), 2.0 * len(z), 2.0)]
+    # factors below 0 were set to 0: with a spread of a fifth or less there are none (5 sd)
+    every = np.concatenate(drawn)
+    return _normal(every - 1, s) if s <= _RARE else []
 
 
 def _lone(group: Array) -> Array:

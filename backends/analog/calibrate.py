@@ -23,6 +23,7 @@ from tetrapla.simulators.analog.spec import AnalogSpec
 
 SAMPLES: Final = 128  # assumed to be enough: the largest sum hardly grows with more
 _MARGIN_SD: Final = 4.0
+_MOST_POSITIONS: Final = 1 << 13  # of a product, assumed to be enough as well
 _POSITIONS = 1 << 12  # per product, at a time
 
 
@@ -32,7 +33,8 @@ def calibrated(program: Program, spec: AnalogSpec, inputs: Mapping[str, Array]) 
     chosen = np.unique(np.linspace(0, count - 1, min(count, SAMPLES)).astype(np.int64))
     values: dict[int, Array] = {i: inputs[name][chosen] for name, i in program.inputs}
     steps: list[Step] = []
-    for step in program.steps:
+    last = program.last_uses()
+    for place, step in enumerate(program.steps):
         if isinstance(step, Product):
             rows, shape = machine.driven(step, values[step.operand])
             exact = machine.corrected(step, crossbar.folded(step, rows))
@@ -42,10 +44,14 @@ def calibrated(program: Program, spec: AnalogSpec, inputs: Mapping[str, Array]) 
             made = machine.digital(step, values, program.constants)
             values.update(zip(step.results, made, strict=True))
             steps.append(step)
+        for index in step.operands:
+            if last[index] == place:
+                values.pop(index, None)
     return replace(program, steps=tuple(steps))
 
 
 def _ranged(step: Product, spec: AnalogSpec, rows: Array) -> Product:
+    rows = rows[machine.spread(len(rows), _MOST_POSITIONS)]
     tiles = tuple(_tile(step, tile, spec, rows) for tile in step.tiles)
     return replace(step, tiles=tiles)
 

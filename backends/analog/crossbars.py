@@ -17,32 +17,30 @@ this is what the mapping means, with every non-ideality off. Copies of a layer a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 
 from tetrapla.ir.build import ModuleBuilder
-from tetrapla.ir.crossbar.mapping import Layout, largest_sum, lossless_bits, slices_for
+from tetrapla.ir.crossbar.mapping import Layout, largest_sum, lossless_bits
 from tetrapla.ir.graph import Array, Attribute, Value
 from tetrapla.ir.module import Module
 from tetrapla.passes.rebuild_ import Rebuild
 from tetrapla.simulators.analog.program import Product, Program, Tile, Window
 
-_INPUT_BITS = 8
+WIDEST: Final = 31  # bits of a code in the dialect
+_INPUT_BITS: Final = 8
 
 
-def crossbars(
-    module: Module, program: Program, scheme: str = "differential", pairs: int = 1
-) -> Module:
+def crossbars(module: Module, program: Program) -> Module:
     """The module with every product of its program on crossbars.
 
     Args:
         module: what the program was compiled from, `Lowered.module`.
         program: whose products are those of the module's nodes that make the same values.
-        scheme: how weights lie in cells.
-        pairs: of n_pair.
 
     Raises:
-        ModelError: the scheme cannot hold a weight.
+        IRError: a converter would need more than `WIDEST` bits (`converter_bits`).
     """
     products = {product.result: product for product in program.products}
     new = Rebuild(module)
@@ -51,27 +49,27 @@ def crossbars(
         if product is None:
             new.copy(node)
         else:
-            emitter = _Emitter(new.builder, product, program, scheme, pairs)
+            emitter = _Emitter(new.builder, product, program)
             new.set(node.result, emitter.result(new.of(node.operands[0]), node.result))
     return new.finish()
+
+
+def converter_bits(program: Program) -> int:
+    """Bits with which every converter tells every sum apart."""
+    most = max((t.rows for step in program.products for t in step.tiles), default=0)
+    bits = lossless_bits(most, program.cell_bits, program.dac_bits, program.pairs)
+    return bits + program.signed
 
 
 class _Emitter:
     """Writes one product."""
 
-    def __init__(
-        self,
-        builder: ModuleBuilder,
-        product: Product,
-        program: Program,
-        scheme: str,
-        pairs: int,
-    ) -> None:
+    def __init__(self, builder: ModuleBuilder, product: Product, program: Program) -> None:
         self._builder = builder
         self._product = product
         self._dac_bits = program.dac_bits
-        slices = slices_for(scheme, program.cell_bits, product.matrix, pairs)
-        self._layout = Layout(scheme, program.cell_bits, max(slices, product.slices), pairs)
+        self._signed = program.signed
+        self._layout = Layout(program.weights, program.cell_bits, product.slices, program.pairs)
 
     def result(self, x: Value, wanted: Value) -> Value:
         """The accumulators, in the shape and type of the operator's result."""
@@ -79,7 +77,7 @@ class _Emitter:
         rows, shape = self._driven(x, wanted.shape)
         sums = self._outputs(rows)
         sums = self._op("nn.cast", [sums], {"dtype": wanted.dtype}, "wrapped")
-        full = (*shape, product.matrix.shape[1])
+        full = (*shape, len(product.bias))
         if product.window is None:
             return self._op("nn.reshape", [sums], {"shape": full}, "")
         sums = self._op("nn.reshape", [sums], {"shape": full}, "places")
@@ -164,8 +162,11 @@ class _Emitter:
         """What a tile, which has DACs of its own, gives of its outputs."""
         tile = self._product.tiles[number]
         cells, driven = self._cells(number, tile), self._voltages(rows)
-        pairs: dict[str, Attribute] = {"pairs": self._layout.pairs}
-        current = self._op("crossbar.mvm", [cells, driven], pairs, "mvm")
+        read: dict[str, Attribute] = {
+            "pairs": self._layout.pairs,
+            "subtracted": int(self._signed),
+        }
+        current = self._op("crossbar.mvm", [cells, driven], read, "mvm")
         summed = self._summed(current, tile.rows)
         how: dict[str, Attribute] = {"scheme": self._layout.scheme, "offset": 0}
         operands = [summed, self._weight(f"constant{number}", constant)]
@@ -201,10 +202,11 @@ class _Emitter:
         """Codes with a step of one unit, and what they count together."""
         layout, digits = self._layout, current.shape[0]
         sizes = rows, layout.cell_bits, self._dac_bits, layout.pairs
-        bits = lossless_bits(*sizes)
+        bits = lossless_bits(*sizes) + self._signed
+        form = "signed" if self._signed else "unsigned"
         converted: dict[str, Attribute] = {
             "bits": bits,
-            "format": "unsigned",
+            "format": form,
             "rounding": "half_even",
         }
         lsb = self._weight("lsb", np.array(1.0))
@@ -218,7 +220,7 @@ class _Emitter:
             "digit_bits": self._dac_bits,
             "signed_inputs": 0,
             "code_bits": bits,
-            "code_format": "unsigned",
+            "code_format": form,
             "sum_bits": most.bit_length() + 1,
             "overflow": "saturate",
         }

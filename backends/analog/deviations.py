@@ -87,8 +87,9 @@ def of_cells(
         alone = broken.working(held)
         tally.add(goal[alone], broken.landed(spec, held)[alone])
     found, off = tally.deviations()
-    found += [sigmas(*one) for one in broken.shares(spec, cells) if one[1] > 0]
-    off += sum(1 for one in broken.shares(spec, cells) if one[1] == 0 and one[0] != 0)
+    tests = broken.shares(spec, cells) + broken.converters(spec, cells)
+    found += [sigmas(*test) for test in tests if test[1] > 0]
+    off += sum(test[1] == 0 != test[0] for test in tests)
     return Deviations(tuple(found), mismatches + off)
 
 

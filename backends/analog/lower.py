@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -16,18 +17,22 @@ import numpy as np
 from tetrapla.backends.analog import calibrate
 from tetrapla.backends.analog.periphery import Border, digital, is_float, work
 from tetrapla.backends.analog.prepare import prepared
-from tetrapla.backends.analog.products import Allocation, on_tiles
+from tetrapla.backends.analog.products import Allocation, on_tiles, one_range_each
 from tetrapla.backends.analog.replicate import replicated
+from tetrapla.backends.analog.spread import spread
 from tetrapla.backends.target_ import Lowered, Options
+from tetrapla.backends.work_ import about_macs
 from tetrapla.ir.errors import UnsupportedError, some
-from tetrapla.ir.graph import Array, Graph, Node
+from tetrapla.ir.graph import Array, Graph
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS
 from tetrapla.passes.pipeline_ import quantises
+from tetrapla.passes.unroll_loops import UnrollLoops
 from tetrapla.simulators.analog import crossbar
 from tetrapla.simulators.analog.program import Digital, Program, Step
 from tetrapla.simulators.analog.sections import IdealAdcSection
 from tetrapla.simulators.analog.spec import AnalogSpec, lossless_bits
+from tetrapla.simulators.analog.tiers import Tier, tier
 
 Inputs: TypeAlias = dict[str, Array]
 
@@ -59,18 +64,31 @@ def lower(
         )
     lowered = prepared(module, calibration, wanted)
     program = uncalibrated(lowered, spec)
-    warnings = [*_about_work(lowered, program)]
+    warnings = [*about_macs(module, lowered), *_about_work(lowered, program)]
     if spec.adc.range == "calibrated" and not program.shape_only:
         if calibration is None:
             warnings.append(
                 "ADC ranges are those of the largest possible sums: no calibration data"
             )
         else:
-            program = calibrate.calibrated(program, spec, calibration)
+            program = one_range_each(calibrate.calibrated(program, spec, calibration))
     if spec.mapping.replicate:
         program = replicated(program, spec)
+    program = spread(program, spec)
     warnings += _about_adcs(program, spec)
+    if not program.shape_only:
+        warnings += _about_tiers(program, spec)
     return Lowered(lowered, program, tuple(warnings))
+
+
+def _about_tiers(program: Program, spec: AnalogSpec) -> list[str]:
+    """How arrays are computed whose wires or cells do more than add up."""
+    if not spec.wires.lossy and not spec.curved:
+        return []
+    found: dict[Tier, list[str]] = {}
+    for step in program.products:
+        found.setdefault(tier(step, spec), []).append(step.name)
+    return [f"tier {each.name} ({some(names)}): {each.why}" for each, names in found.items()]
 
 
 def uncalibrated(module: Module, spec: AnalogSpec) -> Program:
@@ -80,7 +98,7 @@ def uncalibrated(module: Module, spec: AnalogSpec) -> Program:
         UnsupportedError: lists every node that has no place, or says that the arrays are few.
     """
     graph = module.graph
-    _refuse(graph)
+    _refuse(module)
     known = _folded(graph, module.shape_only)
     allocation, border = Allocation(graph, spec), Border(graph)
     steps: list[Step] = []
@@ -107,21 +125,25 @@ def uncalibrated(module: Module, spec: AnalogSpec) -> Program:
         constants={k: array for k, array in known.arrays.items() if k in used},
         steps=tuple(steps),
         shape_only=module.shape_only,
+        weights=spec.mapping.weights,
+        pairs=spec.mapping.pairs,
+        signed=spec.adc.sign == "signed",
+        interleaved=spec.array.interleaved,
     )
     _check_size(program, spec)
     return program
 
 
+@dataclass(frozen=True)
 class _Known:
-    """What is known before anything runs: constants, and what is computed from them alone."""
+    """Constants by value, computed ones too, and the nodes that compute them."""
 
-    def __init__(self, arrays: Mapping[int, Array], names: frozenset[str]) -> None:
-        self.arrays = arrays
-        self.names = names
+    arrays: Mapping[int, Array]
+    names: frozenset[str]
 
 
 def _folded(graph: Graph, shape_only: bool) -> _Known:
-    """Constants by value, and the nodes that need not be done on the chip."""
+    """What is known before anything runs, so that the chip need not compute it."""
     arrays = dict(graph.weights)
     settled, names = set(graph.constants), set[str]()
     for node in graph.nodes:
@@ -156,11 +178,13 @@ def _check_size(program: Program, spec: AnalogSpec) -> None:
         )
 
 
-def _refuse(graph: Graph) -> None:
+def _refuse(module: Module) -> None:
+    """Loops and branches that are still there: no sequencer of the chip runs them."""
+    reasons = UnrollLoops().refusals(module)
     found: dict[str, list[str]] = {}
-    for node in graph.nodes:
-        reason = _reason(graph, node)
-        if reason:
+    for node in module.graph.nodes:
+        if node.bodies:
+            reason = reasons.get(node.name, "a body that values decide about")
             found.setdefault(f"{node.kind} ({reason})", []).append(node.name)
     if found:
         listed = "; ".join(
@@ -170,17 +194,6 @@ def _refuse(graph: Graph) -> None:
             "analog: every node must be a product with constant weights or a digital step, "
             f"not {listed}"
         )
-
-
-def _reason(graph: Graph, node: Node) -> str:
-    """Why a node has no place on the chip; nothing if it has one."""
-    if node.bodies:
-        return "a loop or branch that values decide, which no sequencer of the chip runs"
-    if node.kind.startswith("spike."):
-        return "spiking neurons, which have no unit; take a spiking target"
-    if not on_tiles(graph, node) and work(node) is None:
-        return "an amount of work that values decide"
-    return ""
 
 
 def _about_work(module: Module, program: Program) -> Iterator[str]:
@@ -199,6 +212,12 @@ def _about_work(module: Module, program: Program) -> Iterator[str]:
         yield (
             f"the periphery computes {len(computed)} products that are not of activations "
             f"with constants ({_counted(kinds)}), {sum(s.macs for s in computed):,} MACs"
+        )
+    unknown = Counter(n.kind for n in nodes if steps[n.name].unit != "host" and work(n) is None)
+    if unknown:
+        yield (
+            f"how much {_counted(unknown)} do is a matter of values: one operation is counted "
+            "for each element that they read or write"
         )
 
 

@@ -11,6 +11,9 @@ definition. Its unit and its work:
   accumulate of floats is one, as its price is that of both.
 * ``move``: what computes nothing; a view of the same elements is free.
 
+Where values decide how much there is to do, one operation is counted for each element that is
+read or written.
+
 Steps read their operands from eDRAM and write their results back, each once (assumed: lanes
 keep what they reuse); sums of products come from output registers, so a requantisation writes
 alone. A window is read tap by tap.
@@ -123,7 +126,9 @@ def _elements(node: Node, unit: str) -> int:
         case "mac":
             return macs([node]) or 0
         case _:
-            return work(node) or 0
+            read = sum(value.elements for value in node.operands)
+            found = work(node)
+            return read + made if found is None else found
 
 
 def _traffic_bytes(node: Node, unit: str) -> int:

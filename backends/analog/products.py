@@ -8,6 +8,8 @@ recurrent layer take turns on the arrays of its gates, as do the halves of a Sia
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from math import prod
 from typing import Final, TypeAlias
@@ -16,7 +18,7 @@ import numpy as np
 
 from tetrapla.backends.analog.tiles import slices, tiles
 from tetrapla.ir.graph import Array, Graph, Node
-from tetrapla.simulators.analog.program import Product, Tile, Window
+from tetrapla.simulators.analog.program import Product, Program, Tile, Window, unknown
 from tetrapla.simulators.analog.spec import AnalogSpec
 
 KINDS: Final = ("qnn.matmul", "qnn.conv2d")
@@ -101,7 +103,7 @@ class Allocation:
         convolution = node.kind == "qnn.conv2d"
         if w.index not in self._graph.weights:
             shape = (prod(w.shape[1:]), w.shape[0]) if convolution else w.shape
-            return np.broadcast_to(np.zeros((), np.int16), shape)
+            return unknown(shape)
         centred = self._graph.weight(w).astype(np.int16) - np.int16(node.int("w_zero_point"))
         return centred.reshape(len(centred), -1).T if convolution else centred
 
@@ -109,6 +111,30 @@ class Allocation:
         if len(node.operands) > 2 and node.operands[2].index in self._graph.weights:
             return self._graph.weight(node.operands[2]).astype(np.int64)
         return np.zeros(outputs, np.int64)
+
+
+def one_range_each(program: Program) -> Program:
+    """The program with one ADC step for each array: the largest that a product on it needs."""
+    largest: dict[int, list[tuple[int, ...]]] = {}
+    for step in program.products:
+        own = [tile.adc_shifts for tile in step.tiles]
+        before = largest.get(step.number, own)
+        both = zip(own, before, strict=True)
+        largest[step.number] = [tuple(map(max, *pair)) for pair in both]
+    return replace(
+        program,
+        steps=tuple(
+            replace(step, tiles=_stepped(step.tiles, largest[step.number]))
+            if isinstance(step, Product)
+            else step
+            for step in program.steps
+        ),
+    )
+
+
+def _stepped(tiles: Sequence[Tile], shifts: Sequence[tuple[int, ...]]) -> tuple[Tile, ...]:
+    pairs = zip(tiles, shifts, strict=True)
+    return tuple(replace(tile, adc_shifts=own) for tile, own in pairs)
 
 
 def window_of(node: Node) -> Window | None:

@@ -36,22 +36,24 @@ def _stacked(edit: Edit, node: Node) -> Value | None:
     if len(node.operands[1].shape) == 2:
         return None
     *lead, m, n = node.result.shape
-    x, k = _expanded(edit, node.operands[0], tuple(lead)), node.operands[0].shape[-1]
+    x, k = _expanded(edit, node, tuple(lead)), node.operands[0].shape[-1]
     held = (1,) * len(lead) + node.operands[1].shape[:-2]
     held = held[len(held) - len(lead) :]
     # what one matrix is for comes first: the images of the convolution
     order = sorted(range(len(lead)), key=lambda axis: held[axis] > 1)
     stack, outer = prod(held), prod(lead) // prod(held)
-    image = _reordered(edit, x, (*order, len(lead) + 1, len(lead)))
-    image = edit.op("nn.reshape", [image], {"shape": (outer, stack * k, m, 1)})
+    before, after = f"{node.name}.operand", f"{node.name}.result"
+    image = _reordered(edit, x, (*order, len(lead) + 1, len(lead)), before)
+    image = edit.op("nn.reshape", [image], {"shape": (outer, stack * k, m, 1)}, before)
     window: dict[str, Attribute] = {"strides": (1, 1), "pads": (0, 0, 0, 0)}
     window |= {"dilations": (1, 1), "groups": stack}
     points = {key: node.int(key) for key in ("x_zero_point", "w_zero_point")}
     operands = [image, *_parameters(edit, node, stack)]
     made = edit.op("qnn.conv2d", operands, {**window, **points}, node.name)
-    split = edit.op("nn.reshape", [made], {"shape": (*(lead[i] for i in order), n, m)})
+    shape = (*(lead[i] for i in order), n, m)
+    split = edit.op("nn.reshape", [made], {"shape": shape}, after)
     back = sorted(range(len(lead)), key=order.__getitem__)
-    return _reordered(edit, split, (*back, len(lead) + 1, len(lead)))
+    return _reordered(edit, split, (*back, len(lead) + 1, len(lead)), after)
 
 
 def _parameters(edit: Edit, node: Node, stack: int) -> list[Value]:
@@ -65,13 +67,17 @@ def _parameters(edit: Edit, node: Node, stack: int) -> list[Value]:
     ]
 
 
-def _expanded(edit: Edit, x: Value, lead: tuple[int, ...]) -> Value:
+def _expanded(edit: Edit, node: Node, lead: tuple[int, ...]) -> Value:
+    """The activations with all leading axes of the result."""
+    x = node.operands[0]
     shape = (*lead, *x.shape[-2:])
-    return x if x.shape == shape else edit.op("nn.expand", [x], {"shape": shape})
+    if x.shape == shape:
+        return x
+    return edit.op("nn.expand", [x], {"shape": shape}, f"{node.name}.repeated")
 
 
-def _reordered(edit: Edit, x: Value, perm: tuple[int, ...]) -> Value:
-    return edit.op("nn.transpose", [x], {"perm": perm})
+def _reordered(edit: Edit, x: Value, perm: tuple[int, ...], name: str) -> Value:
+    return edit.op("nn.transpose", [x], {"perm": perm}, name)
 
 
 def _turned(edit: Edit, node: Node) -> Value | None:
@@ -81,19 +87,19 @@ def _turned(edit: Edit, node: Node) -> Value | None:
     w, x = node.operands[:2]
     if not edit.is_constant(w) or edit.is_constant(x) or len(w.shape) != 2:
         return None
-    turned = _swapped(edit, x)
+    turned = _swapped(edit, x, f"{node.name}.operand")
     right = edit.derived("turned", w, w.shape[::-1], lambda array: array.T)
     points = {
         "x_zero_point": node.int("w_zero_point"),
         "w_zero_point": node.int("x_zero_point"),
     }
-    return _swapped(edit, edit.op("qnn.matmul", [turned, right], points, node.name))
+    made = edit.op("qnn.matmul", [turned, right], points, node.name)
+    return _swapped(edit, made, f"{node.name}.result")
 
 
-def _swapped(edit: Edit, x: Value) -> Value:
+def _swapped(edit: Edit, x: Value, name: str) -> Value:
     rank = len(x.shape)
-    perm = (*range(rank - 2), rank - 1, rank - 2)
-    return edit.op("nn.transpose", [x], {"perm": perm})
+    return _reordered(edit, x, (*range(rank - 2), rank - 1, rank - 2), name)
 
 
 def _on_the_right(edit: Edit, node: Node) -> bool:

@@ -15,7 +15,7 @@ def tiles(
     """Tiles of a matrix [rows, outputs] with `groups` equal blocks on its diagonal.
 
     Tiles that hold nothing but the zeros between blocks are left out; small blocks (depthwise
-    convolutions) share a crossbar. ADC steps are those of the full range.
+    convolutions) share a crossbar, whole where some fit. ADC steps are those of the full range.
 
     Args:
         rows: of the matrix.
@@ -33,13 +33,15 @@ def tiles(
             f"array.cols must be at least the {cells_of_one(count, spec)} columns of one "
             f"weight, not {spec.array.cols}; use more columns or more bits a cell"
         )
+    each, per = rows // groups, outputs // groups
+    if groups > 1 and each <= spec.array.rows and per <= across:
+        across = per * min(spec.array.rows // each, across // per)
     found: list[Tile] = []
     for left in range(0, outputs, across):
         right = min(left + across, outputs)
         # the rows that the blocks of these outputs touch
-        per = outputs // groups
-        low = left // per * (rows // groups)
-        high = ((right - 1) // per + 1) * (rows // groups)
+        low = left // per * each
+        high = ((right - 1) // per + 1) * each
         for top in range(low, high, spec.array.rows):
             bottom = min(top + spec.array.rows, high)
             shift = full_shift(spec, bottom - top)

@@ -138,7 +138,8 @@ class _Walk(Layers):
             made = self.b.op(node.kind, operands, node.attributes, node.name)
             self.values[node.result.index] = Host(made)
         else:
-            raise RefusedError("no form in integers")
+            own = "; write its code in integers" if node.kind == "spike.program" else ""
+            raise RefusedError(f"no form in integers{own}")
 
     def _of(self, node: Node, place: int = 0) -> Signal:
         operand = node.operands[place]

@@ -64,7 +64,7 @@ def _depths(populations: Sequence[Population]) -> dict[str, int]:
     raise UnsupportedError(
         f"spiking: the cycle {' -> '.join(cycle)} must hold a timestep of delay for each of "
         f"its hops ({len(cycle) - 1}), not less: a spike takes one from core to core; load it "
-        "with discretisation lava, or give it a delay"
+        "with --discretisation lava, or give it a delay"
     )
 
 

@@ -10,9 +10,9 @@ from tetrapla.backends.systolic.compile import compile_graph
 from tetrapla.backends.systolic.dimensions import check_dimensions
 from tetrapla.backends.systolic.partition import Refusal, on_floats, refuse
 from tetrapla.backends.target_ import Inputs, Lowered, Options, Target
+from tetrapla.backends.work_ import about_macs
 from tetrapla.ir.errors import ModelError, SpecError, UnsupportedError
 from tetrapla.ir.module import Module
-from tetrapla.ir.op import macs
 from tetrapla.ir.unfuse import unfused
 from tetrapla.passes.cells_ import CELLS
 from tetrapla.passes.pass_ import run as run_passes
@@ -66,20 +66,7 @@ def _warnings(quant: str, spec: SystolicSpec, module: Module, lowered: Module) -
             "4-bit weights take a byte each in DRAM, since array.formats has no int4; "
             "time and energy are those of int8"
         )
-    given, left = macs(module.graph.nodes), macs(lowered.graph.nodes)
-    if given is None or left is None:
-        return
-    if given > left:
-        yield (
-            f"{given - left:,} of the model's {given:,} MACs are not done and not counted: "
-            "their products are known (first states of zero, constants), unused or repeated, "
-            "and were folded away"
-        )
-    elif given < left:
-        yield (
-            f"{left - given:,} MACs are done beside the model's {given:,}: "
-            "operators that the array has not were taken apart into more products"
-        )
+    yield from about_macs(module, lowered)
 
 
 def _lowered(

@@ -107,8 +107,8 @@ def _whole(network: Network, repair: bool) -> Network:
     if not repair:
         raise ModelError(
             f"nir: node '{missing[0]}' is named by an edge but does not exist, and "
-            f"'{idle[0]}' has no edge; load with repair=True takes the one for the other, or "
-            "write the edges again"
+            f"'{idle[0]}' has no edge; --repair (repair=True) takes the one for the "
+            "other, or write the edges again"
         )
     nodes = {missing[0] if name == idle[0] else name: n for name, n in network.nodes.items()}
     return Network(nodes, network.edges, network.metadata, network.version)

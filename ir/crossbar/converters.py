@@ -161,22 +161,25 @@ class Mvm(Acting, dialect=Crossbar, name="mvm", traits=[Pure]):
     """Currents of the columns, ``i[t, p, b, c] = sum_r v[t, b, r] g[p, r, c]``.
 
     The currents of `pairs` copies add up: there are that many fewer parts in the result, and
-    copy n of part p is part ``n parts + p`` of g. A read with noise takes the cells'
-    variances and one standard normal per current, which the caller draws: independent cells
-    give ``i + sqrt(sum_r v^2 variance) z``, exactly. Digits and levels that are integers give
-    integers, exact below 2^53.
+    copy n of part p is part ``n parts + p`` of g. Where `subtracted` is 1, the columns of the
+    second half are taken from those of the first, before they are converted. A read with
+    noise takes the cells' variances and one standard normal per current, which the caller
+    draws: independent cells give ``i + sqrt(sum_r v^2 variance) z``, exactly. Digits and
+    levels that are integers give integers, exact below 2^53.
 
     Constraints:
         C1: all values are f64.
         C2: g is [parts, rows, columns] and v [digits, vectors, rows], of equally many rows.
         C3: variance has g's shape, z the result's, and one is not given without the other.
         C4: pairs is positive and divides the parts.
+        C5: subtracted is 0, or 1 where the columns are even.
     """
 
     g: Operand[RankedTensorType]
     v: Operand[RankedTensorType]
     i: Result[RankedTensorType]
     pairs: IntegerAttr
+    subtracted: IntegerAttr
     variance: Operand[RankedTensorType] | None = None
     z: Operand[RankedTensorType] | None = None
 
@@ -188,6 +191,7 @@ class Mvm(Acting, dialect=Crossbar, name="mvm", traits=[Pure]):
         z: Tensor | None = None,
         *,
         pairs: int,
+        subtracted: int,
     ) -> Tensor:
         kind = "crossbar.mvm"
         check_floats(f"{kind} C1", g, v)
@@ -202,7 +206,13 @@ class Mvm(Acting, dialect=Crossbar, name="mvm", traits=[Pure]):
             pairs >= 1 and parts % pairs == 0,
             f"{kind} C4: pairs must be 1 or more and divide {parts} parts, not {pairs}",
         )
-        made = Tensor((v.shape[0], parts // pairs, v.shape[1], columns), "f64")
+        require(
+            subtracted == 0 or (subtracted == 1 and columns % 2 == 0),
+            f"{kind} C5: subtracted must be 0, or 1 of an even number of columns, not "
+            f"{subtracted} of {columns}",
+        )
+        seen = columns // (1 + subtracted)
+        made = Tensor((v.shape[0], parts // pairs, v.shape[1], seen), "f64")
         if variance is not None:
             require(z is not None, f"{kind} C3: variance must come with z, not alone")
             require(
@@ -213,12 +223,19 @@ class Mvm(Acting, dialect=Crossbar, name="mvm", traits=[Pure]):
 
     @staticmethod
     def evaluate(
-        g: Array, v: Array, variance: Array | None = None, z: Array | None = None, *, pairs: int
+        g: Array,
+        v: Array,
+        variance: Array | None = None,
+        z: Array | None = None,
+        *,
+        pairs: int,
+        subtracted: int,
     ) -> Array:
-        current = v[:, None] @ _together(g, pairs)
+        current = v[:, None] @ _together(g, pairs, -subtracted)
         if variance is None or z is None:
             return np.asarray(current)
-        return np.asarray(current + np.sqrt((v * v)[:, None] @ _together(variance, pairs)) * z)
+        spread = (v * v)[:, None] @ _together(variance, pairs, subtracted)
+        return np.asarray(current + np.sqrt(spread) * z)
 
     @staticmethod
     def macs(operands: Sequence[Value], result: Value) -> int:
@@ -241,15 +258,19 @@ class Mvm(Acting, dialect=Crossbar, name="mvm", traits=[Pure]):
             Tensor((2, 3, 4), "f64"),
             Tensor((5, 2, 3), "f64"),
             Tensor((2, 3, 4), "f64"),
-            Tensor((5, 1, 2, 4), "f64"),
+            Tensor((5, 1, 2, 2), "f64"),
         ),
-        {"pairs": 2},
+        {"pairs": 2, "subtracted": 1},
     )
 
 
-def _together(cells: Array, pairs: int) -> Array:
-    """Conductances, or their variances, of copies in parallel."""
-    return np.asarray(cells.reshape(pairs, -1, *cells.shape[1:]).sum(axis=0))
+def _together(cells: Array, pairs: int, second: int) -> Array:
+    """Conductances, or variances, of copies in parallel; the second half times 1 or -1."""
+    found = cells.reshape(pairs, -1, *cells.shape[1:]).sum(axis=0)
+    if not second:
+        return np.asarray(found)
+    half = found.shape[-1] // 2
+    return np.asarray(found[..., :half] + second * found[..., half:])
 
 
 def code_limits(bits: int, form: str) -> tuple[int, int]:

@@ -158,7 +158,8 @@ class ShiftAndAdd(Acting, dialect=Crossbar, name="shift_add", traits=[Pure]):
 class Combine(Acting, dialect=Crossbar, name="combine", traits=[Pure]):
     """Outputs from sums of columns, by the scheme of `crossbar.map`, and a constant on top.
 
-    ``differential`` and ``n_pair``: the positive columns less the negative ones.
+    ``differential`` and ``n_pair``: the positive columns less the negative ones, or the
+    columns themselves where the converters saw differences.
     ``offset_column``: each less the last column. ``digital_offset``: each less `offset` times
     the sum of its vector's inputs. The constant holds what is known beforehand: a bias, and
     what an offset of the inputs adds.
@@ -166,7 +167,8 @@ class Combine(Acting, dialect=Crossbar, name="combine", traits=[Pure]):
     Constraints:
         C1: sums are i64 [vectors, columns], the constant is i64 [outputs].
         C2: scheme is one of those.
-        C3: there are as many columns as the scheme has for the outputs.
+        C3: there are as many columns as the scheme has for the outputs, or one for each where
+            pairs were subtracted before.
         C4: digital_offset alone has inputs, integers [vectors, rows], and a positive offset;
             the others have offset 0.
     """
@@ -199,7 +201,7 @@ class Combine(Acting, dialect=Crossbar, name="combine", traits=[Pure]):
         vectors, columns = sums.shape
         wanted = 2 * outputs if scheme in PAIRED else outputs + (scheme == "offset_column")
         require(
-            columns == wanted,
+            columns == wanted or (scheme in PAIRED and columns == outputs),
             f"{kind} C3: {outputs} outputs of {scheme} must have {wanted} columns, not "
             f"{columns}",
         )
@@ -233,7 +235,8 @@ class Combine(Acting, dialect=Crossbar, name="combine", traits=[Pure]):
         outputs = len(constant)
         found = sums[:, :outputs] + constant
         if scheme in PAIRED:
-            found -= sums[:, outputs:]
+            if sums.shape[1] > outputs:
+                found -= sums[:, outputs:]
         elif inputs is None:
             found -= sums[:, -1:]
         else:

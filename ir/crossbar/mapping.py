@@ -14,7 +14,7 @@ Bit slicing and the offset: Shafiee et al., ISCA 2016 (ISAAC). Pairs: Wan et al.
 2022 (NeuRRAM). N cells a weight: Boybat et al., Nature Communications 9, 2018.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -148,12 +148,13 @@ def slices_for(scheme: str, cell_bits: int, weights: Array, pairs: int = 1) -> i
     """
     wide = weights.astype(np.int64)
     low, high = int(wide.min(initial=0)), int(wide.max(initial=0))
-    for slices in range(1, _WIDEST + 1):
-        least, most = Layout(scheme, cell_bits, slices, pairs).limits
+    layout = Layout(scheme, cell_bits, 1, pairs)
+    for slices in range(1, _WIDEST // layout.slice_bits + 1):
+        least, most = replace(layout, slices=slices).limits
         if least <= low and high <= most:
             return slices
     raise ModelError(
-        f"weights must be held by {_WIDEST} bits, not {low} to {high}; scale them down"
+        f"weights must have at most {_WIDEST} bits, not {low} to {high}; scale them down"
     )
 
 

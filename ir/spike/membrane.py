@@ -56,13 +56,16 @@ class Membrane(Op):
     def infer(
         cls, current: Tensor, start: Tensor, *given: Tensor, **attributes: int | str
     ) -> tuple[Tensor, Tensor, Tensor]:
-        kind, (arriving, held, own) = cls.OPERATION_NAME, cls.types
+        kind = cls.OPERATION_NAME
+        states, (arriving, held, own) = cls.signed(
+            not current.dtype.startswith("f"), **attributes
+        )
         require(
             current.dtype == arriving and current.rank >= 2,
             f"{kind} C1: the current must be {arriving} [T, ...] with an axis behind T, "
             f"not {current}",
         )
-        state = Tensor((cls.states, *current.shape[1:]), held)
+        state = Tensor((states, *current.shape[1:]), held)
         require(
             start.dtype == held and _fits(state, start),
             f"{kind} C2: start must be {held} and broadcast to {state}, not {start}",
@@ -73,10 +76,10 @@ class Membrane(Op):
                 each.dtype == own and _fits(frame, each),
                 f"{kind} C3: {name} must be {own} and broadcast to {frame}, not {each}",
             )
-        for name, word in attributes.items():
-            known = cls.words.get(name, ())
+        for name, known in cls.words.items():
+            word = attributes.get(name)
             require(
-                not isinstance(word, str) or word in known,
+                word is None or word in known,
                 f"{kind} C4: {name} must be one of {', '.join(known)}, not {word!r}",
             )
         _check_reset(kind, "v_reset" in cls._named(given), attributes)
@@ -87,7 +90,8 @@ class Membrane(Op):
         cls, current: Array, start: Array, *given: Array, **attributes: int | str
     ) -> tuple[Array, Array, Array]:
         own = cls._named(given)
-        final = np.broadcast_to(start, (cls.states, *current.shape[1:])).copy()
+        states, _ = cls.signed(current.dtype.kind == "i", **attributes)
+        final = np.broadcast_to(start, (states, *current.shape[1:])).copy()
         train = np.empty(current.shape, np.int8)
         v = np.empty(current.shape, start.dtype)
         with np.errstate(all="ignore"):  # infinity and NaN are values
@@ -95,6 +99,17 @@ class Membrane(Op):
                 train[t] = cls.step(final, arriving, **own, **attributes)
                 v[t] = final[0]
         return train, v, final
+
+    @classmethod
+    def signed(cls, whole: bool, **attributes: int | str) -> tuple[int, tuple[str, str, str]]:
+        """How many states there are, and the types: of most neurons the class's.
+
+        Args:
+            whole: whether the current is of integers.
+            attributes: the operator's.
+        """
+        del whole, attributes
+        return cls.states, cls.types
 
     @classmethod
     def _named(cls, given: tuple[T, ...]) -> dict[str, T]:

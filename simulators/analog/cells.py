@@ -21,6 +21,7 @@ import numpy as np
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog.adc import Mismatch, mismatch
 from tetrapla.simulators.analog.circuits.effective import effective
+from tetrapla.simulators.analog.circuits.read_noise import variances
 from tetrapla.simulators.analog.circuits.wires import Wires
 from tetrapla.simulators.analog.devices.cells import state
 from tetrapla.simulators.analog.devices.faults import Defects, Faults, defects
@@ -107,23 +108,24 @@ def polarities(values: Array, made: Columns, spec: AnalogSpec) -> tuple[Array, A
 def wired(placed: Array, made: Columns, spec: AnalogSpec) -> tuple[Array, Array | None]:
     """Levels [rows, conversions] that converters see, and what is left of a cell's changes.
 
-    What the nominal g_min of every cell adds is taken away, as if there were no wires. The
-    change of a current with a cell is, to first order, the square of what wires leave of the
-    voltage across it; the effective conductance over the cell's own stands for it: within 8 %
-    where wires take a fifth of the signal, 2 % where they take little.
+    What the nominal g_min of every cell adds is taken away, as if there were no wires. What a
+    cell's error does to an output is that of `read_noise.variances`, for inputs of random bits.
     """
     if not spec.wires.lossy or spec.array.gated or spec.curved:
         return made.seen(placed), None
     unit, floor = unit_siemens(spec), spec.device.g_min_siemens
+    lines = wires(spec)
     plus, minus = polarities(siemens(placed, spec), made, spec)
-    found = effective(plus, wires(spec), minus)
+    found = effective(plus, lines, minus)
     if minus is None:
-        gain = np.divide(found, plus, out=np.zeros_like(plus), where=plus > 0)
+        gain = np.sqrt(variances(plus, np.ones_like(plus), lines))
         return made.seen((found - floor) / unit), gain
-    net = plus - minus
-    share = np.divide(found, net, out=np.ones_like(net), where=np.abs(net) > unit / 2)
-    share = np.clip(share, 0.0, 1.0)
-    return made.summed(found / unit), np.concatenate((share, share), axis=-1)
+    one, none = np.ones_like(plus), np.zeros_like(plus)
+    each = [
+        np.sqrt(variances(plus, up, lines, g_minus=minus, sigma_minus=down))
+        for up, down in ((one, none), (none, one))
+    ]
+    return made.summed(found / unit), np.concatenate(each, axis=-1)
 
 
 def gridded(values: Array, spec: AnalogSpec, *, square: bool = False) -> tuple[Array, float]:

@@ -16,13 +16,14 @@ from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog import cells
 from tetrapla.simulators.analog.adc import convert, mismatched
 from tetrapla.simulators.analog.cells import Cells
+from tetrapla.simulators.analog.fused import add_codes
 from tetrapla.simulators.analog.mapping import columns
 from tetrapla.simulators.analog.program import Product, Tile
-from tetrapla.simulators.analog.reads import Reads, read
+from tetrapla.simulators.analog.reads import Reads, linear, read
 from tetrapla.simulators.analog.spec import INPUT_BITS, AnalogSpec, lossless_bits
 from tetrapla.simulators.random_ import Key
 
-HELD: Final = 1 << 17  # column sums at once: they stay in the cache
+HELD: Final = 1 << 18  # column sums at once: they stay in the cache
 
 
 def digits_of(inputs: Array, digit: int, dac_bits: int) -> Array:
@@ -97,13 +98,23 @@ def _tile(
     # whole numbers below 2^24 are exact in float32
     narrow = spec.adc.bits + INPUT_BITS <= 24
     codes = np.zeros((len(flat), made.conversions), np.float32 if narrow else np.float64)
+    # the usual read, in one pass from sums to codes
+    in_one = linear(spec) and spec.device.reads == "closed_form" and held.converters is None
     for digit in range(spec.digits):
         driven = digits_of(flat, digit, spec.dac.bits)
+        weight = 1 << digit * spec.dac.bits
+        if in_one and held.read_variance is not None:
+            steps = driven.astype(held.levels.dtype, copy=False)
+            sums = steps @ held.levels
+            steps *= steps
+            spread = steps @ held.read_variance
+            add_codes(codes, sums, spread, lsb, spec.adc, weight, reads, digit)
+            continue
         sums = read(held, made, spec, driven, digit, reads)
         if held.converters is not None:
             sums = mismatched(sums, lsb, held.converters)
         found = convert(sums, spec.adc, lsb)
-        found *= 1 << digit * spec.dac.bits
+        found *= weight
         codes += found
     total = made.totals(codes)
     if made.digital_offset:

@@ -29,7 +29,7 @@ _WEYL_1: Final = np.uint64(0xBB67AE85)
 
 
 def _compiled(function: _Function) -> _Function:
-    return cast("_Function", numba.njit(nogil=True, cache=True)(function))
+    return cast("_Function", numba.njit(nogil=True, cache=True, error_model="numpy")(function))
 
 
 @_compiled
@@ -52,9 +52,7 @@ def _words(address: Array, read: Any, begin: int, blocks: int, words: Array) -> 
 
 
 @_compiled
-def _row(
-    address: Array, read: Any, start: int, table: Array, words: Array, out: Array
-) -> None:
+def _row(address: Array, read: Any, start: int, table: Array, words: Array, out: Array) -> None:
     """Normals of conversions from `start` on in one read; `words` is room for the blocks."""
     count = len(out)
     halves = words.view(np.uint16)

@@ -21,7 +21,8 @@ from tetrapla.ir.graph import Array
 from tetrapla.ir.nn.linear import windows
 from tetrapla.ir.op import OPS
 from tetrapla.ir.quant.linear import wrap
-from tetrapla.simulators.analog import crossbar, timing
+from tetrapla.simulators.analog import crossbar, dissipation, timing
+from tetrapla.simulators.analog.costing import JOULE
 from tetrapla.simulators.analog.program import Digital, Product, Program
 from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.random_ import Key
@@ -52,6 +53,7 @@ def run(
     key: Key,
     *,
     fold: bool = True,
+    chunk: int | None = None,
 ) -> AnalogRun:
     """Simulate.
 
@@ -62,23 +64,31 @@ def run(
         key: seed and chip of the noise; `read` is the number of the first invocation, so that
             parts of a data set run on their own give the same values.
         fold: a product whose codes are all exact is computed as one integer product.
+        chunk: column sums held at once, `crossbar.HELD` for None; values do not depend on it.
 
     Raises:
         ModelError: an input is missing, or the invocations differ.
-        SpecError: the program was compiled for another array.
+        SpecError: the program was compiled for another array, or the chunk holds nothing.
     """
     _check(program, spec)
+    if chunk is not None and chunk < 1:
+        raise SpecError(f"chunk must be a number of sums from 1 up, not {chunk}; leave it out")
     if program.shape_only:
         return AnalogRun(**_held(timing.timed(program, spec, {})), key=key)
     count = len(next(iter(inputs.values()), ()))
     probed = spread(count, PROBED)
     accumulators: dict[str, Array] = {}
+    joules: dict[str, float] = {}
     values = _given(program, inputs)
     last = program.last_uses()
     for place, step in enumerate(program.steps):
         if isinstance(step, Product):
-            values[step.result] = product(step, spec, values[step.operand], key, fold=fold)
+            x = values[step.operand]
+            values[step.result] = product(step, spec, x, key, fold=fold, chunk=chunk)
             accumulators[step.name] = values[step.result][probed]
+            if JOULE in spec.cost:
+                rows = driven(step, values[step.operand])[0]
+                joules[step.name] = dissipation.joules(step, spec, rows, key)
         else:
             made = digital(step, values, program.constants)
             values.update(zip(step.results, made, strict=True))
@@ -89,7 +99,7 @@ def run(
         name: values[index] if index in values else np.stack([program.constants[index]] * count)
         for name, index in program.outputs
     }
-    timed = timing.timed(program, spec, outputs)
+    timed = timing.timed(program, spec, outputs, joules)
     return AnalogRun(
         **_held(timed),
         key=key,
@@ -103,7 +113,15 @@ def spread(count: int, most: int) -> Array:
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
-def product(step: Product, spec: AnalogSpec, x: Array, key: Key, *, fold: bool = True) -> Array:
+def product(
+    step: Product,
+    spec: AnalogSpec,
+    x: Array,
+    key: Key,
+    *,
+    fold: bool = True,
+    chunk: int | None = None,
+) -> Array:
     """The accumulators of every invocation, int32 [invocations, ...result shape]."""
     rows, shape = driven(step, x)
     if fold and crossbar.folds(step, spec):
@@ -112,7 +130,8 @@ def product(step: Product, spec: AnalogSpec, x: Array, key: Key, *, fold: bool =
         sums = np.empty((*rows.shape[:2], step.matrix.shape[1]), np.int64)
         for number in range(step.copies):
             own = slice(number, None, step.copies)
-            sums[:, own] = crossbar.sliced(step.copy(number), spec, rows[:, own], key)
+            one = step.copy(number)
+            sums[:, own] = crossbar.sliced(one, spec, rows[:, own], key, chunk)
     return wrap(shaped(step, corrected(step, sums), shape))
 
 
@@ -184,7 +203,7 @@ def _given(program: Program, inputs: Mapping[str, Array]) -> dict[int, Array]:
 
 
 def _check(program: Program, spec: AnalogSpec) -> None:
-    a = spec.array
+    a, m = spec.array, spec.mapping
     wanted = (program.rows, program.cols, program.cell_bits, program.dac_bits)
     if wanted != (a.rows, a.cols, a.cell_bits, spec.dac.bits):
         raise SpecError(
@@ -193,3 +212,17 @@ def _check(program: Program, spec: AnalogSpec) -> None:
             f"{program.dac_bits}-bit DACs, not {a.rows} x {a.cols} with {a.cell_bits} and "
             f"{spec.dac.bits}; compile it again"
         )
+    lies = (program.weights, program.pairs, program.signed, program.interleaved)
+    if lies != (m.weights, m.pairs, spec.adc.sign == "signed", a.interleaved):
+        raise SpecError(
+            f"program '{program.name}' must run with the mapping it was compiled for, "
+            f"{_mapping(*lies)}, not "
+            f"{_mapping(m.weights, m.pairs, spec.adc.sign == 'signed', a.interleaved)}; "
+            "compile it again"
+        )
+
+
+def _mapping(weights: str, pairs: int, signed: bool, interleaved: bool) -> str:
+    many = f" of {pairs} pairs" if pairs > 1 else ""
+    lines = "interleaved" if interleaved else "plain"
+    return f"{weights}{many}, {'signed' if signed else 'unsigned'} codes, {lines} bit lines"

@@ -1,7 +1,7 @@
 """Where signed weights lie in the columns of an array, and what the codes of its columns count.
 
 Which levels hold a weight is `ir.crossbar.mapping`'s. Here its parts (slices of its bits, for
-each of the pairs of n_pair) stand side by side in an array, columns [sign, pair, slice, output]:
+each of the pairs of n_pair) stand side by side in columns [sign, pair, slice, output]:
 
     differential, n_pair   sign 0 holds max(w, 0), sign 1 max(-w, 0)
     offset_column          one sign, w + offset; behind the outputs of every slice one column

@@ -71,16 +71,36 @@ def reading(
         count: how many.
         fast: compiled; None where numba is there and there are enough of them.
     """
-    read = np.arange(invocations.start, invocations.stop, dtype=np.uint64) + np.uint64(key.read)
-    if fast is None:
-        enough = len(invocations) * count >= _WORTH_COMPILING
-        fast = enough and find_spec("numba") is not None
-    address = layer << 16 | tile, READ, key.seed, key.chip
-    return (_compiled if fast else _plain)(address, read, start, count)
+    address, read = addresses(key, layer, tile, invocations)
+    if compiles(len(invocations) * count, fast):
+        from tetrapla.simulators.analog import fast as compiled
+
+        out = np.empty((len(read), count), np.float32)
+        compiled.fill(address, read, start, quantiles(), out)
+        return out
+    return _plain(address, read, start, count)
 
 
-def _plain(address: tuple[int, int, int, int], read: Array, start: int, count: int) -> Array:
-    place, purpose, seed, chip = address
+def addresses(key: Key, layer: int, tile: int, invocations: range) -> tuple[Array, Array]:
+    """Where reads of invocations draw from, u64.
+
+    Returns:
+        layer << 16 | tile, purpose, seed, chip; and the number of every read.
+    """
+    numbers = np.arange(invocations.start, invocations.stop, dtype=np.uint64)
+    place = np.array([layer << 16 | tile, READ, key.seed, key.chip], np.uint64)
+    return place, numbers + np.uint64(key.read)
+
+
+def compiles(count: int, fast: bool | None) -> bool:
+    """Whether so many normals are worth compiled code, where it is there and not decided."""
+    if fast is not None:
+        return fast
+    return count >= _WORTH_COMPILING and find_spec("numba") is not None
+
+
+def _plain(address: Array, read: Array, start: int, count: int) -> Array:
+    place, purpose, seed, chip = (int(word) for word in address)
     first, last = start // _HALVES, -(-(start + count) // _HALVES)
     element = np.arange(first, last, dtype=np.uint64)[None, :]
     lanes = philox((element, read[:, None], place, purpose), (seed, chip))
@@ -92,14 +112,6 @@ def _plain(address: tuple[int, int, int, int], read: Array, start: int, count: i
     skip = start - first * _HALVES
     drawn: Array = quantiles().take(halves[:, skip : skip + count])
     return drawn
-
-
-def _compiled(address: tuple[int, int, int, int], read: Array, start: int, count: int) -> Array:
-    from tetrapla.simulators.analog import fast
-
-    out = np.empty((len(read), count), np.float32)
-    fast.fill(np.array(address, np.uint64), read, start, quantiles(), out)
-    return out
 
 
 @cache

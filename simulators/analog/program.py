@@ -139,6 +139,7 @@ class Digital:
         traffic_bytes: it reads from and writes to the tile's eDRAM.
         macs: of one invocation.
         more_results: values beside `result`, in order.
+        tiles: of the chip, whose units share the work.
     """
 
     name: str
@@ -151,6 +152,7 @@ class Digital:
     traffic_bytes: int
     macs: int = 0
     more_results: tuple[int, ...] = ()
+    tiles: int = 1
 
     @property
     def results(self) -> tuple[int, ...]:
@@ -167,6 +169,8 @@ class Program:
 
     Attributes:
         rows, cols, cell_bits, dac_bits: the arrays that it was compiled for.
+        weights, pairs: how a weight lies in their cells (`spec.MappingSection`).
+        signed, interleaved: whether converters, or bit lines, take differences of pairs.
         shapes: of every value that is computed or given, without the invocations.
         constants: of digital steps and of outputs that nothing computes, by value.
         shape_only: whether no weight is known; matrices are zeros of their shape.
@@ -183,6 +187,10 @@ class Program:
     constants: Mapping[int, Array] = field(repr=False)
     steps: tuple[Step, ...]
     shape_only: bool = False
+    weights: str = "differential"
+    pairs: int = 1
+    signed: bool = False
+    interleaved: bool = False
 
     @property
     def products(self) -> tuple[Product, ...]:
@@ -242,8 +250,16 @@ class Program:
             )
 
 
-_PLAIN = ("name", "rows", "cols", "cell_bits", "dac_bits", "shape_only")
-_DIGITAL = ("name", "op", "unit", "result", "elements", "traffic_bytes", "macs")
+def unknown(shape: tuple[int, ...]) -> Array:
+    """A matrix that is not known: zeros that take no memory."""
+    return np.broadcast_to(np.zeros((), np.int16), shape)
+
+
+_PLAIN = (
+    *("name", "rows", "cols", "cell_bits", "dac_bits", "shape_only"),
+    *("weights", "pairs", "signed", "interleaved"),
+)
+_DIGITAL = ("name", "op", "unit", "result", "elements", "traffic_bytes", "macs", "tiles")
 
 _PRODUCT = (
     *("name", "op", "number", "operand", "result", "x_zero_point", "x_low", "slices", "macs"),
@@ -286,7 +302,7 @@ def _step_dict(step: Step) -> dict[str, Any]:
     return {
         "product": {
             **{name: getattr(step, name) for name in _PRODUCT},
-            "matrix": packed(step.matrix),
+            "matrix": _packed(step.matrix),
             "bias": packed(step.bias),
             "window": None if step.window is None else listed(asdict(step.window)),
             "tiles": [listed(asdict(tile)) for tile in step.tiles],
@@ -300,7 +316,16 @@ def _step(data: Mapping[str, Any]) -> Step:
         fields["attributes"] = tupled(fields["attributes"])
         return Digital(**fields)
     fields = dict(data["product"])
-    fields["matrix"], fields["bias"] = unpacked(fields["matrix"]), unpacked(fields["bias"])
+    fields["matrix"], fields["bias"] = _unpacked(fields["matrix"]), unpacked(fields["bias"])
     fields["window"] = fields["window"] and Window(**tupled(fields["window"]))
     fields["tiles"] = tuple(Tile(**tupled(tile)) for tile in fields["tiles"])
     return Product(**fields)
+
+
+def _packed(matrix: Array) -> dict[str, Any]:
+    """The matrix as plain data; of one that repeats a single zero, its shape alone."""
+    return packed(matrix) if any(matrix.strides) else {"shape": list(matrix.shape)}
+
+
+def _unpacked(data: Mapping[str, Any]) -> Array:
+    return unpacked(data) if "base64" in data else unknown(tuple(data["shape"]))

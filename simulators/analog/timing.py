@@ -7,10 +7,10 @@ pipeline behind. Two times follow: the latency of one invocation, its layers one
 other, and the interval after which the next may start, when every layer works on another
 invocation: the time of the layer, transfer or digital unit that is busy longest. N invocations
 in the pipeline take latency + (N - 1) interval, at most N latencies.
-Where weights are loaded, as into photonic modulators, a layer of more tiles than there are arrays
-takes rounds, each after loading, and layers share the arrays.
+Where weights are loaded, as into photonic modulators, a layer of more tiles than there are
+arrays takes rounds, each after loading, and layers share the arrays.
 A conversion is counted for every column in use, whatever it holds: positions x digits x tiles x
-2 slices outputs.
+2 slices outputs, where each column of a pair is converted.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Final
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog import noc
 from tetrapla.simulators.analog.costing import JOULE, LOAD, READ
+from tetrapla.simulators.analog.mapping import columns
 from tetrapla.simulators.analog.program import Digital, Product, Program, Tile
 from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.report import LayerRun, Run, Slice, standing
@@ -74,7 +75,7 @@ def timed(
 
 def read_cycles(product: Product, spec: AnalogSpec) -> tuple[int, str]:
     """Clock cycles of one read of a layer's tiles, and which unit sets them."""
-    most = max((_columns(product, tile) for tile in product.tiles), default=0)
+    most = max((_codes(product, tile, spec) for tile in product.tiles), default=0)
     adc_s = ceil(most / spec.adc.per_array) * spec.conversion_s
     bound_by = "adc" if adc_s > spec.array.read_s else "crossbar"
     both = adc_s + spec.array.read_s
@@ -159,7 +160,7 @@ def _product(
     if transfer.cycles > total:
         bound_by = "noc"
     cells = len(step.tiles) * spec.array.rows * spec.array.cols
-    used = sum(tile.rows * _columns(step, tile) for tile in step.tiles)
+    used = sum(tile.rows * columns(step, tile, spec).count for tile in step.tiles)
     return LayerRun(
         name=step.name,
         op=step.op,
@@ -179,7 +180,7 @@ def _on_arrays(step: Product, positions: int, spec: AnalogSpec) -> dict[str, int
     reads = positions * spec.digits
     # a row range is fetched once and broadcast to the tiles that share it
     rows = sum(stop - start for start, stop in {(t.row_start, t.row_stop) for t in step.tiles})
-    codes = reads * sum(_columns(step, tile) for tile in step.tiles)
+    codes = reads * sum(_codes(step, tile, spec) for tile in step.tiles)
     partial = positions * sum(tile.outputs for tile in step.tiles)
     return {
         "edram.byte": positions * rows,
@@ -200,16 +201,16 @@ def _array_energy(
     """What the arrays take: counted joules or reads of a published price, and loading."""
     loaded: dict[str, int | float] = {}
     if spec.array.reload_s is not None:
-        cells = sum(tile.rows * _columns(step, tile) for tile in step.tiles)
+        cells = sum(tile.rows * columns(step, tile, spec).count for tile in step.tiles)
         loaded[LOAD] = cells * step.copies
     if JOULE in spec.cost:
         return {**loaded, JOULE: joules or 0.0}
     return {**loaded, READ: positions * spec.digits * len(step.tiles)}
 
 
-def _columns(step: Product, tile: Tile) -> int:
-    """Columns of a tile that are read and converted."""
-    return 2 * step.slices * tile.outputs
+def _codes(step: Product, tile: Tile, spec: AnalogSpec) -> int:
+    """Conversions of one read of a tile."""
+    return columns(step, tile, spec).conversions
 
 
 def _digital_cycles(step: Digital, spec: AnalogSpec) -> float:
@@ -221,7 +222,8 @@ def _digital_cycles(step: Digital, spec: AnalogSpec) -> float:
         "mac": d.mac_lanes,
         "move": d.vector_lanes,
     }[step.unit]
-    return float(ceil((step.macs if step.unit == "mac" else step.elements) / lanes))
+    done = step.macs if step.unit == "mac" else step.elements
+    return float(ceil(done / (lanes * step.tiles)))
 
 
 def _digital(step: Digital, spec: AnalogSpec) -> LayerRun:

@@ -160,7 +160,9 @@ class _Stepping:
         self._words: dict[str, Any] = dict(p.words)
         self._given = {name: a for name, a in p.parameters.items() if name != "start"}
         start = p.parameters["start"]
-        self._state = np.empty((self._op.states, *driven.shape), start.dtype)
+        # how many states a program has is not its operator's, but what it starts from
+        states = max(self._op.states, len(start) if start.ndim else 1)
+        self._state = np.empty((states, *driven.shape), start.dtype)
         self._state[...] = (
             start.reshape(len(start), -1, start.shape[-1]) if start.ndim else start
         )

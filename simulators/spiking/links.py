@@ -81,6 +81,46 @@ def _hops_s(source: int, target: int, mesh: Any, noc: Any) -> float:
 
 
 @_compiled
+def _arrived(now: float, mean: float, flight: Any, ways: Any, held: Any) -> float:
+    """Take what has arrived off its links; the mean work of what still flies."""
+    senders, message, mesh = ways
+    density, _, links = held
+    while len(flight) > 0 and flight[0][0] <= now:
+        left = len(flight)
+        _, _, sender, gone = heappop(flight)
+        used = _route(int(senders[sender]), int(message[1][gone]), mesh, links)
+        for i in range(used):
+            density[links[i]] -= 1 / (used + 1)
+        if left > 1:
+            mean += (mean - message[2][gone]) / (left - 1)
+        else:
+            mean = 0.0
+    return mean
+
+
+@_compiled
+def _sent(
+    now: float, mean: float, way: tuple[int, int], work: float, mesh: Any, noc: Any, held: Any
+) -> tuple[float, float]:
+    """Put a message on its links; when it went, and when its core has it."""
+    density, finish, links = held
+    source, to = way
+    used = _route(source, to, mesh, links)
+    along = 0.0
+    for i in range(used):
+        along += density[links[i]]
+    room = noc[0] * used
+    if along > room:
+        now += (along - room) * mean
+    network = max(_hops_s(source, to, mesh, noc), along * mean / used)
+    received = max(finish[to], now + network)
+    finish[to] = received + work
+    for i in range(used):
+        density[links[i]] += 1 / (used + 1)
+    return now, received
+
+
+@_compiled
 def last(senders: Array, begin: Array, message: Any, mesh: Any, noc: Any) -> float:
     """When the last core has done everything, as `Network` says.
 
@@ -92,9 +132,8 @@ def last(senders: Array, begin: Array, message: Any, mesh: Any, noc: Any) -> flo
         noc: messages of a buffer, seconds of a hop east or west, and north or south.
     """
     spent_s, target, work_s = message
-    density = np.zeros(mesh[0] * mesh[1] * (4 + mesh[2]))
-    finish = np.zeros(mesh[0] * mesh[1] * mesh[2])
-    links = np.zeros(mesh[0] + mesh[1] + 1, np.int64)
+    tiles, finish = mesh[0] * mesh[1], np.zeros(mesh[0] * mesh[1] * mesh[2])
+    held = (np.zeros(tiles * (4 + mesh[2])), finish, np.zeros(mesh[0] + mesh[1] + 1, np.int64))
     mean, sends, latest = 0.0, 0, 0.0
     flight: list[Any] = [(0.0, 0, 0, 0)]
     flight.pop()
@@ -105,31 +144,11 @@ def last(senders: Array, begin: Array, message: Any, mesh: Any, noc: Any) -> flo
     count = len(senders) - 1
     while len(waiting) > 0:
         now, _, k, at = heappop(waiting)
-        while len(flight) > 0 and flight[0][0] <= now:
-            left = len(flight)
-            _, _, sender, gone = heappop(flight)
-            used = _route(int(senders[sender]), int(target[gone]), mesh, links)
-            for i in range(used):
-                density[links[i]] -= 1 / (used + 1)
-            if left > 1:
-                mean += (mean - work_s[gone]) / (left - 1)
-            else:
-                mean = 0.0
+        mean = _arrived(now, mean, flight, (senders, message, mesh), held)
         latest = max(latest, now)
         if target[at] >= 0:
-            source, to = int(senders[k]), int(target[at])
-            used = _route(source, to, mesh, links)
-            along = 0.0
-            for i in range(used):
-                along += density[links[i]]
-            room = noc[0] * used
-            if along > room:
-                now += (along - room) * mean
-            network = max(_hops_s(source, to, mesh, noc), along * mean / used)
-            received = max(finish[target[at]], now + network)
-            finish[target[at]] = received + work_s[at]
-            for i in range(used):
-                density[links[i]] += 1 / (used + 1)
+            way = (int(senders[k]), int(target[at]))
+            now, received = _sent(now, mean, way, work_s[at], mesh, noc, held)
             mean += (work_s[at] - mean) / (len(flight) + 1)
             sends += 1
             heappush(flight, (received, sends, k, at))

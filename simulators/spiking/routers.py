@@ -120,6 +120,21 @@ def flow(mesh: Mesh, senders: Senders, messages: Messages, passed: Array) -> int
         messages: `sent` and `received` are written.
         passed: written: by output the flits that it passed.
     """
+    inputs, outputs, cores = _empty(mesh, passed)
+    now = 0
+    while now < _LATER:
+        soon = _send(now, mesh, senders, messages, inputs, cores)
+        soon = min(soon, _ask(now, mesh, messages, inputs, outputs, cores))
+        soon = min(soon, _pass(now, mesh, messages, inputs, outputs, cores))
+        soon = min(soon, _work(now, mesh, messages, cores))
+        inputs.credit[:] += inputs.freed  # credits are back in the next cycle
+        inputs.freed[:] = 0
+        now = soon
+    return int(cores.last[0])
+
+
+def _empty(mesh: Mesh, passed: Array) -> tuple[Inputs, Outputs, Boxes]:
+    """Routers before the first message."""
     count, boxes = len(passed), mesh.tiles_x * mesh.tiles_y * mesh.cores
     inputs = Inputs(
         np.full((count, mesh.room), -1, np.int64),
@@ -146,16 +161,7 @@ def flow(mesh: Mesh, senders: Senders, messages: Messages, passed: Array) -> int
         np.zeros(boxes, np.int64),
         np.zeros(1, np.int64),
     )
-    now = 0
-    while now < _LATER:
-        soon = _send(now, mesh, senders, messages, inputs, cores)
-        soon = min(soon, _ask(now, mesh, messages, inputs, outputs, cores))
-        soon = min(soon, _pass(now, mesh, messages, inputs, outputs, cores))
-        soon = min(soon, _work(now, mesh, messages, cores))
-        inputs.credit[:] += inputs.freed  # credits are back in the next cycle
-        inputs.freed[:] = 0
-        now = soon
-    return int(cores.last[0])
+    return inputs, outputs, cores
 
 
 def _send(
@@ -322,7 +328,7 @@ def compiled() -> Callable[[Mesh, Senders, Messages, Array], int]:
     import numba
     from numba.extending import register_jitable
 
-    for part in (_send, _enter, _ask, _way, _behind, _pass, _receive, _work):
+    for part in (_empty, _send, _enter, _ask, _way, _behind, _pass, _receive, _work):
         register_jitable(part)
     made = cast("Any", numba).njit(nogil=True, cache=True, error_model="numpy")(flow)
     return cast("Callable[[Mesh, Senders, Messages, Array], int]", made)

@@ -170,13 +170,24 @@ def planted(fault: Patch) -> Generator[None]:
         yield
 
 
-def scaled(name: str, factor: float) -> Patch:
-    drawn = getattr(noise, name)
+def louder_reads(factor: float) -> Patch:
+    """Reads have another noise than the spec says."""
+    exact = crossbar.add_codes
 
-    def scaled_draw(*given: Any) -> Array:
-        return np.asarray(factor * drawn(*given))
+    def add_codes(codes: Array, sums: Array, spread: Array, *given: Any) -> None:
+        exact(codes, sums, np.asarray(spread * factor**2), *given)
 
-    return lambda patch: patch.setattr(noise, name, scaled_draw)
+    return lambda patch: patch.setattr(crossbar, "add_codes", add_codes)
+
+
+def scaled(purpose: int, factor: float) -> Patch:
+    """The cells' normals of one purpose."""
+    exact = noise.of_cells
+
+    def drawn(key: Key, which: int, shape: tuple[int, ...]) -> Array:
+        return exact(key, which, shape) * (factor if which == purpose else 1.0)
+
+    return lambda patch: patch.setattr(noise, "of_cells", drawn)
 
 
 def shifted(number: int, factor: float) -> Patch:
@@ -233,19 +244,27 @@ def lost_digit(digit: int) -> Patch:
 def wrong_rounding(patch: pytest.MonkeyPatch) -> None:
     """The ADC rounds down."""
 
-    def convert(sums: Array, bits: int, lsb: Any) -> Array:
-        return np.asarray(np.clip(np.floor(sums / lsb), 0, (1 << bits) - 1))
+    def convert(sums: Array, adc: Any, lsb: Any) -> Array:
+        return np.asarray(np.clip(np.floor(sums / lsb), adc.lowest, adc.highest))
+
+    def add_codes(
+        codes: Array, sums: Array, spread: Array, lsb: Array, adc: Any, weight: int, *at: Any
+    ) -> None:
+        reads, digit = at
+        noisy = sums + np.sqrt(spread) * reads.normals(digit, sums.shape[1])
+        codes += weight * convert(noisy, adc, lsb)
 
     patch.setattr(crossbar, "convert", convert)
+    patch.setattr(crossbar, "add_codes", add_codes)
 
 
 FAULTS: dict[str, Patch] = {
-    "programming noise doubled": scaled("programming", 2),
-    "programming noise halved": scaled("programming", 0.5),
-    "programming noise left out": scaled("programming", 0),
-    "read noise doubled": scaled("reading", 2),
-    "read noise halved": scaled("reading", 0.5),
-    "read noise left out": scaled("reading", 0),
+    "programming noise doubled": scaled(noise.PROGRAMMING, 2),
+    "programming noise halved": scaled(noise.PROGRAMMING, 0.5),
+    "programming noise left out": scaled(noise.PROGRAMMING, 0),
+    "read noise doubled": louder_reads(2),
+    "read noise halved": louder_reads(0.5),
+    "read noise left out": louder_reads(0),
     **{f"slice {k} times {f}": shifted(k, f) for k in range(4) for f in (2.0, 0.5)},
     "pair of columns swapped": rearranged(swap_columns),
     "pair of one weight swapped": rearranged(swap_weight),

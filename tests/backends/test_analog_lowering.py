@@ -20,6 +20,7 @@ from tetrapla.ir.graph import Array, Attribute
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.ir.module import Module
 from tetrapla.simulators.analog import crossbar, machine
+from tetrapla.simulators.analog.cells import programmed
 from tetrapla.simulators.analog.program import Digital, Program
 from tetrapla.simulators.analog.spec import AnalogSpec, lossless_bits
 from tetrapla.simulators.random_ import Key
@@ -226,7 +227,8 @@ def test_more_adc_bits_are_never_worse_on_exact_cells(rng: np.random.Generator) 
         rows, _ = machine.driven(step, inputs["x"])
         error = crossbar.sliced(step, spec, rows, Key(0)) - crossbar.folded(step, rows)
         flat = rows.reshape(-1, rows.shape[-1])
-        bound = predict.resolution(step, spec, flat)
+        held = [programmed(step, 0, spec, Key(0))]
+        bound = predict.resolution(step, spec, held, flat)
         assert (np.abs(error).reshape(bound.shape) <= bound).all()
         allowed.append(bound.max())
         found.append(float(np.sqrt(np.mean(np.square(error, dtype=np.float64)))))
@@ -285,10 +287,11 @@ def test_tiles_cover_every_weight_once(
 
 
 def test_a_depthwise_convolution_shares_crossbars() -> None:
-    # 64 groups of 9 x 1: 16 outputs an array need 144 rows, so two arrays for each 16
-    assert len(tiles(576, 64, 64, 4, isaac())) == 8
-    # as one dense matrix it would be 5 x 4
-    assert len(tiles(576, 64, 1, 4, isaac())) == 20
+    # 64 channels of 3 x 3: 16 outputs have the columns, but 14 of them the rows, 14 * 9 = 126
+    cut = tiles(576, 64, 64, 4, isaac())
+    assert [(t.rows, t.outputs) for t in cut] == [(126, 14)] * 4 + [(72, 8)]
+    # blocks that are larger than an array are cut as any matrix
+    assert [t.rows for t in tiles(400, 4, 2, 4, isaac())] == [128, 128, 128, 16]
 
 
 @pytest.mark.parametrize(

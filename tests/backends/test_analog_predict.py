@@ -13,6 +13,8 @@ from tetrapla.backends.analog import TARGET, deviations, predict
 from tetrapla.backends.target_ import Options
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.simulators.analog import crossbar, noise
+from tetrapla.simulators.analog.adc import convert
+from tetrapla.simulators.analog.cells import programmed
 from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.spec_ import load_spec
@@ -28,7 +30,7 @@ def test_a_clipped_cell_by_hand() -> None:
     moments = predict.cell_moments(spec)
     s = 0.348 / (40 / 3)
     mean = s / sqrt(2 * pi)
-    assert moments.sd[0] == pytest.approx(s)
+    assert moments.tail[0] == pytest.approx(s)
     assert moments.mean[0] == pytest.approx(mean)
     assert moments.variance[0] == pytest.approx(s * s / 2 - mean**2)
     third = 2 * s**3 / sqrt(2 * pi)
@@ -51,7 +53,9 @@ def test_cell_moments_are_those_of_the_device_and_of_drawn_cells(
     assert moments.mean == pytest.approx((mean - d.g_min_siemens) / unit, rel=1e-9)
     assert moments.variance == pytest.approx(variance / unit**2, rel=1e-9)
     n = 20_000
-    drawn = np.maximum(goal[:, None] / unit + moments.sd[:, None] * rng.normal(size=(16, n)), 0)
+    drawn = np.maximum(
+        goal[:, None] / unit + moments.tail[:, None] * rng.normal(size=(16, n)), 0
+    )
     square = (drawn - drawn.mean(axis=1, keepdims=True)) ** 2
     assert (square**2).mean(axis=1) == pytest.approx(moments.fourth, rel=0.15)
 
@@ -81,7 +85,8 @@ def test_code_moments_are_those_of_drawn_codes(rng: np.random.Generator) -> None
     n = 4000
     centre, sd = rng.uniform(-2, 17, 300), rng.uniform(0, 1.2, 300)
     mean, variance = predict.code_moments(centre, sd, 15)
-    codes = crossbar.convert(centre[:, None] + sd[:, None] * rng.normal(size=(300, n)), 4, 1.0)
+    adc = isaac("adc.bits=4 bit").adc
+    codes = convert(centre[:, None] + sd[:, None] * rng.normal(size=(300, n)), adc, 1.0)
     # 300 means within 5 standard errors; the 1e-12 is for codes that never change
     assert (np.abs(codes.mean(axis=1) - mean) <= 5 * np.sqrt(variance / n) + 1e-3).all()
     # a code's fourth cumulant is at most its variance, so that of its variance is known too
@@ -126,7 +131,7 @@ def test_expected_sums_by_hand() -> None:
     program = TARGET.lower(b.finish(), spec, None, Options()).program
     (step,) = program.products
     assert step.slices == 2
-    cells = [crossbar.programmed(step, 0, spec, Key(0))]
+    cells = [programmed(step, 0, spec, Key(0))]
     found = predict.accumulators(step, spec, cells, np.array([[3]], np.uint8))
     # two slices and two bits, each code 1 + rint(0.3 n): -1 or +1 with p = Phi(-0.5 / 0.3)
     p = (1 + erf(-0.5 / 0.3 / sqrt(2))) / 2
@@ -175,10 +180,11 @@ def test_what_steps_and_top_codes_allow_by_hand() -> None:
     rows = np.full((1, 4), 255, np.uint8)
     # 2 bits for 12: steps of 4, so 2 units a code on two columns, in digits that sum to 255
     assert step.tiles[0].adc_shifts == (2,)
-    assert predict.resolution(step, spec, rows).item() == 2 * 2 * 255
+    held = [programmed(step, 0, spec, Key(0))]
+    assert predict.resolution(step, spec, held, rows).item() == 2 * 2 * 255
     # with steps of a unit nothing is rounded, and 12 exceeds the top code 3 by 9
     fine = replace(step, tiles=(replace(step.tiles[0], adc_shifts=(0,)),))
-    assert predict.resolution(fine, spec, rows).item() == 9 * 255
+    assert predict.resolution(fine, spec, held, rows).item() == 9 * 255
     assert crossbar.sliced(fine, spec, rows[None], Key(0)).item() == (12 - 9) * 255
 
 

@@ -180,7 +180,8 @@ def test_a_cycle_with_fewer_delays_than_hops_is_refused(loihi: SpikingSpec) -> N
         lower(module(net), loihi, None, Options())
     assert str(refused.value) == (
         "spiking: the cycle a -> b -> a must hold a timestep of delay for each of its hops "
-        "(2), not less: a spike takes one from core to core; load it with discretisation lava, "
+        "(2), not less: a spike takes one from core to core; load it with --discretisation "
+        "lava, "
         "or give it a delay"
     )
     late = module(net, "lava")

@@ -11,7 +11,7 @@ import pytest
 
 from tetrapla.ir.errors import ModelError, SpecError
 from tetrapla.ir.graph import Array
-from tetrapla.simulators.analog import crossbar, machine
+from tetrapla.simulators.analog import machine
 from tetrapla.simulators.analog.machine import run
 from tetrapla.simulators.analog.program import Digital, Product, Program, Tile
 from tetrapla.simulators.analog.spec import AnalogSpec, lossless_bits
@@ -257,7 +257,7 @@ def test_one_seed_gives_one_result_and_another_seed_another(
 
 
 def test_values_do_not_depend_on_how_the_data_is_cut(
-    net: Program, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    net: Program, rng: np.random.Generator
 ) -> None:
     inputs = drawn(rng, 6, net)
     whole = run(net, isaac(), inputs, Key(3)).outputs["acc"]
@@ -267,8 +267,8 @@ def test_values_do_not_depend_on_how_the_data_is_cut(
     ]
     assert np.array_equal(whole, np.concatenate(parts))
     for held in (1, 3 * 128, 7 * 128):  # one position, three, more than one invocation
-        monkeypatch.setattr(crossbar, "_HELD", held)
-        assert np.array_equal(run(net, isaac(), inputs, Key(3)).outputs["acc"], whole)
+        found = run(net, isaac(), inputs, Key(3), chunk=held)
+        assert np.array_equal(found.outputs["acc"], whole)
 
 
 def test_two_chips_and_two_reads_differ(net: Program, rng: np.random.Generator) -> None:

@@ -11,17 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tetrapla.ir.crossbar.mapping import Layout
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog import noise
+from tetrapla.simulators.analog.adc import convert
+from tetrapla.simulators.analog.cells import programmed
 from tetrapla.simulators.analog.crossbar import (
-    convert,
     digits_of,
     folded,
     folds,
-    programmed,
     sliced,
-    slices_of,
 )
+from tetrapla.simulators.analog.mapping import targets
 from tetrapla.simulators.analog.program import Product, Tile
 from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.random_ import Key
@@ -60,7 +61,8 @@ def one_tile(matrix: Array, slices: int = 4) -> Product:
 def test_a_tiny_crossbar_by_hand() -> None:
     # 5 = 1 + 1 * 4 on the positive columns, -3 = 3 + 0 * 4 on the negative ones
     matrix = np.array([[5], [-3]])
-    assert slices_of(matrix, 2, 2)[:, :, :, 0].tolist() == [[[1, 1], [0, 0]], [[0, 0], [3, 0]]]
+    levels = targets(one_tile(matrix, 2), one_tile(matrix, 2).tiles[0], isaac())
+    assert levels.tolist() == [[1, 1, 0, 0], [0, 0, 3, 0]]
     # inputs 3 and 1: bit 0 drives both rows, bit 1 the first
     inputs = np.array([3, 1], np.uint8)
     assert [digits_of(inputs, t, 1).tolist() for t in range(2)] == [[1, 1], [1, 0]]
@@ -72,15 +74,22 @@ def test_a_tiny_crossbar_by_hand() -> None:
 
 def test_an_adc_rounds_half_to_even_and_clips() -> None:
     sums = np.array([-3.0, 0.5, 1.5, 14.6, 99.0])
-    assert convert(sums, 4, 1.0).tolist() == [0, 0, 2, 15, 15]
-    assert convert(sums, 4, 2.0).tolist() == [0, 0, 1, 7, 15]
+    adc = isaac("adc.bits=4 bit").adc
+    assert convert(sums, adc, 1.0).tolist() == [0, 0, 2, 15, 15]
+    assert convert(sums, adc, 2.0).tolist() == [0, 0, 1, 7, 15]
+    signed = isaac("adc.bits=4 bit", "adc.sign=signed").adc
+    assert convert(sums, signed, 1.0).tolist() == [-3, 0, 2, 7, 7]
+    assert convert(-10 * sums, signed, 1.0).tolist() == [7, -5, -8, -8, -8]
 
 
 def test_partial_sums_equal_the_golden_ones() -> None:
     golden = np.load(GOLDEN / "bit_slicing.npz")
     weights, inputs = golden["Wq"], golden["Xq"]
     bits, slices = int(golden["bits_per_cell"]), int(golden["slices"])
-    levels = slices_of(weights.T, slices, bits)  # [rows, sign, slice, outputs]
+    layout = Layout("differential", bits, slices)
+    # [rows, sign, slice, outputs]
+    levels = layout.levels(weights.T).reshape(slices, len(weights.T), 2, -1)
+    levels = levels.transpose(1, 2, 0, 3)
     total: dict[int, Array] = {n: np.zeros((4, 3)) for n in (4, 6, 8, 9)}
     full = weights.shape[1] * ((1 << bits) - 1)
     for t in range(int(golden["input_bits"])):
@@ -91,7 +100,8 @@ def test_partial_sums_equal_the_golden_ones() -> None:
             for n, found in total.items():
                 lossless = n >= int(golden["bits_lossless"])
                 lsb = 1.0 if lossless else full / ((1 << n) - 1)
-                values = convert(sums, n, lsb) * lsb
+                adc = isaac(f"adc.bits={n} bit").adc
+                values = convert(sums, adc, lsb) * lsb
                 scale = 2.0 ** (np.arange(slices) * bits + t) * (1 - 2 * sign)
                 found += np.einsum("kjb,k->jb", values[:, 0] - values[:, 1], scale)
     assert np.array_equal(total[9], golden["Y"])

@@ -87,7 +87,7 @@ def test_chip_fields_take_quantities_and_ranges(cli: Cli, mlp: str) -> None:
             ["--set", "timesteps=8:4"],
         ),
         (
-            "sweep must have at most 100000 points, not 160000",
+            "sweep must have at most 100000 points, not 160000; --trials N searches them",
             ["--set", "timesteps=1:400", "--set", "batch=1:400"],
         ),
         (

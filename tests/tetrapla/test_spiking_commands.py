@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tetrapla.frontend import nir
+from tetrapla.ir.interpret import evaluate
 
 Cli = Callable[..., Any]
 
@@ -90,3 +91,86 @@ def test_chips_are_compared_with_the_ends_of_their_energies(cli: Cli, tmp_path: 
     said = "note: truenorth: its energy by what the sources of its prices say: 619 uJ to 79"
     assert said in done.out
     assert "uJ (619 uJ to 79" in shown.read_text("utf-8")
+
+
+def test_a_nir_file_is_read_by_the_rule_that_is_asked_for(
+    cli: Cli, net: Path, tmp_path: Path
+) -> None:
+    x = (np.random.default_rng(1).random((1, 60, 6)) < 0.5).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    found: dict[str, Any] = {}
+    for rule, dt in (("norse", 1e-4), ("sinabs", 1e-4), ("norse", 2e-4)):
+        words = ["run", net, "--dim", "timesteps=60", "--discretisation", rule, "--dt", dt]
+        out = tmp_path / "y.npz"
+        assert cli(*words, "--input", tmp_path / "x.npz", "-o", out).status == 0
+        (made,) = np.load(out).values()
+        module = nir.load(net, {"timesteps": 60}, discretisation=rule, dt_s=dt)
+        assert np.array_equal(made, evaluate(module, {"in": x})["out"])
+        found[f"{rule} {dt}"] = made
+    first, *others = found.values()
+    assert all(not np.array_equal(first, other) for other in others)
+
+
+def test_a_report_says_how_a_nir_file_was_read(cli: Cli, net: Path, tmp_path: Path) -> None:
+    words = ["simulate", net, "--target", "loihi", "--timesteps", 20, "--samples", 1]
+    rule = ["--discretisation", "lava", "--dt", "2e-4", "--repair"]
+    assert cli(*words, *rule, "--json", tmp_path / "r.json").status == 0
+    report = json.loads((tmp_path / "r.json").read_text("utf-8"))
+    assert report["command"].endswith("--discretisation lava --dt 0.0002 --repair")
+
+
+def test_an_edge_to_a_wrong_name_is_mended_on_request(
+    cli: Cli, refused: Callable[..., None], net: Path, tmp_path: Path
+) -> None:
+    network = nir.read(net)
+    edges = tuple((a, "lif1" if b == "lif" else b) for a, b in network.edges)
+    edges = tuple(("lif1" if a == "lif" else a, b) for a, b in edges)
+    path = tmp_path / "wrong.nir"
+    nir.write(nir.Network(network.nodes, edges), path)
+    words = ("ops", path, "--dim", "timesteps=4")
+    refused(
+        f"{path}: nir: node 'lif1' is named by an edge but does not exist, and 'lif' has no "
+        "edge; --repair (repair=True) takes the one for the other, or write the edges again",
+        *words,
+    )
+    assert cli(*words, "--repair").status == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("--discretisation", "norse"),
+            "must be a .nir file to have --discretisation; drop it",
+        ),
+        (("--dt", "1e-3"), "must be a .nir file to have --dt; drop it"),
+        (("--repair",), "must be a .nir file to have --repair; drop it"),
+    ],
+)
+def test_other_files_are_not_read_as_nir(
+    words: tuple[str, ...], message: str, refused: Callable[..., None]
+) -> None:
+    model = Path(__file__).parents[2] / "examples" / "digits_mlp.onnx"
+    refused(f"{model}: {message}", "ops", model, *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--dt", "fast"), "--dt must be a number, not 'fast'"),
+        (("--dt", "0"), "--dt must be a number of seconds above 0, not 0.0"),
+        (("--dt", "nan"), "--dt must be a number of seconds above 0, not nan"),
+    ],
+)
+def test_a_timestep_that_is_none_is_refused(
+    words: tuple[str, ...], message: str, refused: Callable[..., None], net: Path
+) -> None:
+    refused(message, "ops", net, "--dim", "timesteps=4", *words)
+
+
+def test_an_unknown_rule_names_the_known_ones(refused: Callable[..., None], net: Path) -> None:
+    refused(
+        f"{net}: no discretisation 'nors'; did you mean 'norse'?; there are: euler, zoh, "
+        "exponential, norse, snntorch, spinnaker2, lava, nengo, sinabs, rockpool, spyx",
+        *("ops", net, "--dim", "timesteps=4", "--discretisation", "nors"),
+    )

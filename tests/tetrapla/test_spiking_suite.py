@@ -9,21 +9,27 @@ import numpy as np
 import pytest
 
 from tetrapla.ir.errors import ModelError
-from tetrapla.validation import GOLDEN, validate
+from tetrapla.validation import GOLDEN, Row, validate
 
 FILE = Path("neuro", "lava_dense_lif.npz")
 
 
-def test_every_number_of_22_traces_is_ours() -> None:
-    rows = [row for row in validate(["spiking"]) if row.quantity.endswith("mismatches")]
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    return validate(["spiking"])
+
+
+def test_every_number_of_22_traces_is_ours(rows: list[Row]) -> None:
+    rows = [row for row in rows if row.quantity.endswith("mismatches")]
     # of 22 traces currents, voltages, spikes and the machine's spikes; of 2 networks
-    # spikes; 4 runs of learning and 4 rules of platforms
-    assert len(rows) == 22 * 4 + 2 + 4 + 4
+    # spikes; 4 runs of learning; 5 layers that other platforms ran and 9 stored traces of NIR,
+    # and 2 in integers with their voltages
+    assert len(rows) == 22 * 4 + 2 + 4 + 5 + 9 + 2 * 2
     assert all(row.passed and row.ours == 0 for row in rows)
 
 
-def test_energy_and_time_of_other_tools_and_chips_are_ours() -> None:
-    rows = [row for row in validate(["spiking"]) if not row.quantity.endswith("mismatches")]
+def test_energy_and_time_of_other_tools_and_chips_are_ours(rows: list[Row]) -> None:
+    rows = [row for row in rows if not row.quantity.endswith("mismatches")]
     assert all(row.passed is not False for row in rows)
     assert len([row for row in rows if row.case.startswith("sanafe") and row.passed]) == 2 * 11
     # 2^20 neurons x 20 Hz x 128 synapses x 26 pJ
@@ -33,6 +39,51 @@ def test_energy_and_time_of_other_tools_and_chips_are_ours() -> None:
     assert parts[3] == pytest.approx(sum(part for part in parts[:3] if part is not None))
     # 80.49 mW at 296.5 a second, of which 70 are the x86 cores'
     assert parts[0] == pytest.approx(70 / 296.5 * 1e3)
+
+
+def test_every_platforms_voltages_are_within_the_stated_tolerance(rows: list[Row]) -> None:
+    counts = [row for row in rows if row.quantity.startswith("voltages_off_")]
+    assert len(counts) == 4 + 9
+    assert all(row.passed and row.ours == 0 for row in counts)
+    # the published traces are within 1e-6 of the largest voltage, layers in float32 within 2e-6
+    errors = {row.case: row.ours for row in rows if row.quantity == "voltage_error"}
+    assert len(errors) == len(counts)
+    stored = [error for case, error in errors.items() if case.startswith("nir trace")]
+    assert max(error for error in stored if error is not None) <= 1e-6
+    assert max(error for error in errors.values() if error is not None) <= 2e-6
+
+
+def test_a_voltage_of_nirs_traces_that_differs_breaks_its_bound(tmp_path: Path) -> None:
+    folder, path = tmp_path / "golden", Path("neuro", "nir_lif.npz")
+    shutil.copytree(GOLDEN, folder)
+    with np.load(folder / path) as held:
+        arrays = {name: held[name].copy() for name in held.files}
+    arrays["nengo_v"][300] += 1e-5
+    arrays["lava_loihi_fixed_v"][300] += 1
+    np.savez(folder / path, **arrays)
+    broken = [row for row in validate(["spiking"], folder) if row.passed is False]
+    assert [(row.case, row.quantity, row.ours) for row in broken] == [
+        ("nir trace, nengo", "voltages_off_1e-06", 1.0),
+        ("nir trace, lava_loihi_fixed", "voltage_mismatches", 1.0),
+    ]
+
+
+def test_mnist_by_hand(rows: list[Row]) -> None:
+    held = {(row.case, row.quantity): row for row in rows if row.case.startswith("mnist, ")}
+    assert all(row.bound is None for row in held.values())
+    loihi = "mnist, Loihi, 400-400-10"
+    # 410 neurons, one timestep: 51.2 + 21.6 pJ; 164,000 synapses of 35.5 pJ, and 400 spikes
+    # of 69.3 pJ in a packet of 111
+    still, spike = 410 * 72.8e-6, 164_000 * 35.5e-6 + 400 * 180.3e-6
+    assert held[loihi, "energy_one_spike_each"].ours == pytest.approx(still + spike)
+    paid = held[loihi, "spikes_per_source_paid"].ours
+    assert paid == pytest.approx((2.5 - still) / spike)
+    # 104 mW for 0.17 ms
+    assert held[loihi, "energy_of_a_chip_at_rest"].ours == pytest.approx(17.68)
+    # TrueNorth's 3840 neurons take 108 mW: within twice what a chip draws
+    truenorth = held["mnist, TrueNorth, 3840 neurons (Esser)", "energy_of_a_chip_at_rest"]
+    assert truenorth.ours == pytest.approx(63.1)
+    assert truenorth.published == 108
 
 
 def test_one_voltage_that_differs_breaks_its_bound(tmp_path: Path) -> None:

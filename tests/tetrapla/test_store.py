@@ -19,6 +19,7 @@ import pytest
 from tetrapla.designs import design
 from tetrapla.grid import swept
 from tetrapla.models import load_for
+from tetrapla.points import Points
 from tetrapla.settings import Settings
 from tetrapla.simulators.random_ import Key, words
 from tetrapla.store import Store, point_key, trial_digest
@@ -47,7 +48,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(given[3])
         return honest(*given, **more)
 
-    monkeypatch.setattr("tetrapla.grid.results", counted)
+    monkeypatch.setattr("tetrapla.points.results", counted)
     return seen
 
 
@@ -180,9 +181,7 @@ def test_the_python_call_keeps_its_points_too(mlp: str, tmp_path: Path) -> None:
     store = Store(tmp_path / "s.db")
     settings = Settings(samples=1)
     grid = {"clock": ("200MHz", "400MHz")}
-    found = [
-        swept(lambda each: load_for(mlp, each), mlp, "tpu-v1", grid, (), settings, store)
-        for _ in range(2)
-    ]
+    points = Points(lambda each: load_for(mlp, each), mlp, "tpu-v1", settings, store)
+    found = [swept(points, grid) for _ in range(2)]
     assert found[0].to_json() == found[1].to_json()
     assert len(list(store.items())) == 2

@@ -106,7 +106,7 @@ def test_what_is_not_there_is_refused(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_a_suite_is_named_by_its_file() -> None:
-    assert suites() == ("edge-tpu", "energy", "gpu", "scalesim", "spiking", "tpu-v1")
+    assert suites() == ("analog", "edge-tpu", "energy", "gpu", "scalesim", "spiking", "tpu-v1")
 
 
 @pytest.fixture(scope="module")

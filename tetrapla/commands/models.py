@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 
@@ -13,9 +13,20 @@ from tetrapla.commands.options import (
     Calib,
     Data,
     Dims,
+    Discretisation,
+    Dt,
     Fixed,
     Model,
+    Repair,
 )
+
+
+class _Read(TypedDict):
+    """How a .nir file is read, as `options.settings` takes it."""
+
+    discretisation: str | None
+    dt: str | None
+    repair: bool
 
 
 def run(
@@ -48,6 +59,9 @@ def run(
     dim: Dims = None,
     batch: Batch = None,
     fix: Fixed = None,
+    discretisation: Discretisation = None,
+    dt: Dt = None,
+    repair: Repair = False,
 ) -> int:
     """Compute a model's outputs with the reference interpreter, or compiled.
 
@@ -63,7 +77,8 @@ def run(
     from tetrapla.progress import bar
     from tetrapla.streams import stream
 
-    chosen = options.settings(dims=dim, batch=batch, fixed=fix)
+    read: _Read = {"discretisation": discretisation, "dt": dt, "repair": repair}
+    chosen = options.settings(dims=dim, batch=batch, fixed=fix, **read)
     check_outputs([output], [model, input_])
     check_name("--output", output)
     module = load_for(model, chosen)
@@ -96,6 +111,9 @@ def ops(
     dim: Dims = None,
     batch: Batch = None,
     fix: Fixed = None,
+    discretisation: Discretisation = None,
+    dt: Dt = None,
+    repair: Repair = False,
 ) -> int:
     """Count a model's operators and their work, and say whether a target can do them."""
     from tetrapla.designs import designs
@@ -105,7 +123,8 @@ def ops(
     from tetrapla.samples import drawn
     from tetrapla.table import show_rows
 
-    chosen = options.settings(dims=dim, batch=batch, fixed=fix)
+    read: _Read = {"discretisation": discretisation, "dt": dt, "repair": repair}
+    chosen = options.settings(dims=dim, batch=batch, fixed=fix, **read)
     found = designs([target]) if target else ()
     module = load_for(model, chosen)
     title = f"{module.name}: {len(module.graph.nodes)} operators"
@@ -165,6 +184,9 @@ def ir(
     dim: Dims = None,
     batch: Batch = None,
     fix: Fixed = None,
+    discretisation: Discretisation = None,
+    dt: Dt = None,
+    repair: Repair = False,
 ) -> int:
     """Print or write a model as it was read, or after passes."""
     from tetrapla.commands import rewriting
@@ -173,7 +195,8 @@ def ir(
     from tetrapla.saving import SUFFIXES, save
 
     # nothing is judged here, so calibration data is all the data there needs to be
-    wanted = options.settings(data or calib, calib, dims=dim, batch=batch, fixed=fix)
+    read: _Read = {"discretisation": discretisation, "dt": dt, "repair": repair}
+    wanted = options.settings(data or calib, calib, dims=dim, batch=batch, fixed=fix, **read)
     rewriting.check_file("--output", output, SUFFIXES, model)
     rewriting.check_file("--reduce", reduce, SUFFIXES[:1], model)
     passes = rewriting.chosen(after, pipeline)

@@ -104,6 +104,24 @@ Tuning = Annotated[
     str | None,
     typer.Option("--tuning", metavar="FILE", help="Tiles that were found on a GPU."),
 ]
+Discretisation = Annotated[
+    str | None,
+    typer.Option(
+        "--discretisation",
+        metavar="RULE",
+        help="Of a .nir file: euler, zoh, exponential or a platform. [default: its own, euler]",
+    ),
+]
+Dt = Annotated[
+    str | None,
+    typer.Option(
+        "--dt", metavar="S", help="Timestep of a .nir file, seconds. [default: its own, 1e-4]"
+    ),
+]
+Repair = Annotated[
+    bool,
+    typer.Option("--repair", help="Of a .nir file: mend an edge where one node can be meant."),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Over the chip's YAML (`arch show`)."),
@@ -145,6 +163,9 @@ def settings(
     fixed: Fixed = None,
     compat: Compat = None,
     tuning: Tuning = None,
+    discretisation: Discretisation = None,
+    dt: Dt = None,
+    repair: Repair = False,
 ) -> Settings:
     """The options as one frozen value, checked.
 
@@ -169,6 +190,9 @@ def settings(
         overrides=tuple(overrides or ()),
         compat=compat,
         tuning=tuning,
+        discretisation=discretisation,
+        dt=share("--dt", dt),
+        repair=repair,
     )
 
 

@@ -1,9 +1,8 @@
-"""Commands that simulate: demo, simulate, compare, sweep. Each returns the exit status."""
+"""Commands that simulate: demo, simulate, compare. Each returns the exit status."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from tetrapla.settings import Settings
     from tetrapla.simulators.report import Report
 
-_GRID = "FIELD=V1,V2, A:B, A:B:STEP or A:B:*FACTOR; a chip's field, or timesteps, batch, quant."
-_STORE = "A file that keeps every point: what it has is not computed again."
-_EXECUTOR = "serial, processes[:N], dask://HOST:PORT, ray or ray://HOST:PORT."
 DEMO_TARGETS = ["tpu-v1", "h100", "loihi", "isaac"]
 
 
@@ -97,49 +93,6 @@ def compare(
     return _finish(done, json, report, csv)
 
 
-@options.with_settings("overrides")
-def sweep(
-    chosen: Settings,
-    model: Model,
-    target: Target,
-    set_: Annotated[
-        list[str],
-        typer.Option("--set", metavar="GRID", help=_GRID),
-    ],
-    objective: Annotated[
-        list[str] | None,
-        typer.Option("--objective", help="latency, energy, accuracy or area, for the front."),
-    ] = None,
-    store: Annotated[
-        Path | None,
-        typer.Option("--store", metavar="FILE", help=_STORE),
-    ] = None,
-    executor: Annotated[
-        str | None,
-        typer.Option("--executor", metavar="E", help=_EXECUTOR),
-    ] = None,
-    json: Json = None,
-) -> int:
-    """Run a model on every point of a grid of a machine's fields."""
-    from tetrapla import table
-    from tetrapla.executors import executor_for
-    from tetrapla.files import STDOUT, check_outputs, write_all
-    from tetrapla.grid import swept
-    from tetrapla.models import load_for
-    from tetrapla.ranges import parse_grid
-    from tetrapla.store import Store
-
-    check_outputs([json, store], [model, target, chosen.data, chosen.calib])
-    grid, names = parse_grid(set_), options.split(objective or [])
-    chooses = executor_for(executor)
-    held = Store(store) if store else None
-    read = partial(load_for, model)
-    found = swept(read, model, target, grid, names, chosen, held, chooses)
-    write_all({json: found.to_json()} if json else {})
-    table.show_sweep(found, err=json == STDOUT)
-    return _status(found.passed)
-
-
 def _finish(
     found: Sequence[Report],
     json: Path | None,
@@ -166,10 +119,11 @@ def _finish(
         table.show_report(comparison.reports[0], err=err)
     else:
         table.show(comparison, err=err)
-    return _status(comparison.passed)
+    return status(comparison.passed)
 
 
-def _status(passed: bool) -> int:
+def status(passed: bool) -> int:
+    """The exit status of a result, which says aloud that a check failed."""
     if passed:
         return 0
     typer.echo("error: a cross-check failed; see the table", err=True)

@@ -1,8 +1,8 @@
 """Published chips and macros beside the catalogue and the machine's own counts.
 
-A row with a bound closes: the parts that a source gives, put together by our machine and tables,
-make the whole that it gives, too. Rows without one inform: what a published figure would be by a
-simple law from another figure of the same source, or by a constant of ours.
+A row with a bound closes: the parts that a source gives, put together by our machine and
+tables, make the whole that it gives, too. Rows without one inform: what a published figure
+would be by a simple law from another one of its source, or by a constant of ours.
 """
 
 from __future__ import annotations
@@ -139,9 +139,7 @@ def _hermes() -> Iterator[Row]:
     run = _ran(spec)
     macs = run.layers[0].macs
     energy_pj = price(summed(layer.actions for layer in run.layers), spec.prices)
-    memory = sum(
-        energy_pj.by_unit.get(unit) or 0.0 for unit in ("edram", "bus", "router", "digital")
-    )
+    memory = sum(energy_pj.by_unit.get(unit) or 0.0 for unit in ("edram", "bus", "router"))
     array_pj = (energy_pj.total_pj or 0.0) - memory
     interval_s = timing.interval_cycles(full(spec), spec) / spec.clock_hz
     tops = 2 * macs * spec.array.total / interval_s * 1e-12
@@ -172,7 +170,7 @@ def _albireo() -> Iterator[Row]:
     inputs = 63  # 21 wavelengths of 3 units
     powers = {
         "dac": (7.93, inputs * pj["dac.convert"] + cells * pj["weight.convert"]),
-        "adc": (1.31, a.cols * a.total * pj["adc.convert"]),
+        "adc": (1.31, outputs * pj["adc.convert"]),
         "tia": (0.14, outputs / (a.cols // 2) * pj["sample_hold.read"]),
         "cache": (0.03, (inputs + a.rows * a.cols // 2 + outputs) * pj["edram.byte"]),
     }

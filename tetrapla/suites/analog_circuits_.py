@@ -1,7 +1,7 @@
-"""Wired crossbars beside golden nodal solutions: currents, power, read noise, pre-compensation.
+"""Wired crossbars beside golden solutions: currents, power, read noise, pre-compensation.
 
-The golden tables write G as [outputs, inputs]; here rows are inputs. An error of currents is the
-largest difference over the largest current of the case.
+The golden tables write G as [outputs, inputs]; here rows are inputs. An error of currents is
+the largest difference over the largest current of the case.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def _circuit(held: Mapping[str, Array], row: Cells, where: str) -> Iterator[Row]
         ("currents", currents, found.currents),
         ("power", watts, found.watts),
     ):
-        error = float(np.abs(ours - published).max() / np.abs(published).max())
-        yield _row(f"circuit {case}", quantity, 1.0, 1 + error, _CURRENTS, _NODAL)
+        apart = float(np.abs(ours - published).max() / np.abs(published).max())
+        yield _row(f"circuit {case}", quantity, 1.0, 1 + apart, _CURRENTS, _NODAL)
 
 
 def _solved(

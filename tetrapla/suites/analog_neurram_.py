@@ -1,11 +1,11 @@
 """NeuRRAM's measured configurations beside the chip `neurram`: throughput and efficiency.
 
-[paper]: W. Wan et al., Nature 608, 2022, figure 12, as CiMLoop's and AccelForge's tests carry it. A
-core multiplies 256 inputs with 128 outputs, 48 cores at once. An input of n bits has n - 1 bits
-of magnitude, at least one. In one phase bit k is applied for 2^k integrations and the sum is
-converted at all output bits; in two phases, from 4 bits of magnitude on, the upper half goes
-first, and the second conversion leaves out as many bits as the first phase brought. Integrations,
-steps of conversions, phases and bits then make time and energy:
+[paper]: W. Wan et al., Nature 608, 2022, figure 12, as CiMLoop's and AccelForge's tests carry
+it. A core multiplies 256 inputs with 128 outputs, 48 cores at once. An input of n bits has
+n - 1 bits of magnitude, at least one. In one phase bit k is applied for 2^k integrations and
+the sum is converted at all output bits; in two phases, from 4 bits of magnitude on, the upper
+half goes first, and the second conversion leaves out as many bits as the first phase brought.
+The counts of integrations, steps of conversions, phases and bits make time and energy:
 
     t = integrations t_i + steps t_s + phases t_p,    E = steps E_s + magnitude bits E_b
 

@@ -24,7 +24,7 @@ from tetrapla.ir.interpret import evaluate
 from tetrapla.ir.op import OPS
 from tetrapla.ir.spike import loihi
 from tetrapla.ir.spike.loihi import LAVA, Neuron, State
-from tetrapla.suites.traces_ import arrays
+from tetrapla.suites.tables_ import arrays
 from tetrapla.validation import Row
 
 _TOOLS = "{}; tetrapla/data/golden/neuro/README.md"

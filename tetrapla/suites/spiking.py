@@ -20,7 +20,7 @@ from tetrapla.ir.spike.loihi import BRIAN2, LAVA, NENGO, Neuron, Policy, Sign, S
 from tetrapla.simulators.spiking import Core, Population, Program, Synapses
 from tetrapla.simulators.spiking.engine import engine
 from tetrapla.simulators.spiking.program import Feed
-from tetrapla.suites import platforms_, sanafe_, silicon_, traces_
+from tetrapla.suites import mnist_, platforms_, sanafe_, silicon_, traces_
 from tetrapla.validation import Row
 
 FOLDER = "neuro"
@@ -84,6 +84,7 @@ def rows(golden: Path) -> Iterator[Row]:
     yield from platforms_.rows(golden)
     yield from sanafe_.rows(golden)
     yield from silicon_.rows()
+    yield from mnist_.rows()
 
 
 def machine_mismatches(golden: Path, *, fast: bool | None = None) -> Iterator[tuple[str, int]]:

@@ -1,7 +1,7 @@
 """Gated arrays: every bit line is a ladder of its own, another for every vector of selects.
 
-With R_s, R_c of a segment of rail and bit line, R = R_s + R_c, voltages d_i across selected cells
-x_i g_i, and C_i the current that the bit line carries past row i:
+With R_s, R_c of a segment of rail and bit line, R = R_s + R_c, voltages d_i across selected
+cells x_i g_i, and C_i the current that the bit line carries past row i:
 
     C_i - C_{i-1} = x_i g_i d_i,    d_{i+1} = d_i + R C_i - R_s I,    C_{-1} = 0, C_{N-1} = I
 
@@ -11,7 +11,7 @@ Swept from row 0 as C_i = p_i d_i + q_i I, where 1 - q_i = (R_c + R_s t_i) / R:
 
 The voltage around the loop of row 0 closes it, with a = (R_c + R_s t_{N-1}) / R:
 
-    V / I = R_s + R_driver + R_c + R_sense + (N-1) R_s R_c / R + R_s^2 / R sum t_i t_{i+1} + a^2 / p
+    V / I = R_driver + R_sense + R + (N-1) R_s R_c / R + R_s^2 / R sum t_i t_{i+1} + a^2 / p
 
 Every term is positive, so that no digit is lost however long the ladder is: the shooting
 recursion of the same equations loses them as exp(sqrt(R g) N). Two rails are the same with
@@ -124,16 +124,10 @@ class _Pair:
         rail, bit, both = self.rail, self.bit, self.rail + self.bit
         d, y, ends = self.determinant, rail * self.y, self.s + self.z
         u = 1 + both * ends + 2 * y + rail * (rail + 2 * bit) * d
-        turn = (
-            1 + both * self.z + y,
-            y - bit * self.s,
-            y - bit * self.z,
-            1 + both * self.s + y,
-        )
-        self.s, self.z, self.y = (
-            (part + ohm * d) / u
-            for part, ohm in ((self.s, rail), (self.z, rail), (self.y, bit))
-        )
+        one, two = 1 + both * self.z + y, 1 + both * self.s + y
+        turn = one, y - bit * self.s, y - bit * self.z, two
+        parts = (self.s, rail), (self.z, rail), (self.y, bit)
+        self.s, self.z, self.y = ((part + ohm * d) / u for part, ohm in parts)
         t, new = self.t, [x / u for x in _product(turn, self.t)]
         lost = _product((both, bit, bit, both), new)
         self.sums[0] += t[0] * lost[0] + t[2] * lost[2]

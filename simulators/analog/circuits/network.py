@@ -48,7 +48,7 @@ class Network:
         return self.wires.col_ohm + (self.wires.sense_ohm if last else 0.0)
 
     def currents(self, series: Array) -> Array:
-        """Cell currents for volts in series with the cells, both [P, rows, columns, vectors]."""
+        """Cell currents of series voltages, both [P, rows, columns, vectors]."""
         polarities, rows, columns, vectors = series.shape
         norton = np.empty((rows, columns, vectors))
         carried = np.zeros((columns, vectors))

@@ -2,8 +2,8 @@
 
 Unknown are the voltages d of the cells (`network`): F(d) = d + Z f(d) - e = 0, with f the law.
 Currents in the wires are sums of cell currents, so Kirchhoff's current law holds by
-construction, and F is what is missing in his voltage law: it is brought below 1e-13 of the largest
-input. A step solves (1 + Z D) s = -F, D = diag f'(d), for the currents w = D s,
+construction, and F is what is missing in his voltage law: it is brought below 1e-13 of the
+largest input. A step solves (1 + Z D) s = -F, D = diag f'(d), for the currents w = D s,
 
     (Z + 1/D) w = -F,
 
@@ -26,6 +26,7 @@ from tetrapla.simulators.analog.circuits.wires import Solution, Wires, checked, 
 _BALANCED: Final = 1e-13  # of the largest input: a tenth of the contract, 1e-12
 _STEPS: Final = 60  # Newton's, and _INNER of a step's: assumed; tests need fewer than 10
 _INNER: Final = 80
+_HALVINGS: Final = 30  # of a step
 _FORCING: Final = 1e-2  # of F, what a step's linear solution may leave
 _FLATTEST: Final = 1e-3  # of g: a slope below it is replaced, so that steps stay downhill
 _HELD: Final = 1 << 19  # cell voltages at once
@@ -66,7 +67,9 @@ def nonlinear(
         network = Network(cells[array], wires)
         for start in range(0, inputs.shape[-2], step):
             some = (*array, slice(start, start + step))
-            flowing = _balanced(network, inputs[some], law)
+            # what overflows is missing more than before, and is stepped back from
+            with np.errstate(over="ignore", invalid="ignore"):
+                flowing = _balanced(network, inputs[some], law)
             currents[some] = flowing.sum(axis=(0, 1)).T
             drawn = np.tensordot(SIGNS[: len(flowing)], flowing.sum(axis=2), 1)
             watts[some] = (inputs[some] * drawn.T).sum(axis=-1)
@@ -79,25 +82,30 @@ def _balanced(network: Network, inputs: Array, law: Cell) -> Array:
     volts = series - drops(network.currents(series), network.wires)
     flowing = law.currents(cells, volts)
     missing = volts + drops(flowing, network.wires) - series
-    bound = _BALANCED * np.abs(inputs).max(axis=-1)
+    largest = np.abs(inputs).max(axis=-1)
+    # a law so steep that the linear solution says less than none
+    far = ~(_largest(missing) <= largest)
+    volts[..., far], flowing[..., far], missing[..., far] = 0, 0, -series[..., far]
+    bound = _BALANCED * largest
     for _ in range(_STEPS):
-        # not <=: what is not a number goes on until it is refused
-        left = np.flatnonzero(~(_largest(missing) <= bound))
+        left = np.flatnonzero(_largest(missing) > bound)
+        if not np.isfinite(missing).all():
+            break
         if not len(left):
             return flowing
         state = volts[..., left], missing[..., left], series[..., left]
         direction = _direction(network, state[1], law.slopes(cells, state[0]))
         found = _downhill(network, law, state, direction)
         volts[..., left], flowing[..., left], missing[..., left] = found
-    worst = float((_largest(missing) / np.maximum(bound, 1e-300)).max()) * _BALANCED
+    worst = float(np.abs(missing).max() / np.abs(inputs).max())
     raise UnsupportedError(
-        f"the cell law {law} must let the currents balance within {_STEPS} Newton steps, not "
-        f"leave {worst:.1e} of the input; use lower voltages or a flatter law"
+        f"the cell law {law} must let the currents balance, not miss {worst:.2g} of the input; "
+        "use lower voltages or a flatter law"
     )
 
 
 def _direction(network: Network, missing: Array, slopes: Array) -> Array:
-    """S with (1 + Z D) s = -F to `_FORCING`, by preconditioned conjugate gradients."""
+    """Solve (1 + Z D) s = -F to `_FORCING`, by preconditioned conjugate gradients."""
     cells = network.cells[..., None]
     slopes = np.maximum(slopes, _FLATTEST * cells)
     ohms = np.divide(1, slopes, out=np.zeros_like(slopes), where=cells > 0)
@@ -128,15 +136,16 @@ def _downhill(
     """Voltages, currents and imbalance after the longest halved step that lowers it."""
     volts, missing, series = state
     length = np.ones(volts.shape[-1])
-    for _ in range(_STEPS):
+    halvings = 0
+    while True:
         moved = volts + length * direction
         flowing = law.currents(network.cells[..., None], moved)
         new = moved + drops(flowing, network.wires) - series
         worse = ~(_largest(new) < _largest(missing))
-        if not worse.any():
-            break
+        if halvings == _HALVINGS or not worse.any():
+            return moved, flowing, new
         length[worse] *= 0.5
-    return moved, flowing, new
+        halvings += 1
 
 
 def _largest(x: Array) -> Array:

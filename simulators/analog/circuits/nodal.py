@@ -2,8 +2,8 @@
 
 Nothing here is shared with the fast methods but the drawing of the array (`wires`): a list of
 branches, each a resistor or a cell in series with a voltage, between nodes of which one is
-ground. Kirchhoff's current law is a residual, computed in `numpy.longdouble`, 80 bits on x86. Needs
-SciPy, the extra `analog`.
+ground. Kirchhoff's current law is a residual, computed in `numpy.longdouble`, 80 bits on x86.
+Needs SciPy, the extra `analog`.
 """
 
 from __future__ import annotations

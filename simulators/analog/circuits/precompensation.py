@@ -54,7 +54,8 @@ def precompensated(
         target: wanted conductances, siemens [..., rows, columns]; arrays along the leading
             axes, as the two of a pair, share the gain. 0 stays no device.
         wires: of every array.
-        g_max_siemens, g_min_siemens: what a device can hold.
+        g_max_siemens: the most that a device can hold.
+        g_min_siemens: the least.
         updates: at least 0; 0 returns the target.
         gain: None for `SHARE` of the attenuation of the array that loses most.
 

@@ -1,13 +1,13 @@
 """Read noise through wires: what independent errors of cells do to the outputs, to first order.
 
-A cell's error dg changes output j by lambda_j v dg, with v the voltage across the cell under the
-inputs and lambda_j the voltage across it while a source of 1 V is in series with the sense end of
-bit line j alone. So
+A cell's error dg changes output j by lambda_j v dg, with v the voltage across the cell under
+the inputs and lambda_j the voltage across it while a source of 1 V is in series with the sense
+end of bit line j alone. So
 
     var I_j = sum over cells (lambda_j v sigma)^2
 
-exactly to first order (`deviations`), and with few cells left out as the sum over the cells of bit
-line j alone. Without wires lambda and v are 1 and the input: var I_j = sum_i (sigma_ij x_i)^2.
+exactly to first order (`deviations`), of which the cells of bit line j give nearly all. Without
+wires lambda is 1 and v the input: var I_j = sum_i (sigma_ij x_i)^2, exact to all orders.
 
 For many vectors `variances` brings it back to that form, one matrix product with squared
 inputs. With E_k the part of v in cell (i, j) that comes from input k, and inputs that have the
@@ -15,8 +15,11 @@ coherence c = mean(x)^2 / mean(x^2),
 
     mean v^2 / mean x^2 = E_i^2 + 2 c E_i s + c s^2,    s = sum of E_k over k != i,
 
-where sum_k E_k is the cell's voltage when all inputs are 1 V. E_i and lambda are taken from the cell's
-own two lines with everything beside them grounded, so all costs a few passes over the cells.
+where sum_k E_k is the cell's voltage when all inputs are 1 V. E_i and lambda are taken from the
+cell's own two lines with everything beside them grounded, so all costs a few passes over the
+cells. Against `deviations`, standard deviations of 64x64 to 256x256 arrays are off by less than
+1 % on average and by 6 % at worst, even where wires lose half of the signal; where they lose a
+tenth, by 0.1 % and 1.3 % (random cells; bits, uniform and normal inputs; measured).
 """
 
 from __future__ import annotations
@@ -54,7 +57,8 @@ def deviations(
         sigma: standard deviation of each cell, siemens, of the shape of `g`.
         volts: inputs [vectors, rows].
         wires: of an `input_source` array, or with `g_minus` an `interleaved` one.
-        g_minus, sigma_minus: of the second polarity.
+        g_minus: cells of the second polarity.
+        sigma_minus: their standard deviations.
         own_columns: leave out cells of other bit lines.
     """
     cells, spread = checked(g, g_minus), checked(sigma, sigma_minus)
@@ -86,15 +90,15 @@ def _adjoint(network: Network, outputs: Array) -> Array:
 
 
 def cheap(effective: Array, relative: float, volts: Array) -> Array:
-    """Standard deviations [vectors, columns] as if G_eff itself were read, each entry by itself.
+    """Standard deviations [vectors, columns] as if every entry of G_eff were a cell.
 
     Args:
         effective: siemens [rows, columns].
         relative: standard deviation of a cell over its conductance.
         volts: inputs [vectors, rows].
 
-    Too large by what inputs take from each other: 2 % where wires cost 12 % of the signal, 8 %
-    where they cost 18 %.
+    Too large by what inputs take from each other: by 3 % on average where wires lose a tenth of
+    the signal and inputs are random bits, by 7 % where they lose a quarter. See `variances`.
     """
     scaled = relative * effective
     return np.asarray(np.sqrt((volts * volts) @ (scaled * scaled)))
@@ -115,7 +119,8 @@ def variances(
         g: cells, siemens [..., rows, columns].
         sigma: standard deviation of each cell, siemens, of the shape of `g`.
         wires: of an `input_source` array, or with `g_minus` an `interleaved` one.
-        g_minus, sigma_minus: of the second polarity.
+        g_minus: cells of the second polarity.
+        sigma_minus: their standard deviations.
         coherence: mean(x)^2 / mean(x^2) of the inputs: 0 for signed ones around 0, the share of
             ones for bits, 1 where all are equal.
 

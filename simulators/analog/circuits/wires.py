@@ -1,8 +1,8 @@
 """What connects the cells of an array: wire resistances, topologies, and their limits.
 
-Every array here is a grid of conductances [rows, columns], siemens: rows are inputs (word lines),
-columns outputs (bit lines). A bit line has a cell per row; its last row's end goes through one
-more segment and the sense resistance to 0 V, its other end is open.
+Every array here is a grid of conductances [rows, columns], siemens: rows are inputs (word
+lines), columns outputs (bit lines). A bit line has a cell per row; its last row's end goes
+through one more segment and the sense resistance to 0 V, its other end is open.
 
     input_source       each word line starts at its source, runs past column 0, 1, ... and ends
                        open; a cell joins word line and bit line

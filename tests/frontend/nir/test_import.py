@@ -259,8 +259,8 @@ def test_an_edge_to_the_wrong_name_is_mended_on_request() -> None:
     with pytest.raises(ModelError) as caught:
         flat(dangling())
     assert str(caught.value) == (
-        "nir: node 'lif' is named by an edge but does not exist, and 'lif1' has no edge; load "
-        "with repair=True takes the one for the other, or write the edges again"
+        "nir: node 'lif' is named by an edge but does not exist, and 'lif1' has no edge; "
+        "--repair (repair=True) takes the one for the other, or write the edges again"
     )
     assert [*flat(dangling(), repair=True).nodes] == ["in", "lif", "out"]
 

@@ -30,13 +30,14 @@ class Chain:
     limits: tuple[float, float] | None = None
     drawn: bool = False
     noisy: bool = False
+    subtracted: bool = False
     summed: str = "x"
     changes: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
 
     @property
     def signed(self) -> bool:
         """Whether currents have signs."""
-        return self.form == "sign_magnitude"
+        return self.form == "sign_magnitude" or self.subtracted
 
     @property
     def bits(self) -> int:
@@ -90,9 +91,10 @@ def module_of(chain: Chain) -> Module:
     v = op("dac", [x], format=chain.form, step_v=1.0, **dac)
     read = [g, v]
     if chain.noisy:
-        shape = v.shape[0], layout.slices, chain.vectors, g.shape[2]
+        seen = g.shape[2] // (1 + chain.subtracted)
+        shape = v.shape[0], layout.slices, chain.vectors, seen
         read += [build.weight("s", np.zeros(g.shape)), build.weight("n", np.zeros(shape))]
-    i = op("mvm", read, pairs=layout.pairs)
+    i = op("mvm", read, pairs=layout.pairs, subtracted=int(chain.subtracted))
     form = "signed" if chain.signed else "unsigned"
     codes = op(
         "adc",
@@ -113,10 +115,11 @@ def module_of(chain: Chain) -> Module:
         sum_bits=61 - chain.bits,
         overflow="saturate",
     )
-    operands = [s, build.weight("c", chain.constant)]
-    offset = 0
+    offset, constant = 0, chain.constant
     if layout.scheme == "digital_offset":
-        offset = layout.offset
+        offset, constant = layout.offset, constant[: s.shape[1]]
+    operands = [s, build.weight("c", constant)]
+    if offset:
         other = build.input("other", x.shape, x.dtype) if chain.summed != "x" else x
         operands.append(other)
     build.output("y", op("combine", operands, scheme=layout.scheme, offset=offset))

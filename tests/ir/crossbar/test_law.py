@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import tetrapla
 from tests.ir.crossbar.chains import Chain, inputs_of, module_of, product
 from tetrapla.ir.crossbar.converters import digits
-from tetrapla.ir.crossbar.mapping import SCHEMES, Layout, slices_for
+from tetrapla.ir.crossbar.mapping import PAIRED, SCHEMES, Layout, slices_for
 from tetrapla.ir.graph import Array
 from tetrapla.ir.interpret import evaluate
 from tetrapla.ir.op import OPS
@@ -44,7 +44,8 @@ def chains(draw: st.DrawFn) -> tuple[Chain, Array]:
         "digit_bits": digit_bits,
         "form": form,
     }
-    chain = Chain(layout, weights, draw(st.integers(1, 3)), **own)
+    subtracted = scheme in PAIRED and draw(st.booleans())
+    chain = Chain(layout, weights, draw(st.integers(1, 3)), subtracted=subtracted, **own)
     return chain, inputs_of(chain, rng)
 
 
@@ -147,7 +148,7 @@ def test_golden_partial_sums_and_lossy_converters(bits: int) -> None:
     for minus, driven in enumerate((golden["Xq"], -golden["Xq"])):
         numbers = np.maximum(driven.T, 0)
         v = digits(numbers, int(golden["input_bits"]), 1, "unsigned").astype(np.float64)
-        sums = op("mvm")(levels, v, pairs=1)
+        sums = op("mvm")(levels, v, pairs=1, subtracted=0)
         # partial is [slice, digit, sign of w, output, vector] here
         wanted = golden["partial"][:, :, :, minus].transpose(1, 0, 4, 2, 3)
         assert np.array_equal(sums, wanted.reshape(sums.shape))
@@ -186,7 +187,7 @@ def test_siemens_and_volts_give_the_same_codes(rng: np.random.Generator) -> None
     how: dict[str, Any] = {"code_bits": 8, "digit_bits": 1, "format": "unsigned"}
     x = rng.integers(0, 256, (9, 128)).astype(np.uint8)
     adc: dict[str, Any] = {"bits": 9, "format": "unsigned", "rounding": "half_even"}
-    exact = op("mvm")(levels, op("dac")(x, step_v=1.0, **how), pairs=1)
-    currents = op("mvm")(g, op("dac")(x, step_v=step_v, **how), pairs=1)
+    exact = op("mvm")(levels, op("dac")(x, step_v=1.0, **how), pairs=1, subtracted=0)
+    currents = op("mvm")(g, op("dac")(x, step_v=step_v, **how), pairs=1, subtracted=0)
     codes = op("adc")(currents, np.array(unit_siemens * step_v), **adc)
     assert np.array_equal(codes, exact)

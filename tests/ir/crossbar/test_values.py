@@ -13,13 +13,13 @@ from tetrapla.ir.crossbar.dialect import actions
 from tetrapla.ir.crossbar.mapping import Layout, largest_sum, lossless_bits, slices_for
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
-from tetrapla.ir.op import OPS
+from tetrapla.ir.op import evaluated
 
 
 def value(kind: str, *operands: Any, **attributes: Any) -> Any:
     """The result of one operator, as lists."""
     arrays = [np.asarray(operand) for operand in operands]
-    return OPS[f"crossbar.{kind}"].evaluate(*arrays, **attributes).tolist()
+    return evaluated(f"crossbar.{kind}", arrays, attributes).tolist()
 
 
 def floats(*numbers: float) -> Array:
@@ -128,12 +128,17 @@ def test_currents_add_up_over_rows_and_copies() -> None:
     g = [[[1.0, 2.0], [3.0, 4.0]], [[0.0, 1.0], [1.0, 0.0]]]
     v = [[[1.0, 10.0]]]
     # 1 + 30, 2 + 40; 0 + 10, 1 + 0
-    assert value("mvm", g, v, pairs=1) == [[[[31.0, 42.0]], [[10.0, 1.0]]]]
-    assert value("mvm", g, v, pairs=2) == [[[[41.0, 43.0]]]]
+    one, two = ({"pairs": pairs, "subtracted": 0} for pairs in (1, 2))
+    assert value("mvm", g, v, **one) == [[[[31.0, 42.0]], [[10.0, 1.0]]]]
+    assert value("mvm", g, v, **two) == [[[[41.0, 43.0]]]]
+    assert value("mvm", g, v, pairs=2, subtracted=1) == [[[[-2.0]]]]
     variance = np.array([[[9.0, 0.0], [0.16, 0.0]], [[0.0, 1.0], [0.0, 0.0]]])
     z = np.array([[[[2.0, -1.0]]]])
     # sqrt(9 + 100 x 0.16) = 5, sqrt(1)
-    assert value("mvm", g, v, variance, z, pairs=2) == [[[[51.0, 42.0]]]]
+    assert value("mvm", g, v, variance, z, **two) == [[[[51.0, 42.0]]]]
+    # variances of a difference add up: sqrt(25 + 1)
+    found = value("mvm", g, v, variance, z[..., :1], pairs=2, subtracted=1)
+    assert found == [[[[-2.0 + np.sqrt(26.0) * 2.0]]]]
 
 
 @pytest.mark.parametrize(
@@ -190,6 +195,8 @@ def test_columns_are_combined_by_their_scheme() -> None:
     four, three, two = ([[9, 8, 7, 6]], [[9, 8, 7]], [[9, 8]])
     assert value("combine", four, constant, scheme="differential", offset=0) == [[102, 202]]
     assert value("combine", four, constant, scheme="n_pair", offset=0) == [[102, 202]]
+    # what converters saw as differences
+    assert value("combine", two, constant, scheme="n_pair", offset=0) == [[109, 208]]
     assert value("combine", three, constant, scheme="offset_column", offset=0) == [[102, 201]]
     inputs = np.array([[1, -2, 4]], np.int8)
     # 8 x (1 - 2 + 4) = 24
@@ -210,7 +217,9 @@ def test_a_global_gain_undoes_a_drift_that_all_cells_share() -> None:
     g, nu = rng.uniform(1, 25, (1, 16, 6)), np.full((1, 16, 6), 0.06)
     v = np.eye(16)[None]
     later = value("drift", g, nu, time_s=86400.0, start_s=20.0)
-    before, after = (np.array(value("mvm", cells, v, pairs=1))[0, 0] for cells in (g, later))
+    before, after = (
+        np.array(value("mvm", cells, v, pairs=1, subtracted=0))[0, 0] for cells in (g, later)
+    )
     levels = [value("sense", y, by="whole", floor=0.0) for y in (before, after)]
     found = value("affine", after, levels[0] / levels[1], 0.0)
     # one factor for all: what is left is the rounding of 16 x 6 sums, quotients and products
@@ -274,6 +283,8 @@ def test_units_act_as_often_as_counted_by_hand() -> None:
     found = actions(module_of(shared).graph.nodes)
     assert found["cell.write"] == 3 * 2 * 6 * 6
     assert found["adc.convert"] == 4 * 2 * 5 * 6  # pairs share a conversion
+    seen = Chain(Layout("differential", 2, 4), weights, 5, digit_bits=2, subtracted=True)
+    assert actions(module_of(seen).graph.nodes)["adc.convert"] == 4 * 4 * 5 * 3
     summed = Chain(Layout("digital_offset", 2, 4), weights, 5, digit_bits=2)
     found = actions(module_of(summed).graph.nodes)
     assert found["adc.convert"] == 4 * 4 * 5 * 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from math import exp, inf, nan, sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -234,3 +235,12 @@ def test_drift_has_a_direction(device: Device) -> None:
 def test_every_device_is_found_by_the_name_that_it_has() -> None:
     assert all(name == device.name for name, device in DEVICES.items())
     assert len(DEVICES) >= 21
+
+
+def test_the_document_lists_every_device() -> None:
+    document = Path(__file__).parents[3] / "docs" / "devices.md"
+    table = [
+        line for line in document.read_text("utf-8").splitlines() if line.startswith("| `")
+    ]
+    listed = [name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    assert sorted(listed) == sorted(DEVICES)
