@@ -13,13 +13,14 @@ so |z| <= 6.34.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-from math import log, prod, sqrt
+from math import prod
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tetrapla.ir.errors import SpecError
+from tetrapla.simulators.elementary_ import horner, ln
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,7 +123,7 @@ def normal_of(word: Words) -> Reals:
         r = 0.180625 - near * near
         out[central] = near * _ratio(_CENTRE_NUMERATOR, _CENTRE_DENOMINATOR, r)
         # the end is at least 2^-33 away, so r <= 4.79 and AS 241's third range never occurs
-        r = np.sqrt(-_log(0.5 - np.abs(far))) - 1.6
+        r = np.sqrt(-ln(0.5 - np.abs(far))) - 1.6
         out[~central] = np.copysign(_ratio(_TAIL_NUMERATOR, _TAIL_DENOMINATOR, r), far)
     return z
 
@@ -147,31 +148,10 @@ def _size(shape: int | Sequence[int]) -> int:
     return shape if isinstance(shape, int) else prod(shape)
 
 
-def _polynomial(coefficients: tuple[float, ...], x: Reals) -> Reals:
-    total = np.full_like(x, coefficients[0])
-    for coefficient in coefficients[1:]:
-        total = total * x + coefficient
-    return total
-
-
 def _ratio(above: tuple[float, ...], below: tuple[float, ...], x: Reals) -> Reals:
-    quotient: Reals = _polynomial(above, x) / _polynomial(below, x)
+    quotient: Reals = horner(above, x) / horner(below, x)
     return quotient
 
-
-def _log(x: Reals) -> Reals:
-    # ln(m 2^e) = e ln 2 + 2 artanh(s), s = (m - 1) / (m + 1), |s| <= 0.172: the first term
-    # left out is 2 s^23 / 23 < 3e-19
-    m, e = np.frexp(x)
-    low = m < sqrt(0.5)
-    m, e = np.where(low, 2 * m, m), np.where(low, e - 1, e)
-    s = (m - 1) / (m + 1)
-    result: Reals = e * _LN2 + 2 * s * _polynomial(_ARTANH, s * s)
-    return result
-
-
-_LN2 = log(2)
-_ARTANH = tuple(1 / odd for odd in range(21, 0, -2))
 
 # AS 241, from the highest power down
 _CENTRE_NUMERATOR = (

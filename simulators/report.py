@@ -185,9 +185,11 @@ class Report:
     interval_s: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the public contract's fields in its order; the last two where known."""
-        check = None if self.second_check is None else asdict(self.second_check)
-        late = {"second_check": check, "interval_s": self.interval_s}
+        """Return the public contract's fields, as plain Python values, in its order.
+
+        `second_check` (a GPU's emitted kernels) is there only when it is known.
+        """
+        extra = {} if self.second_check is None else {"second_check": asdict(self.second_check)}
         raw = {
             "schema": SCHEMA,
             "model": self.model,
@@ -209,7 +211,7 @@ class Report:
             "layers": [{**asdict(row), "cycles": _count(row.cycles)} for row in self.layers],
             "warnings": self.warnings,
             "provenance": [asdict(entry) for entry in self.provenance],
-            **{key: value for key, value in late.items() if value is not None},
+            **extra,
         }
         plain: dict[str, Any] = _plain(raw, "report")
         return plain
@@ -257,7 +259,7 @@ def assemble(
 ) -> Report:
     """Price a run, check it and return its report.
 
-    `macs` is the lowered model's for one invocation, `None` where MACs are not the machine's
+    `macs` is the lowered model's for one invocation, `None` where they are not the machine's
     work (spikes); `least_cycles` is, by layer name, the bound from MACs and bytes, and under
     the name "" that of the whole run. `ranges` is between which picojoules a price lies, by
     action; a run whose average power is over `tdp_w` says so in a warning.

@@ -68,7 +68,7 @@ def searched(
     # a wrong field is an error before the work starts
     ends = [{name: values[i] for name, values in axes.items()} for i in (0, -1)]
     check_known(points, [points.held(each) for each in ends], chosen)
-    study = _Study(axes, chosen, points.settings.seed, path)
+    study = Study(axes, chosen, points.settings.seed, path)
     found: dict[tuple[str, ...], Report | TetraplaError] = {}
     for first in range(0, trials, BATCH):
         drawn = study.drawn(first, min(BATCH, trials - first))
@@ -93,8 +93,19 @@ def _values(result: Report | TetraplaError, objectives: Sequence[str]) -> Values
     return values if len(values) == len(found) else None
 
 
-class _Study:
-    """What was drawn and what came out: whole batches in memory, every trial in a file."""
+class Study:
+    """What was drawn and what came out: whole batches in memory, every trial in a file.
+
+    Args:
+        axes: values by field.
+        objectives: what is made smaller.
+        seed: of what is drawn.
+        path: of the file; None keeps nothing.
+
+    Raises:
+        UnsupportedError: Optuna is not installed.
+        ModelError: the file is none of a study, or of one with other arguments.
+    """
 
     def __init__(
         self,

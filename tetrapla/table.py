@@ -41,6 +41,7 @@ def show_report(report: Report, err: bool = False) -> None:
     console, found = _console(err), report.to_dict()
     _print(console, _title(found["model"], [found]), _compared([found], console.width))
     _print(console, f"layers on {found['target']}", _layers(found))
+    _print(console, "energy by unit", _units(found))
     _notes(console, [found])
 
 
@@ -116,6 +117,29 @@ def _check(report: dict[str, Any], width: int) -> str:
 
 def _second(report: dict[str, Any]) -> str:
     return quantities.check(report["second_check"])
+
+
+def _units(report: dict[str, Any]) -> Table:
+    """Energy by unit, the largest first, and shares of all of it and of what work costs."""
+    energies = report["energy_pj"]["by_unit"]
+    work = {unit: pj for unit, pj in energies.items() if unit != "static"}
+    rows = [
+        [
+            unit,
+            quantities.energy(energies[unit]),
+            _part(unit, energies),
+            _part(unit, work),
+        ]
+        for unit in sorted(energies, key=lambda unit: -(energies[unit] or 0.0))
+    ]
+    return _table(["unit", "energy", "share", "without static"], rows, left=1)
+
+
+def _part(unit: str, energies: dict[str, float | None]) -> str:
+    known = [pj for pj in energies.values() if pj is not None]
+    own, total = energies.get(unit), sum(known)
+    complete = len(known) == len(energies) and total > 0
+    return quantities.share(own / total if own is not None and complete else None)
 
 
 def _layers(report: dict[str, Any]) -> Table:

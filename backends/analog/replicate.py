@@ -26,9 +26,12 @@ def replicated(program: Program, spec: AnalogSpec) -> Program:
     layers: dict[int, list[Product]] = {}
     for step in program.products:
         layers.setdefault(step.number, []).append(step)
-    copies = dict.fromkeys(layers, 1)
+    copies = {number: steps[0].copies for number, steps in layers.items()}
     free = spec.array.total - program.arrays
-    waiting = [(-_time(steps, program, spec, 1), number) for number, steps in layers.items()]
+    waiting = [
+        (-_time(steps, program, spec, copies[number]), number)
+        for number, steps in layers.items()
+    ]
     heapify(waiting)
     while waiting:
         _, number = heappop(waiting)

@@ -37,11 +37,6 @@ def place(program: Program, spec: SpikingSpec) -> Program:
     if sum(least.values()) > spec.cores:
         raise _beyond(program, least, spec, "at least ", "compartments")
     shares = _shares(program, most, spec)
-    counts = {name: len(pieces) for name, pieces in shares.items()}
-    if sum(counts.values()) > spec.cores:
-        name = max(counts, key=lambda each: counts[each])
-        (layer,) = (p for p in own if p.name == name)
-        raise _beyond(program, counts, spec, "", _tightest(layer, shares[name], spec).what)
     cores = [(p.name, piece) for p in own for piece in shares[p.name]]
     return replace(
         program,
@@ -55,11 +50,20 @@ def _shares(program: Program, most: int, spec: SpikingSpec) -> dict[str, tuple[S
     """Each population's, smaller ones where their output axons are too many."""
     own = [p for p in program.populations if p.feed is None]
     limits = {p.name: min(most, p.neurons) for p in own}
+    shares: dict[str, tuple[Share, ...]] = {}
+    over: dict[str, Use] = {}
+    halved: set[str] = set()
     while True:
-        shares = {p.name: partition(p, limits[p.name], spec) for p in own}
+        changed = over if shares else limits
+        for p in own:
+            if p.name in changed:
+                shares[p.name] = partition(p, limits[p.name], spec)
         over = crowded(program, shares, spec)
+        # smaller shares only ever are more
+        _refuse_many(program, shares, spec, halved, "at least " if over else "")
         if not over:
             return shares
+        halved |= set(over)
         for name, use in over.items():
             if limits[name] == 1:
                 raise UnsupportedError(
@@ -67,6 +71,23 @@ def _shares(program: Program, most: int, spec: SpikingSpec) -> dict[str, tuple[S
                     f"cores would fit, or core.{use.field}={use.used}"
                 )
             limits[name] = max(1, limits[name] // 2)
+
+
+def _refuse_many(
+    program: Program,
+    shares: Mapping[str, tuple[Share, ...]],
+    spec: SpikingSpec,
+    halved: set[str],
+    bound: str,
+) -> None:
+    """Raise where there are more shares than cores; `halved` ones had too many output axons."""
+    counts = {name: len(pieces) for name, pieces in shares.items()}
+    if sum(counts.values()) <= spec.cores:
+        return
+    name = max(counts, key=lambda each: counts[each])
+    (layer,) = (p for p in program.populations if p.name == name)
+    tightest = _tightest(layer, shares[name], spec).what
+    raise _beyond(program, counts, spec, bound, "output axons" if name in halved else tightest)
 
 
 def partition(population: Population, most: int, spec: SpikingSpec) -> tuple[Share, ...]:
@@ -121,12 +142,17 @@ def _beyond(
     """The layers need more cores than there are; `what` the largest one's are full of."""
     count = sum(cores.values())
     largest = max(cores, key=lambda name: cores[name])
+    fewer = count - spec.cores
     columns = -(-count // (spec.mesh.tiles_y * spec.mesh.cores_per_tile))
     return UnsupportedError(
-        f"model {program.name} must fit {spec.cores} cores, not {bound}{count}; layer "
+        f"model {program.name} must fit {_cores(spec.cores)}, not {bound}{count}; layer "
         f"{largest} alone takes {cores[largest]}, which are full of {what}; layers on "
-        f"{count - spec.cores} cores fewer would fit, or mesh.tiles_x={columns}"
+        f"{_cores(fewer)} fewer would fit, or mesh.tiles_x={columns}"
     )
+
+
+def _cores(count: int) -> str:
+    return "1 core" if count == 1 else f"{count} cores"
 
 
 def _weight(pieces: tuple[Share, ...]) -> tuple[int, int]:

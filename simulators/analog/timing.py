@@ -61,15 +61,16 @@ def timed(
         trace.append(Slice(unit, layer.name, start, start + layer.cycles))
         start += layer.cycles
     time_s = cycles / spec.clock_hz
+    interval_s = interval_cycles(program, spec) / spec.clock_hz
     return Run(
         outputs=dict(outputs),
         layers=layers,
         cycles=cycles,
         time_s=time_s,
         actions=standing(spec.cost, time_s, cycles),
-        warnings=_warnings(program, spec, joules),
+        warnings=(*_pipelined(interval_s, time_s), *_warnings(program, spec, joules)),
         trace=tuple(trace),
-        interval_s=interval_cycles(program, spec) / spec.clock_hz,
+        interval_s=interval_s,
     )
 
 
@@ -242,6 +243,15 @@ def _digital(step: Digital, spec: AnalogSpec) -> LayerRun:
             "edram.byte": step.traffic_bytes,
             "bus.byte": step.traffic_bytes,
         },
+    )
+
+
+def _pipelined(interval_s: float, time_s: float) -> tuple[str, ...]:
+    if not 0 < interval_s < time_s:
+        return ()
+    return (
+        "time is the latency of one invocation; in a pipeline, where layers work on different "
+        f"ones, the next can start every {interval_s:.3g} s, {1 / interval_s:.4g} a second",
     )
 
 

@@ -97,7 +97,17 @@ def narrowest(size: int) -> type[np.unsignedinteger[Any]]:
 
 def axons(synapses: Synapses, shape: tuple[int, ...], neurons: Array) -> Array:
     """The source's neuron numbers that reach any of `neurons`, ascending."""
-    return np.unique(connections(synapses, shape, neurons).source)
+    if synapses.kind == "matmul":  # whole rows, whatever the weights
+        k, n = synapses.weight.shape
+        rows = np.flatnonzero(np.bincount(neurons // n))
+        source = (rows[:, None] * k + np.arange(int(k))).ravel()
+        if synapses.wiring is not None:
+            source = synapses.wiring[source]
+    else:
+        source = connections(synapses, shape, neurons).source
+    heard = np.zeros(int(source.max(initial=-1)) + 1, np.bool_)
+    heard[source] = True
+    return np.flatnonzero(heard)
 
 
 def _listed(synapses: Synapses, neurons: Array) -> Connections:

@@ -236,6 +236,22 @@ def test_what_does_not_fit_is_said_with_what_would() -> None:
     assert "which are full of input axons; layers on " in refusal(program, several)
 
 
+def test_layers_that_grow_for_their_output_axons_are_refused_for_them() -> None:
+    program = network(communities(64, 2, 3), 64)
+    spec = mesh(3, 1, 1, "core.compartments=64", "core.output_axons=16")
+    assert refusal(program, spec) == (
+        "model net must fit 3 cores, not at least 4; layer p alone takes 2, which are full of "
+        "compartments; layers on 1 core fewer would fit, or mesh.tiles_x=4"
+    )
+    spec = mesh(5, 1, 1, "core.compartments=64", "core.output_axons=16")
+    # 64 neurons of p each reach both cores of q: 16 output axons are those of 8, but shares are
+    # halved, and 2 of 32 become 4 of 16
+    assert refusal(program, spec) == (
+        "model net must fit 5 cores, not at least 6; layer p alone takes 4, which are full of "
+        "output axons; layers on 1 core fewer would fit, or mesh.tiles_x=6"
+    )
+
+
 def test_too_many_output_axons_are_said_with_what_would_fit() -> None:
     # every neuron of p is heard by 2 cores of q, and a core has one slot
     program = network(communities(64, 2, 3), 64)

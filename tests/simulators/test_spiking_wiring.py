@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.spiking.program import Synapses
-from tetrapla.simulators.spiking.wiring import Connections, by_source, connections
+from tetrapla.simulators.spiking.wiring import Connections, axons, by_source, connections
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +67,24 @@ def test_a_list_keeps_the_synapses_that_end_on_chosen_neurons(neurons: list[int]
     assert chosen[found.target].tolist() == ends[1, kept].tolist()
     assert found.source.tolist() == ends[0, kept].tolist()
     assert found.lag.tolist() == lags[kept].tolist()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("kind", ["matmul", "conv2d", "sparse"])
+def test_axons_are_the_sources_of_the_synapses(kind: str, turned: bool) -> None:
+    rng = np.random.default_rng(3)
+    forms: dict[str, tuple[tuple[int, ...], ...]] = {
+        "matmul": ((4, 6), (4, 5), (6, 5)),
+        "conv2d": ((2, 4, 3), (3, 4, 3), (3, 2, 3, 3)),
+        "sparse": ((24,), (20,), (50,)),
+    }
+    frame, shape, size = forms[kind]
+    weight = rng.integers(-3, 4, size)
+    more: dict[str, Any] = {"conv2d": {"pads": (1, 1, 1, 1)}}.get(kind, {})
+    if kind == "sparse":
+        more = {"ends": np.stack([rng.integers(0, 24, 50), rng.integers(0, 20, 50)])}
+    order = rng.permutation(24) if turned else None
+    s = Synapses(kind, "x", frame, order, weight.astype(np.int8), **more)
+    chosen = np.sort(rng.permutation(int(np.prod(shape)))[:7])
+    found = axons(s, shape, chosen)
+    assert found.tolist() == sorted(set(connections(s, shape, chosen).source.tolist()))

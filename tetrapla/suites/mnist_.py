@@ -1,9 +1,9 @@
 """MNIST on silicon beside what our prices make of the same layers, row by row.
 
-No activity of the networks was published, so nothing here has a bound. Where the table gives the
-layers and the chip's file has prices, a row says what one spike of each source in an inference
-would cost (assumed), and another how many spikes of each the published energy would pay for. A
-third says what a whole chip at rest takes for as long as an inference does.
+No activity of the networks was published, so nothing here has a bound. Where the table gives
+the layers and the chip's file has prices, a row says what one spike of each source in an
+inference would cost (assumed), and another how many spikes of each the published energy would
+pay for. A third says what a whole chip at rest takes for as long as an inference does.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ knows and t_r how long a read takes. nu and Q are of each device, so both of a p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, log, sqrt
+from math import inf, sqrt
 from typing import ClassVar, Final
 
 import numpy as np
@@ -25,6 +25,7 @@ from tetrapla.simulators.analog.devices.moments import (
     upper,
 )
 from tetrapla.simulators.analog.devices.polynomial import Polynomial, polynomial
+from tetrapla.simulators.elementary_ import exp, ln, ln_of
 
 _LEAST: Final = 1e-7  # of g / g_max, below which the fits are constant
 _MOST_SD: Final = 6.4  # standard deviations: no counter gives a normal beyond 6.34
@@ -43,14 +44,15 @@ class Logarithm:
 
     def __call__(self, r: Array) -> Array:
         near = np.clip(
-            self.slope * np.log(np.maximum(r, _LEAST)) + self.offset, self.low, self.high
+            self.slope * ln(np.maximum(r, _LEAST)) + self.offset, self.low, self.high
         )
         return np.asarray(np.where(r < self.until, near, polynomial(self.beyond, r)))
 
 
 def _inverse_power(r: Array) -> Array:
     """min(0.0088 / max(r^0.65, 1e-3), 0.2)."""
-    return np.asarray(np.minimum(0.0088 / np.maximum(np.maximum(r, 0.0) ** 0.65, 1e-3), 0.2))
+    power = exp(0.65 * ln(np.maximum(r, _LEAST)))
+    return np.asarray(np.minimum(0.0088 / np.maximum(power, 1e-3), 0.2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,7 @@ class Pcm(Polynomial):
             return programmed
         mu, s = self._exponent(target, g_max_siemens)
         return np.asarray(
-            programmed * np.exp(-self._decades(seconds) * np.abs(mu + s * draws.drift))
+            programmed * exp(-self._decades(seconds) * np.abs(mu + s * draws.drift))
         )
 
     def read_sigma(
@@ -152,12 +154,12 @@ class Pcm(Polynomial):
 
     def _decades(self, seconds: float) -> float:
         """ln((t + t0) / t0), times the factor of drift."""
-        return self.drift * log((seconds + self.first_read_s) / self.first_read_s)
+        return self.drift * ln_of((seconds + self.first_read_s) / self.first_read_s)
 
     def _relative(self, r: Array, seconds: float) -> Array:
         """Noise of a read over the conductance."""
         grown = (seconds + self.first_read_s + self.read_s) / (2 * self.read_s)
-        return np.asarray(self.read * sqrt(max(log(grown), 0.0)) * self.flicker(r))
+        return np.asarray(self.read * sqrt(max(ln_of(grown), 0.0)) * self.flicker(r))
 
     def _left(self, target: Array, g_max_siemens: float, rate: float) -> Array:
         """E[exp(-rate |N(mu, s^2)|)]."""

@@ -13,8 +13,10 @@ from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog.devices.device import MICRO, Draws
 from tetrapla.simulators.analog.devices.moments import Moments, censored_moments
 from tetrapla.simulators.analog.devices.polynomial import Polynomial, polynomial
+from tetrapla.simulators.elementary_ import ln, ln_of
 
 _DAY_S: Final = 86400.0
+_LN10: Final = log(10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class Curved(Polynomial):
                 f"the I-V curve of {self.name} is a fit over log10 of the conductance, which "
                 f"must be above 0 S, not {float(held.min()):g} S; raise g_min"
             )
-        exponent = np.log10(held)
+        exponent = ln(held) / _LN10
         return (
             np.asarray(polynomial(self.square, exponent) / held),
             np.asarray(polynomial(self.cube, exponent) / held),
@@ -84,9 +86,9 @@ class Decaying(Polynomial):
         self, programmed: Array, held: Array, g_max_siemens: float, t_s: float | None
     ) -> Array:
         del programmed, g_max_siemens
-        grown = max(log((self.seconds(t_s) + self.read_s) / (2 * self.read_s)), 0.0)
+        grown = max(ln_of((self.seconds(t_s) + self.read_s) / (2 * self.read_s)), 0.0)
         size = self.read * self.flicker_usiemens * MICRO * sqrt(grown)
-        return np.asarray(size * np.log10(held / MICRO))
+        return np.asarray(size / _LN10 * ln(held / MICRO))
 
     def limited(self, conductance: Array) -> Array:
         low, high = self.lowest_usiemens or 0.0, self.highest_usiemens or np.inf
@@ -104,7 +106,7 @@ class Decaying(Polynomial):
         """Shift and standard deviation, siemens."""
         if not seconds or not self.drifts:
             return 0.0, 0.0
-        grown = log(seconds)
+        grown = ln_of(seconds)
         spread = self.grown_usiemens * grown + self.spread_usiemens
         return self.drift * self.shift_usiemens * grown * MICRO, self.drift * spread * MICRO
 

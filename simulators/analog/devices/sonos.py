@@ -16,6 +16,7 @@ from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog.devices.device import Device, Draws
 from tetrapla.simulators.analog.devices.moments import Moments, censored_moments
 from tetrapla.simulators.analog.devices.polynomial import polynomial
+from tetrapla.simulators.elementary_ import exp
 
 _DAY_S: Final = 86400.0
 _NANOAMPERES: Final = 0.1 * 1e9  # of a siemens
@@ -104,7 +105,7 @@ class Sonos(Device):
 
 
 def _saturating(day: Day, current: Array) -> Array:
-    return np.asarray(np.maximum(-day.scale * np.expm1(-current / day.saturation), 0.0))
+    return np.asarray(np.maximum(day.scale * (1 - exp(-current / day.saturation)), 0.0))
 
 
 SONOS_40NM = Sonos(

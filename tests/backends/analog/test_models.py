@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,9 +12,7 @@ import pytest
 
 from tests.backends.analog.conftest import EXACT, KEY, chip, compiled, verdict
 from tests.passes.random_graphs import FAMILIES, sampled
-from tetrapla.backends.analog import TARGET
 from tetrapla.backends.analog.lower import uncalibrated
-from tetrapla.backends.target_ import Options
 from tetrapla.frontend.builder import Builder, Tensor
 from tetrapla.frontend.builder import functions as nn
 from tetrapla.frontend.builder.layers import Layers
@@ -29,6 +28,8 @@ from tetrapla.simulators.analog.program import Digital, Program
 
 SMALL = chip(32, 32).ideal()
 NOISY = chip(32, 32)
+# thousands of steps each
+LONG = ("bidirectional-lstm", "boltzmann-machine", "lif-mlp", "lstm", "ntm-copy")
 Write = Callable[[Layers, Tensor], Tensor]
 
 
@@ -84,8 +85,7 @@ def volume(n: Layers, x: Tensor) -> Tensor:
 
 
 MODELS: dict[str, Write] = {
-    each.__name__: each
-    for each in (mlp, cnn, mobile, grouped, unet, attention, signal, volume)
+    each.__name__: each for each in (mlp, cnn, mobile, grouped, unet, attention, signal, volume)
 }
 
 
@@ -271,3 +271,65 @@ def test_the_peripherys_work_by_hand() -> None:
         "again": ("requantize", 24, 96 + 4 + 24),
         "out": ("host", 0, 0),
     }
+
+
+def test_a_loop_that_values_end_is_refused_by_name() -> None:
+    module = networks()["hopfield"].module()
+    with pytest.raises(UnsupportedError) as refused:
+        compiled(module, SMALL, drawn(module, 0, 1).calibration)
+    assert str(refused.value) == (
+        "analog: every node must be a product with constant weights or a digital step, not "
+        "1 x nn.while (its condition is not constant): while"
+    )
+
+
+def test_a_model_that_is_too_large_says_how_many_tiles_would_do() -> None:
+    spec = chip(32, 32, "array.tiles=2", "array.arrays_per_unit=2", "array.units_per_tile=2")
+    module = built(mlp, values=False)
+    with pytest.raises(UnsupportedError) as refused:
+        compiled(module, spec, None)
+    # 192 x 20: 6 rows of tiles by 5; 20 x 10: 1 by 3; four arrays a tile
+    assert str(refused.value) == (
+        "isaac: the model must fit its 8 crossbars, not need 33; use a smaller model or --set "
+        "array.tiles=9"
+    )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_of_shapes_alone_takes_the_same_time(name: str) -> None:
+    full, shapes = built(MODELS[name]), built(MODELS[name], values=False)
+    assert shapes.shape_only
+    data = sampled(full, 1)
+    known, unknown = compiled(full, NOISY, data), compiled(shapes, NOISY, None)
+    found = machine.run(unknown.program, NOISY, {}, KEY)
+    assert found.outputs == {}
+    assert unknown.program.arrays == known.program.arrays
+    assert units(unknown.program) == units(known.program)
+    ran = machine.run(known.program, NOISY, data, KEY)
+    assert found.cycles == ran.cycles
+    assert [layer.macs for layer in found.layers] == [layer.macs for layer in ran.layers]
+
+
+@pytest.mark.parametrize("values", [True, False])
+def test_a_program_reads_back_from_its_json(values: bool) -> None:
+    module = built(mobile, values=values)
+    program = compiled(module, NOISY, sampled(module, 1) if values else None).program
+    read = Program.from_dict(json.loads(json.dumps(program.to_dict())))
+    assert read.text() == program.text()
+    assert read.to_dict() == program.to_dict()
+    data = sampled(module, 2) if values else {}
+    one, two = (machine.run(each, NOISY, data, KEY) for each in (program, read))
+    assert one.cycles == two.cycles
+    for name, array in one.outputs.items():
+        assert np.array_equal(two.outputs[name], array)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in ZOO if n not in LONG])
+def test_a_small_network_of_the_zoo_is_computed_bit_by_bit(name: str) -> None:
+    module = networks()[name].module()
+    samples = drawn(module, 0, 1)
+    spec = chip(128, 128).ideal()
+    lowered = compiled(module, spec, samples.calibration)
+    few = {key: array[:1] for key, array in samples.inputs.items()}
+    assert verdict(lowered, spec, few)[0] == EXACT

@@ -17,7 +17,7 @@ from tetrapla.simulators.analog.circuits.effective import (
     solve,
 )
 from tetrapla.simulators.analog.circuits.nodal import judged
-from tetrapla.simulators.analog.circuits.wires import Wires
+from tetrapla.simulators.analog.circuits.wires import Topology, Wires
 
 # of the largest current, the contract with the judge
 BOUND = 1e-12
@@ -79,7 +79,7 @@ def test_ideal_wires_of_any_kind_are_no_special_case(
     g, minus = cells(rng, (9, 7)), cells(rng, (9, 7))
     volts = rng.uniform(-0.4, 0.4, (3, 9))
     for second in (None, minus):
-        topology = "input_source" if second is None else "interleaved"
+        topology: Topology = "input_source" if second is None else "interleaved"
         judge = judged(g, volts, Wires(*ohms), topology, g_minus=second)
         found = volts @ effective(g, Wires(*ohms), second)
         bound = BOUND * np.abs(judge.currents).max()

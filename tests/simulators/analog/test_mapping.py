@@ -68,7 +68,9 @@ def layer(matrix: Array, tiles: tuple[Tile, ...], slices: int) -> Product:
 
 def levels(matrix: Array, spec: AnalogSpec, slices: int) -> list[list[int]]:
     tile = Tile(0, len(matrix), 0, matrix.shape[1], (0,) * slices)
-    found: list[list[int]] = mapping.targets(layer(matrix, (tile,), slices), tile, spec).tolist()
+    found: list[list[int]] = mapping.targets(
+        layer(matrix, (tile,), slices), tile, spec
+    ).tolist()
     return found
 
 
@@ -107,7 +109,8 @@ def test_columns_and_conversions_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "outputs"), zip(SCHEMES, (16, 16, 32, 16, 32, 5, 16, 31, 32), strict=True)
+    ("scheme", "outputs"),
+    list(zip(SCHEMES, (16, 16, 32, 16, 32, 5, 16, 31, 32), strict=True)),
 )
 def test_how_many_outputs_fit_an_array_of_128_columns(
     scheme: tuple[str, int, bool, str], outputs: int
