@@ -5,14 +5,16 @@
 Arrays are random, wires 1e-4 of the lowest device resistance a segment, inputs uniform from 0
 to 1, or random bits. Times are process CPU seconds, the best of several. An IR-drop MVM is that
 of a pair of arrays: the first batch pays for their effective matrices, later ones find them
-kept. CrossSim 3.2 (github.com/sandialabs/cross-sim, BSD-3-Clause, `import simulator`) runs where
-it is installed, at its own defaults: iterations until voltages move by less than 1e-3 of the
-input. Its outputs are compared with ours before a time counts.
+kept. CrossSim 3.2 (github.com/sandialabs/cross-sim, BSD-3-Clause, `import simulator`) runs
+where it is installed, at its own defaults: iterations until voltages move by less than 1e-3 of
+the input. Its outputs are compared with ours before a time counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from time import process_time
 from typing import Any
@@ -55,16 +57,16 @@ def cells(rng: np.random.Generator, size: int) -> Array:
 def ours(rng: np.random.Generator) -> None:
     for size, rounds in ((64, 20), (128, 10), (256, 3)):
         g = cells(rng, size)
-        print(f"effective_{size}_s {best_s(lambda g=g: solve(g, WIRES), rounds):.4f}")
+        print(f"effective_{size}_s {best_s(partial(solve, g, WIRES), rounds):.4f}")
     g, minus = cells(rng, SIZE), cells(rng, SIZE)
     print(f"effective_interleaved_{SIZE}_s {best_s(lambda: solve(g, WIRES, minus), 5):.4f}")
     bits = rng.random((BATCH, SIZE)) < 0.5
     for name, second in (("gated", None), ("gated_interleaved", minus)):
-        time_s = best_s(lambda m=second: gated(g, bits, 0.2, WIRES, m), 3)
+        time_s = best_s(partial(gated, g, bits, 0.2, WIRES, second), 3)
         print(f"ladder_{name}_{SIZE}_mvm_s {BATCH / time_s:.0f}")
     volts = 0.3 * rng.random((64, SIZE))
     for law in (Sinh(4.0), Polynomial(0.3, 0.8)):
-        time_s = best_s(lambda law=law: nonlinear(g, volts, WIRES, law), 2)
+        time_s = best_s(partial(nonlinear, g, volts, WIRES, law), 2)
         print(f"newton_{type(law).__name__.lower()}_{SIZE}_mvm_s {len(volts) / time_s:.1f}")
     time_s = best_s(lambda: variances(g, 0.03 * g, WIRES), 5)
     print(f"read_noise_matrix_{SIZE}_s {time_s:.4f}")
@@ -81,9 +83,8 @@ def ir_drop(pair: Array, inputs: Array, matrix_of: Callable[..., Array]) -> Arra
 
 def crosssim(weights: Array, *, gate: bool) -> Any:
     """CrossSim's core with the same wires; weights [rows, columns] within -1 to 1."""
-    from simulator import AnalogCore, CrossSimParameters
-
-    params = CrossSimParameters()
+    peer = import_module("simulator")
+    params = peer.CrossSimParameters()
     params.core.style = "BALANCED"
     params.core.rows_max = params.core.cols_max = SIZE
     params.core.mapping.weights.percentile = None
@@ -102,7 +103,7 @@ def crosssim(weights: Array, *, gate: bool) -> Any:
         params.xbar.dac.mvm.signed = False
         params.core.mapping.inputs.mvm.min = 0.0
         params.core.mapping.inputs.mvm.max = 1.0
-    return AnalogCore(weights.T, params)
+    return peer.AnalogCore(weights.T, params)
 
 
 def beside(name: str, mine_s: float, wanted: Array, peer: Callable[[], Array]) -> float:

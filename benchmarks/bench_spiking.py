@@ -7,7 +7,8 @@ nets with 400 and 1000 targets a neuron. A synaptic event is one weight added fo
 The networks are drawn from one seed; that the floats' spikes have the total that other engines
 find on them is checked before anything is timed. `int8` has 8-bit weights and Loihi's neuron;
 `counted` is the whole machine, with counters of every core, energy and time. CPU seconds, the
-best of `ROUNDS`.
+best of `ROUNDS`. Peers that are installed (Brian2, snnTorch, SANA-FE) run the same nets; a
+ratio is ours over theirs: in float32, and for SANA-FE, which counts too, `counted`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from time import process_time
 from typing import Any
 
 import numpy as np
+from spiking_peers import peers
 
 from tetrapla.ir.graph import Array, Attribute
 from tetrapla.simulators.spec_ import load_spec
@@ -183,6 +185,7 @@ def main() -> None:
     """Print the rates of each net."""
     spec = load_spec("loihi", SpikingSpec, ["core.compartments_per_neuron=1"]).spec
     for net in nets():
+        rates: dict[str, float] = {}
         for label, each in ((net.name, net), (f"{net.name}_int8", in_integers(net))):
             made = engine(each.program, 1, fast=True)
             flat = {"x": np.moveaxis(each.inputs["x"], 1, 2).reshape(1, -1)}
@@ -193,14 +196,32 @@ def main() -> None:
             events = each.events(done)
             rate = events / _best(partial(made.run, flat))
             print(f"spiking_{label}_synaptic_events_per_s {rate:.4g}")
+            if each is net:
+                rates[""] = rate
         print(f"spiking_{net.name}_spikes {TOTALS[net.name]}")
         start = process_time()
         made = engine(net.program, 1, fast=True)
+        tables = made.wired
+        print(f"spiking_{net.name}_build_s {process_time() - start:.3g}")
+        del tables
         done = made.run({"x": np.moveaxis(net.inputs["x"], 1, 2).reshape(1, -1)})
         print(f"spiking_{net.name}_build_and_first_run_s {process_time() - start:.3g}")
         events = net.events(done)
         whole = _best(partial(simulate, made, spec, net.inputs))
-        print(f"spiking_{net.name}_counted_synaptic_events_per_s {events / whole:.4g}")
+        rates["counted"] = events / whole
+        print(f"spiking_{net.name}_counted_synaptic_events_per_s {rates['counted']:.4g}")
+        _compare(net, events, rates)
+
+
+def _compare(net: Net, events: int, rates: dict[str, float]) -> None:
+    """Print the rates of the peers that are there, and ours over theirs."""
+    for name, done in peers(net.program, net.inputs["x"][0, :, 0]):
+        rate = (done.events or events) / done.seconds
+        ours = rates["counted" if name == "sanafe" else ""]
+        if name != "sanafe" and done.spikes != TOTALS[net.name]:
+            raise SystemExit(f"{net.name}: {name} found {done.spikes} spikes")
+        print(f"spiking_{net.name}_{name}_synaptic_events_per_s {rate:.4g}")
+        print(f"spiking_{net.name}_over_{name}_ratio {ours / rate:.3g}")
 
 
 def _best(call: Callable[[], object]) -> float:

@@ -135,5 +135,10 @@ def _module(model: Model, settings: Settings) -> Module:
     if isinstance(model, Module):
         if settings.dims or settings.batch is not None or settings.fixed:
             raise ModelError("a Module has fixed shapes; give dims and batch to load, not here")
+        if settings.discretisation or settings.dt is not None or settings.repair:
+            raise ModelError(
+                "a Module is read already; give nir to load, not discretisation, dt or "
+                "repair here"
+            )
         return model
     return load_for(model, settings)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tetrapla.backends.analog.check import cross_check
-from tetrapla.backends.analog.crossbars import WIDEST, converter_bits, crossbars
+from tetrapla.backends.analog.crossbars import crossbars, left_out
 from tetrapla.backends.analog.lower import lower
-from tetrapla.backends.target_ import Lowered, Options, Target
+from tetrapla.backends.target_ import Ahead, Lowered, Options, Target
 from tetrapla.ir.module import Module
 from tetrapla.simulators.analog.machine import run
 from tetrapla.simulators.analog.program import Program
@@ -19,9 +19,15 @@ def _stochastic(spec: AnalogSpec, options: Options) -> bool:
 
 def _modules(lowered: Lowered[Program], spec: AnalogSpec) -> dict[str, Module]:
     del spec
-    if converter_bits(lowered.program) > WIDEST:
-        return {}  # no array that was built needs as many
+    if left_out(lowered.program):
+        return {}
     return {"crossbar": crossbars(lowered.module, lowered.program)}
+
+
+def _ahead(lowered: Lowered[Program], spec: object, files: object, names: object) -> Ahead:
+    del spec, files, names
+    reason = left_out(lowered.program)
+    return Ahead(notes=(reason,)) if reason else Ahead()
 
 
 TARGET = Target(
@@ -33,5 +39,6 @@ TARGET = Target(
     cross_check=cross_check,
     stochastic=_stochastic,
     modules=_modules,
+    ahead=_ahead,
     least_cycles=least_cycles,
 )

@@ -29,6 +29,7 @@ from tetrapla.passes.rebuild_ import Rebuild
 from tetrapla.simulators.analog.program import Product, Program, Tile, Window
 
 WIDEST: Final = 31  # bits of a code in the dialect
+MOST_TILES: Final = 4096  # assumed: they make 8 MB of text, which few will read
 _INPUT_BITS: Final = 8
 
 
@@ -40,7 +41,7 @@ def crossbars(module: Module, program: Program) -> Module:
         program: whose products are those of the module's nodes that make the same values.
 
     Raises:
-        IRError: a converter would need more than `WIDEST` bits (`converter_bits`).
+        IRError: a converter would need more than `WIDEST` bits.
     """
     products = {product.result: product for product in program.products}
     new = Rebuild(module)
@@ -59,6 +60,22 @@ def converter_bits(program: Program) -> int:
     most = max((t.rows for step in program.products for t in step.tiles), default=0)
     bits = lossless_bits(most, program.cell_bits, program.dac_bits, program.pairs)
     return bits + program.signed
+
+
+def left_out(program: Program) -> str:
+    """Why `compile` does not write a program's `crossbars`; nothing where it does."""
+    if program.shape_only:
+        return "crossbar.mlir is left out: the weights are not known"
+    tiles = sum(len(step.tiles) for step in program.products)
+    if tiles > MOST_TILES:
+        return f"crossbar.mlir is left out: it is written of {MOST_TILES} tiles, not {tiles}"
+    bits = converter_bits(program)
+    if bits > WIDEST:
+        return (
+            f"crossbar.mlir is left out: its converters have {WIDEST} bits, not the {bits} "
+            "that tell every sum apart"
+        )
+    return ""
 
 
 class _Emitter:

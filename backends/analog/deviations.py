@@ -68,7 +68,7 @@ def sigmas(total: float, variance: float, scale: float, slack: float = 0.0) -> f
     """sqrt(2 x) with sqrt(2 variance x) + scale x = |total| - slack."""
     t = max(0.0, abs(total) - slack)
     below = sqrt(variance) + sqrt(variance + 2 * scale * t)
-    return 2 * t / below if below else 0.0
+    return float(2 * t / below) if below else 0.0
 
 
 def of_cells(
@@ -113,7 +113,7 @@ class _Tally:
         """Of mean, spread and the farthest cell of every level; cells that must not err."""
         found: list[float] = []
         m, off = self._moments, 0
-        for level, n in enumerate(self._count):
+        for level, n in enumerate(self._count.tolist()):
             s, v = float(m.tail[level]), float(m.variance[level])
             if s == 0:
                 off += int(self._farthest[level] > _ROUNDED)

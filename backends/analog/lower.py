@@ -210,8 +210,9 @@ def _about_work(module: Module, program: Program) -> Iterator[str]:
     if computed:
         kinds = Counter(step.op for step in computed)
         yield (
-            f"the periphery computes {len(computed)} products that are not of activations "
-            f"with constants ({_counted(kinds)}), {sum(s.macs for s in computed):,} MACs"
+            f"the periphery computes {len(computed)} products that no array holds "
+            f"({_counted(kinds)}; of two computed matrices, or not of 8 bits), "
+            f"{sum(step.macs for step in computed):,} MACs"
         )
     unknown = Counter(n.kind for n in nodes if steps[n.name].unit != "host" and work(n) is None)
     if unknown:

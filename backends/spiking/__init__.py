@@ -52,18 +52,17 @@ def lower(
     how = (code, timesteps, converted.levels)
     proof = certificate(converted.module, how, (fused, converted.full), calibration or {})
     chosen = "the chip's default" if options.timesteps is None else "as asked"
-    warnings = [
-        f"{timesteps} timesteps per inference ({chosen}), and {program.depth} until the last "
-        "layer has its first input; cycles are timesteps",
+    host = [f"the host computes {', '.join(converted.host)}"] if converted.host else []
+    warnings = (
+        f"{timesteps} timesteps per inference ({chosen}), {_until(program)}",
         _UNPRICED,
         *converted.warnings,
         *_chip_warnings(code),
         *proof.sentences(),
         *chip.sentences(),
         *_unread(options),
-    ]
-    if converted.host:
-        warnings.append(f"the host computes {', '.join(converted.host)}")
+        *host,
+    )
     notes = {
         "timesteps": timesteps,
         "code": code,
@@ -74,7 +73,7 @@ def lower(
         "mapping": chip.to_dict(),
         "host": list(converted.host),
     }
-    return Lowered(converted.module, program, tuple(warnings), notes)
+    return Lowered(converted.module, program, warnings, notes)
 
 
 def _native(
@@ -97,8 +96,7 @@ def _native(
             "its duration is a part of it"
         )
     warnings = [
-        f"{program.timesteps} timesteps per inference, and {program.depth} until the last "
-        "layer has its first input; cycles are timesteps",
+        f"{program.timesteps} timesteps per inference, {_until(program)}",
         _UNPRICED,
         *losses,
         *chip.sentences(),
@@ -114,6 +112,10 @@ def _native(
         "host": [f"{step.kind} ({step.name})" for step in program.host],
     }
     return Lowered(module, program, tuple(warnings), notes)
+
+
+def _until(program: Program) -> str:
+    return f"and {program.depth} until the last layer has its first input; cycles are timesteps"
 
 
 def _code(code: str | None) -> str:

@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tetrapla.backends.spiking.compose import chained, listed
-from tetrapla.backends.spiking.layers import Layers
 from tetrapla.backends.spiking.leak import NEURONS, leak, voltages
+from tetrapla.backends.spiking.signals import Signals
 from tetrapla.backends.spiking.terms import (
     Current,
     Host,
@@ -31,7 +31,6 @@ from tetrapla.backends.spiking.terms import (
     Spikes,
     Term,
     alone,
-    only_frames,
     scaled,
 )
 from tetrapla.ir.build import ModuleBuilder
@@ -77,7 +76,7 @@ def integers(module: Module, spec: SpikingSpec, calibration: Mapping[str, Array]
     return Integers(builder.finish(), tuple(walk.losses))
 
 
-class _Walk(Layers):
+class _Walk(Signals):
     def __init__(
         self,
         graph: Graph,
@@ -86,10 +85,7 @@ class _Walk(Layers):
         calibration: Mapping[str, Array],
         outer: _Walk | None = None,
     ) -> None:
-        super().__init__(builder, spec, outer)
-        self.graph, self.calibration = graph, calibration
-        self.values: dict[int, Signal] = {}
-        self.refused: list[str] = [] if outer is None else outer.refused
+        super().__init__(graph, builder, spec, calibration, outer)
         self.states: dict[int, Value] = {}  # of a body: by the float state's value
         self.initial: dict[int, Array] = {}  # of a body: what they start from
         self.finals: dict[int, Value] = {}
@@ -107,20 +103,6 @@ class _Walk(Layers):
                 self.refused.append(f"{node.name} ({node.kind}: {reason})")
                 self._broken |= {v.index for v in node.results}
 
-    def left(self, value: Value) -> Value:
-        """What an output is, in its own type."""
-        signal = self.values[value.index]
-        if isinstance(signal, Host):
-            return signal.value
-        if not isinstance(signal, Spikes):
-            raise UnsupportedError(
-                "spiking: an output must be spikes or voltages of neurons, not a current; end "
-                "the network with neurons"
-            )
-        if value.dtype == "i8":
-            return signal.value
-        return self.real(signal.value, signal.unit)
-
     def _node(self, node: Node) -> None:
         if node.kind in NEURONS:
             self._neuron(node)
@@ -128,7 +110,7 @@ class _Walk(Layers):
             self._linear(node)
         elif node.kind in _OTHERS:
             _OTHERS[node.kind](self, node)
-        elif node.kind.startswith("nn.") and isinstance(self._of(node), Host):
+        elif node.kind.startswith("nn.") and isinstance(self.of(node), Host):
             operands = [
                 self.b.weight(f"{node.name}.constant", self.graph.weight(v))
                 if self.graph.is_weight(v)
@@ -141,30 +123,12 @@ class _Walk(Layers):
             own = "; write its code in integers" if node.kind == "spike.program" else ""
             raise RefusedError(f"no form in integers{own}")
 
-    def _of(self, node: Node, place: int = 0) -> Signal:
-        operand = node.operands[place]
-        if operand.index not in self.values:
-            raise RefusedError("its operand is a constant")
-        return self.values[operand.index]
-
-    def weight(self, value: Value) -> Array:
-        if not self.graph.is_weight(value):
-            raise RefusedError("an operand is computed that a core must hold")
-        return self.graph.weight(value)
-
-    def _spikes(self, signal: Signal) -> Spikes:
-        if isinstance(signal, Input):
-            return self.fed(signal, self.calibration.get(signal.name))
-        if not isinstance(signal, Spikes):
-            raise RefusedError("it takes a current, where a chip has neurons only")
-        return signal
-
     def _linear(self, node: Node) -> None:
-        signal = self._of(node)
+        signal = self.of(node)
         if isinstance(signal, Current):
             self.values[node.result.index] = self._chained(node, signal)
             return
-        spikes = self._spikes(signal)
+        spikes = self.spikes(signal)
         given = [self.weight(v) for v in node.operands[1:]]
         place = 3 if node.kind == "spike.sparse" else 1
         bias, lag = None, None
@@ -208,104 +172,8 @@ class _Walk(Layers):
         plain = bias if bias.any() else None
         return Current(node.name, tuple(terms), plain, shapes=(result,))
 
-    def add(self, node: Node) -> None:
-        parts = [self._current(v) for v in node.operands if not self.graph.is_weight(v)]
-        if len(parts) != 2 or any(p.shapes for p in parts):
-            raise RefusedError("it adds a constant, or what was reshaped before")
-        a, b = parts
-        held = [p for p in parts if p.bias is not None]
-        if len({p.late for p in held}) > 1:
-            raise RefusedError("it adds constants that begin at different timesteps")
-        bias = a.bias if b.bias is None else b.bias if a.bias is None else a.bias + b.bias
-        late = held[0].late if held else 0
-        self.values[node.result.index] = Current(node.name, (*a.terms, *b.terms), bias, late)
-
-    def _current(self, value: Value) -> Current:
-        signal = self.values[value.index]
-        if isinstance(signal, Current):
-            return signal
-        spikes = self._spikes(signal)
-        name = f"{value.index}"
-        return Current(name, (self._each(spikes, value.shape[2:], np.ones(1), name),))
-
-    def _each(self, spikes: Spikes, shape: tuple[int, ...], factor: Array, name: str) -> Term:
-        """One synapse for each neuron."""
-        size = int(np.prod(shape))
-        if len(shape) != 1:
-            raise RefusedError("spikes without weights reach neurons of more than one axis")
-        each = np.broadcast_to(factor, shape).astype(np.float32).ravel()
-        order = np.arange(size, dtype=np.int32)
-        held: dict[str, Attribute] = {"size": size, "exponent": 0}
-        flat = (shape, shape)
-        return Term("spike.sparse", spikes, (order, order, each), held, name, shapes=flat)
-
-    def scale(self, node: Node) -> None:
-        factor = self.weight(node.operands[1]).astype(np.float64)
-        signal = self._of(node)
-        if isinstance(signal, Current):
-            if signal.shapes:
-                raise RefusedError("it scales what was reshaped before")
-            terms = tuple(scaled(t, factor) for t in signal.terms)
-            bias = None if signal.bias is None else signal.bias * factor
-            self.values[node.result.index] = replace(signal, terms=terms, bias=bias)
-            return
-        spikes = self._spikes(signal)
-        if factor.size == 1:
-            larger = replace(spikes, unit=spikes.unit * float(factor.item()))
-            self.values[node.result.index] = larger
-            return
-        term = self._each(spikes, node.result.shape[2:], factor, node.name)
-        self.values[node.result.index] = Current(node.name, (term,))
-
-    def delay(self, node: Node) -> None:
-        signal, steps = self._of(node), self.weight(node.operands[1])
-        if isinstance(signal, Current):
-            if steps.size != 1:
-                raise RefusedError("it delays a current by neuron")
-            by = int(steps.item())
-            terms = tuple(
-                replace(t, lag=np.array([by], np.int32) + (0 if t.lag is None else t.lag))
-                for t in signal.terms
-            )
-            self.values[node.result.index] = replace(signal, terms=terms, late=signal.late + by)
-            return
-        spikes = self._spikes(signal)
-        held = self.b.weight(f"{node.name}.steps", steps)
-        made = self.b.op("spike.delay", [spikes.value, held], {}, node.name)
-        self.values[node.result.index] = replace(spikes, value=made)
-
-    def same(self, node: Node) -> None:
-        signal = self._of(node)
-        if isinstance(signal, Host):
-            made = self.b.op(node.kind, [signal.value], node.attributes, node.name)
-            signal = Host(made)
-        self.values[node.result.index] = signal
-
-    def view(self, node: Node) -> None:
-        signal = self._of(node)
-        if isinstance(signal, Current):
-            if node.kind != "nn.reshape":
-                raise RefusedError("it takes a current, not spikes or voltages of neurons")
-            if not only_frames(node):
-                shape = node.result.shape[-len(node.result.shape) + 2 :]
-                signal = replace(signal, shapes=(*signal.shapes, shape))
-            self.values[node.result.index] = signal
-            return
-        perm = node.ints("perm") if node.kind == "nn.transpose" else ()
-        if isinstance(signal, Input):
-            made = self.b.op(node.kind, [signal.value], node.attributes, node.name)
-            self.values[node.result.index] = replace(signal, value=made)
-        elif isinstance(signal, Host) or perm[:2] == (1, 0):
-            made = self.b.op(
-                node.kind, [self.left(node.operands[0])], node.attributes, node.name
-            )
-            self.values[node.result.index] = Host(made)
-        else:
-            made = self.b.op(node.kind, [signal.value], node.attributes, node.name)
-            self.values[node.result.index] = replace(signal, value=made)
-
     def _neuron(self, node: Node) -> None:
-        current = self._current(node.operands[0])
+        current = self.current(node.operands[0])
         rule = leak(node, self.weight)
         gain = rule.gain
         if current.shapes and gain.size > 1:
@@ -378,7 +246,7 @@ class _Walk(Layers):
         signal = self.values[operand.index]
         if isinstance(signal, Current):
             return replace(signal, terms=tuple(replace(t, outside=True) for t in signal.terms))
-        spikes = self._spikes(signal)
+        spikes = self.spikes(signal)
         inner.sequences.append(spikes.value)
         return replace(spikes, value=inner.b.input(name, spikes.value.shape[1:], "i8"))
 

@@ -101,24 +101,18 @@ class Layers:
             scaling: the layer's unit.
             steady: what every timestep adds to the voltage.
         """
-        core, shape = self.spec.core, node.results[0].shape[1:]
-        mantissa = 2**core.threshold_bits - 1
+        mantissa = 2**self.spec.core.threshold_bits - 1
         level = np.minimum(np.rint(rule.threshold / scaling.unit), mantissa)
         theta = np.maximum(level, 0).astype(np.int32)
-        bias, clipped = biases(np.asarray(steady), scaling.unit / 64, core)
+        bias, clipped = biases(np.asarray(steady), scaling.unit / 64, self.spec.core)
         if clipped:
             self.losses.append(f"layer {node.name}: biases are clipped to what cores hold")
-        keeps = [rule.current_decay, rule.voltage_decay]
-        decays = [_decay(keeps[0], 1, 4095), _decay(keeps[1], 0, 0)]
+        decays = [_decay(rule.current_decay, 1, 4095), _decay(rule.voltage_decay, 0, 0)]
         self.losses += rule.said(node.name, decays, theta * scaling.unit)
-        first = np.zeros((3, *shape), np.int64)
+        first = np.zeros((3, *node.results[0].shape[1:]), np.int64)
         first[0] = np.rint(rule.start * 64 / scaling.unit)
-        named = {
-            "current_decay": decays[0],
-            "voltage_decay": decays[1],
-            "threshold": theta,
-            "bias": bias,
-        }
+        names = ("current_decay", "voltage_decay", "threshold", "bias")
+        named = dict(zip(names, (*decays, theta, bias), strict=True))
         held = [self.b.weight(f"{node.name}.{k}", np.atleast_1d(a)) for k, a in named.items()]
         before = self.b.weight(f"{node.name}.start", first) if start is None else start
         # what never fires does not get above the highest threshold

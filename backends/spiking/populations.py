@@ -32,11 +32,16 @@ def timed(populations: Sequence[Population], delay_max: int) -> tuple[Population
         if longest > delay_max:
             raise UnsupportedError(
                 f"layer {p.name}: a skip connection must wait at most {delay_max} timesteps, "
-                f"not {longest}; shorten the path beside it"
+                f"not {longest}; shorten the path beside it{_converted(p)}"
             )
         synapses = tuple(replace(s, delay=w) for s, w in zip(p.synapses, waits, strict=True))
         made.append(replace(p, depth=depth[p.name], synapses=synapses))
     return tuple(made)
+
+
+def _converted(p: Population) -> str:
+    own = p.model in ("integrate_and_fire", "readout", "spike.phase")
+    return ", or convert with --code sequential, whose neurons wait" if own else ""
 
 
 def _wait(p: Population, s: Synapses, depth: dict[str, int], answered: dict[str, int]) -> int:

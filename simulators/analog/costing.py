@@ -59,6 +59,8 @@ class PricedSection(Section):
     rows: Count = Field(ge=1)
     cols: Count = Field(ge=1)
     arrays_per_unit: Count = Field(ge=1)
+    units_per_tile: Count = Field(ge=1)
+    tiles: Count = Field(ge=1)
     adcs_per_array: Count = Field(ge=1)
 
 
@@ -83,6 +85,8 @@ class Point:
     rows: int
     cols: int
     arrays_per_unit: int
+    units_per_tile: int
+    tiles: int
     adcs_per_array: int
     rate_hz: float
     node_nm: float | None

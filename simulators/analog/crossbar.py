@@ -13,17 +13,18 @@ from typing import Final
 import numpy as np
 
 from tetrapla.ir.graph import Array
-from tetrapla.simulators.analog import cells
+from tetrapla.simulators.analog import cells, noise
 from tetrapla.simulators.analog.adc import convert, mismatched
 from tetrapla.simulators.analog.cells import Cells
-from tetrapla.simulators.analog.fused import add_codes
+from tetrapla.simulators.analog.fused import add_read
 from tetrapla.simulators.analog.mapping import columns
 from tetrapla.simulators.analog.program import Product, Tile
 from tetrapla.simulators.analog.reads import Reads, linear, read
 from tetrapla.simulators.analog.spec import INPUT_BITS, AnalogSpec, lossless_bits
 from tetrapla.simulators.random_ import Key
 
-HELD: Final = 1 << 18  # column sums at once: they stay in the cache
+HELD: Final = 1 << 16  # column sums at once: arrays that stay in the cache, and in the process
+_FEWEST: Final = 256  # vectors at once: fewer, and reading the matrix takes too long
 
 
 def digits_of(inputs: Array, digit: int, dac_bits: int) -> Array:
@@ -73,24 +74,33 @@ def sliced(
     """
     invocations, positions, _ = inputs.shape
     result = np.zeros((invocations, positions, product.matrix.shape[1]), np.int64)
+    # decided once, by what all blocks read
+    fast = noise.compiles(result.size * spec.digits, None)
     for number, tile in enumerate(product.tiles):
         held = cells.programmed(product, number, spec, key)
         rows = inputs[:, :, tile.row_start : tile.row_stop]
         # every cell has a normal of its own where reads are sampled
-        size = held.placed.size
-        each = size if spec.device.reads == "sampled" else held.placed.shape[1]
-        for block, places in _blocks(invocations, positions, each, chunk or HELD):
+        sampled = spec.device.reads == "sampled"
+        each = held.placed.size if sampled else held.placed.shape[1]
+        room = HELD if sampled else max(HELD, _FEWEST * each)
+        for block, places in _blocks(invocations, positions, each, chunk or room):
             area = slice(block.start, block.stop), slice(places.start, places.stop)
             address = key, product.number, product.first_tile + number
             before = product.first_read * spec.digits
             reads = Reads(*address, block, places, positions, before)
-            totals = _tile(product, tile, spec, held, rows[area], reads)
+            totals = _tile(product, tile, spec, held, rows[area], reads, fast)
             result[(*area, slice(tile.col_start, tile.col_stop))] += totals
     return result
 
 
 def _tile(
-    product: Product, tile: Tile, spec: AnalogSpec, held: Cells, inputs: Array, reads: Reads
+    product: Product,
+    tile: Tile,
+    spec: AnalogSpec,
+    held: Cells,
+    inputs: Array,
+    reads: Reads,
+    fast: bool,
 ) -> Array:
     flat = inputs.reshape(-1, tile.rows)
     made = columns(product, tile, spec)
@@ -104,11 +114,7 @@ def _tile(
         driven = digits_of(flat, digit, spec.dac.bits)
         weight = 1 << digit * spec.dac.bits
         if in_one and held.read_variance is not None:
-            steps = driven.astype(held.levels.dtype, copy=False)
-            sums = steps @ held.levels
-            steps *= steps
-            spread = steps @ held.read_variance
-            add_codes(codes, sums, spread, lsb, spec.adc, weight, reads, digit)
+            add_read(codes, driven, held, lsb, spec.adc, weight, reads, digit, fast=fast)
             continue
         sums = read(held, made, spec, driven, digit, reads)
         if held.converters is not None:

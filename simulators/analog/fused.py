@@ -10,8 +10,30 @@ import numpy as np
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog import noise
 from tetrapla.simulators.analog.adc import convert
+from tetrapla.simulators.analog.cells import Cells
 from tetrapla.simulators.analog.reads import Reads
 from tetrapla.simulators.analog.sections import AdcSection
+
+
+def add_read(
+    codes: Array,
+    driven: Array,
+    held: Cells,
+    lsb: Array,
+    adc: AdcSection,
+    weight: int,
+    reads: Reads,
+    digit: int,
+    *,
+    fast: bool | None = None,
+) -> None:
+    """Add a noisy read of a linear array by digits [vectors, rows] to `codes` (`add_codes`)."""
+    assert held.read_variance is not None
+    steps = driven.astype(held.levels.dtype)
+    sums = steps @ held.levels
+    steps *= steps
+    spread = steps @ held.read_variance
+    add_codes(codes, sums, spread, lsb, adc, weight, reads, digit, fast=fast)
 
 
 def add_codes(

@@ -17,6 +17,8 @@ same integers where codes are exact.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
 
 import numpy as np
 
@@ -66,12 +68,12 @@ class Columns:
     @property
     def count(self) -> int:
         """Columns of cells; an interleaved array has two on each bit line."""
-        return int(np.prod(self.shape))
+        return prod(self.shape)
 
     @property
     def conversions(self) -> int:
         """Codes of one read."""
-        return int(np.prod(self.converted))
+        return prod(self.converted)
 
     def targets(self, weights: Array) -> Array:
         """Levels [rows, columns], i64, of weights [rows, outputs].
@@ -135,9 +137,8 @@ class Columns:
 def columns(product: Product, tile: Tile, spec: AnalogSpec) -> Columns:
     """The columns of a tile on a chip."""
     m = spec.mapping
-    layout = Layout(m.weights, spec.array.cell_bits, product.slices, m.pairs)
     return Columns(
-        layout=layout,
+        layout=_layout(m.weights, spec.array.cell_bits, product.slices, m.pairs),
         outputs=tile.outputs,
         signed=spec.adc.sign == "signed",
         scales=slice_weights(product, tile, spec),
@@ -148,9 +149,16 @@ def columns(product: Product, tile: Tile, spec: AnalogSpec) -> Columns:
 def slice_weights(product: Product, tile: Tile, spec: AnalogSpec) -> Array:
     """What one ADC code of a slice counts in the product, by slice: a power of two."""
     m = spec.mapping
-    layout = Layout(m.weights, spec.array.cell_bits, product.slices, m.pairs)
+    layout = _layout(m.weights, spec.array.cell_bits, product.slices, m.pairs)
     weights: Array = 2.0 ** (np.array(layout.shifts) + np.array(tile.adc_shifts))
     return weights
+
+
+def sizes(product: Product, tile: Tile, spec: AnalogSpec) -> tuple[int, int]:
+    """`Columns.count` and `Columns.conversions` of a tile."""
+    m = spec.mapping
+    held = m.weights, spec.array.cell_bits, product.slices, m.pairs
+    return _sizes(held, tile.outputs, spec.adc.sign == "signed")
 
 
 def targets(product: Product, tile: Tile, spec: AnalogSpec) -> Array:
@@ -187,3 +195,14 @@ def cells_of_one(slices: int, spec: AnalogSpec) -> int:
     if m.paired:
         return parts * (1 if spec.array.interleaved else 2)
     return parts * (2 if m.weights == "offset_column" else 1)
+
+
+# a large network has 10^5 tiles and few kinds of them
+_layout = lru_cache(1 << 8)(Layout)
+
+
+@lru_cache(1 << 12)
+def _sizes(held: tuple[str, int, int, int], outputs: int, signed: bool) -> tuple[int, int]:
+    none = np.zeros(0)
+    made = Columns(_layout(*held), outputs, signed, none, none)
+    return made.count, made.conversions

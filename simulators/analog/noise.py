@@ -32,7 +32,7 @@ SPREAD: Final = 10  # of a cell, for as long as the chip lives
 CONVERTER: Final = 11  # mismatch of an ADC
 
 _HALVES = 8  # 16-bit halves in a block of Philox
-_WORTH_COMPILING: Final = 1 << 16  # normals, assumed: a millisecond of NumPy
+_WORTH_COMPILING: Final = 1 << 16  # normals, assumed: importing numba takes half a second
 
 
 def programming(key: Key, layer: int, tile: int, shape: tuple[int, int]) -> Array:
@@ -96,7 +96,13 @@ def compiles(count: int, fast: bool | None) -> bool:
     """Whether so many normals are worth compiled code, where it is there and not decided."""
     if fast is not None:
         return fast
-    return count >= _WORTH_COMPILING and find_spec("numba") is not None
+    return count >= _WORTH_COMPILING and _has_numba()
+
+
+@cache
+def _has_numba() -> bool:
+    # the search takes longer than a thousand normals
+    return find_spec("numba") is not None
 
 
 def _plain(address: Array, read: Array, start: int, count: int) -> Array:

@@ -218,10 +218,13 @@ class DeviceSection(Section):
                 f"not {self.g_min_siemens * 1e6:g} uS; raise it or choose another model"
             )
         try:
-            # the time, and the range that holds at it
+            self.device.seconds(self.time_s)
+        except SpecError as error:
+            raise ValueError(f"device.time must be one that is known: {error}") from None
+        try:
             self.device.check(self.g_min_siemens, self.g_max_siemens, self.time_s)
         except SpecError as error:
-            raise ValueError(f"device.model {self.model}: {error}") from None
+            raise ValueError(f"device.g_max must be in range at that time: {error}") from None
         return self
 
     @property
@@ -345,6 +348,7 @@ class DigitalSection(Section):
     """The periphery of the tile that a layer is on: elements per clock of each kind of unit.
 
     `fill_reads`: how many reads the last code spends in the pipeline behind the arrays.
+    `streams`: whether layers start on the rows that the ones before have made so far.
     """
 
     requantize_lanes: Count = Field(ge=1)
@@ -352,6 +356,7 @@ class DigitalSection(Section):
     vector_lanes: Count = Field(ge=1)
     fill_reads: Count
     mac_lanes: Count = Field(default=1, ge=1, description="a multiplier in a vector lane")
+    streams: bool = False
 
 
 class ComponentSection(Section):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -30,7 +30,7 @@ INPUT_BITS = 8  # activations are int8; the machine drives them as unsigned 8-bi
 class AnalogSpec(Spec):
     """An ISAAC-like chip; the sources of a shipped chip's numbers are in its YAML."""
 
-    optional_actions = ("mac.op",)
+    optional_actions = ("mac.op", costing.JOULE, costing.LOAD)
 
     clock_hz: Hertz = Field(alias="clock", gt=0)
     array: ArraySection
@@ -102,12 +102,7 @@ class AnalogSpec(Spec):
         if costing.JOULE in self.cost and self.array.drive_v is None:
             raise ValueError(
                 "cost.crossbar.joule needs array.drive, the volts that the rows are driven "
-                "with; add it, or give a price per read, cost.crossbar.read"
-            )
-        if costing.JOULE in self.cost and costing.READ in self.cost:
-            raise ValueError(
-                "cost must price an array by crossbar.joule or by crossbar.read, not by both; "
-                "remove one"
+                "with; add it, or leave the price of a read, cost.crossbar.read, alone"
             )
         return self
 
@@ -131,9 +126,9 @@ class AnalogSpec(Spec):
         if self.priced_at is None:
             return super().rescaled
         return (
-            "prices and area follow array.rows, array.cols, arrays_per_unit, dac.bits and the "
-            "ADCs' bits and number from those that they were published for; nothing else that "
-            "the chip's YAML states is rescaled by --set"
+            "prices and area follow the arrays' sizes and numbers, dac.bits and the ADCs' bits "
+            "and number from those that they were published for; nothing else that the chip's "
+            "YAML states is rescaled by --set"
         )
 
     @property
@@ -143,8 +138,8 @@ class AnalogSpec(Spec):
 
     def _components_mm2(self, parts: ComponentSection, point: costing.Point) -> float:
         unit = costing.unit_area_mm2(parts.unit_area_mm2, self.priced_at, point)
-        tile = self.array.units_per_tile * unit + sum(parts.tile_area_mm2.values())
-        return self.array.tiles * tile + parts.link_area_mm2
+        tile = point.units_per_tile * unit + sum(parts.tile_area_mm2.values())
+        return point.tiles * tile + parts.link_area_mm2
 
     def _point(self) -> costing.Point:
         return costing.Point(
@@ -153,6 +148,8 @@ class AnalogSpec(Spec):
             rows=self.array.rows,
             cols=self.array.cols,
             arrays_per_unit=self.array.arrays_per_unit,
+            units_per_tile=self.array.units_per_tile,
+            tiles=self.array.tiles,
             adcs_per_array=self.adc.per_array,
             rate_hz=1 / self.conversion_s,
             node_nm=self.chip.node_nm,
@@ -192,9 +189,10 @@ class AnalogSpec(Spec):
         if isinstance(self.adc, IdealAdcSection):
             return self.adc
         bits = max(self.adc.bits, lossless_bits(self, self.array.rows))
-        given = {name: getattr(self.adc, name) for name in type(self.adc).model_fields}
-        exact = {"bits": bits, "range": "full", "offset_steps": 0.0, "gain_frac": 0.0}
-        return IdealAdcSection.model_construct(**{**given, **exact}, given_bits=self.adc.bits)
+        given: dict[str, Any] = dict(self.adc)
+        given |= {"bits": bits, "range": "full", "offset_steps": 0.0, "gain_frac": 0.0}
+        # not validated: a sum may have more bits than a converter can be asked for
+        return IdealAdcSection.model_construct(None, **given, given_bits=self.adc.bits)
 
     @property
     def digits(self) -> int:

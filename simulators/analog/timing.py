@@ -3,10 +3,11 @@
 A position (an output pixel, a row of a product) takes one read per input digit; all tiles of a
 layer read at once, and its copies do different positions at once. A read takes as long as the
 slower of the array and its ADCs, or as both where they take turns; an ADC code goes through the
-pipeline behind. Two times follow: the latency of one invocation, its layers one after the
-other, and the interval after which the next may start, when every layer works on another
-invocation: the time of the layer, transfer or digital unit that is busy longest. N invocations
-in the pipeline take latency + (N - 1) interval, at most N latencies.
+pipeline behind. Two times follow: the latency of one invocation, its layers one after the other
+or on what is there so far (`schedule`), and the interval after which the next may start, when
+every layer works on another invocation: the time of the layer, transfer or digital unit that
+is busy longest. N invocations in the pipeline take latency + (N - 1) interval, at most N
+latencies.
 Where weights are loaded, as into photonic modulators, a layer of more tiles than there are
 arrays takes rounds, each after loading, and layers share the arrays.
 A conversion is counted for every column in use, whatever it holds: positions x digits x tiles x
@@ -20,10 +21,10 @@ from math import ceil, prod
 from typing import Final
 
 from tetrapla.ir.graph import Array
-from tetrapla.simulators.analog import noc
+from tetrapla.simulators.analog import noc, schedule
 from tetrapla.simulators.analog.costing import JOULE, LOAD, READ
-from tetrapla.simulators.analog.mapping import columns
-from tetrapla.simulators.analog.program import Digital, Product, Program, Tile
+from tetrapla.simulators.analog.mapping import sizes
+from tetrapla.simulators.analog.program import Digital, Product, Program, Step, Tile
 from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.report import LayerRun, Run, Slice, standing
 
@@ -52,19 +53,20 @@ def timed(
         joules: by product, what its arrays took in one invocation (`energy`); None where no
             values were computed.
     """
-    layers = tuple(_layers(program, spec, joules))
-    cycles = sum(layer.cycles for layer in layers)
-    trace: list[Slice] = []
-    start = 0.0
-    for layer in layers:
-        unit = "digital" if layer.bound_by == "digital" else "crossbar"
-        trace.append(Slice(unit, layer.name, start, start + layer.cycles))
-        start += layer.cycles
+    layers = _layers(program, spec, joules)
+    works = [_work(step, layer, program, spec) for step, layer in layers]
+    spans = schedule.spans(program, works, streams=spec.digital.streams)
+    trace = [
+        Slice(_unit(layer), layer.name, span.start, span.end)
+        for span, (_, layer) in zip(spans, layers, strict=True)
+        if layer is not None
+    ]
+    cycles = max((part.end_cycle for part in trace), default=0.0)
     time_s = cycles / spec.clock_hz
     interval_s = interval_cycles(program, spec) / spec.clock_hz
     return Run(
         outputs=dict(outputs),
-        layers=layers,
+        layers=tuple(layer for _, layer in layers if layer is not None),
         cycles=cycles,
         time_s=time_s,
         actions=standing(spec.cost, time_s, cycles),
@@ -118,16 +120,34 @@ def least_cycles(program: Program, spec: AnalogSpec) -> dict[str, float]:
 
 def _layers(
     program: Program, spec: AnalogSpec, joules: Mapping[str, float] | None
-) -> list[LayerRun]:
+) -> list[tuple[Step, LayerRun | None]]:
+    """Every step, with what it does on the chip; None where it is nothing or the host's."""
     moved = noc.transfers(program, spec)
-    layers: list[LayerRun] = []
+    layers: list[tuple[Step, LayerRun | None]] = []
     for step in program.steps:
+        layer: LayerRun | None = None
         if isinstance(step, Product):
             own = None if joules is None else joules.get(step.name)
-            layers.append(_product(step, program, spec, moved[step.name], own))
+            layer = _product(step, program, spec, moved[step.name], own)
         elif step.unit in _UNIT_ACTIONS and step.elements:
-            layers.append(_digital(step, spec))
+            layer = _digital(step, spec)
+        layers.append((step, layer))
     return layers
+
+
+def _work(
+    step: Step, layer: LayerRun | None, program: Program, spec: AnalogSpec
+) -> schedule.Work | None:
+    if layer is None:
+        return None
+    busy = layer.cycles
+    if isinstance(step, Product):
+        busy = _busy_cycles(step, program, spec)
+    return schedule.Work(layer.cycles, busy)
+
+
+def _unit(layer: LayerRun) -> str:
+    return "digital" if layer.bound_by == "digital" else "crossbar"
 
 
 def _positions(step: Product, program: Program) -> int:
@@ -161,7 +181,7 @@ def _product(
     if transfer.cycles > total:
         bound_by = "noc"
     cells = len(step.tiles) * spec.array.rows * spec.array.cols
-    used = sum(tile.rows * columns(step, tile, spec).count for tile in step.tiles)
+    used = sum(tile.rows * sizes(step, tile, spec)[0] for tile in step.tiles)
     return LayerRun(
         name=step.name,
         op=step.op,
@@ -202,7 +222,7 @@ def _array_energy(
     """What the arrays take: counted joules or reads of a published price, and loading."""
     loaded: dict[str, int | float] = {}
     if spec.array.reload_s is not None:
-        cells = sum(tile.rows * columns(step, tile, spec).count for tile in step.tiles)
+        cells = sum(tile.rows * sizes(step, tile, spec)[0] for tile in step.tiles)
         loaded[LOAD] = cells * step.copies
     if JOULE in spec.cost:
         return {**loaded, JOULE: joules or 0.0}
@@ -211,7 +231,7 @@ def _array_energy(
 
 def _codes(step: Product, tile: Tile, spec: AnalogSpec) -> int:
     """Conversions of one read of a tile."""
-    return columns(step, tile, spec).conversions
+    return sizes(step, tile, spec)[1]
 
 
 def _digital_cycles(step: Digital, spec: AnalogSpec) -> float:

@@ -17,7 +17,7 @@ from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.graph import Array, Attribute
 from tetrapla.ir.interpret import evaluate_many
-from tetrapla.simulators.analog import cells, crossbar, mapping, noise
+from tetrapla.simulators.analog import cells, crossbar, fused, mapping, noise
 from tetrapla.simulators.analog.cells import Cells
 from tetrapla.simulators.analog.machine import AnalogRun
 from tetrapla.simulators.analog.program import Digital, Product, Program
@@ -172,12 +172,14 @@ def planted(fault: Patch) -> Generator[None]:
 
 def louder_reads(factor: float) -> Patch:
     """Reads have another noise than the spec says."""
-    exact = crossbar.add_codes
+    exact = fused.add_read
 
-    def add_codes(codes: Array, sums: Array, spread: Array, *given: Any) -> None:
-        exact(codes, sums, np.asarray(spread * factor**2), *given)
+    def add_read(codes: Array, driven: Array, held: Cells, *given: Any, **how: Any) -> None:
+        assert held.read_variance is not None
+        louder = replace(held, read_variance=held.read_variance * np.float32(factor**2))
+        exact(codes, driven, louder, *given, **how)
 
-    return lambda patch: patch.setattr(crossbar, "add_codes", add_codes)
+    return lambda patch: patch.setattr(crossbar, "add_read", add_read)
 
 
 def scaled(purpose: int, factor: float) -> Patch:
@@ -195,7 +197,7 @@ def shifted(number: int, factor: float) -> Patch:
     exact = mapping.slice_weights
 
     def weights(product: Product, *given: Any) -> Array:
-        found = exact(product, *given)
+        found = exact(product, *given).copy()
         found[number] *= factor
         return found
 
@@ -247,15 +249,23 @@ def wrong_rounding(patch: pytest.MonkeyPatch) -> None:
     def convert(sums: Array, adc: Any, lsb: Any) -> Array:
         return np.asarray(np.clip(np.floor(sums / lsb), adc.lowest, adc.highest))
 
-    def add_codes(
-        codes: Array, sums: Array, spread: Array, lsb: Array, adc: Any, weight: int, *at: Any
+    def add_read(
+        codes: Array,
+        driven: Array,
+        held: Cells,
+        lsb: Array,
+        adc: Any,
+        weight: int,
+        reads: Any,
+        digit: int,
+        **how: Any,
     ) -> None:
-        reads, digit = at
-        noisy = sums + np.sqrt(spread) * reads.normals(digit, sums.shape[1])
-        codes += weight * convert(noisy, adc, lsb)
+        spread = np.sqrt((driven * driven) @ held.read_variance)
+        sums = driven @ held.levels + spread * reads.normals(digit, len(lsb))
+        codes += weight * convert(sums, adc, lsb)
 
     patch.setattr(crossbar, "convert", convert)
-    patch.setattr(crossbar, "add_codes", add_codes)
+    patch.setattr(crossbar, "add_read", add_read)
 
 
 FAULTS: dict[str, Patch] = {

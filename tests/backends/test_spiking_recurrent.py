@@ -243,6 +243,27 @@ def test_a_loop_of_relus_is_its_steps(loihi: SpikingSpec) -> None:
     assert mismatches(lowered, loihi, x) == 0
 
 
+def test_a_sequence_longer_than_a_cores_delays_is_refused_by_rate_alone(
+    loihi: SpikingSpec,
+) -> None:
+    b = ModuleBuilder("long")
+    held = weights(b, "cell", (1, 3, 4))
+    _, last = b.ops("nn.rnn", [b.input("x", (70, 1, 3)), *held], RELU, "cell")
+    b.output("last", last)
+    module = b.finish()
+    x = {"x": np.random.default_rng(0).random((3, 70, 1, 3)).astype(np.float32)}
+    with pytest.raises(UnsupportedError) as refused:
+        lower(module, loihi, x, Options(timesteps=4))
+    # the neurons of step.63 begin 64 timesteps behind the input's, one of which is the way
+    assert str(refused.value) == (
+        "layer cell/step.63/sum: a skip connection must wait at most 62 timesteps, not 63; "
+        "shorten the path beside it, or convert with --code sequential, whose neurons wait"
+    )
+    lowered = lower(module, loihi, x, Options(timesteps=4, code="sequential"))
+    assert lowered.notes["certificate"]["exact"]
+    assert mismatches(lowered, loihi, x) == 0
+
+
 def one(kind: str, **changed: Any) -> Module:
     """A recurrent layer of random weights."""
     gates = {"nn.rnn": 1, "nn.gru": 3, "nn.lstm": 4}[kind]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.ir.crossbar.test_shift_add import lossless_codes
 from tests.rtl.mutants import Mutant, mutated
-from tests.simulators.test_analog_shift_add import lossless_codes
 from tetrapla.ir.crossbar.shift_add import (
     CodeFormat,
     Overflow,

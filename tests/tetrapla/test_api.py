@@ -107,6 +107,11 @@ def test_wrong_arguments_are_named(module: Module, mlp: str) -> None:
     assert str(caught.value) == (
         "a Module has fixed shapes; give dims and batch to load, not here"
     )
+    with pytest.raises(ModelError) as caught:
+        tetrapla.simulate(module, "loihi", discretisation="zoh")
+    assert str(caught.value) == (
+        "a Module is read already; give nir to load, not discretisation, dt or repair here"
+    )
     with pytest.raises(SpecError, match=r"--set array\.rows must be at least 1, not 0"):
         tetrapla.compile(module, "tpu-v1", overrides=["array.rows=0"])
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

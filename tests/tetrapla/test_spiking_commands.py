@@ -174,3 +174,78 @@ def test_an_unknown_rule_names_the_known_ones(refused: Callable[..., None], net:
         "exponential, norse, snntorch, spinnaker2, lava, nengo, sinabs, rockpool, spyx",
         *("ops", net, "--dim", "timesteps=4", "--discretisation", "nors"),
     )
+
+
+def lif(size: int) -> nir.Node:
+    values = {"tau": 2.5e-3, "r": 1.0, "v_leak": 0.0, "v_threshold": 0.1}
+    return nir.Node("LIF", {name: np.full(size, value) for name, value in values.items()})
+
+
+def weights(rows: int, columns: int) -> nir.Node:
+    return nir.Node("Linear", {"weight": np.ones((rows, columns)) / columns})
+
+
+@pytest.mark.parametrize(
+    ("nodes", "edges", "settings", "message"),
+    [
+        (
+            {"fc": weights(2, 3), "a": lif(2), "ab": weights(2, 2), "b": lif(2),
+             "ba": weights(2, 2)},
+            "in-fc fc-a a-ab ab-b b-ba ba-a b-out",
+            [],
+            "loihi: the cycle a -> b -> a must hold a timestep of delay for each of its hops "
+            "(2), not less: a spike takes one from core to core; load it with discretisation "
+            "lava, or give it a delay",
+        ),
+        (
+            {"u": nir.Node("Foo", {}), "l": lif(3), "w": nir.Node("Bar", {})},
+            "in-u u-l l-w w-out",
+            [],
+            "{path}: nir: nodes u (Foo), w (Bar) have no spiking form; known are Affine, "
+            "AvgPool2d, Conv1d, Conv2d, CubaLI, CubaLIF, Delay, Flatten, I, IF, Input, LI, LIF, "
+            "Linear, Output, Scale, SumPool2d, Threshold, NIRGraph",
+        ),
+        (
+            {"d": nir.Node("Delay", {"delay": np.array([1e-3, -2e-3, 0])}), "l": lif(3)},
+            "in-d d-l l-out",
+            [],
+            "{path}: nir: node 'd': a delay must be 0 s or more, not -0.002; mend it",
+        ),
+        (
+            {"fc": weights(6, 3), "l": lif(6)},
+            "in-fc fc-l l-out",
+            ["core.input_axons=2"],
+            "layer l: 3 input axons exceed 2 per core by 1, for a single neuron; its inputs in 2 "
+            "layers that are added up would fit, or core.input_axons=3",
+        ),
+        (
+            {"fc": weights(6, 3), "l": lif(6)},
+            "in-fc fc-l l-out",
+            ["core.compartments=2", "mesh.tiles_x=1", "mesh.tiles_y=1"],
+            "model net must fit 4 cores, not at least 6; layer l alone takes 6, which are full "
+            "of compartments; layers on 2 cores fewer would fit, or mesh.tiles_x=2",
+        ),
+    ],
+    ids=["cycle", "unknown nodes", "negative delay", "axons", "cores"],
+)  # fmt: skip
+def test_a_network_that_no_chip_runs_is_refused_with_the_way_out(
+    nodes: dict[str, nir.Node],
+    edges: str,
+    settings: list[str],
+    message: str,
+    refused: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("h5py", reason="the extra 'spiking' is not installed")
+    path = tmp_path / "net.nir"
+    ends = {
+        "in": nir.Node("Input", {"shape": np.array([3])}),
+        "out": nir.Node("Output", {"shape": np.array([3])}),
+    }
+    pairs = [edge.partition("-") for edge in edges.split()]
+    found = tuple((source, target) for source, _, target in pairs)
+    nir.write(nir.Network({**ends, **nodes}, found), path)
+    words = ["simulate", path, "--target", "loihi", "--timesteps", 20]
+    for each in settings:
+        words += ["--set", each]
+    refused(message.format(path=path), *words)

@@ -68,7 +68,7 @@ def rows() -> Iterator[Row]:
             yield _row(each, "spikes_per_source_paid", "spikes", None, paid)
         if spec is not None and each.latency_ms is not None:
             rest_uj = (spec.prices[STATIC] or 0.0) * each.latency_ms * 1e-9
-            yield _row(each, "energy_of_a_chip_at_rest", "uJ", each.energy_uj, rest_uj)
+            yield _row(each, "energy_of_a_chip_at_rest", "uJ", None, rest_uj)
 
 
 def _row(

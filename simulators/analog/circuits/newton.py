@@ -13,14 +13,15 @@ products per step, all vectors at once.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog.circuits.cells import LINEAR, Cell
-from tetrapla.simulators.analog.circuits.network import SIGNS, Network, drops
+from tetrapla.simulators.analog.circuits.network import SIGNS, Network, Rails
 from tetrapla.simulators.analog.circuits.wires import Solution, Wires, checked, driven
 
 _BALANCED: Final = 1e-13  # of the largest input: a tenth of the contract, 1e-12
@@ -55,34 +56,113 @@ def nonlinear(
         SpecError: bad conductances, shapes or inputs.
         UnsupportedError: a law so steep that no step lowers the imbalance.
     """
-    cells = checked(g, g_minus)
-    inputs = driven(volts, cells.shape[-2])
-    lead = np.broadcast_shapes(cells.shape[:-3], inputs.shape[:-2])
-    cells = np.broadcast_to(cells, (*lead, *cells.shape[-3:]))
-    inputs = np.broadcast_to(inputs, (*lead, *inputs.shape[-2:]))
-    currents = np.empty((*inputs.shape[:-1], cells.shape[-1]))
-    watts = np.empty(inputs.shape[:-1])
-    step = max(1, _HELD // int(np.prod(cells.shape[-3:])))
-    for array in np.ndindex(lead):
+    cells, inputs = _aligned(g, g_minus, volts)
+    found = _Found(inputs, cells)
+    for array in np.ndindex(cells.shape[:-3]):
         network = Network(cells[array], wires)
-        for start in range(0, inputs.shape[-2], step):
-            some = (*array, slice(start, start + step))
-            # what overflows is missing more than before, and is stepped back from
-            with np.errstate(over="ignore", invalid="ignore"):
-                flowing = _balanced(network, inputs[some], law)
-            currents[some] = flowing.sum(axis=(0, 1)).T
-            drawn = np.tensordot(SIGNS[: len(flowing)], flowing.sum(axis=2), 1)
-            watts[some] = (inputs[some] * drawn.T).sum(axis=-1)
-    return Solution(currents, watts)
+        for some in _chunks(array, cells, inputs):
+            given = inputs[some]
+            found.put(some, _balanced(network, network.sources(given), law), given)
+    return found.solution()
 
 
-def _balanced(network: Network, inputs: Array, law: Cell) -> Array:
+def nonlinear_gated(
+    g: Array,
+    selected: Array,
+    volts: float,
+    wires: Wires,
+    law: Cell = LINEAR,
+    g_minus: Array | None = None,
+) -> Solution:
+    """The same of a `gated` array, or with `g_minus` a `gated_interleaved` one.
+
+    The preconditioner is the cells, each alone with its wires: a bit line is a small network.
+
+    Args:
+        g: cells, siemens [..., rows, columns].
+        selected: [..., vectors, rows]; a row's cells conduct where it is not 0.
+        volts: of the supply rails.
+        wires: `row_ohm` and `driver_ohm` are a rail's; each bit line has its own.
+        law: of every cell.
+        g_minus: cells at second rails, at minus `volts`.
+
+    Raises:
+        SpecError: bad conductances or shapes.
+        UnsupportedError: a law so steep that no step lowers the imbalance.
+    """
+    cells, chosen = _aligned(g, g_minus, selected)
+    supplies = np.full(chosen.shape, float(volts))
+    found = _Found(chosen, cells)
+    for array in np.ndindex(cells.shape[:-3]):
+        for some in _chunks(array, cells, chosen):
+            rails = Rails(cells[array], chosen[some], wires)
+            signs = SIGNS[: len(rails.cells), None, None, None]
+            series = np.broadcast_to(volts * signs, rails.cells.shape)
+            found.put(some, _balanced(rails, series, law), supplies[some])
+    return found.solution()
+
+
+def _aligned(g: Array, g_minus: Array | None, inputs: Array) -> tuple[Array, Array]:
+    """Cells [..., P, rows, columns] and inputs [..., vectors, rows] of equal leading axes."""
+    cells = checked(g, g_minus)
+    given = driven(inputs, cells.shape[-2])
+    lead = np.broadcast_shapes(cells.shape[:-3], given.shape[:-2])
+    return (
+        np.broadcast_to(cells, (*lead, *cells.shape[-3:])),
+        np.broadcast_to(given, (*lead, *given.shape[-2:])),
+    )
+
+
+_Some: TypeAlias = tuple[int | slice, ...]  # an array and some of its vectors
+
+
+def _chunks(array: tuple[int, ...], cells: Array, inputs: Array) -> Iterator[_Some]:
+    step = max(1, _HELD // int(np.prod(cells.shape[-3:])))
+    for start in range(0, inputs.shape[-2], step):
+        yield (*array, slice(start, start + step))
+
+
+class _Found:
+    """Outputs and power, filled chunk by chunk."""
+
+    def __init__(self, inputs: Array, cells: Array) -> None:
+        self._currents = np.empty((*inputs.shape[:-1], cells.shape[-1]))
+        self._watts = np.empty(inputs.shape[:-1])
+
+    def put(self, some: _Some, flowing: Array, volts: Array) -> None:
+        """Cell currents [P, rows, columns, vectors] with sources [vectors, rows]."""
+        self._currents[some] = flowing.sum(axis=(0, 1)).T
+        drawn = np.tensordot(SIGNS[: len(flowing)], flowing.sum(axis=2), 1)
+        self._watts[some] = (volts * drawn.T).sum(axis=-1)
+
+    def solution(self) -> Solution:
+        """All of them."""
+        return Solution(self._currents, self._watts)
+
+
+class _Wired(Protocol):
+    """Arrays of cells with their wires, for some vectors."""
+
+    @property
+    def cells(self) -> Array: ...
+
+    def currents(self, series: Array) -> Array: ...
+
+    def near(self, series: Array, slopes: Array) -> Array: ...
+
+    def drops(self, currents: Array) -> Array: ...
+
+    def part(self, vectors: Array) -> _Wired: ...
+
+
+# what overflows is missing more than before, and is stepped back from
+@np.errstate(over="ignore", invalid="ignore")
+def _balanced(network: _Wired, series: Array, law: Cell) -> Array:
     """Cell currents [P, rows, columns, vectors] that agree with the wires."""
-    cells, series = network.cells[..., None], network.sources(inputs)
-    volts = series - drops(network.currents(series), network.wires)
-    flowing = law.currents(cells, volts)
-    missing = volts + drops(flowing, network.wires) - series
-    largest = np.abs(inputs).max(axis=-1)
+    volts = series - network.drops(network.currents(series))
+    flowing = law.currents(network.cells, volts)
+    missing = volts + network.drops(flowing) - series
+    largest = _largest(series)
     # a law so steep that the linear solution says less than none
     far = ~(_largest(missing) <= largest)
     volts[..., far], flowing[..., far], missing[..., far] = 0, 0, -series[..., far]
@@ -94,19 +174,20 @@ def _balanced(network: Network, inputs: Array, law: Cell) -> Array:
         if not len(left):
             return flowing
         state = volts[..., left], missing[..., left], series[..., left]
-        direction = _direction(network, state[1], law.slopes(cells, state[0]))
-        found = _downhill(network, law, state, direction)
+        part = network.part(left)
+        direction = _direction(part, state[1], law.slopes(part.cells, state[0]))
+        found = _downhill(part, law, state, direction)
         volts[..., left], flowing[..., left], missing[..., left] = found
-    worst = float(np.abs(missing).max() / np.abs(inputs).max())
+    worst = float(np.abs(missing).max() / largest.max())
     raise UnsupportedError(
         f"the cell law {law} must let the currents balance, not miss {worst:.2g} of the input; "
         "use lower voltages or a flatter law"
     )
 
 
-def _direction(network: Network, missing: Array, slopes: Array) -> Array:
+def _direction(network: _Wired, missing: Array, slopes: Array) -> Array:
     """Solve (1 + Z D) s = -F to `_FORCING`, by preconditioned conjugate gradients."""
-    cells = network.cells[..., None]
+    cells = network.cells
     slopes = np.maximum(slopes, _FLATTEST * cells)
     ohms = np.divide(1, slopes, out=np.zeros_like(slopes), where=cells > 0)
     left = np.where(cells > 0, -missing, 0.0)
@@ -116,22 +197,25 @@ def _direction(network: Network, missing: Array, slopes: Array) -> Array:
     for _ in range(_INNER):
         if (_largest(left) <= goal).all():
             break
-        near = network.currents(left)
+        near = network.near(left, slopes)
         norm = np.einsum("prcb,prcb->b", left, near)
         search *= norm / before
         search += near
-        image = drops(search, network.wires) + ohms * search
+        image = network.drops(search) + ohms * search
         along = np.einsum("prcb,prcb->b", search, image)
         # a vector that is done has a search of zeros
         length = np.divide(norm, along, out=np.zeros_like(norm), where=along > 0)
         found += length * search
         left -= length * np.where(cells > 0, image, 0.0)
         before = np.where(norm > 0, norm, 1.0)
-    return np.asarray(-missing - drops(found, network.wires))
+    # of what CG leaves, e, s = w / D leaves e and s = -F - Z w leaves Z D e, the lesser where
+    # wires take little; where there is no cell, the second is exact
+    mild = _largest(network.drops(slopes * left)) < _largest(left)
+    return np.where(mild | ~(cells > 0), -missing - network.drops(found), ohms * found)
 
 
 def _downhill(
-    network: Network, law: Cell, state: tuple[Array, Array, Array], direction: Array
+    network: _Wired, law: Cell, state: tuple[Array, Array, Array], direction: Array
 ) -> tuple[Array, Array, Array]:
     """Voltages, currents and imbalance after the longest halved step that lowers it."""
     volts, missing, series = state
@@ -139,8 +223,8 @@ def _downhill(
     halvings = 0
     while True:
         moved = volts + length * direction
-        flowing = law.currents(network.cells[..., None], moved)
-        new = moved + drops(flowing, network.wires) - series
+        flowing = law.currents(network.cells, moved)
+        new = moved + network.drops(flowing) - series
         worse = ~(_largest(new) < _largest(missing))
         if halvings == _HALVINGS or not worse.any():
             return moved, flowing, new

@@ -34,7 +34,7 @@ from tetrapla.simulators.analog.circuits.lines import eliminated
 from tetrapla.simulators.analog.circuits.network import SIGNS, Network, drops
 from tetrapla.simulators.analog.circuits.wires import Wires, checked, driven
 
-_CLOSE: Final = 1e-4  # of 1 V: what `variances` may miss in cell voltages, far below its error
+_CLOSE: Final = 1e-3  # of 1 V: what `variances` may miss in cell voltages, below its error
 _ROUNDS: Final = 200  # of conjugate gradients; assumed, stiff arrays take 40
 _HELD: Final = 1 << 21  # cell voltages at once
 RANDOM_BITS: Final = 0.5  # coherence of inputs that are 0 or 1 with equal chance
@@ -84,7 +84,7 @@ def deviations(
 
 def _adjoint(network: Network, outputs: Array) -> Array:
     """Cell voltages [P, rows, columns, outputs] for 1 V in each of some bit lines."""
-    series = np.zeros((*network.cells.shape, len(outputs)))
+    series = np.zeros((*network.cells.shape[:3], len(outputs)))
     series[:, :, outputs, np.arange(len(outputs))] = 1
     return np.asarray(series - drops(network.currents(series), network.wires))
 
@@ -155,28 +155,31 @@ def _alone(cells: Array, wires: Wires) -> tuple[Array, Array]:
 def _together(cells: Array, wires: Wires) -> Array:
     """Cell voltages [..., P, rows, columns] when every input is 1 V, to `_CLOSE`.
 
-    (Z + 1/g) i = e for cell currents i, by conjugate gradients with g as preconditioner.
+    (Z + 1/g) i = e for cell currents i, by conjugate gradients with g as preconditioner; array
+    by array, so that none depends on the others.
     """
-    *lead, polarities, rows, columns = cells.shape
-    # arrays are the vectors of `drops`
-    g = np.moveaxis(cells.reshape(-1, polarities, rows, columns), 0, -1)
-    source = np.broadcast_to(SIGNS[:polarities, None, None, None], g.shape)
+    found = np.empty(cells.shape)
+    for array in np.ndindex(cells.shape[:-3]):
+        found[array] = _voltages(cells[array][..., None], wires)[..., 0]
+    return found
+
+
+def _voltages(g: Array, wires: Wires) -> Array:
+    """Of one array's cells, [P, rows, columns, 1]."""
+    source = np.broadcast_to(SIGNS[: len(g), None, None, None], g.shape)
+    ohms = np.divide(1, g, out=np.zeros_like(g), where=g > 0)
     current = g * source
-    left = -drops(current, wires)
-    search, before = np.zeros(g.shape), np.ones(g.shape[-1])
+    left = np.where(g > 0, -drops(current, wires), 0.0)
+    search, before = np.zeros(g.shape), 1.0
     for _ in range(_ROUNDS):
-        seen = np.where(g > 0, left, 0.0)
-        if np.abs(seen).max() <= _CLOSE:
+        if np.abs(left).max() <= _CLOSE:
             break
-        near = g * seen
-        norm = np.einsum("prca,prca->a", seen, near)
+        near = g * left
+        norm = float((left * near).sum())
         search = near + norm / before * search
-        ohms = np.divide(search, g, out=np.zeros_like(g), where=g > 0)
-        image = drops(search, wires) + ohms
-        along = np.einsum("prca,prca->a", search, image)
-        length = np.divide(norm, along, out=np.zeros_like(norm), where=along > 0)
+        image = np.where(g > 0, drops(search, wires), 0.0) + ohms * search
+        length = norm / float((search * image).sum())
         current += length * search
         left -= length * image
-        before = np.where(norm > 0, norm, 1.0)
-    found = source - drops(current, wires)
-    return np.moveaxis(found, -1, 0).reshape(*lead, polarities, rows, columns)
+        before = norm
+    return np.asarray(source - drops(current, wires))

@@ -6,26 +6,31 @@ import io
 import shutil
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tetrapla
-from tests.backends.analog.conftest import chip, compiled
+from tests.backends.analog.conftest import KEY, chip, compiled
+from tests.ir.crossbar.chains import Chain, inputs_of, module_of, product
 from tests.passes.random_graphs import FAMILIES, sampled
-from tetrapla.backends.analog.crossbars import converter_bits, crossbars
+from tetrapla.backends.analog import TARGET
+from tetrapla.backends.analog.crossbars import converter_bits, crossbars, left_out
 from tetrapla.backends.target_ import Lowered
 from tetrapla.emit import Wishes, emitted
 from tetrapla.frontend.onnx import load
 from tetrapla.ir import irdl
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.crossbar.dialect import actions
+from tetrapla.ir.crossbar.mapping import Layout
 from tetrapla.ir.graph import Array, Attribute
-from tetrapla.ir.interpret import evaluate_many
+from tetrapla.ir.interpret import evaluate, evaluate_many
 from tetrapla.ir.module import Module
 from tetrapla.passes.fold_lossless_crossbars import FoldLosslessCrossbars
-from tetrapla.simulators.analog import timing
+from tetrapla.simulators.analog import machine, timing
 from tetrapla.simulators.analog.program import Program
 
 DATA = Path(tetrapla.__file__).parent / "data"
@@ -169,6 +174,38 @@ def test_units_act_as_often_as_in_the_machine(
         assert found[unit] == sum(int(step[unit]) for step in steps), unit
 
 
+@pytest.mark.parametrize("bits", [3, 5, 7])
+@pytest.mark.parametrize("mapping", MAPPINGS)
+def test_converters_of_few_bits_lose_the_same_in_the_machine(
+    mapping: tuple[str, ...], bits: int, rng: np.random.Generator
+) -> None:
+    chosen = ("adc.range=full", f"adc.bits={bits} bit", "device.model=exact")
+    spec = chip(64, 64, *mapping, *chosen, "device.read_noise=0")
+    weights = rng.integers(-127, 128, (48, 3)).astype(np.int8)
+    build = ModuleBuilder("one")
+    x = build.input("x", (5, 48), "i8")
+    held = [x, build.weight("w", weights), build.weight("b", 7 + np.arange(3, dtype=np.int32))]
+    build.output("y", build.op("qnn.matmul", held, {"x_zero_point": 0, "w_zero_point": 0}))
+    (step,) = compiled(build.finish(), spec, None).program.products
+    (tile,) = step.tiles
+    (adc_shift,) = set(tile.adc_shifts)
+    layout = Layout(spec.mapping.weights, spec.array.cell_bits, step.slices, spec.mapping.pairs)
+    own: dict[str, Any] = {
+        "subtracted": spec.adc.sign == "signed",
+        "lsb": float(1 << adc_shift),
+    }
+    plain = Chain(layout, weights, 5, **own)
+    shifts = tuple(shift + adc_shift for shift in layout.shifts)
+    changes = {"shift_add": {"shifts": shifts}}
+    chain = replace(plain, missing_bits=plain.bits - bits, changes=changes)
+    given = inputs_of(chain, rng)
+    meant = evaluate(module_of(chain), {"x": given})["y"]
+    found = machine.product(step, spec, given[None], KEY, fold=False)
+    assert adc_shift > 0
+    assert (meant != product(given, chain)).any()  # some are lost
+    np.testing.assert_array_equal(found[0], meant)
+
+
 def test_the_pass_folds_every_tile_of_a_network_away(rng: np.random.Generator) -> None:
     module = network(rng, "i8", 6)
     lowered = compiled(module, chip(32, 48), None)
@@ -187,6 +224,36 @@ def test_bits_of_converters_by_hand(rng: np.random.Generator) -> None:
     for mapping, bits in ((MAPPINGS[1], 8), (MAPPINGS[3], 9)):
         other = compiled(network(rng, "i8", 1), chip(32, 48, *mapping), None)
         assert converter_bits(other.program) == bits
+
+
+def test_what_is_left_out_is_said(rng: np.random.Generator) -> None:
+    lowered = compiled(network(rng, "i8", 1), chip(32, 48), None)
+    program = lowered.program
+    assert left_out(program) == ""
+    first = program.products[0]
+    many = replace(first, tiles=first.tiles[:1] * 4097)
+    wide = replace(first, tiles=(replace(first.tiles[0], row_start=0, row_stop=2**20),))
+    cases = (
+        (
+            replace(program, shape_only=True),
+            "crossbar.mlir is left out: the weights are not known",
+        ),
+        (
+            replace(program, steps=(many,)),
+            "crossbar.mlir is left out: it is written of 4096 tiles, not 4097",
+        ),
+        # 2^20 rows of 8-bit cells and 8-bit digits: 20 bits and 2 x 8, less what 255^2 lacks
+        (
+            replace(program, steps=(wide,), cell_bits=8, dac_bits=8),
+            "crossbar.mlir is left out: its converters have 31 bits, not the 36 that tell "
+            "every sum apart",
+        ),
+    )
+    for changed, reason in cases:
+        assert left_out(changed) == reason
+        other = replace(lowered, program=changed)
+        assert TARGET.modules(other, chip(32, 48)) == {}
+        assert TARGET.ahead(other, chip(32, 48), {}, None).notes == (reason,)
 
 
 def files(rng: np.random.Generator) -> tuple[Module, dict[str, str | bytes], dict[str, Array]]:

@@ -12,14 +12,14 @@ from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog.circuits.cells import (
     LINEAR,
     Cell,
-    Linear,
     Milo,
     Polynomial,
     Sinh,
 )
 from tetrapla.simulators.analog.circuits.effective import effective
+from tetrapla.simulators.analog.circuits.ladder import gated
 from tetrapla.simulators.analog.circuits.network import SIGNS, drops
-from tetrapla.simulators.analog.circuits.newton import nonlinear
+from tetrapla.simulators.analog.circuits.newton import nonlinear, nonlinear_gated
 from tetrapla.simulators.analog.circuits.nodal import judged
 from tetrapla.simulators.analog.circuits.wires import Topology, Wires
 
@@ -57,6 +57,36 @@ def test_every_law_agrees_with_the_judge(
 
 def curved(magnitude: float) -> Polynomial:
     return Polynomial(magnitude, magnitude)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=repr)
+@pytest.mark.parametrize("pair", [False, True], ids=["gated", "gated_interleaved"])
+def test_every_law_agrees_with_the_judge_on_rails(
+    law: Cell, pair: bool, rng: np.random.Generator
+) -> None:
+    g, minus = cells(rng, (13, 6)), cells(rng, (13, 6)) if pair else None
+    selected = (rng.random((4, 13)) < 0.5).astype(float)
+    selected[0], selected[1] = 0, 1
+    kind: Topology = "gated_interleaved" if pair else "gated"
+    # mild wires, wires that take nearly all, and none
+    for wires in (Wires(20, 35, 50, 15), Wires(1000, 2000), Wires()):
+        judge = judged(g, selected, wires, kind, g_minus=minus, law=law, supply_volts=0.4)
+        found = nonlinear_gated(g, selected, 0.4, wires, law, minus)
+        scale = float(judge.watts.max()) / 0.4 / 6
+        np.testing.assert_allclose(found.currents, judge.currents, rtol=0, atol=BOUND * scale)
+        bound = BOUND * judge.watts.max()
+        np.testing.assert_allclose(found.watts, judge.watts, rtol=0, atol=bound)
+
+
+def test_linear_rails_are_ladders(rng: np.random.Generator) -> None:
+    g, minus, wires = cells(rng, (2, 30, 8)), cells(rng, (2, 30, 8)), Wires(5, 9, 40, 20)
+    selected = (rng.random((5, 30)) < 0.5).astype(float)
+    for second in (None, minus):
+        one = gated(g, selected, 0.3, wires, second)
+        two = nonlinear_gated(g, selected, 0.3, wires, LINEAR, second)
+        scale = float(one.watts.max()) / 0.3 / 8
+        np.testing.assert_allclose(two.currents, one.currents, rtol=0, atol=BOUND * scale)
+        np.testing.assert_allclose(two.watts, one.watts, rtol=0, atol=BOUND * one.watts.max())
 
 
 @pytest.mark.parametrize("law", [Sinh, curved, Milo])
@@ -98,15 +128,6 @@ def test_milos_coefficients_by_hand() -> None:
     # NL3 = 1.41936e-3 - 2.71676e-3 + 1.2968e-3 = -6e-7; at 0.5 V: 5e-5 + NL2/4 + NL3/8
     found = Milo().currents(np.array([1e-4, 0.0]), np.array([0.5, 0.5]))
     np.testing.assert_allclose(found, [5e-5 - 8.2e-6 / 4 - 6e-7 / 8, 0], rtol=1e-9)
-
-
-def test_what_cells_carry_is_what_wires_leave_them(rng: np.random.Generator) -> None:
-    # the contract of the method itself: output currents are sums of cell currents, so the power
-    # that sources give is what cells and wires take
-    g, volts, wires = cells(rng, (15, 11)), rng.uniform(0, 0.4, (3, 15)), Wires(30, 20, 90, 40)
-    found = nonlinear(g, volts, wires, Linear())
-    straight = volts @ effective(g, wires)
-    np.testing.assert_allclose(found.currents, straight, rtol=0, atol=BOUND * straight.max())
 
 
 def test_drops_are_ohms_law_along_the_wires() -> None:

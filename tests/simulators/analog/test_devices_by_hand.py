@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tetrapla.ir.errors import SpecError
+from tetrapla.simulators.analog.circuits.cells import Milo
 from tetrapla.simulators.analog.devices import DEVICES, Draws, clipped_normal
 from tetrapla.simulators.analog.devices.cells import draws, state
 from tetrapla.simulators.analog.devices.moments import expectation
@@ -186,6 +187,15 @@ def test_the_curve_of_milos_cell_is_its_published_polynomial() -> None:
         "the I-V curve of rram_milo is a fit over log10 of the conductance, which must be "
         "above 0 S, not 0 S; raise g_min"
     )
+
+
+def test_circuits_solve_the_curve_that_the_device_has() -> None:
+    g = np.array([50.0, 62.5, 110.0, 225.0])[:, None] * MICRO
+    v = np.linspace(-0.5, 0.5, 11)
+    curve = DEVICES["rram_milo"].curvature(g)
+    assert curve is not None
+    expected = g * (v + curve[0] * v**2 + curve[1] * v**3)
+    assert np.allclose(Milo().currents(g, v), expected, rtol=1e-12, atol=0)
 
 
 def test_cells_do_not_change_with_the_tile_beside_them_and_do_with_their_own() -> None:

@@ -9,9 +9,15 @@ import pytest
 
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog import noise
+from tetrapla.simulators.analog.cells import programmed
 from tetrapla.simulators.analog.devices import DEVICES
 from tetrapla.simulators.analog.devices.cells import state
+from tetrapla.simulators.analog.mapping import columns
+from tetrapla.simulators.analog.program import Product, Tile
+from tetrapla.simulators.analog.reads import Reads, read
+from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.random_ import Key
+from tetrapla.simulators.spec_ import load_spec
 
 READS, INPUTS = 4000, 48
 # Kolmogorov's distribution: sqrt(n) D exceeds this in one sound run of ten thousand
@@ -151,3 +157,38 @@ def test_purposes_are_numbers_of_their_own() -> None:
     for i, a in enumerate(first):
         for b in first[:i]:
             assert not np.any(a == b)
+
+
+def machine_sums(mode: str, topology: str) -> Array:
+    """Sums of every converter of one array in many reads of one input, [reads, conversions]."""
+    changes = (
+        "device.model=pcm_like",
+        "device.g_min=0.1 uS",
+        "device.g_max=25 uS",
+        "device.time=3600 s",
+        f"device.reads={mode}",
+        f"array.topology={topology}",
+        "adc.sign=signed",
+        "wires.r_row=5 ohm",
+        "wires.r_col=5 ohm",
+    )
+    spec = load_spec("isaac", AnalogSpec, changes).spec
+    matrix = np.random.default_rng(1).integers(-127, 128, (24, 2)).astype(np.int16)
+    tile = Tile(0, 24, 0, 2, (0,) * 4)
+    layer = Product(
+        "fc", "qnn.matmul", 0, 0, 1, 0, -128, matrix, np.zeros(2), None, 4, (tile,), 48
+    )
+    cells = programmed(layer, 0, spec, Key(4))
+    driven = np.tile((np.arange(24) % 3 > 0).astype(np.float32), (READS, 1))
+    block = Reads(Key(4), 0, 0, range(1), range(READS), READS, 0)
+    return read(cells, columns(layer, tile, spec), spec, driven, 0, block)
+
+
+@pytest.mark.parametrize("topology", ["input_source", "interleaved"])
+def test_the_machine_reads_alike_in_closed_form_and_cell_by_cell(topology: str) -> None:
+    closed, every = (machine_sums(mode, topology) for mode in ("closed_form", "sampled"))
+    assert closed.shape == every.shape
+    for column in range(closed.shape[1]):
+        assert between(closed[:, column], every[:, column]) < CRITICAL
+    # and a seventh of a spread beside it would be seen
+    assert between(closed[:, 0], every[:, 0] + 0.15 * every[:, 0].std()) > CRITICAL

@@ -19,8 +19,10 @@ from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.spec_ import load_spec
 
-WIRES = ("wires.r_row=20 ohm", "wires.r_col=30 ohm", "wires.r_driver=50 ohm")
-WIRES = (*WIRES, "wires.r_sense=40 ohm")
+WIRES = (
+    *("wires.r_row=20 ohm", "wires.r_col=30 ohm"),
+    *("wires.r_driver=50 ohm", "wires.r_sense=40 ohm"),
+)
 JUDGED = Wires(20.0, 30.0, 50.0, 40.0)
 
 
