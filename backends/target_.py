@@ -42,6 +42,7 @@ class Options:
         ideal: the spec's non-idealities are off (`Spec.ideal`).
         tuning: the path of a file of tiles, for the plans of a GPU.
         code: how a spiking target writes numbers as spikes; None for its rate code.
+        chunk: what the machine works on at once; None leaves it to the machine.
     """
 
     quant: str | None = None
@@ -49,6 +50,7 @@ class Options:
     ideal: bool = False
     tuning: str | None = None
     code: str | None = None
+    chunk: int | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ class Target(Generic[S, P]):
         forms: by word of `compile --emit`, (lowered, spec) -> files that it also writes.
         ahead: (lowered, spec, the sources, architectures of --arch or None) -> machine code.
         architectures: the names that --arch takes.
+        run_chunked: `run` with the size of its chunks behind; None where it has none.
         second_check: (lowered, inputs, reference outputs) -> a check of what is emitted, or
             None, and a sentence for the report that says what was run or why it was not.
     """
@@ -156,6 +159,7 @@ class Target(Generic[S, P]):
         no_ahead
     )
     architectures: tuple[str, ...] = ()
+    run_chunked: Callable[[P, S, Inputs, Key, int], Run] | None = None
     second_check: Callable[
         [Lowered[P], Inputs, Mapping[str, Array]], tuple[CrossCheck | None, str]
     ] = no_second_check

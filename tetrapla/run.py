@@ -155,7 +155,7 @@ class Executable:
         checks: list[CrossCheck] = []
         target = self.design.target
         for each in range(seed, seed + self.design.seeds(self.options)):
-            run = target.run(self.lowered.program, self.spec, samples.inputs, Key(each))
+            run = self._run(samples, Key(each))
             runs.append(run)
             if reference is not None:
                 held = (self.lowered, self.spec, samples.inputs, run, reference)
@@ -164,6 +164,18 @@ class Executable:
                     checks.append(check)
             step(f"{self.module.name} on {self.design.label}", 1)
         return runs, checks
+
+    def _run(self, samples: Samples, key: Key) -> Run:
+        target, chunk = self.design.target, self.options.chunk
+        held = (self.lowered.program, self.spec, samples.inputs, key)
+        if chunk is None:
+            return target.run(*held)
+        if target.run_chunked is None:
+            raise UnsupportedError(
+                f"--chunk must come with an analog target, not {self.design.label}; leave it "
+                "out"
+            )
+        return target.run_chunked(*held, chunk)
 
     def _notes(self, runs: Sequence[Run]) -> list[str]:
         notes = [*self.design.chip.warnings, *self.lowered.warnings]

@@ -43,6 +43,8 @@ class Settings:
         discretisation: how a .nir file's equations become timesteps, or None for what it says.
         dt: seconds of its timestep, or None for what it says.
         repair: a node of it without edges is the one that edges name in vain.
+        chunk: column sums that an analog machine holds at once; no value depends on it, so
+            `words` leaves it out.
     """
 
     data: str | None = None
@@ -63,9 +65,11 @@ class Settings:
     discretisation: str | None = None
     dt: float | None = None
     repair: bool = False
+    chunk: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("samples", 1), ("timesteps", 1), ("batch", 1), ("seed", 0)):
+        least_of = {"samples": 1, "timesteps": 1, "batch": 1, "chunk": 1, "seed": 0}
+        for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ModelError(f"--{name} must be at least {least}, not {value}")

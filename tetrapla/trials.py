@@ -25,7 +25,12 @@ UNJUDGED = "the labels are not used: accuracy needs one output of shape [batch, 
 def options_of(settings: Settings) -> Options:
     """The part of the settings that a lowering reads."""
     return Options(
-        settings.quant, settings.timesteps, settings.ideal, settings.tuning, settings.code
+        settings.quant,
+        settings.timesteps,
+        settings.ideal,
+        settings.tuning,
+        settings.code,
+        settings.chunk,
     )
 
 

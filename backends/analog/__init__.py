@@ -5,16 +5,23 @@ from __future__ import annotations
 from tetrapla.backends.analog.check import cross_check
 from tetrapla.backends.analog.crossbars import crossbars, left_out
 from tetrapla.backends.analog.lower import lower
-from tetrapla.backends.target_ import Ahead, Lowered, Options, Target
+from tetrapla.backends.target_ import Ahead, Inputs, Lowered, Options, Target
 from tetrapla.ir.module import Module
-from tetrapla.simulators.analog.machine import run
+from tetrapla.simulators.analog.machine import AnalogRun, run
 from tetrapla.simulators.analog.program import Program
 from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.analog.timing import least_cycles
+from tetrapla.simulators.random_ import Key
 
 
 def _stochastic(spec: AnalogSpec, options: Options) -> bool:
     return spec.noisy and not options.ideal
+
+
+def _chunked(
+    program: Program, spec: AnalogSpec, inputs: Inputs, key: Key, chunk: int
+) -> AnalogRun:
+    return run(program, spec, inputs, key, chunk=chunk)
 
 
 def _modules(lowered: Lowered[Program], spec: AnalogSpec) -> dict[str, Module]:
@@ -36,6 +43,7 @@ TARGET = Target(
     default_chip="isaac",
     lower=lower,
     run=run,
+    run_chunked=_chunked,
     cross_check=cross_check,
     stochastic=_stochastic,
     modules=_modules,

@@ -158,8 +158,7 @@ def deviations(
     total = Deviations()
     for step, own in _copies(program):
         cells = [
-            cells_.programmed(step, number, spec, run.key)
-            for number in range(len(step.tiles))
+            cells_.programmed(step, number, spec, run.key) for number in range(len(step.tiles))
         ]
         seen_by = seen.operands[step.name], run.accumulators[step.name]
         sample = sampled(step, spec, *seen_by, own)
@@ -205,8 +204,7 @@ def _tolerance(
     error, bound = 0.0, 0.0
     for step, own in _copies(program):
         cells = [
-            cells_.programmed(step, number, spec, run.key)
-            for number in range(len(step.tiles))
+            cells_.programmed(step, number, spec, run.key) for number in range(len(step.tiles))
         ]
         seen_by = seen.operands[step.name], run.accumulators[step.name]
         sample = sampled(step, spec, *seen_by, own)

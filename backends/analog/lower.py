@@ -100,15 +100,7 @@ def uncalibrated(module: Module, spec: AnalogSpec) -> Program:
     graph = module.graph
     _refuse(module)
     known = _folded(graph, module.shape_only)
-    allocation, border = Allocation(graph, spec), Border(graph)
-    steps: list[Step] = []
-    for node in graph.nodes:
-        if node.name in known.names:
-            continue
-        if on_tiles(graph, node):
-            steps.append(allocation.product(node))
-        else:
-            steps.append(digital(node, border))
+    steps = tuple(_steps(graph, known, spec))
     used = {index for step in steps if isinstance(step, Digital) for index in step.operands}
     used |= {value.index for _, value in graph.outputs}
     values = [value for _, value in graph.inputs]
@@ -123,7 +115,7 @@ def uncalibrated(module: Module, spec: AnalogSpec) -> Program:
         outputs=tuple((name, value.index) for name, value in graph.outputs),
         shapes={value.index: value.shape for value in values},
         constants={k: array for k, array in known.arrays.items() if k in used},
-        steps=tuple(steps),
+        steps=steps,
         shape_only=module.shape_only,
         weights=spec.mapping.weights,
         pairs=spec.mapping.pairs,
@@ -140,6 +132,14 @@ class _Known:
 
     arrays: Mapping[int, Array]
     names: frozenset[str]
+
+
+def _steps(graph: Graph, known: _Known, spec: AnalogSpec) -> Iterator[Step]:
+    allocation, border = Allocation(graph, spec), Border(graph)
+    for node in graph.nodes:
+        if node.name in known.names:
+            continue
+        yield allocation.product(node) if on_tiles(graph, node) else digital(node, border)
 
 
 def _folded(graph: Graph, shape_only: bool) -> _Known:

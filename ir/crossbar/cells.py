@@ -122,7 +122,7 @@ class Program(Acting, dialect=Crossbar, name="program", traits=[Pure]):
             for coefficient in coefficients[::-1]:  # Horner's rule
                 sigma = sigma * target + coefficient
             placed = target + np.maximum(sigma, 0.0) * z
-        return np.clip(placed, limits[0], limits[1])
+        return np.asarray(np.clip(placed, limits[0], limits[1]))
 
     @staticmethod
     def actions(
@@ -174,8 +174,7 @@ class Drift(Acting, dialect=Crossbar, name="drift", traits=[Pure]):
 
     @staticmethod
     def evaluate(g: Array, nu: Array, *, time_s: float, start_s: float) -> Array:
-        left: Array = g * (time_s / start_s) ** -nu
-        return left
+        return np.asarray(g * (time_s / start_s) ** -nu)
 
     example = (
         (Tensor((2, 3, 4), "f64"), Tensor((2, 3, 4), "f64")),

@@ -266,7 +266,8 @@ class Mvm(Acting, dialect=Crossbar, name="mvm", traits=[Pure]):
 
 def _together(cells: Array, pairs: int, second: int) -> Array:
     """Conductances, or variances, of copies in parallel; the second half times 1 or -1."""
-    found = cells.reshape(pairs, -1, *cells.shape[1:]).sum(axis=0)
+    parts, *each = cells.shape
+    found = cells.reshape(pairs, parts // pairs, *each).sum(axis=0)
     if not second:
         return np.asarray(found)
     half = found.shape[-1] // 2

@@ -129,7 +129,7 @@ class Layout:
             for copy in range(self.pairs):
                 # sum over n < N of floor((v + n) / N) is v (Hermite's identity)
                 found[copy, k] = (rest + copy) // self.pairs
-        return found.reshape(-1, *held.shape)
+        return found.reshape(self.pairs * self.slices, *held.shape)
 
     def _unsigned(self, wide: Array) -> Array:
         if self.scheme in PAIRED:

@@ -109,7 +109,7 @@ def _tile(
     narrow = spec.adc.bits + INPUT_BITS <= 24
     codes = np.zeros((len(flat), made.conversions), np.float32 if narrow else np.float64)
     # the usual read, in one pass from sums to codes
-    in_one = linear(spec) and spec.device.reads == "closed_form" and held.converters is None
+    in_one = linear(spec) and spec.device.reads == "closed_form"
     for digit in range(spec.digits):
         driven = digits_of(flat, digit, spec.dac.bits)
         weight = 1 << digit * spec.dac.bits

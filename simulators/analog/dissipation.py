@@ -22,6 +22,7 @@ from tetrapla.simulators.analog.spec import INPUT_BITS, AnalogSpec
 from tetrapla.simulators.random_ import Key
 
 _NO_VOLTS: Final = 0.0
+_DIGITS: Final = 10  # of the joules of a tile with wires
 
 
 def joules(step: Product, spec: AnalogSpec, inputs: Array, key: Key | None) -> float:
@@ -52,7 +53,9 @@ def _tile(step: Product, place: int, spec: AnalogSpec, inputs: Array, key: Key |
         plus, minus = polarities(cells, columns(step, step.tiles[place], spec), spec)
         seen = admittance(plus, wires(spec), minus)
         gram = energy.drive_gram(inputs, INPUT_BITS, bits)
-        return energy.wired_joules(gram, seen, read_s=read_s, volts=volts, dac_bits=bits)
+        found = energy.wired_joules(gram, seen, read_s=read_s, volts=volts, dac_bits=bits)
+        # the last bits of Y are those of a solver, and go with the number of its threads
+        return float(f"{found:.{_DIGITS}g}")
     squares = energy.drive_squares(inputs, INPUT_BITS, bits, gated=spec.array.gated)
     rows = np.asarray(cells.sum(axis=1))
     return energy.joules(squares, rows, read_s=read_s, volts=volts, dac_bits=bits)

@@ -84,15 +84,16 @@ def fill(address: Array, reads: Array, start: int, table: Array, out: Array) -> 
 
 @_compiled
 def add_codes(
-    draws: Any, sums: Array, spread: Array, lsb: Array, limits: Any, codes: Array
+    draws: Any, sums: Array, spread: Array, per_unit: Array, limits: Any, codes: Array
 ) -> None:
-    """Add weight * clip(rint((sums + sqrt(spread) z) / lsb), lowest, highest) to `codes`.
+    """Add weight * clip(rint((sums + sqrt(spread) z) per_unit), lowest, highest) to `codes`.
 
     Args:
         draws: address, reads, start and table as of `fill`.
         sums: floats [reads * places, columns].
         spread: variances of the same shape and type.
-        lsb: of every column, of that type.
+        per_unit: steps of a unit, by column, of that type: powers of two, so that this is
+            the division by the step.
         limits: lowest and highest code and the weight, of that type.
         codes: floats of the shape, added to.
     """
@@ -113,6 +114,6 @@ def add_codes(
                 at = place * columns
                 for column in range(columns):
                     noise = np.sqrt(spread[row, column]) * part[at + column]
-                    value = np.rint((sums[row, column] + noise) / lsb[column])
+                    value = np.rint((sums[row, column] + noise) * per_unit[column])
                     value = min(max(value, lowest), highest)
                     codes[row, column] += value * weight

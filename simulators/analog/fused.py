@@ -33,6 +33,12 @@ def add_read(
     sums = steps @ held.levels
     steps *= steps
     spread = steps @ held.read_variance
+    if held.converters is not None:
+        # as `adc.mismatched` does, before the noise is added: it has the gain too
+        gain, offset = held.converters.of(sums.shape[1])
+        lsb = lsb.astype(np.float64)
+        sums = sums * gain + offset * lsb
+        spread = spread * (gain * gain)
     add_codes(codes, sums, spread, lsb, adc, weight, reads, digit, fast=fast)
 
 
@@ -61,7 +67,9 @@ def add_codes(
         digit: which of the inputs' digits drove the rows.
         fast: compiled; None where numba is there and there are enough of them.
     """
-    if not noise.compiles(sums.size, fast):
+    # the inverse of a power of two is exact
+    powers = bool((np.frexp(lsb)[0] == 0.5).all())
+    if not (powers and noise.compiles(sums.size, fast)):
         spread = np.sqrt(spread)
         spread *= reads.normals(digit, sums.shape[1])
         spread += sums
@@ -76,4 +84,4 @@ def add_codes(
     kind = sums.dtype.type
     limits = kind(adc.lowest), kind(adc.highest), kind(weight)
     draws = address, numbers, start, noise.quantiles()
-    compiled.add_codes(draws, sums, spread, lsb, limits, codes)
+    compiled.add_codes(draws, sums, spread, 1 / lsb, limits, codes)

@@ -28,7 +28,7 @@ from tetrapla.simulators.analog.cells import (
 )
 from tetrapla.simulators.analog.circuits.cells import Cell, Linear, Milo, Polynomial, Sinh
 from tetrapla.simulators.analog.circuits.ladder import gated
-from tetrapla.simulators.analog.circuits.newton import nonlinear
+from tetrapla.simulators.analog.circuits.newton import nonlinear, nonlinear_gated
 from tetrapla.simulators.analog.mapping import Columns
 from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.random_ import Key
@@ -130,15 +130,21 @@ def _curved(
     plus: Array, minus: Array | None, spec: AnalogSpec, inputs: Array
 ) -> tuple[Array, Array]:
     """Sums of bit lines [vectors, lines], and what the nominal g_min adds to each, in units."""
-    d, of = spec.device, law(spec)
-    step_v = spec.drive_v / ((1 << spec.dac.bits) - 1)
-    top, full = np.array(d.g_max_siemens), np.array(spec.drive_v)
+    d, of, lines = spec.device, law(spec), wires(spec)
+    top, low, full = (np.array(x) for x in (d.g_max_siemens, d.g_min_siemens, spec.drive_v))
     gain = float(of.currents(top, full) / (top * full))
-    unit_a = unit_siemens(spec) * step_v * gain
-    volts = inputs * step_v
-    found = nonlinear(plus, volts, wires(spec), of, minus).currents
-    floor = of.currents(np.array(d.g_min_siemens), volts).sum(axis=-1)
-    return found / unit_a, floor / unit_a
+    if spec.array.gated:
+        # a cell has the full voltage in every slot that it is selected in
+        found = np.zeros((len(inputs), plus.shape[-1]))
+        for slot in range(int(inputs.max(initial=0))):
+            on = inputs > slot
+            found += nonlinear_gated(plus, on, spec.drive_v, lines, of, minus).currents
+        unit_a = unit_siemens(spec) * spec.drive_v * gain
+        return found / unit_a, inputs.sum(axis=-1) * float(of.currents(low, full)) / unit_a
+    volts = inputs * (spec.drive_v / ((1 << spec.dac.bits) - 1))
+    unit_a = unit_siemens(spec) * spec.drive_v / ((1 << spec.dac.bits) - 1) * gain
+    found = nonlinear(plus, volts, lines, of, minus).currents
+    return found / unit_a, of.currents(low, volts).sum(axis=-1) / unit_a
 
 
 def _solved(

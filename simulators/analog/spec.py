@@ -59,11 +59,6 @@ class AnalogSpec(Spec):
                 f"converters and {self.mapping.weights} weights, since its bit lines subtract "
                 "pairs; set adc.sign=signed and mapping.weights=differential"
             )
-        if self.device.curved and self.wires.lossy and self.array.gated:
-            raise ValueError(
-                f"device.iv must be linear in wired arrays of topology {self.array.topology}, "
-                f"not {self.device.iv}; set array.topology=input_source"
-            )
         return self
 
     @property

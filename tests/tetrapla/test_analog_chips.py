@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -105,3 +108,40 @@ def test_a_photonic_chip_draws_its_published_power() -> None:
     a = envise.array
     tops = 2 * a.rows * (a.cols // 2) * a.total / a.read_s * 1e-12
     assert tops == pytest.approx(65.5, rel=0.001)
+
+
+def test_the_report_shows_what_the_converters_take(cli: Any, mlp: str) -> None:
+    words = ["simulate", mlp, "--target", "isaac", "--data", "digits", "--samples", 4]
+    done = cli(*words)
+    assert done.status == 0
+    lines = done.out.splitlines()
+    start = lines.index("energy by unit")
+    assert lines[start + 1].split() == ["unit", "energy", "share", "without", "static"]
+    table = {line.split()[0]: line.split() for line in lines[start + 3 : start + 14]}
+    # 8 cells an output, 8 digits: (64 + 32 + 10) x 64 codes of 1.667 pJ
+    assert table["adc"][1:3] == ["11.3", "nJ"]
+    shares = [float(cells[-2]) for name, cells in table.items() if name != "static"]
+    assert sum(shares) == pytest.approx(100, abs=0.5)  # of ten roundings
+    assert table["static"][-1] == "n/a"
+    assert any("in a pipeline, where layers work on different ones" in line for line in lines)
+
+
+def test_a_report_is_the_same_for_every_chunk(cli: Any, mlp: str, tmp_path: Path) -> None:
+    words = ["simulate", mlp, "--target", "isaac", "--data", "digits", "--samples", 5]
+    words += ["--set", "cost.crossbar.joule=1 J", "--set", "array.drive=0.2 V"]
+    words += ["--set", "wires.r_row=1 ohm", "--set", "wires.r_col=1 ohm"]
+    found: list[bytes] = []
+    for more in ([], ["--chunk", 1], ["--chunk", 70_000]):
+        path = tmp_path / "r.json"
+        assert cli(*words, *more, "--json", path).status == 0
+        found.append(path.read_bytes())
+    assert found[1:] == found[:1] * 2
+
+
+def test_a_chunk_is_an_analog_machines(cli: Any, mlp: str) -> None:
+    done = cli("simulate", mlp, "--target", "tpu-v1", "--chunk", 3)
+    assert done.err == (
+        "error: --chunk must come with an analog target, not tpu-v1; leave it out\n"
+    )
+    done = cli("simulate", mlp, "--target", "isaac", "--chunk", 0)
+    assert done.err == "error: --chunk must be at least 1, not 0\n"

@@ -194,16 +194,16 @@ def weights(rows: int, columns: int) -> nir.Node:
             "in-fc fc-a a-ab ab-b b-ba ba-a b-out",
             [],
             "loihi: the cycle a -> b -> a must hold a timestep of delay for each of its hops "
-            "(2), not less: a spike takes one from core to core; load it with discretisation "
-            "lava, or give it a delay",
+            "(2), not less: a spike takes one from core to core; load it with "
+            "--discretisation lava, or give it a delay",
         ),
         (
             {"u": nir.Node("Foo", {}), "l": lif(3), "w": nir.Node("Bar", {})},
             "in-u u-l l-w w-out",
             [],
             "{path}: nir: nodes u (Foo), w (Bar) have no spiking form; known are Affine, "
-            "AvgPool2d, Conv1d, Conv2d, CubaLI, CubaLIF, Delay, Flatten, I, IF, Input, LI, LIF, "
-            "Linear, Output, Scale, SumPool2d, Threshold, NIRGraph",
+            "AvgPool2d, Conv1d, Conv2d, CubaLI, CubaLIF, Delay, Flatten, I, IF, Input, LI, "
+            "LIF, Linear, Output, Scale, SumPool2d, Threshold, NIRGraph",
         ),
         (
             {"d": nir.Node("Delay", {"delay": np.array([1e-3, -2e-3, 0])}), "l": lif(3)},
@@ -215,8 +215,8 @@ def weights(rows: int, columns: int) -> nir.Node:
             {"fc": weights(6, 3), "l": lif(6)},
             "in-fc fc-l l-out",
             ["core.input_axons=2"],
-            "layer l: 3 input axons exceed 2 per core by 1, for a single neuron; its inputs in 2 "
-            "layers that are added up would fit, or core.input_axons=3",
+            "layer l: 3 input axons exceed 2 per core by 1, for a single neuron; its inputs in "
+            "2 layers that are added up would fit, or core.input_axons=3",
         ),
         (
             {"fc": weights(6, 3), "l": lif(6)},

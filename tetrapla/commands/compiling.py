@@ -33,7 +33,7 @@ Codegen = Annotated[
 ]
 
 
-@options.with_settings("samples", "compat")
+@options.with_settings("samples", "compat", "chunk")
 def compile_(
     chosen: Settings,
     model: Model,

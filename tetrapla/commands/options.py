@@ -122,6 +122,14 @@ Repair = Annotated[
     bool,
     typer.Option("--repair", help="Of a .nir file: mend an edge where one node can be meant."),
 ]
+Chunk = Annotated[
+    str | None,
+    typer.Option(
+        "--chunk",
+        metavar="N",
+        help="Column sums that an analog machine holds at once; values do not change.",
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Over the chip's YAML (`arch show`)."),
@@ -166,6 +174,7 @@ def settings(
     discretisation: Discretisation = None,
     dt: Dt = None,
     repair: Repair = False,
+    chunk: Chunk = None,
 ) -> Settings:
     """The options as one frozen value, checked.
 
@@ -193,6 +202,7 @@ def settings(
         discretisation=discretisation,
         dt=share("--dt", dt),
         repair=repair,
+        chunk=whole("--chunk", chunk),
     )
 
 

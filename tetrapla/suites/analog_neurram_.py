@@ -83,6 +83,23 @@ def rows(golden: Path) -> Iterator[Row]:
     assert isinstance(spec, AnalogSpec)  # of this catalogue's chip
     for where, row in read(golden / TABLE):
         yield from _configuration(spec, row, where)
+    yield from _areas(spec)
+
+
+def _areas(spec: AnalogSpec) -> Iterator[Row]:
+    """Of a core: the published shares of 1270 x 256 / 0.28 um2 beside parts of others."""
+    core_mm2, a = 1270 * 256 / 0.28 * 1e-6, spec.array
+    # shift-add, ADC, sample-and-hold and integrator of a neuron, um2
+    neurons_mm2 = a.cols * (170 + 400 + 45 + 350) * 1e-6
+    # a cell of 125.74 squares of 130 nm
+    cells_mm2 = a.rows * a.cols * 125.73964497 * 0.13**2 * 1e-6
+    for part, share, ours, whose in (
+        ("neurons", 0.28, neurons_mm2, "HWComponents"),
+        ("cells", 0.12, cells_mm2, "AccelForge"),
+    ):
+        source = f"Wan et al., Nature 608, 2022, figure 11; ours is {whose}'s parts"
+        published = share * core_mm2
+        yield Row("analog", "neurram", f"{part}_area", "mm2", published, ours, None, source)
 
 
 def _configuration(spec: AnalogSpec, row: Cells, where: str) -> Iterator[Row]:

@@ -28,6 +28,7 @@ from tetrapla.simulators.analog.circuits.wires import (
 _STEPS: Final = 100  # of Newton and of refinement; tests need fewer than 15
 _HALVINGS: Final = 40
 _BALANCED: Final = 1e-13  # the contract
+_FLATTEST: Final = 1e-3  # of a cell's conductance
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,10 @@ class _Problem:
     def _factor(self, across: Array) -> Any:
         sparse, linalg = _scipy()
         net = self.net
-        slopes = self.law.slopes(self.cells.ravel(), np.asarray(across, np.float64))
+        cells = self.cells.ravel()
+        slopes = self.law.slopes(cells, np.asarray(across, np.float64))
+        # a falling law would make the network singular or its steps uphill
+        slopes = np.maximum(slopes, _FLATTEST * cells)
         every = np.concatenate((net.siemens, slopes))
         row = np.concatenate((net.start, net.end, net.start, net.end))
         column = np.concatenate((net.start, net.end, net.end, net.start))

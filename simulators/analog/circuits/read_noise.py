@@ -10,16 +10,17 @@ exactly to first order (`deviations`), of which the cells of bit line j give nea
 wires lambda is 1 and v the input: var I_j = sum_i (sigma_ij x_i)^2, exact to all orders.
 
 For many vectors `variances` brings it back to that form, one matrix product with squared
-inputs. With E_k the part of v in cell (i, j) that comes from input k, and inputs that have the
+inputs. With E_k the part of v in cell (i, j) that input k gives, and inputs that have the
 coherence c = mean(x)^2 / mean(x^2),
 
-    mean v^2 / mean x^2 = E_i^2 + 2 c E_i s + c s^2,    s = sum of E_k over k != i,
+    mean v^2 / mean x^2 = (1 - c) sum_k E_k^2 + c (sum_k E_k)^2,
 
-where sum_k E_k is the cell's voltage when all inputs are 1 V. E_i and lambda are taken from the
-cell's own two lines with everything beside them grounded, so all costs a few passes over the
-cells. Against `deviations`, standard deviations of 64x64 to 256x256 arrays are off by less than
-1 % on average and by 6 % at worst, even where wires lose half of the signal; where they lose a
-tenth, by 0.1 % and 1.3 % (random cells; bits, uniform and normal inputs; measured).
+where sum_k E_k is the cell's voltage when all inputs are 1 V, and of the squares only the own
+input's counts. E_i and lambda are taken from the cell's own two lines with everything beside
+them grounded, so all costs a few passes over the cells. Against `deviations`, standard
+deviations of 64x64 to 256x256 arrays are off by less than 1 % on average and by 6 % at worst,
+even where wires lose half of the signal; where they lose a tenth, by 0.1 % and 1.3 % (random
+cells; bits, uniform and normal inputs; measured).
 """
 
 from __future__ import annotations
@@ -135,8 +136,8 @@ def variances(
     if wires.ideal:
         return np.asarray((spread * spread).sum(axis=-3))
     own, adjoint = _alone(cells, wires)
-    rest = _together(cells, wires) * SIGNS[: cells.shape[-3], None, None] - own
-    square = own * own + coherence * rest * (2 * own + rest)
+    every = _together(cells, wires)
+    square = (1 - coherence) * own * own + coherence * every * every
     return np.asarray((square * (adjoint * spread) ** 2).sum(axis=-3))
 
 

@@ -181,7 +181,11 @@ def other_spec(*overrides: str) -> Patch:
 
 def lost_wires(patch: pytest.MonkeyPatch) -> None:
     """Cells reach their converters as if there were no wires."""
-    patch.setattr(cells, "effective", lambda g, wires, minus=None: g)
+
+    def bare(g: Array, *_: Any) -> Array:
+        return g
+
+    patch.setattr(cells, "effective", bare)
 
 
 def mirrored_wires(patch: pytest.MonkeyPatch) -> None:

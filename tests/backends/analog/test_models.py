@@ -22,6 +22,7 @@ from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array, Attribute
 from tetrapla.ir.module import Module
+from tetrapla.ir.op import macs
 from tetrapla.samples import drawn
 from tetrapla.simulators.analog import machine
 from tetrapla.simulators.analog.program import Digital, Program
@@ -333,3 +334,33 @@ def test_a_small_network_of_the_zoo_is_computed_bit_by_bit(name: str) -> None:
     lowered = compiled(module, spec, samples.calibration)
     few = {key: array[:1] for key, array in samples.inputs.items()}
     assert verdict(lowered, spec, few)[0] == EXACT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        # scores and values of 12 layers: 128 x 128 x 768 each
+        ("bert-base", 12 * 2 * 128 * 128 * 768),
+        ("convnext-tiny", 0),
+        ("densenet121", 0),
+        ("gat", 0),
+        ("mobilenet-v2", 0),
+        ("unet", 0),
+        ("wavenet", 0),
+    ],
+)
+def test_a_large_network_is_timed_by_its_shapes(name: str, left: int) -> None:
+    """All products but `left` multiply-accumulates are on arrays."""
+    module = networks()[name].draft(1, values=False).builder.build()
+    spec = chip(128, 128, "array.tiles=2000")
+    lowered = compiled(module, spec, None)
+    program = lowered.program
+    run = machine.run(program, spec, {}, KEY)
+    assert run.outputs == {}
+    done = sum(layer.macs for layer in run.layers)
+    assert done == macs(lowered.module.graph.nodes)
+    assert sum(step.macs for step in program.products) == done - left
+    # 2,048 weights of 8 cells fill an array
+    weights = {step.number: step.matrix.size for step in program.products}
+    assert program.arrays >= sum(weights.values()) / 2048

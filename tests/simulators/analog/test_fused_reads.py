@@ -68,3 +68,16 @@ def test_the_noise_that_is_added_does_not_depend_on_the_block() -> None:
             add_codes(part, sums[:1], spread[:1], lsb, adc, 1, block, 0)
             assert np.array_equal(part[0], whole[3 * invocation + place])
     assert len(np.unique(whole)) > 20
+
+
+def test_steps_that_are_no_powers_of_two_are_divided_by() -> None:
+    adc = spec("signed").adc
+    block = reads(range(3), range(10))
+    sums = np.random.default_rng(2).normal(0, 300, (30, 64))
+    spread, lsb = np.full((30, 64), 90.0), np.full(64, 3.0)
+    plain, compiled = np.zeros((30, 64)), np.zeros((30, 64))
+    add_codes(plain, sums, spread, lsb, adc, 1, block, 0, fast=False)
+    add_codes(compiled, sums, spread, lsb, adc, 1, block, 0, fast=True)
+    expected = convert(sums + np.sqrt(spread) * block.normals(0, 64), adc, lsb)
+    assert np.array_equal(plain, expected)
+    assert np.array_equal(compiled, expected)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -177,9 +179,7 @@ def test_tiles_may_be_done_in_any_order() -> None:
     whole = sliced(one, spec, inputs, Key(3))
     total = np.zeros_like(whole)
     for number in reversed(range(len(one.tiles))):
-        alone = Product(
-            **{**vars(one), "tiles": (one.tiles[number],), "first_tile": number},
-        )
+        alone = replace(one, tiles=(one.tiles[number],), first_tile=number)
         total += sliced(alone, spec, inputs, Key(3))
     assert np.array_equal(total, whole)
 
@@ -196,7 +196,7 @@ print(sliced(layer(spec), spec, drawn(40), Key(3)).tolist())
 
 
 def test_values_do_not_depend_on_the_threads() -> None:
-    script = _SCRIPT.format(here=os.path.dirname(__file__))  # noqa: PTH120
+    script = _SCRIPT.format(here=str(Path(__file__).parent))
     found: list[str] = []
     for threads in ("1", "4"):
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")

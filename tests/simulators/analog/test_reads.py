@@ -9,7 +9,7 @@ import pytest
 
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog import cells, mapping
-from tetrapla.simulators.analog.circuits.cells import LINEAR, Sinh
+from tetrapla.simulators.analog.circuits.cells import LINEAR, Polynomial, Sinh
 from tetrapla.simulators.analog.circuits.effective import solve
 from tetrapla.simulators.analog.circuits.nodal import judged
 from tetrapla.simulators.analog.circuits.wires import Wires
@@ -139,6 +139,28 @@ def test_cells_that_are_not_linear_are_those_of_nodal_analysis() -> None:
     # a straight law in the same wires is another sum
     straight = judged(g, volts, JUDGED, "input_source", law=LINEAR).currents
     assert np.abs(straight - found).max() > 0.01 * np.abs(found).max()
+
+
+def test_gated_cells_that_are_not_linear_are_those_of_nodal_analysis() -> None:
+    pytest.importorskip("scipy")
+    law = (
+        "device.iv=polynomial",
+        "device.quadratic=0.3",
+        "device.cubic=2",
+        "array.drive=0.5 V",
+    )
+    spec = isaac(*WIRES, *law, "array.topology=gated", "dac.bits=2 bit", "array.rows=8")
+    one = layer(8, 2)
+    driven = np.random.default_rng(0).integers(0, 4, (3, 8)).astype(np.float64)
+    g, of = conductances(spec, one), Polynomial(0.3, 2.0)
+    total = np.zeros((3, g.shape[1]))
+    for slot in range(3):
+        on = (driven > slot).astype(np.float64)
+        total += judged(g, on, JUDGED, "gated", law=of, supply_volts=0.5).currents
+    # one level at 0.5 V: 0.5 + 0.3 / 4 + 2 / 8
+    unit, floor = cells.unit_siemens(spec) * 0.825, 1e-6 * 0.825
+    expected = (total - floor * driven.sum(axis=1, keepdims=True)) / unit
+    assert np.abs(seen(spec, one, driven) - expected).max() < 2.0**-20
 
 
 def test_tiers_agree_where_both_hold() -> None:

@@ -13,7 +13,7 @@ def isaac(*overrides: str) -> AnalogSpec:
     return load_spec("isaac", AnalogSpec, overrides).spec
 
 
-REFUSED = {
+REFUSED: dict[tuple[str, ...], str] = {
     ("wires.r_row=-1 ohm",): (
         "--set wires.r_row must be a resistance of a wire that conducts, from 0 to 1e+12 ohm, "
         "not -1 ohm; 0 ohm is a wire without loss, and lines that are broken are "
@@ -43,10 +43,6 @@ REFUSED = {
         "--set array.topology must not be interleaved with unsigned converters and "
         "differential weights, since its bit lines subtract pairs; set adc.sign=signed and "
         "mapping.weights=differential"
-    ),
-    ("device.iv=sinh", "device.sinh=1", "array.topology=gated", "wires.r_row=1 ohm"): (
-        "--set device.iv must be linear in wired arrays of topology gated, not sinh; set "
-        "array.topology=input_source"
     ),
     ("faults.stuck_low=0.6", "faults.stuck_high=0.5"): (
         "--set faults.stuck_low and faults.stuck_high must be at most 1 together, not 0.6 and "
