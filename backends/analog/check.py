@@ -12,9 +12,10 @@ and ADCs of enough bits, every column converted one by one; they must equal the 
   accumulators. (1) is counted in `mismatches`. For (2) and (3) `max_rel_error` is the largest
   deviation in predicted standard errors, and `bound` follows from the number of tests alone
   (`deviations`); what is predicted, `predict` derives from the spec.
-* ``tolerance``, where nothing is random and ADC bits are too few: accumulators must be what
-  (3) says, exactly; `max_rel_error` is their largest error over the largest exact one, and the
-  bound is what steps and top codes allow (`predict.resolution`).
+* ``tolerance``, where nothing is random, but ADC bits are too few or wires lose voltage:
+  accumulators must be what (3) says, exactly; `max_rel_error` is their largest error over the
+  largest exact one, and the bound is what wires, steps and last codes allow
+  (`predict.resolution`).
 """
 
 from __future__ import annotations

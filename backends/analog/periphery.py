@@ -9,7 +9,8 @@ definition. Its unit and its work:
   computed matrices, one operation a multiply-accumulate.
 * ``vector``: all other arithmetic, one operation for each that `ir.op` counts; a multiply-
   accumulate of floats is one, as its price is that of both.
-* ``move``: what computes nothing; a view of the same elements is free.
+* ``move``: what computes nothing; a view of the same elements is free, and what the host's
+  side of the border reorders.
 
 Where values decide how much there is to do, one operation is counted for each element that is
 read or written.
@@ -23,13 +24,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Final
 
 from tetrapla.ir.graph import Graph, Node, Value
 from tetrapla.ir.op import OPS, macs
 from tetrapla.simulators.analog.program import Digital
 
-FREE: Final = ("move", "host")
 _VIEWS = ("nn.reshape",)
 _CODING = ("qnn.quantize", "qnn.dequantize", "qnn.requantize")
 _INTEGERS = ("i8", "ui8", "i32", "i64")
@@ -67,7 +66,9 @@ class Border:
 
 def digital(node: Node, border: Border) -> Digital:
     """The step of a node."""
-    unit = "host" if node in border else unit_of(node)
+    outside = node in border
+    unit = "host" if outside and node.kind in _CODING else unit_of(node)
+    free = outside or node.kind in _VIEWS
     return Digital(
         name=node.name,
         op=node.kind,
@@ -75,8 +76,8 @@ def digital(node: Node, border: Border) -> Digital:
         operands=tuple(value.index for value in node.operands),
         result=node.results[0].index,
         attributes=dict(node.attributes),
-        elements=_elements(node, unit),
-        traffic_bytes=_traffic_bytes(node, unit),
+        elements=0 if free else _elements(node, unit),
+        traffic_bytes=0 if free else _traffic_bytes(node),
         macs=macs([node]) or 0,
         more_results=tuple(value.index for value in node.results[1:]),
     )
@@ -117,8 +118,6 @@ def _integer_work(node: Node) -> int:
 
 
 def _elements(node: Node, unit: str) -> int:
-    if unit == "host" or node.kind in _VIEWS:
-        return 0
     made = sum(value.elements for value in node.results)
     match unit:
         case "requantize" | "move":
@@ -131,9 +130,7 @@ def _elements(node: Node, unit: str) -> int:
             return read + made if found is None else found
 
 
-def _traffic_bytes(node: Node, unit: str) -> int:
-    if unit == "host" or node.kind in _VIEWS:
-        return 0
+def _traffic_bytes(node: Node) -> int:
     made = _bytes(node.results)
     if node.kind == "qnn.requantize":
         return made

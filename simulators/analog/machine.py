@@ -36,7 +36,7 @@ class AnalogRun(Run):
     """A run, with what a bench would measure on the chip to judge it.
 
     Attributes:
-        key: of the noise; `crossbar.programmed` reads the cells back with it.
+        key: of the noise; `cells.programmed` reads the cells back with it.
         probed: numbers of the invocations below, spread evenly, at most `PROBED`.
         accumulators: of every product by its name, int32 [probed, ...result shape].
     """

@@ -24,8 +24,7 @@ SCHEMA = "tetrapla.analog/1"
 class Tile:
     """One crossbar: rows and outputs [start, stop) of the matrix.
 
-    An output takes 2 x slices columns; column ``(sign * slices + slice) * outputs + output``
-    of the array, sign 0 for the positive part of the weights.
+    How many columns an output takes, and in which order, is `mapping`'s.
 
     Attributes:
         adc_shifts: by slice, the ADC's step is 2^shift units.

@@ -32,9 +32,7 @@ class Tier:
 def tier(product: Product, spec: AnalogSpec) -> Tier:
     """How `crossbar` computes a product on a chip."""
     if folds(product, spec):
-        return Tier(
-            "T0", "every code is exact: slices and digits fold to an integer product"
-        )
+        return Tier("T0", "every code is exact: slices and digits fold to an integer product")
     if linear(spec):
         if spec.wires.lossy:
             return Tier("T1", "arrays are linear: their effective matrix holds the wires")

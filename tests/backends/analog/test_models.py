@@ -264,7 +264,7 @@ def test_the_peripherys_work_by_hand() -> None:
         if isinstance(step, Digital)
     }
     assert found == {
-        "outside": ("host", 0, 0),
+        "outside": ("move", 0, 0),  # the host lays its floats out as they are wanted
         "in": ("host", 0, 0),
         "turn": ("move", 24, 24 + 24),
         "real": ("requantize", 24, 24 + 4 + 96),  # a byte and the scale read, floats written

@@ -24,8 +24,8 @@ from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import CrossCheck
 from tetrapla.simulators.spec_ import load_spec
 
-ROOT = Path(__file__).parents[2]
-GOLDEN = Path(__file__).parents[1] / "golden" / "analog" / "digits_cnn.txt"
+ROOT = Path(__file__).parents[3]
+GOLDEN = Path(__file__).parents[2] / "golden" / "analog" / "digits_cnn.txt"
 
 
 class Digits:

@@ -249,17 +249,8 @@ def wrong_rounding(patch: pytest.MonkeyPatch) -> None:
     def convert(sums: Array, adc: Any, lsb: Any) -> Array:
         return np.asarray(np.clip(np.floor(sums / lsb), adc.lowest, adc.highest))
 
-    def add_read(
-        codes: Array,
-        driven: Array,
-        held: Cells,
-        lsb: Array,
-        adc: Any,
-        weight: int,
-        reads: Any,
-        digit: int,
-        **how: Any,
-    ) -> None:
+    def add_read(codes: Array, driven: Array, held: Cells, *given: Any, **_: Any) -> None:
+        lsb, adc, weight, reads, digit = given
         spread = np.sqrt((driven * driven) @ held.read_variance)
         sums = driven @ held.levels + spread * reads.normals(digit, len(lsb))
         codes += weight * convert(sums, adc, lsb)
@@ -390,9 +381,6 @@ def test_a_wrong_output_of_an_ideal_chip_is_counted() -> None:
     assert c.judged(replace(run, outputs=outputs)) == CrossCheck(
         "bit_exact", 1, None, None, False
     )
-
-
-# nothing random, and too few ADC bits
 
 
 def test_too_few_adc_bits_are_a_tolerance_from_the_steps() -> None:

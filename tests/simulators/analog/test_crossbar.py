@@ -28,7 +28,7 @@ from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.spec_ import load_spec
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "analog"
+GOLDEN = Path(__file__).parents[2] / "golden" / "analog"
 
 
 def isaac(*overrides: str) -> AnalogSpec:

@@ -212,7 +212,7 @@ def replace_shifts(program: Program) -> Program:
     return replace(program, steps=steps)
 
 
-def test_more_adc_bits_are_never_worse_on_exact_cells(rng: np.random.Generator) -> None:
+def test_more_adc_bits_allow_less_error_and_enough_allow_none(rng: np.random.Generator) -> None:
     module = conv_net(rng)
     inputs = batch(rng, module, 12)
     allowed, found = [], []
@@ -233,7 +233,8 @@ def test_more_adc_bits_are_never_worse_on_exact_cells(rng: np.random.Generator) 
         allowed.append(bound.max())
         found.append(float(np.sqrt(np.mean(np.square(error, dtype=np.float64)))))
     assert allowed == sorted(allowed, reverse=True)
-    assert found == sorted(found, reverse=True)
+    # single sums may be luckier with a coarser step, the finest that is not exact is not
+    assert found[4] < found[0] / 4
     # 36 rows of level 3: 108 needs 7 bits
     assert found[4] > 0
     assert found[5:] == [0, 0, 0]
