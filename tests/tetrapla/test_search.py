@@ -95,7 +95,7 @@ def test_several_objectives_have_a_front(mlp: str) -> None:
 
 
 def test_a_point_that_cannot_be_is_a_failed_trial(mlp: str, tmp_path: Path) -> None:
-    """Too few columns for a weight are refused by the compiler, and the search goes on without them."""
+    """Too few columns for a weight are refused, and the search goes on without them."""
     path = tmp_path / "study.db"
     settings = Settings(data="digits", samples=1)
     each = Points(lambda chosen: load_for(mlp, chosen), mlp, "isaac", settings)
