@@ -219,7 +219,7 @@ def test_the_array_energy_of_a_model_without_values_is_said_to_be_missing() -> N
 
 def image(number: int, channels: int, rows: int, kernel: int, stride: int, pad: int) -> Product:
     """A convolution of square images, one position a pixel, 10 filters."""
-    window = Window((kernel, kernel), (stride, stride), (pad,) * 4, (1, 1))
+    window = Window((kernel, kernel), (stride, stride), (pad, pad, pad, pad), (1, 1))
     inputs = channels * kernel**2
     return replace(
         product(number, rows * rows),
