@@ -29,6 +29,7 @@ DAC: Final = "dac.convert"
 READ: Final = "crossbar.read"
 HOLD: Final = "sample_hold.read"
 JOULE: Final = "crossbar.joule"
+UNKNOWN: Final = "crossbar.unknown_joule"
 LOAD: Final = "weight.convert"
 
 

@@ -30,7 +30,7 @@ INPUT_BITS = 8  # activations are int8; the machine drives them as unsigned 8-bi
 class AnalogSpec(Spec):
     """An ISAAC-like chip; the sources of a shipped chip's numbers are in its YAML."""
 
-    optional_actions = ("mac.op", costing.JOULE, costing.LOAD)
+    optional_actions = ("mac.op", costing.JOULE, costing.UNKNOWN, costing.LOAD)
 
     clock_hz: Hertz = Field(alias="clock", gt=0)
     array: ArraySection

@@ -22,7 +22,7 @@ from typing import Final
 
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog import noc, schedule
-from tetrapla.simulators.analog.costing import JOULE, LOAD, READ
+from tetrapla.simulators.analog.costing import JOULE, LOAD, READ, UNKNOWN
 from tetrapla.simulators.analog.mapping import sizes
 from tetrapla.simulators.analog.program import Digital, Product, Program, Step, Tile
 from tetrapla.simulators.analog.spec import AnalogSpec
@@ -225,7 +225,8 @@ def _array_energy(
         cells = sum(tile.rows * sizes(step, tile, spec)[0] for tile in step.tiles)
         loaded[LOAD] = cells * step.copies
     if JOULE in spec.cost:
-        return {**loaded, JOULE: joules or 0.0}
+        # what is not known is an action without a price, never nothing
+        return {**loaded, UNKNOWN: 1} if joules is None else {**loaded, JOULE: joules}
     return {**loaded, READ: positions * spec.digits * len(step.tiles)}
 
 
@@ -288,6 +289,6 @@ def _warnings(
         )
     if joules is None and JOULE in spec.cost:
         said.append(
-            "the arrays' own energy depends on values, and none are computed: it is left out"
+            "the arrays' own energy depends on values, and none are computed: it is unknown"
         )
     return tuple(said)

@@ -19,6 +19,7 @@ from tetrapla.simulators.analog.program import (
     Window,
 )
 from tetrapla.simulators.analog.spec import AnalogSpec
+from tetrapla.simulators.price_ import price
 from tetrapla.simulators.report import Run
 from tetrapla.simulators.spec_ import load_spec
 
@@ -206,14 +207,18 @@ def test_arrays_that_are_reloaded_take_rounds_and_are_shared() -> None:
     assert run.layers[0].actions["weight.convert"] == 5 * 100 * 80
 
 
-def test_the_array_energy_of_a_model_without_values_is_said_to_be_missing() -> None:
+def test_the_array_energy_of_a_model_without_values_is_unknown() -> None:
     spec = isaac()
     cost = {name: pj for name, pj in spec.cost.items() if name != "crossbar.read"}
     spec = spec.model_copy(update={"cost": {**cost, "crossbar.joule": 1e12}})
     run = timed(chain(product(0, 9), positions=(9,)), spec)
-    assert run.layers[0].actions["crossbar.joule"] == 0.0
     assert run.warnings[-1] == (
-        "the arrays' own energy depends on values, and none are computed: it is left out"
+        "the arrays' own energy depends on values, and none are computed: it is unknown"
+    )
+    energy = price(run.layers[0].actions, spec.prices)
+    assert (energy.total_pj, energy.by_unit["crossbar"]) == (None, None)
+    assert energy.warnings == (
+        "the energy total is null: no source gives the price of crossbar.unknown_joule",
     )
 
 
