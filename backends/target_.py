@@ -43,6 +43,7 @@ class Options:
         tuning: the path of a file of tiles, for the plans of a GPU.
         code: how a spiking target writes numbers as spikes; None for its rate code.
         chunk: what the machine works on at once; None leaves it to the machine.
+        chips: how many of a noisy kind are simulated; None for `designs.SEEDS`.
     """
 
     quant: str | None = None
@@ -51,6 +52,7 @@ class Options:
     tuning: str | None = None
     code: str | None = None
     chunk: int | None = None
+    chips: int | None = None
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,16 @@ the public contract ``tetrapla.report/1``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
-from importlib import import_module
 from math import isfinite
 from typing import Any, Literal, cast
 
 import numpy as np
 
-from tetrapla.ir.errors import UnsupportedError
 from tetrapla.ir.graph import Array
+from tetrapla.simulators.layers_ import LayerRow, Layers, shown
 from tetrapla.simulators.price_ import Energy as Energy
 from tetrapla.simulators.price_ import energy_range, power_warnings
 from tetrapla.simulators.price_ import price as price
@@ -26,6 +25,7 @@ from tetrapla.simulators.price_ import standing as standing
 from tetrapla.simulators.price_ import summed as summed
 from tetrapla.simulators.scene_ import Scene
 from tetrapla.simulators.spec_ import Provenance
+from tetrapla.simulators.yield_ import Yield
 
 SCHEMA = "tetrapla.report/1"
 
@@ -105,59 +105,6 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class LayerRow:
-    """One row of a report's table."""
-
-    name: str
-    op: str
-    cycles: float
-    macs: int
-    utilization_frac: float | None
-    bound_by: str
-    energy_pj: float | None
-
-
-@dataclass(frozen=True)
-class Layers:
-    """The per-layer table of a report."""
-
-    rows: tuple[LayerRow, ...]
-
-    def __iter__(self) -> Iterator[LayerRow]:
-        return iter(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame`, a row per layer."""
-        try:
-            pandas: Any = import_module("pandas")
-        except ImportError:
-            raise UnsupportedError(
-                "to_pandas needs pandas, which is not installed; pip install pandas"
-            ) from None
-        return pandas.DataFrame([asdict(row) for row in self.rows], columns=list(_COLUMNS))
-
-    def to_html(self) -> str:
-        """Return the table as HTML, escaped."""
-        head = "".join(f"<th>{escape(name)}</th>" for name in _COLUMNS)
-        body = "".join(
-            "<tr>"
-            + "".join(f"<td>{_shown(getattr(row, name))}</td>" for name in _COLUMNS)
-            + "</tr>"
-            for row in self.rows
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-    def _repr_html_(self) -> str:
-        return self.to_html()
-
-
-_COLUMNS = tuple(LayerRow.__dataclass_fields__)
-
-
-@dataclass(frozen=True)
 class Report:
     """The result of a model on a target; its figures are of one invocation of `batch`."""
 
@@ -183,13 +130,16 @@ class Report:
     )
     scene: Scene | None = field(default=None, compare=False, repr=False)
     interval_s: float | None = None
+    chip_yield: Yield | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the public contract's fields, as plain Python values, in its order.
 
-        `second_check` (a GPU's emitted kernels) is there only when it is known.
+        `second_check` (a GPU's emitted kernels) and `yield` (of noisy chips) are there only
+        when they are known.
         """
-        extra = {} if self.second_check is None else {"second_check": asdict(self.second_check)}
+        late = {"second_check": self.second_check, "yield": self.chip_yield}
+        extra = {name: asdict(each) for name, each in late.items() if each is not None}
         raw = {
             "schema": SCHEMA,
             "model": self.model,
@@ -224,8 +174,8 @@ class Report:
         rows = {
             "time": f"{self.time_s:.6g} s",
             "cycles": f"{self.cycles:.6g}",
-            "energy": _shown(self.energy.total_pj) + " pJ",
-            "area": _shown(self.area_mm2) + " mm2",
+            "energy": shown(self.energy.total_pj) + " pJ",
+            "area": shown(self.area_mm2) + " mm2",
             "cross-check": _verdict(self.cross_check),
         }
         head = f"<h3>{escape(self.model)} on {escape(self.target)}</h3>"
@@ -252,6 +202,7 @@ def assemble(
     area_mm2: float | None = None,
     tdp_w: float | None = None,
     accuracy: Accuracy | None = None,
+    chip_yield: Yield | None = None,
     cross_check: CrossCheck | None = None,
     second_check: CrossCheck | None = None,
     warnings: Sequence[str] = (),
@@ -298,6 +249,7 @@ def assemble(
         outputs=run.outputs,
         scene=run.scene,
         interval_s=run.interval_s,
+        chip_yield=chip_yield,
     )
 
 
@@ -386,12 +338,6 @@ def _plain(value: Any, path: str) -> Any:
     if plain is None or isinstance(plain, bool | int | float | str):
         return plain
     raise InternalError(f"{path} must be plain data, not {type(plain).__name__}")
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "n/a"
-    return f"{value:.6g}" if isinstance(value, float) else escape(str(value))
 
 
 def _verdict(check: CrossCheck | None) -> str:

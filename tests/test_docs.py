@@ -168,7 +168,7 @@ def test_the_report_page_names_every_field() -> None:
     fields = set(report) - {"energy_pj"}
     for name in ("energy_pj", "accuracy", "cross_check"):
         fields |= {f"{name}.{key}" for key in report[name]}
-    fields |= {"second_check", *report["layers"][0], *report["provenance"][0]}
+    fields |= {"second_check", "yield", *report["layers"][0], *report["provenance"][0]}
     page = text("docs/report.md").partition("## `tetrapla.compare/1`")[0]
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     named = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}

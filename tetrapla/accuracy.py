@@ -41,7 +41,7 @@ def accuracy(
         outputs: the machine's, one mapping per seed.
         labels: right answers, shape (invocations, batch).
     """
-    shares = [_share(found, labels) for found in outputs]
+    shares = shares_of(outputs, labels)
     return Accuracy(
         reference=_share(floats, labels),
         target=float(np.mean(shares)),
@@ -50,6 +50,11 @@ def accuracy(
         seeds=len(shares),
         samples=int(labels.size),
     )
+
+
+def shares_of(outputs: Sequence[Mapping[str, Array]], labels: Array) -> list[float]:
+    """The share of right answers in each run's outputs."""
+    return [_share(found, labels) for found in outputs]
 
 
 def _share(outputs: Mapping[str, Array], labels: Array) -> float:

@@ -20,8 +20,9 @@ from tetrapla.ir.graph import Node
 from tetrapla.ir.module import Module
 from tetrapla.ir.op import OPS
 from tetrapla.origins import provenance
-from tetrapla.simulators.report import Energy, LayerRow, Report
-from tetrapla.simulators.report import Layers as Rows
+from tetrapla.simulators.layers_ import LayerRow
+from tetrapla.simulators.layers_ import Layers as Rows
+from tetrapla.simulators.report import Energy, Report
 from tetrapla.simulators.systolic.scalesim.cfg import Config
 from tetrapla.simulators.systolic.scalesim.chip import ScaleSimChip
 from tetrapla.simulators.systolic.scalesim.closed_form import Dataflow, Folded, Layers, folded

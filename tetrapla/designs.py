@@ -27,8 +27,9 @@ class Design:
         return self.chip.spec.ideal() if options.ideal else self.chip.spec
 
     def seeds(self, options: Options) -> int:
-        """How many runs its noise asks for; one without noise."""
-        return SEEDS if self.target.stochastic(self.spec(options), options) else 1
+        """How many runs its noise asks for, each of a chip of its own; one without noise."""
+        noisy = self.target.stochastic(self.spec(options), options)
+        return (options.chips or SEEDS) if noisy else 1
 
 
 def design(name: str, overrides: Sequence[str] = ()) -> Design:

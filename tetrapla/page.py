@@ -192,9 +192,15 @@ def _layers(report: Facts) -> str:
     return f"<details open><summary>{escape(name)}</summary>{_table(headings, rows)}</details>"
 
 
+def _yields(report: Facts) -> list[str]:
+    return [quantities.chip_yield(report["yield"])] if "yield" in report else []
+
+
 def _warnings(reports: Sequence[Facts]) -> str:
     items = dict.fromkeys(
-        f"{report['target']}: {text}" for report in reports for text in report["warnings"]
+        f"{report['target']}: {text}"
+        for report in reports
+        for text in (*_yields(report), *report["warnings"])
     )
     if not items:
         return ""

@@ -34,6 +34,13 @@ def decade(exponent: int, unit: str) -> str:
     return f"{10 ** (exponent - power):g} {_PREFIXES[power]}{unit}"
 
 
+def tick(value: float, largest: float, step: float, unit: str) -> str:
+    """A place on a linear axis, with the digits that tell it from the next ``step``."""
+    power = _power(floor(log10(largest) + 1e-12))
+    digits = max(0, power - floor(log10(step) + 1e-12))
+    return f"{value / 10.0**power:.{digits}f} {_PREFIXES[power]}{unit}"
+
+
 def latency(report: Mapping[str, Any]) -> str:
     """A report's time."""
     return quantity(report["time_s"], "s")
@@ -65,6 +72,18 @@ def accuracy(report: Mapping[str, Any]) -> str:
         return UNKNOWN
     spread = "" if found["target_std"] is None else f" ± {100 * found['target_std']:.1f}"
     return f"{100 * found['target']:.1f}{spread} %"
+
+
+def chip_yield(found: Mapping[str, Any]) -> str:
+    """How many chips of a noisy kind are good enough, and how sure that is."""
+    low, high = (f"{100 * share:.0f}" for share in found["interval_95"])
+    good, chips = round(found["good_frac"] * found["chips"]), found["chips"]
+    quantiles = ", ".join(f"{100 * each:.1f}" for each in found["accuracy_quantiles"].values())
+    return (
+        f"yield: {good} of {chips} chips have an accuracy of at least "
+        f"{100 * found['least_accuracy']:.1f} %, so {low} to {high} % of all do, with 95 % "
+        f"confidence; 5, 50 and 95 % of the chips have at most {quantiles} %"
+    )
 
 
 def count(value: float | None) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tetrapla.accuracy import accuracy
+from tetrapla.accuracy import accuracy, shares_of
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.designs import Design, design
 from tetrapla.ir.errors import ModelError, SpecError, UnsupportedError
@@ -25,7 +25,9 @@ from tetrapla.progress import Step, silent
 from tetrapla.samples import Samples, as_invocations, batch_of
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import Accuracy, CrossCheck, Report, Run, assemble
+from tetrapla.simulators.yield_ import Yield, yield_of
 
+POINT = 0.01  # of accuracy, assumed: what a good chip may lose
 IDEAL = "--ideal: every non-ideality of the machine is off"
 IDEAL_ALREADY = "--ideal changes nothing: the machine has no non-ideality"
 
@@ -45,12 +47,14 @@ class Trial:
     Attributes:
         name: what reports call the model.
         expected: the float model's outputs, where labels can judge them; else None.
+        least_accuracy: what a good chip has; None for `POINT` below the float model's.
     """
 
     module: Module
     name: str
     samples: Samples
     expected: Mapping[str, Array] | None = None
+    least_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -91,18 +95,30 @@ class Executable:
             reference = evaluate_many(self.lowered.module, samples.inputs)
             second, sentence = target.second_check(self.lowered, samples.inputs, reference)
         runs, checks = self._runs(samples, seed, reference, step)
-        right = None
+        right, good = None, None
         if trial.expected is not None and samples.labels is not None:
-            right = accuracy(trial.expected, [run.outputs for run in runs], samples.labels)
+            outputs = [run.outputs for run in runs]
+            right = accuracy(trial.expected, outputs, samples.labels)
+            if len(runs) > 1:
+                least = trial.least_accuracy
+                good = yield_of(
+                    shares_of(outputs, samples.labels),
+                    max(0.0, right.reference - POINT) if least is None else least,
+                )
         report = self._report(
             runs,
             trial=trial,
             command=said,
             seed=seed,
             accuracy=right,
+            chip_yield=good,
             cross_check=_joined(checks) if checks else None,
             second_check=second,
-            warnings=[*samples.warnings, *self._notes(runs), *([sentence] if sentence else [])],
+            warnings=[
+                *samples.warnings,
+                *self._notes(runs),
+                *([sentence] if sentence else []),
+            ],
         )
         return Result(report, tuple(runs))
 
@@ -114,6 +130,7 @@ class Executable:
         command: str,
         seed: int,
         accuracy: Accuracy | None,
+        chip_yield: Yield | None,
         cross_check: CrossCheck | None,
         second_check: CrossCheck | None,
         warnings: Sequence[str],
@@ -133,6 +150,7 @@ class Executable:
                 area_mm2=self.spec.area_mm2,
                 tdp_w=self.spec.chip.tdp_w,
                 accuracy=accuracy,
+                chip_yield=chip_yield,
                 cross_check=cross_check,
                 second_check=second_check,
                 macs=macs(self.lowered.module.graph.nodes),

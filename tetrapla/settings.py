@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from tetrapla.ir.errors import ModelError, nearest
 
 MAX_SEED = 2**32 - 8  # a generator key holds 32 bits, and noise takes the seeds behind it
+MAX_CHIPS = 100_000  # assumed: more is a typing error
 _PLAIN = (
     *("data", "calib", "calib_fraction", "samples", "quant", "timesteps", "code", "batch"),
-    *("tuning", "discretisation", "dt"),
+    *("tuning", "discretisation", "dt", "chips", "least_accuracy"),
 )
 _QUANT = ("int8", "int4", "int16", "fp32", "tf32", "bf16", "fp16", "fp8", "none")
 _COMPAT = ("scalesim",)
@@ -45,6 +46,8 @@ class Settings:
         repair: a node of it without edges is the one that edges name in vain.
         chunk: column sums that an analog machine holds at once; no value depends on it, so
             `words` leaves it out.
+        chips: how many of a noisy kind are simulated, by seeds from `seed` on; None for five.
+        least_accuracy: what a good chip has, None for one point below the float model.
     """
 
     data: str | None = None
@@ -66,15 +69,27 @@ class Settings:
     dt: float | None = None
     repair: bool = False
     chunk: int | None = None
+    chips: int | None = None
+    least_accuracy: float | None = None
 
     def __post_init__(self) -> None:
-        least_of = {"samples": 1, "timesteps": 1, "batch": 1, "chunk": 1, "seed": 0}
+        least_of = {"samples": 1, "timesteps": 1, "batch": 1, "chunk": 1, "chips": 1, "seed": 0}
         for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ModelError(f"--{name} must be at least {least}, not {value}")
         if self.seed > MAX_SEED:
             raise ModelError(f"--seed must be at most {MAX_SEED}, not {self.seed}")
+        if (self.chips or 0) > MAX_CHIPS:
+            raise ModelError(f"--chips must be at most {MAX_CHIPS}, not {self.chips}")
+        if self.chips and self.seed + self.chips > 2**32:
+            raise ModelError(
+                f"--seed must leave {self.chips} seeds up to {2**32 - 1} for --chips, not be "
+                f"{self.seed}; lower it"
+            )
+        good = self.least_accuracy
+        if good is not None and not 0 <= good <= 1:
+            raise ModelError(f"--least-accuracy must be from 0 to 1, not {good}; 0.97 is 97 %")
         if self.dt is not None and not 0 < self.dt < float("inf"):
             raise ModelError(f"--dt must be a number of seconds above 0, not {self.dt}")
         if self.data is None and (self.calib or self.calib_fraction is not None):

@@ -30,7 +30,9 @@ from tetrapla.stored import report_of
 
 SCHEMA: Final = "tetrapla.store/1"
 _WAIT_S: Final = 60.0  # for another run's transaction, which takes milliseconds
-_OPTIONS: Final = ("quant", "timesteps", "code", "ideal", "compat", "seed")
+_OPTIONS: Final = (
+    *("quant", "timesteps", "code", "ideal", "compat", "seed", "chips", "least_accuracy"),
+)
 _CODE: Final = (".py", ".yaml", ".h", ".sv")
 
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tetrapla.simulators.layers_ import LayerRow, Layers
 from tetrapla.simulators.price_ import Energy
-from tetrapla.simulators.report import (
-    Accuracy,
-    CrossCheck,
-    LayerRow,
-    Layers,
-    Report,
-)
+from tetrapla.simulators.report import Accuracy, CrossCheck, Report
 from tetrapla.simulators.spec_ import Provenance
+from tetrapla.simulators.yield_ import Yield
 
 
 def report_of(data: Mapping[str, Any]) -> Report:
@@ -34,7 +30,7 @@ def report_of(data: Mapping[str, Any]) -> Report:
         layers=Layers(tuple(LayerRow(**row) for row in data["layers"])),
         warnings=tuple(data["warnings"]),
         provenance=tuple(Provenance(**entry) for entry in data["provenance"]),
-        interval_s=data.get("interval_s"),
+        chip_yield=_yield(data.get("yield")),
     )
 
 
@@ -42,6 +38,13 @@ _PLAIN = (
     *("model", "target", "family", "command", "seed", "batch", "cycles", "time_s"),
     "area_mm2",
 )
+
+
+def _yield(data: Mapping[str, Any] | None) -> Yield | None:
+    if data is None:
+        return None
+    low, high = data["interval_95"]
+    return Yield(**{**data, "interval_95": (low, high)})
 
 
 def _check(data: Mapping[str, Any] | None) -> CrossCheck | None:

@@ -33,6 +33,7 @@ def show(comparison: Comparison, err: bool = False) -> None:
         held = [r for r in reports if r["model"] == model]
         _print(console, _title(model, held), _compared(held, console.width))
         _say(console, verdict(held))
+    _yields(console, reports)
     _notes(console, reports)
 
 
@@ -42,6 +43,7 @@ def show_report(report: Report, err: bool = False) -> None:
     _print(console, _title(found["model"], [found]), _compared([found], console.width))
     _print(console, f"layers on {found['target']}", _layers(found))
     _print(console, "energy by unit", _units(found))
+    _yields(console, [found])
     _notes(console, [found])
 
 
@@ -150,6 +152,13 @@ def _layers(report: dict[str, Any]) -> Table:
         for cells, row in zip(rows, report["layers"], strict=True):
             cells.append(quantities.count(row["cycles_corrected"]))
     return _table(headings, rows, left=2)
+
+
+def _yields(console: Console, reports: Sequence[dict[str, Any]]) -> None:
+    """Print how many of each kind of noisy chips are good."""
+    for report in reports:
+        if found := report.get("yield"):
+            _say(console, f"{report['target']}: {quantities.chip_yield(found)}")
 
 
 def _notes(console: Console, reports: Sequence[dict[str, Any]]) -> None:

@@ -31,6 +31,7 @@ def options_of(settings: Settings) -> Options:
         settings.tuning,
         settings.code,
         settings.chunk,
+        settings.chips,
     )
 
 
@@ -60,7 +61,8 @@ def trial(module: Module, settings: Settings, name: str = "") -> Trial:
         warned = replace(samples, labels=None, warnings=(*samples.warnings, UNJUDGED))
         return Trial(module, name, warned)
     check_labels(samples.labels, count)
-    return Trial(module, name, samples, evaluate_many(module, samples.inputs))
+    answers = evaluate_many(module, samples.inputs)
+    return Trial(module, name, samples, answers, settings.least_accuracy)
 
 
 def results(

@@ -27,7 +27,9 @@ def working(held: Cells) -> Array:
         return np.ones(held.placed.shape, np.bool_)
     rows = ~found.open_rows & _lone(found.row_group)
     columns = ~found.open_columns & _lone(found.column_group)
-    return np.asarray((found.stuck == 0) & rows[:, None] & columns[None, :])
+    alone = (found.stuck == 0) & rows[:, None] & columns[None, :]
+    # a factor that was cut off at 0 leaves nothing of its cell to see
+    return np.asarray(alone if found.factor is None else alone & (found.factor > 0))
 
 
 def landed(spec: AnalogSpec, held: Cells) -> Array:

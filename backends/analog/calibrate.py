@@ -16,7 +16,7 @@ import numpy as np
 from tetrapla.backends.analog.tiles import shift_for
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog import crossbar, machine
-from tetrapla.simulators.analog.cells import wired
+from tetrapla.simulators.analog.cells import programmed
 from tetrapla.simulators.analog.mapping import columns, targets
 from tetrapla.simulators.analog.program import Product, Program, Step, Tile
 from tetrapla.simulators.analog.spec import AnalogSpec
@@ -52,15 +52,18 @@ def calibrated(program: Program, spec: AnalogSpec, inputs: Mapping[str, Array]) 
 
 def _ranged(step: Product, spec: AnalogSpec, rows: Array) -> Product:
     rows = rows[machine.spread(len(rows), _MOST_POSITIONS)]
-    tiles = tuple(_tile(step, tile, spec, rows) for tile in step.tiles)
+    tiles = tuple(_tile(step, place, spec, rows) for place in range(len(step.tiles)))
     return replace(step, tiles=tiles)
 
 
-def _tile(step: Product, tile: Tile, spec: AnalogSpec, rows: Array) -> Tile:
+def _tile(step: Product, place: int, spec: AnalogSpec, rows: Array) -> Tile:
+    tile = step.tiles[place]
     made = columns(step, tile, spec)
-    goal = targets(step, tile, spec).astype(np.float64)
-    levels, _ = wired(goal, made, spec)
+    held = programmed(step, place, spec, None)
+    levels = held.levels.astype(np.float64)
     variance = made.spread(cell_variance(targets(step, tile, spec), spec))
+    if held.reference is not None:
+        variance = variance * held.reference.scale**2
     largest = np.zeros(made.conversions)
     for start in range(0, len(rows), _POSITIONS):
         part = rows[start : start + _POSITIONS, tile.row_start : tile.row_stop]

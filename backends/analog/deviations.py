@@ -31,7 +31,7 @@ from typing import Final
 
 import numpy as np
 
-from tetrapla.backends.analog import broken, predict
+from tetrapla.backends.analog import broken, predict, recovered
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog.cells import Cells
 from tetrapla.simulators.analog.mapping import columns, targets
@@ -40,6 +40,7 @@ from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.random_ import Key
 
 FAILING: Final = 1e-6
+_AT_ONCE: Final = 1 << 10  # cells whose moments are found together
 _ROUNDED: Final = 1e-9  # of a level: what float64 does to a conductance and back
 
 
@@ -75,12 +76,13 @@ def of_cells(
     product: Product, spec: AnalogSpec, cells: Sequence[Cells], key: Key
 ) -> Deviations:
     """Programmed cells of every tile against their targets, and what wires make of them."""
-    moments = predict.cell_moments(spec)
-    tally, mismatches = _Tally(moments), 0
+    tally, mismatches = _Tally(spec), 0
     for number, (tile, held) in enumerate(zip(product.tiles, cells, strict=True)):
-        goal = targets(product, tile, spec)
         address = key.at(layer=product.number, tile=product.first_tile + number)
-        mismatches += _misplaced(product, tile, spec, goal)
+        goal, gain = recovered.aimed(product, tile, spec, held.order)
+        mismatches += _misplaced(product, tile, spec) + recovered.misrouted(held)
+        made = columns(product, tile, spec)
+        mismatches += recovered.misreferenced(made, spec, held, goal, gain, address)
         mismatches += _miswired(product, tile, spec, held)
         mismatches += _misread(spec, held, goal, address)
         mismatches += broken.mismatches(spec, held)
@@ -94,50 +96,74 @@ def of_cells(
 
 
 class _Tally:
-    """Errors of cells by their target level."""
+    """Errors of cells by the level that their target is nearest to."""
 
-    def __init__(self, moments: predict.CellMoments) -> None:
-        self._moments = moments
-        levels = len(moments.mean)
-        self._count, self._total, self._square, self._farthest = np.zeros((4, levels))
+    def __init__(self, spec: AnalogSpec) -> None:
+        self._spec = spec
+        self._table = predict.cell_moments(spec)
+        many = len(self._table.mean)
+        self._count, self._total, self._excess, self._farthest = np.zeros((4, many))
+        self._tail, self._square, self._largest = np.zeros((3, many))
+        self._certain = np.zeros(many)
 
     def add(self, goal: Array, found: Array) -> None:
         """Cells of target levels `goal` that are at `found`."""
-        error, levels = found - self._moments.mean[goal], len(self._count)
-        self._count += np.bincount(goal, minlength=levels)
-        self._total += np.bincount(goal, error, levels)
-        self._square += np.bincount(goal, error * error, levels)
-        np.maximum.at(self._farthest, goal, np.abs(error))
+        levels, many = np.rint(goal).astype(np.intp), len(self._count)
+        if np.array_equal(levels, goal):
+            mean, variance, fourth, tail = (one[levels] for one in _each(self._table))
+        else:
+            mean, variance, fourth, tail = self._of(goal)
+        error, moves = found - mean, tail > 0
+        np.maximum.at(self._certain, levels[~moves], np.abs(error[~moves]))
+        levels, error, v, tail = levels[moves], error[moves], variance[moves], tail[moves]
+        self._count += np.bincount(levels, minlength=many)
+        self._total += np.bincount(levels, error, many)
+        self._excess += np.bincount(levels, error * error - v, many)
+        self._tail += np.bincount(levels, tail * tail, many)
+        self._square += np.bincount(levels, fourth[moves] - v * v, many)
+        np.maximum.at(self._largest, levels, tail)
+        np.maximum.at(self._farthest, levels, np.abs(error) / tail)
 
     def deviations(self) -> tuple[list[float], int]:
         """Of mean, spread and the farthest cell of every level; cells that must not err."""
         found: list[float] = []
-        m, off = self._moments, 0
         for level, n in enumerate(self._count.tolist()):
-            s, v = float(m.tail[level]), float(m.variance[level])
-            if s == 0:
-                off += int(self._farthest[level] > _ROUNDED)
+            if not n and not self._table.tail[level]:
                 continue
-            excess = float(self._square[level]) - n * v
-            beyond = float(self._farthest[level]) ** 2 / s**2 - 2 * log(max(n, 1))
+            beyond = float(self._farthest[level]) ** 2 - 2 * log(max(n, 1))
+            scale = 2 * float(self._largest[level]) ** 2
             found += [
-                sigmas(float(self._total[level]), n * s * s, 0.0),
-                sigmas(excess, n * (float(m.fourth[level]) - v * v), 2 * s * s),
+                sigmas(float(self._total[level]), float(self._tail[level]), 0.0),
+                sigmas(float(self._excess[level]), float(self._square[level]), scale),
                 sqrt(max(0.0, beyond)),
             ]
-        return found, off
+        return found, int(np.count_nonzero(self._certain > _ROUNDED))
+
+    def _of(self, goal: Array) -> tuple[Array, ...]:
+        """Moments of targets between the levels, [n] each; some at a time for the memory."""
+        parts = [
+            _each(predict.cell_moments(self._spec, goal[start : start + _AT_ONCE]))
+            for start in range(0, len(goal), _AT_ONCE)
+        ]
+        return tuple(np.concatenate(one) for one in zip(*parts, strict=True))
 
 
-def _misplaced(product: Product, tile: Tile, spec: AnalogSpec, goal: Array) -> int:
+def _each(moments: predict.CellMoments) -> tuple[Array, ...]:
+    return moments.mean, moments.variance, moments.fourth, moments.tail
+
+
+def _misplaced(product: Product, tile: Tile, spec: AnalogSpec) -> int:
     """Weights that the target levels do not stand for."""
-    part = product.part(tile)
+    part, goal = product.part(tile), targets(product, tile, spec)
     stands_for = predict.weights_of(goal, columns(product, tile, spec))
     return int(np.count_nonzero(stands_for != part))
 
 
 def _miswired(product: Product, tile: Tile, spec: AnalogSpec, held: Cells) -> int:
     """Entries of the levels that do not follow from the cells; a grid's step may round them."""
-    expected = predict.through(columns(product, tile, spec), spec, held)
+    expected = predict.through(columns(product, tile, spec), spec, held.placed)
+    if held.reference is not None:
+        expected = held.reference.levels(expected)
     away = np.abs(held.levels.astype(np.float64) - expected)
     return int(np.count_nonzero(away > held.grid * (0.5 + 2.0**-20)))
 

@@ -105,11 +105,12 @@ class Expected:
     alone: Array
 
 
-def cell_moments(spec: AnalogSpec) -> CellMoments:
-    """Where cells of every level are at the spec's time, arrays by level."""
+def cell_moments(spec: AnalogSpec, levels: Array | None = None) -> CellMoments:
+    """Where cells of target levels [n], or of every level, are at the spec's time."""
     d = spec.device
     unit = (d.g_max_siemens - d.g_min_siemens) / spec.array.top_level
-    goal = d.g_min_siemens + np.arange(spec.array.top_level + 1) * unit
+    levels = np.arange(spec.array.top_level + 1) if levels is None else levels
+    goal = d.g_min_siemens + levels * unit
     found = d.device.central_moments(goal, d.g_max_siemens, d.time_s)
     return CellMoments(
         mean=(found.mean - d.g_min_siemens) / unit,
@@ -164,7 +165,7 @@ def accumulators(
     for tile, held in zip(product.tiles, cells, strict=True):
         made = columns(product, tile, spec)
         before = total.mean[:, tile.col_start : tile.col_stop].copy()
-        inputs = rows[:, tile.row_start : tile.row_stop]
+        inputs = held.routed(rows[:, tile.row_start : tile.row_stop])
         for digit in range(spec.digits):
             w = _weights(product, tile, spec, digit)
             driven = _digit(inputs, digit, spec)
@@ -249,11 +250,13 @@ def resolution(
     for tile, held in zip(product.tiles, cells, strict=True):
         made = columns(product, tile, spec)
         levels = made.seen(targets(product, tile, spec)).astype(np.float64)
+        levels = levels if held.order is None else levels[held.order]
+        inputs = held.routed(rows[:, tile.row_start : tile.row_stop])
         lsb = made.lsb()
         whole = (lsb == 1) & spec.sums_are_exact
         half = np.where(whole, 0.0, lsb / 2)
         for digit in range(spec.digits):
-            driven = _digit(rows[:, tile.row_start : tile.row_stop], digit, spec)
+            driven = _digit(inputs, digit, spec)
             sums = centres(made, spec, held, driven)
             over = np.maximum(sums - spec.adc.highest * lsb, spec.adc.lowest * lsb - sums)
             moved = np.abs(sums - driven @ levels) + half + np.maximum(over, 0)
@@ -297,15 +300,15 @@ def phi(t: Array) -> Array:
     return found
 
 
-def through(made: Columns, spec: AnalogSpec, cells: Cells) -> Array:
-    """Levels [rows, conversions] that the cells should have behind their wires, f64."""
+def through(made: Columns, spec: AnalogSpec, placed: Array) -> Array:
+    """Levels [rows, conversions] that cells should have behind their wires, f64."""
     d = spec.device
     unit = (d.g_max_siemens - d.g_min_siemens) / spec.array.top_level
     if not spec.wires.lossy or not linear(spec):
-        return np.asarray(made.seen(cells.placed))
+        return np.asarray(made.seen(placed))
     w, half = spec.wires, made.count // 2
     lines = Wires(w.r_row_ohm, w.r_col_ohm, w.r_driver_ohm, w.r_sense_ohm)
-    g = cells.placed * unit + d.g_min_siemens
+    g = placed * unit + d.g_min_siemens
     if spec.array.interleaved:
         return made.summed(effective(g[:, :half], lines, g[:, half:]) / unit)
     return np.asarray(made.seen((effective(g, lines) - d.g_min_siemens) / unit))
@@ -342,6 +345,8 @@ def _read_variance(
     variance = driven**2 @ made.spread(sd**2)
     if not linear(spec):
         variance = variance * attenuation(cells, made, driven, sums) ** 2
+    if cells.reference is not None:
+        variance = variance * cells.reference.scale**2
     return np.asarray(variance)
 
 

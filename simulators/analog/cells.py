@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 
 from tetrapla.ir.graph import Array
+from tetrapla.simulators.analog import recovery
 from tetrapla.simulators.analog.adc import Mismatch, mismatch
 from tetrapla.simulators.analog.circuits.effective import effective
 from tetrapla.simulators.analog.circuits.read_noise import variances
@@ -27,6 +28,7 @@ from tetrapla.simulators.analog.devices.cells import state
 from tetrapla.simulators.analog.devices.faults import Defects, Faults, defects
 from tetrapla.simulators.analog.mapping import Columns, columns, targets
 from tetrapla.simulators.analog.program import Product
+from tetrapla.simulators.analog.recovery import Reference
 from tetrapla.simulators.analog.spec import AnalogSpec, lossless_bits
 from tetrapla.simulators.random_ import Key
 
@@ -47,6 +49,10 @@ class Cells:
         grid: what `levels` are multiples of.
         converters: how the array's converters differ; None where they do not.
         defects: what is broken, and the devices' factors; None where nothing can be.
+        order: which of the tile's rows lies on every row of the array; None: each on its own.
+        reference: the converters', which is in `levels` and `read_variance`; None for itself.
+
+    Rows are those of the array: inputs are routed by `routed`.
     """
 
     placed: Array
@@ -57,27 +63,75 @@ class Cells:
     grid: float
     converters: Mismatch | None = None
     defects: Defects | None = None
+    order: Array | None = None
+    reference: Reference | None = None
+
+    def routed(self, inputs: Array) -> Array:
+        """Inputs [..., rows] of the tile as they drive the rows of the array."""
+        return inputs if self.order is None else inputs[..., self.order]
 
 
 def programmed(product: Product, number: int, spec: AnalogSpec, key: Key | None) -> Cells:
     """The cells of tile `number` as they are read; exactly the targets without a key."""
     tile = product.tiles[number]
     made = columns(product, tile, spec)
-    placed = targets(product, tile, spec).astype(np.float64)
-    read_sd: Array | None = None
-    broken: Defects | None = None
+    goal = targets(product, tile, spec).astype(np.float64)
     place = product.number, product.first_tile + number
-    if key is not None:
-        address = key.at(layer=place[0], tile=place[1])
-        placed, read_sd, broken = _landed(placed, spec, address)
+    address = None if key is None else key.at(layer=place[0], tile=place[1])
+    broken = None if address is None else _broken(spec, address, goal.shape)
+    order = reordered(goal, made, spec, broken)
+    goal, bent = aimed(goal if order is None else goal[order], spec)
+    placed, read_sd = goal, None
+    if address is not None:
+        placed, read_sd = _landed(goal, spec, address, broken, spec.device.time_s)
     through, gain = wired(placed, made, spec)
-    levels, grid = gridded(through, spec)
+    alpha: Array | None = None
+    if address is not None and spec.recovery.drift != "none":
+        first = _landed(goal, spec, address, broken, None)[0]
+        outs = (wired(first, made, spec)[0] + floor(made, spec), through + floor(made, spec))
+        alpha = recovery.drifted(*outs, spec.recovery.drift)
+    reference = recovery.reference(alpha, bent, floor(made, spec))
+    seen = through if reference is None else reference.levels(through)
+    levels, grid = gridded(seen, spec)
     variance: Array | None = None
     if read_sd is not None:
         heard = read_sd if gain is None else read_sd * gain
-        variance = gridded(made.spread(heard * heard), spec, square=True)[0]
+        spread = made.spread(heard * heard)
+        if reference is not None:
+            spread = spread * reference.scale**2
+        variance = gridded(spread, spec, square=True)[0]
     table = mismatch(spec.adc, key, *place)
-    return Cells(placed, read_sd, gain, levels, variance, grid, table, broken)
+    return Cells(placed, read_sd, gain, levels, variance, grid, table, broken, order, reference)
+
+
+def floor(made: Columns, spec: AnalogSpec) -> Array:
+    """What g_min adds to what converters see of a row, in levels [conversions]."""
+    least = spec.device.g_min_siemens / unit_siemens(spec)
+    return made.seen(np.full(made.count, least))
+
+
+def aimed(goal: Array, spec: AnalogSpec) -> tuple[Array, float]:
+    """Levels [rows, columns] to program for a goal's, and the gain that they arrive with."""
+    if spec.recovery.wires == "none" or not spec.wires.lossy:
+        return goal, 1.0
+    d = spec.device
+    limits = d.g_min_siemens, d.g_max_siemens
+    found, gain = recovery.bent(siemens(goal, spec), wires(spec), *limits)
+    return (found - d.g_min_siemens) / unit_siemens(spec), gain
+
+
+def reordered(
+    goal: Array, made: Columns, spec: AnalogSpec, broken: Defects | None
+) -> Array | None:
+    """Which row of the goal lies on every row of an array with such defects."""
+    if spec.recovery.rows == "none" or broken is None:
+        return None
+
+    def weights(levels: Array) -> Array:
+        return made.totals(made.seen(levels) / made.lsb())
+
+    least = spec.device.g_min_siemens / unit_siemens(spec)
+    return recovery.order(goal, broken, spec.array.top_level, least, weights)
 
 
 def unit_siemens(spec: AnalogSpec) -> float:
@@ -158,15 +212,19 @@ def faults(spec: AnalogSpec) -> Faults:
     )
 
 
+def _broken(spec: AnalogSpec, key: Key, shape: tuple[int, ...]) -> Defects | None:
+    found = faults(spec)
+    return None if found.none else defects(found, key, *shape)
+
+
 def _landed(
-    goal: Array, spec: AnalogSpec, key: Key
-) -> tuple[Array, Array | None, Defects | None]:
-    """Cells and the noise of their reads, in levels, at the spec's time, with their defects."""
+    goal: Array, spec: AnalogSpec, key: Key, broken: Defects | None, time_s: float | None
+) -> tuple[Array, Array | None]:
+    """Cells and the noise of their reads, in levels, at a time, with their defects."""
     d, unit = spec.device, unit_siemens(spec)
     held, variance = goal, np.zeros_like(goal)
-    broken = faults(spec)
     if d.noisy or not d.device.exact:
-        found = state(d.device, siemens(goal, spec), d.g_max_siemens, d.time_s, key)
+        found = state(d.device, siemens(goal, spec), d.g_max_siemens, time_s, key)
         held = found.held
         # noise of reads that the device has, and what the spec adds to it
         variance = (d.read_noise_frac * held) ** 2
@@ -175,10 +233,9 @@ def _landed(
         held_levels = goal if d.device.exact else (held - d.g_min_siemens) / unit
     else:
         held_levels = goal
-    if broken.none:
+    if broken is None:
         sd = np.sqrt(variance) / unit if variance.any() else None
-        return np.asarray(held_levels), sd, None
-    made = defects(broken, key, *goal.shape)
-    found_g = made.applied(siemens(held_levels, spec), d.g_min_siemens, d.g_max_siemens)
-    sd = np.sqrt(made.variance(np.sqrt(variance))) / unit if variance.any() else None
-    return np.asarray((found_g - d.g_min_siemens) / unit), sd, made
+        return np.asarray(held_levels), sd
+    found_g = broken.applied(siemens(held_levels, spec), d.g_min_siemens, d.g_max_siemens)
+    sd = np.sqrt(broken.variance(np.sqrt(variance))) / unit if variance.any() else None
+    return np.asarray((found_g - d.g_min_siemens) / unit), sd

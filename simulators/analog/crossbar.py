@@ -78,7 +78,7 @@ def sliced(
     fast = noise.compiles(result.size * spec.digits, None)
     for number, tile in enumerate(product.tiles):
         held = cells.programmed(product, number, spec, key)
-        rows = inputs[:, :, tile.row_start : tile.row_stop]
+        rows = held.routed(inputs[:, :, tile.row_start : tile.row_stop])
         # every cell has a normal of its own where reads are sampled
         sampled = spec.device.reads == "sampled"
         each = held.placed.size if sampled else held.placed.shape[1]

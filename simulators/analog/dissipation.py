@@ -46,7 +46,8 @@ def joules(step: Product, spec: AnalogSpec, inputs: Array, key: Key | None) -> f
 
 
 def _tile(step: Product, place: int, spec: AnalogSpec, inputs: Array, key: Key | None) -> float:
-    cells = siemens(programmed(step, place, spec, key).placed, spec)
+    held = programmed(step, place, spec, key)
+    cells, inputs = siemens(held.placed, spec), held.routed(inputs)
     read_s, bits = spec.array.read_s, spec.dac.bits
     volts = spec.array.drive_v or _NO_VOLTS
     if spec.wires.lossy and not spec.array.gated:

@@ -109,6 +109,8 @@ def solved(cells: Cells, made: Columns, spec: AnalogSpec, driven: Array) -> Arra
         lines /= unit_siemens(spec)
         floor = inputs.sum(axis=-1) * (spec.device.g_min_siemens / unit_siemens(spec))
     sums = made.summed(lines) if spec.array.interleaved else made.seen(lines - floor[:, None])
+    if cells.reference is not None:
+        sums = cells.reference.sums(sums, inputs)
     return np.asarray(np.rint(sums * _SOLVED) / _SOLVED)
 
 
@@ -153,7 +155,10 @@ def _solved(
     assert cells.read_sd is not None
     sums, inputs = solved(cells, made, spec, driven), driven.astype(np.float64)
     spread = made.spread(inputs**2 @ cells.read_sd**2)
-    sums = sums + np.sqrt(spread) * attenuation(cells, made, inputs, sums) * normals
+    spread = np.sqrt(spread) * attenuation(cells, made, inputs, sums)
+    if cells.reference is not None:
+        spread *= cells.reference.scale
+    sums = sums + spread * normals
     return np.asarray(np.rint(sums * _SOLVED) / _SOLVED)
 
 
@@ -163,6 +168,8 @@ def attenuation(cells: Cells, made: Columns, inputs: Array, sums: Array) -> Arra
     Assumed: every cell of a column loses alike, so noise loses what the column's signal does.
     """
     ideal = inputs @ made.seen(cells.placed)
+    if cells.reference is not None:
+        ideal = cells.reference.sums(ideal, inputs)
     share = np.divide(sums, ideal, out=np.ones_like(sums), where=np.abs(ideal) > 1.0)
     return np.asarray(np.clip(share, 0.0, 1.0))
 
@@ -174,4 +181,5 @@ def _sampled(cells: Cells, made: Columns, driven: Array, normals: Array) -> Arra
     errors = spread * normals.reshape(-1, *spread.shape)
     # on the grid, sums are exact in any order
     errors = np.rint(errors / cells.grid) * cells.grid
-    return made.seen(np.einsum("vr,vrc->vc", driven.astype(np.float64), errors))
+    sums = made.seen(np.einsum("vr,vrc->vc", driven.astype(np.float64), errors))
+    return sums if cells.reference is None else sums * cells.reference.scale

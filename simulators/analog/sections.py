@@ -281,6 +281,20 @@ class FaultsSection(Section):
         return any(float(getattr(self, name)) > 0 for name in type(self).model_fields)
 
 
+class RecoverySection(Section):
+    """What a chip does about its faults; nothing by default (`recovery`).
+
+    Attributes:
+        wires: conductances are bent so that they arrive as wanted through resistive wires.
+        drift: converters' references follow the cells, those of a tile or of each column.
+        rows: weights move away from broken cells, to other rows of their tile.
+    """
+
+    wires: Literal["none", "precompensated"] = "none"
+    drift: Literal["none", "global", "column"] = "none"
+    rows: Literal["none", "permuted"] = "none"
+
+
 class DacSection(Section):
     """Row drivers: an input is fed in digits of this many bits, the lowest first."""
 

@@ -19,6 +19,7 @@ from tetrapla.simulators.analog.sections import (
     FaultsSection,
     IdealAdcSection,
     MappingSection,
+    RecoverySection,
     WiresSection,
 )
 from tetrapla.simulators.spec_ import Cost, Hertz, Spec
@@ -38,6 +39,7 @@ class AnalogSpec(Spec):
     mapping: MappingSection = MappingSection()
     device: DeviceSection
     faults: FaultsSection = FaultsSection()
+    recovery: RecoverySection = RecoverySection()
     dac: DacSection
     adc: AdcSection
     digital: DigitalSection
@@ -58,6 +60,18 @@ class AnalogSpec(Spec):
                 f"array.topology must not be {self.array.topology} with {self.adc.sign} "
                 f"converters and {self.mapping.weights} weights, since its bit lines subtract "
                 "pairs; set adc.sign=signed and mapping.weights=differential"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _recovers(self) -> Self:
+        bends = self.recovery.wires == "precompensated"
+        if bends and (self.array.topology != "input_source" or self.device.curved):
+            raise ValueError(
+                "recovery.wires must be none where array.topology is not input_source or "
+                "device.iv is not linear, since such arrays are not one matrix to invert, not "
+                f"precompensated with {self.array.topology} arrays of {self.device.iv} cells; "
+                "leave it out"
             )
         return self
 

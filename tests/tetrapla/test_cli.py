@@ -73,6 +73,9 @@ def check_report(report: dict[str, Any]) -> None:
     # a GPU's kernels in Triton's interpreter, where that is installed
     second = report.pop("second_check", None)
     assert second is None or (report["family"], second["passed"]) == ("gpu", True)
+    # of machines with noise
+    found = report.pop("yield", None)
+    assert (found is not None) == (report["family"] == "analog")
     fits(report, REPORT)
     assert report["schema"] == "tetrapla.report/1"
     energy = report["energy_pj"]

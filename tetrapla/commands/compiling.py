@@ -33,7 +33,7 @@ Codegen = Annotated[
 ]
 
 
-@options.with_settings("samples", "compat", "chunk")
+@options.with_settings("samples", "compat", "chunk", "chips", "least_accuracy")
 def compile_(
     chosen: Settings,
     model: Model,

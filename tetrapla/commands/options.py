@@ -130,6 +130,22 @@ Chunk = Annotated[
         help="Column sums that an analog machine holds at once; values do not change.",
     ),
 ]
+Chips = Annotated[
+    str | None,
+    typer.Option(
+        "--chips",
+        metavar="N",
+        help="Chips of a noisy kind, each with its own errors and faults. [default: 5]",
+    ),
+]
+LeastAccuracy = Annotated[
+    str | None,
+    typer.Option(
+        "--least-accuracy",
+        metavar="P",
+        help="What a good chip has, 0..1. [default: a point below the float model's]",
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Over the chip's YAML (`arch show`)."),
@@ -175,6 +191,8 @@ def settings(
     dt: Dt = None,
     repair: Repair = False,
     chunk: Chunk = None,
+    chips: Chips = None,
+    least_accuracy: LeastAccuracy = None,
 ) -> Settings:
     """The options as one frozen value, checked.
 
@@ -203,6 +221,8 @@ def settings(
         dt=share("--dt", dt),
         repair=repair,
         chunk=whole("--chunk", chunk),
+        chips=whole("--chips", chips),
+        least_accuracy=share("--least-accuracy", least_accuracy),
     )
 
 

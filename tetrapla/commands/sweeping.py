@@ -20,6 +20,7 @@ _GRID = "FIELD=V1,V2, A:B, A:B:STEP or A:B:*FACTOR; a chip's field, or timesteps
 _STORE = "A file that keeps every point: what it has is not computed again."
 _TRIALS = "Try N points that a search chooses, in place of all (extra dse)."
 _STUDY = "A file that keeps the trials, for optuna-dashboard; a search goes on from it."
+_FIGURE = "Write an SVG of the points over the first two objectives."
 _EXECUTOR = "serial, processes[:N], dask://HOST:PORT, ray or ray://HOST:PORT."
 
 
@@ -52,12 +53,17 @@ def sweep(
         Path | None,
         typer.Option("--study", metavar="FILE", help=_STUDY),
     ] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option("--figure", metavar="FILE", help=_FIGURE),
+    ] = None,
     json: Json = None,
 ) -> int:
     """Run a model on every point of a grid of a machine's fields, or search it."""
     from tetrapla import table
     from tetrapla.executors import executor_for
     from tetrapla.files import STDOUT, check_outputs, write_all
+    from tetrapla.front import check_drawable, picture
     from tetrapla.grid import swept
     from tetrapla.models import load_for
     from tetrapla.points import Points
@@ -65,16 +71,21 @@ def sweep(
     from tetrapla.search import searched
     from tetrapla.store import Store
 
-    check_outputs([json, store, study], [model, target, chosen.data, chosen.calib])
+    check_outputs([json, store, study, figure], [model, target, chosen.data, chosen.calib])
     if study and trials is None:
         raise ModelError("--study must come with --trials, not alone; say how many")
     grid, names = parse_grid(set_), options.split(objective or [])
+    if figure and names:
+        check_drawable(names)
     computes, held = executor_for(executor), Store(store) if store else None
     points = Points(partial(load_for, model), model, target, chosen, held, computes)
     if trials is None:
         found = swept(points, grid, names)
     else:
         found = searched(points, grid, names, trials, study)
-    write_all({json: found.to_json()} if json else {})
+    contents = {json: found.to_json()} if json else {}
+    if figure:
+        contents[figure] = picture(found)
+    write_all(contents)
     table.show_sweep(found, err=json == STDOUT)
     return status(found.passed)
