@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.backends.gpu.helpers import interpreted, miswrite
@@ -209,6 +209,8 @@ def test_any_layer_and_tile_is_within_the_bound(data: st.DataObject) -> None:
     program = replace(lowered.program, kernels=kernels)
     inputs = {"x": layer.drawn(rng)}
     reference = evaluate_many(lowered.module, inputs)
+    # ReLU gates that multiply states can outgrow 16 bits: an infinity, which the check tells
+    assume(all(np.abs(array).max() < np.finfo(np.float16).max for array in reference.values()))
     found = judged(lowered, inputs, executed(program, inputs), reference)
     assert found.mismatches == 0, found
 
