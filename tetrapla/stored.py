@@ -44,7 +44,13 @@ def _yield(data: Mapping[str, Any] | None) -> Yield | None:
     if data is None:
         return None
     low, high = data["interval_95"]
-    return Yield(**{**data, "interval_95": (low, high)})
+    return Yield(
+        chips=data["chips"],
+        least_accuracy=data["least_accuracy"],
+        good_frac=data["good_frac"],
+        interval_95=(low, high),
+        accuracy_quantiles=data["accuracy_quantiles"],
+    )
 
 
 def _check(data: Mapping[str, Any] | None) -> CrossCheck | None:
