@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,48 +20,60 @@ Cli = Callable[..., Any]
 ITEMS = list(range(7))
 
 
-def times(shared: int, item: int) -> int:
+# a process imports what it runs, so the functions are in a file of their own
+WORK = '''
+import os, signal
+from tetrapla.ir.errors import ModelError
+
+def times(shared, item):
     return shared * item
 
-
-def odd(shared: Path, item: int) -> int:
+def odd(shared, item):
     """Ends its process the first time that it is given the item 3."""
     if item == 3 and not shared.exists():
         shared.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return item
 
-
-def fatal(shared: None, item: int) -> int:
+def fatal(shared, item):
     if item == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return item
 
-
-def wrong(shared: None, item: int) -> int:
+def wrong(shared, item):
     raise ModelError(f"item {item} must be another; choose one")
+'''
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The module of `WORK`."""
+    (tmp_path / "work_of_a_test.py").write_text(WORK, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield import_module("work_of_a_test")
+    del sys.modules["work_of_a_test"]
 
 
 @pytest.mark.parametrize("executor", [Serial(), Processes(2)], ids=["serial", "processes"])
-def test_every_item_is_done_once(executor: Any) -> None:
-    assert sorted(executor.run(times, 3, ITEMS)) == [(i, 3 * i) for i in ITEMS]
-    assert list(executor.run(times, 3, [])) == []
+def test_every_item_is_done_once(executor: Any, work: Any) -> None:
+    assert sorted(executor.run(work.times, 3, ITEMS)) == [(i, 3 * i) for i in ITEMS]
+    assert list(executor.run(work.times, 3, [])) == []
 
 
 @pytest.mark.parametrize("executor", [Serial(), Processes(2)], ids=["serial", "processes"])
-def test_what_the_work_refuses_is_refused_here(executor: Any) -> None:
+def test_what_the_work_refuses_is_refused_here(executor: Any, work: Any) -> None:
     with pytest.raises(ModelError, match=r"^item 0 must be another; choose one$"):
-        list(executor.run(wrong, None, [0]))
+        list(executor.run(work.wrong, None, [0]))
 
 
-def test_a_process_that_ends_is_replaced(tmp_path: Path) -> None:
-    found = sorted(Processes(2).run(odd, tmp_path / "ended", ITEMS))
+def test_a_process_that_ends_is_replaced(tmp_path: Path, work: Any) -> None:
+    found = sorted(Processes(2).run(work.odd, tmp_path / "ended", ITEMS))
     assert found == [(i, i) for i in ITEMS]
 
 
-def test_an_item_that_ends_every_process_is_named() -> None:
+def test_an_item_that_ends_every_process_is_named(work: Any) -> None:
     done: list[tuple[int, int]] = []
-    running = Processes(2).run(fatal, None, ITEMS)
+    running = Processes(2).run(work.fatal, None, ITEMS)
     with pytest.raises(WorkerError) as refused:
         done.extend(running)
     assert str(refused.value) == (
