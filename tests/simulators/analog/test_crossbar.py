@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.simulators.analog.helpers import product
 from tetrapla.ir.crossbar.mapping import Layout
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog import noise
@@ -28,29 +29,11 @@ from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.spec_ import load_spec
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "analog"
+GOLDEN = Path(__file__).parents[3] / "tetrapla" / "data" / "golden" / "analog"
 
 
 def isaac(*overrides: str) -> AnalogSpec:
     return load_spec("isaac", AnalogSpec, overrides).spec
-
-
-def product(matrix: Array, tiles: tuple[Tile, ...], slices: int) -> Product:
-    return Product(
-        name="fc",
-        op="qnn.matmul",
-        number=0,
-        operand=0,
-        result=1,
-        x_zero_point=0,
-        x_low=-128,
-        matrix=matrix.astype(np.int16),
-        bias=np.zeros(matrix.shape[1], np.int64),
-        window=None,
-        slices=slices,
-        tiles=tiles,
-        macs=matrix.size,
-    )
 
 
 def one_tile(matrix: Array, slices: int = 4) -> Product:
@@ -90,7 +73,7 @@ def test_partial_sums_equal_the_golden_ones() -> None:
     # [rows, sign, slice, outputs]
     levels = layout.levels(weights.T).reshape(slices, len(weights.T), 2, -1)
     levels = levels.transpose(1, 2, 0, 3)
-    total: dict[int, Array] = {n: np.zeros((4, 3)) for n in (4, 6, 8, 9)}
+    total: dict[int, Array] = {n: np.zeros(golden["Y"].shape) for n in (4, 6, 8, 9)}
     full = weights.shape[1] * ((1 << bits) - 1)
     for t in range(int(golden["input_bits"])):
         for sign in (0, 1):

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.simulators.analog.helpers import product
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog import mapping
 from tetrapla.simulators.analog.crossbar import folded, folds, sliced
-from tetrapla.simulators.analog.program import Product, Tile
+from tetrapla.simulators.analog.program import Tile
 from tetrapla.simulators.analog.spec import AnalogSpec, lossless_bits
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.spec_ import load_spec
@@ -48,28 +49,10 @@ def chip(scheme: tuple[str, int, bool, str], *more: str) -> AnalogSpec:
     )
 
 
-def layer(matrix: Array, tiles: tuple[Tile, ...], slices: int) -> Product:
-    return Product(
-        name="fc",
-        op="qnn.matmul",
-        number=0,
-        operand=0,
-        result=1,
-        x_zero_point=0,
-        x_low=-128,
-        matrix=matrix.astype(np.int16),
-        bias=np.zeros(matrix.shape[1], np.int64),
-        window=None,
-        slices=slices,
-        tiles=tiles,
-        macs=matrix.size,
-    )
-
-
 def levels(matrix: Array, spec: AnalogSpec, slices: int) -> list[list[int]]:
     tile = Tile(0, len(matrix), 0, matrix.shape[1], (0,) * slices)
     found: list[list[int]] = mapping.targets(
-        layer(matrix, (tile,), slices), tile, spec
+        product(matrix, (tile,), slices), tile, spec
     ).tolist()
     return found
 
@@ -89,7 +72,7 @@ def test_a_pair_of_weights_by_hand_in_every_scheme() -> None:
 
 def test_columns_and_conversions_by_hand() -> None:
     matrix, tile = np.zeros((4, 10)), Tile(0, 4, 0, 10, (0, 0, 0))
-    one = layer(matrix, (tile,), 3)
+    one = product(matrix, (tile,), 3)
     counted = {}
     for scheme in SCHEMES:
         made = mapping.columns(one, tile, chip(scheme))
@@ -162,7 +145,7 @@ def test_every_scheme_gives_the_integer_product_on_an_ideal_chip(data: st.DataOb
         for top, bottom in cuts
         for left in range(0, outputs, width)
     )
-    one = layer(matrix, tiles, slices)
+    one = product(matrix, tiles, slices)
     inputs = rng.integers(0, 256, (2, 2, rows)).astype(np.uint8)
     exact = inputs.astype(np.int64) @ matrix
     assert folds(one, spec)
@@ -178,10 +161,10 @@ def test_one_bit_less_than_lossless_loses_a_full_column(
     spec = chip(scheme, "array.rows=24").ideal()
     slices = 2
     high = mapping.columns(
-        layer(np.zeros((1, 1)), (), slices), Tile(0, 1, 0, 1, (0,) * slices), spec
+        product(np.zeros((1, 1)), (), slices), Tile(0, 1, 0, 1, (0,) * slices), spec
     ).layout.limits[1]
     matrix = np.full((24, 1), high)
-    one = layer(matrix, (Tile(0, 24, 0, 1, (0,) * slices),), slices)
+    one = product(matrix, (Tile(0, 24, 0, 1, (0,) * slices),), slices)
     inputs = np.full((1, 1, 24), 255, np.uint8)
     assert sliced(one, spec, inputs, Key(0)).item() == 24 * 255 * high
     adc = spec.adc.model_copy(update={"bits": lossless_bits(spec, 24) - 1})

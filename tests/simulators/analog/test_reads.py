@@ -71,7 +71,7 @@ def conductances(spec: AnalogSpec, one: Product) -> Array:
 
 @pytest.mark.parametrize("dac_bits", [1, 3])
 def test_sums_behind_wires_are_those_of_nodal_analysis(dac_bits: int) -> None:
-    pytest.importorskip("scipy")
+    pytest.importorskip("scipy", reason="the extra `analog` is not installed")
     spec = isaac(*WIRES, f"dac.bits={dac_bits} bit", "array.rows=16")
     one = layer(16, 3)
     driven = np.random.default_rng(0).integers(0, 1 << dac_bits, (4, 16)).astype(np.float64)
@@ -88,7 +88,7 @@ def test_sums_behind_wires_are_those_of_nodal_analysis(dac_bits: int) -> None:
 
 
 def test_interleaved_sums_are_those_of_nodal_analysis() -> None:
-    pytest.importorskip("scipy")
+    pytest.importorskip("scipy", reason="the extra `analog` is not installed")
     spec = isaac(*WIRES, "array.topology=interleaved", "adc.sign=signed", "array.rows=16")
     one = layer(16, 3)
     driven = np.random.default_rng(0).integers(0, 2, (4, 16)).astype(np.float64)
@@ -103,7 +103,7 @@ def test_interleaved_sums_are_those_of_nodal_analysis() -> None:
 
 @pytest.mark.parametrize("polarities", [1, 2])
 def test_gated_sums_are_those_of_nodal_analysis_slot_by_slot(polarities: int) -> None:
-    pytest.importorskip("scipy")
+    pytest.importorskip("scipy", reason="the extra `analog` is not installed")
     pair = ("array.topology=gated_interleaved", "adc.sign=signed")
     kind = pair if polarities == 2 else ("array.topology=gated",)
     spec = isaac(*WIRES, *kind, "dac.bits=2 bit", "array.rows=16")
@@ -123,7 +123,7 @@ def test_gated_sums_are_those_of_nodal_analysis_slot_by_slot(polarities: int) ->
 
 
 def test_cells_that_are_not_linear_are_those_of_nodal_analysis() -> None:
-    pytest.importorskip("scipy")
+    pytest.importorskip("scipy", reason="the extra `analog` is not installed")
     law = ("device.iv=sinh", "device.sinh=4 ", "array.drive=0.5 V")
     spec = isaac(*WIRES, *law, "dac.bits=2 bit", "array.rows=8")
     one = layer(8, 2)
@@ -142,7 +142,7 @@ def test_cells_that_are_not_linear_are_those_of_nodal_analysis() -> None:
 
 
 def test_gated_cells_that_are_not_linear_are_those_of_nodal_analysis() -> None:
-    pytest.importorskip("scipy")
+    pytest.importorskip("scipy", reason="the extra `analog` is not installed")
     law = (
         "device.iv=polynomial",
         "device.quadratic=0.3",
