@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, sqrt
 from typing import ClassVar, Final
 
@@ -170,17 +170,10 @@ RERAM_CMO_2PCT = Decaying(
     source="CMO/HfOx ReRAM of D. F. Falcone et al. (IBM Research), write-verify to 2 %; "
     "aihwkit 1.2's fit, 9 to 88.2 uS, from 1 s on",
 )
-RERAM_CMO_02PCT = Decaying(
+RERAM_CMO_02PCT = replace(
+    RERAM_CMO_2PCT,
     name="reram_cmo_0p2pct",
     coefficients=(0.00081107, 0.00106879),
-    lowest_usiemens=9.0,
-    highest_usiemens=88.2,
-    first_s=1.0,
-    shift_usiemens=-0.08900206,
-    grown_usiemens=0.04201137,
-    spread_usiemens=0.41183342,
-    flicker_usiemens=0.0277316483,
-    read_s=1e-6,
     source="CMO/HfOx ReRAM of D. F. Falcone et al. (IBM Research), write-verify to 0.2 %; "
     "aihwkit 1.2's fit, 9 to 88.2 uS, from 1 s on",
 )
