@@ -179,7 +179,9 @@ def dot(kernel: Product, x: Array, w: Array) -> Array:
         centred = x.astype(np.float64) - zero
         exact: Array = np.matmul(centred, w.astype(np.float64) - kernel.b_zero_point)
         return exact.astype(np.int64)
-    return np.asarray(np.matmul(multiplied(x, kernel.operand), multiplied(w, kernel.operand)))
+    # a gather leaves the invocations innermost; NumPy then sums in another order than BLAS
+    left, right = (multiplied(np.ascontiguousarray(each), kernel.operand) for each in (x, w))
+    return np.asarray(np.matmul(left, right))
 
 
 def _pool(kernel: Pool, flat: Mapping[str, Array]) -> Array:

@@ -88,7 +88,8 @@ def test_compare_takes_paths_and_modules(mlp: str, module: Module) -> None:
 def test_simulate_and_sweep_agree(mlp: str) -> None:
     report = tetrapla.simulate(mlp, "tpu-v1", samples=2, overrides=["array.rows=16"])
     swept = tetrapla.sweep(mlp, "tpu-v1", {"array.rows": [8, 16]}, samples=2)
-    assert swept.points[1].report.to_dict() == report.to_dict()
+    # a sweep draws nothing
+    assert swept.points[1].report.to_dict() == report.to_dict(sight=False)
 
 
 def test_builder_makes_a_model_that_runs() -> None:
