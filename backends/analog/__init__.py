@@ -7,8 +7,10 @@ from tetrapla.backends.analog.crossbars import crossbars, left_out
 from tetrapla.backends.analog.lower import lower
 from tetrapla.backends.target_ import Ahead, Inputs, Lowered, Options, Target
 from tetrapla.ir.module import Module
+from tetrapla.passes.pipeline_ import FOLLOWING
 from tetrapla.simulators.analog.machine import AnalogRun, run
 from tetrapla.simulators.analog.program import Program
+from tetrapla.simulators.analog.recorded import recorded
 from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.analog.timing import least_cycles
 from tetrapla.simulators.random_ import Key
@@ -42,6 +44,7 @@ TARGET = Target(
     spec_type=AnalogSpec,
     default_chip="isaac",
     lower=lower,
+    schemes=FOLLOWING,
     run=run,
     run_chunked=_chunked,
     cross_check=cross_check,
@@ -49,4 +52,5 @@ TARGET = Target(
     modules=_modules,
     ahead=_ahead,
     least_cycles=least_cycles,
+    recorded=recorded,
 )

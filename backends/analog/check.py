@@ -26,14 +26,13 @@ from typing import Final
 
 import numpy as np
 
-from tetrapla.backends.analog import predict
+from tetrapla.backends.analog import predict, reestimated
 from tetrapla.backends.analog.deviations import Deviations, of_cells, of_sums
+from tetrapla.backends.analog.replay import Replay, differing, replayed
 from tetrapla.backends.target_ import Lowered
-from tetrapla.ir.graph import Array, Graph, Node
-from tetrapla.ir.module import Module
-from tetrapla.ir.op import OPS
-from tetrapla.simulators.analog import cells as cells_
+from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog import crossbar, machine
+from tetrapla.simulators.analog.kept import Kept
 from tetrapla.simulators.analog.mapping import columns
 from tetrapla.simulators.analog.program import Product, Program
 from tetrapla.simulators.analog.spec import AnalogSpec
@@ -58,29 +57,19 @@ def cross_check(
     assert isinstance(run, machine.AnalogRun)
     mismatches = exact_mismatches(program, spec, inputs, reference)
     if all(crossbar.folds(step, spec) for step in program.products):
-        mismatches += _differing(run.outputs, reference)
+        mismatches += differing(run.outputs, reference)
         return CrossCheck("bit_exact", mismatches, None, None, mismatches == 0)
     seen = replayed(lowered.module, inputs, run)
-    mismatches += seen.mismatches
+    mismatches += seen.mismatches + reestimated.mismatches(lowered, spec, run)
     if not spec.noisy:
         return _tolerance(program, spec, run, seen, mismatches)
     found = deviations(program, spec, run, seen)
+    if run.trial is not None and program.trial is not None:
+        tried = replayed(lowered.module, program.trial.inputs, run.trial)
+        found += deviations(program, spec, run.trial, tried, read_back=False)
     mismatches += found.mismatches
     passed = mismatches == 0 and found.largest <= found.bound
     return CrossCheck("statistical", mismatches, found.largest, found.bound, passed)
-
-
-@dataclass(frozen=True)
-class Replay:
-    """The probed invocations, done again around the run's accumulators.
-
-    Attributes:
-        operands: of every product by its name, [probed, ...shape].
-        mismatches: outputs that the digital steps do not give.
-    """
-
-    operands: Mapping[str, Array]
-    mismatches: int
 
 
 @dataclass(frozen=True)
@@ -109,62 +98,31 @@ def exact_mismatches(
     )
     some = {name: array[chosen] for name, array in inputs.items()}
     exact = machine.run(replace(program, steps=steps), spec.ideal(), some, Key(0), fold=False)
-    return _differing(exact.outputs, {n: array[chosen] for n, array in reference.items()})
-
-
-def replayed(module: Module, inputs: Mapping[str, Array], run: machine.AnalogRun) -> Replay:
-    """Every digital step of the probed invocations, by the interpreter's operators."""
-    graph, chosen = module.graph, list(run.probed)
-    values: dict[int, Array] = {v.index: inputs[name][chosen] for name, v in graph.inputs}
-    operands: dict[str, Array] = {}
-    for node in graph.nodes:
-        if node.name in run.accumulators:
-            operands[node.name] = values[node.operands[0].index]
-            values[node.result.index] = run.accumulators[node.name]
-            continue
-        results = [value.index for value in node.results]
-        made_by = _evaluated(graph, node, values, len(chosen))
-        values.update(zip(results, made_by, strict=True))
-    made = {
-        name: np.stack([graph.weight(value)] * len(chosen))
-        if graph.is_weight(value)
-        else values[value.index]
-        for name, value in graph.outputs
-    }
-    found = {name: array[chosen] for name, array in run.outputs.items()}
-    return Replay(operands, _differing(found, made))
-
-
-def _evaluated(
-    graph: Graph, node: Node, values: Mapping[int, Array], count: int
-) -> tuple[Array, ...]:
-    """All results of a node on every invocation."""
-    given = [graph.weight(v) if graph.is_weight(v) else None for v in node.operands]
-    rows: list[tuple[Array, ...]] = []
-    with np.errstate(all="ignore"):  # as in the interpreter
-        for n in range(count):
-            operands = [
-                values[v.index][n] if weight is None else weight
-                for v, weight in zip(node.operands, given, strict=True)
-            ]
-            made = OPS[node.kind].evaluate(*operands, **node.attributes)
-            rows.append(made if isinstance(made, tuple) else (made,))
-    return tuple(np.stack(each) for each in zip(*rows, strict=True))
+    return differing(exact.outputs, {n: array[chosen] for n, array in reference.items()})
 
 
 def deviations(
-    program: Program, spec: AnalogSpec, run: machine.AnalogRun, seen: Replay
+    program: Program,
+    spec: AnalogSpec,
+    run: machine.AnalogRun,
+    seen: Replay,
+    *,
+    read_back: bool = True,
 ) -> Deviations:
-    """Of the cells and the accumulators of every product."""
+    """Of the cells, if they are read back, and the accumulators of every product.
+
+    Cells that several products share are judged once.
+    """
     total = Deviations()
+    kept = Kept(program, spec, run.key, again=False)
     for step, own in _copies(program):
-        cells = [
-            cells_.programmed(step, number, spec, run.key) for number in range(len(step.tiles))
-        ]
+        judged = kept.known(step)
+        cells = kept.cells(step)
         seen_by = seen.operands[step.name], run.accumulators[step.name]
         sample = sampled(step, spec, *seen_by, own)
         expected = predict.accumulators(step, spec, cells, sample.rows)
-        total += of_cells(step, spec, cells, run.key)
+        if read_back and not judged:
+            total += of_cells(step, spec, cells, run.key)
         total += of_sums(expected, _near(sample.sums, expected.mean))
     return total
 
@@ -203,10 +161,9 @@ def _tolerance(
     program: Program, spec: AnalogSpec, run: machine.AnalogRun, seen: Replay, mismatches: int
 ) -> CrossCheck:
     error, bound = 0.0, 0.0
+    kept = Kept(program, spec, run.key, again=False)
     for step, own in _copies(program):
-        cells = [
-            cells_.programmed(step, number, spec, run.key) for number in range(len(step.tiles))
-        ]
+        cells = kept.cells(step)
         seen_by = seen.operands[step.name], run.accumulators[step.name]
         sample = sampled(step, spec, *seen_by, own)
         exact = crossbar.folded(step, sample.rows).astype(np.float64)
@@ -226,7 +183,3 @@ def _tolerance(
 def _near(sums: Array, mean: Array) -> Array:
     """Sums that were wrapped to 32 bits, brought back next to their mean."""
     return np.asarray(sums - 2.0**32 * np.rint((sums - mean) / 2.0**32))
-
-
-def _differing(found: Mapping[str, Array], reference: Mapping[str, Array]) -> int:
-    return sum(int(np.count_nonzero(found[name] != array)) for name, array in reference.items())

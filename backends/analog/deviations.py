@@ -31,7 +31,7 @@ from typing import Final
 
 import numpy as np
 
-from tetrapla.backends.analog import broken, predict, recovered
+from tetrapla.backends.analog import broken, flicker, predict, recovered, uneven
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog.cells import Cells
 from tetrapla.simulators.analog.mapping import columns, targets
@@ -87,9 +87,13 @@ def of_cells(
         mismatches += _misread(spec, held, goal, address)
         mismatches += broken.mismatches(spec, held)
         alone = broken.working(held)
-        tally.add(goal[alone], broken.landed(spec, held)[alone])
+        unit = (spec.device.g_max_siemens - spec.device.g_min_siemens) / spec.array.top_level
+        aim = goal * unit + spec.device.g_min_siemens
+        stays = flicker.shift(spec, aim, address, spec.device.time_s) / unit
+        tally.add(goal[alone], (broken.landed(spec, held) - stays)[alone])
     found, off = tally.deviations()
     tests = broken.shares(spec, cells) + broken.converters(spec, cells)
+    tests += uneven.tables(spec, cells)
     found += [sigmas(*test) for test in tests if test[1] > 0]
     off += sum(test[1] == 0 != test[0] for test in tests)
     return Deviations(tuple(found), mismatches + off)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -20,6 +20,7 @@ from tetrapla.backends.analog.prepare import prepared
 from tetrapla.backends.analog.products import Allocation, on_tiles, one_range_each
 from tetrapla.backends.analog.replicate import replicated
 from tetrapla.backends.analog.spread import spread
+from tetrapla.backends.analog.trials import tried
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.backends.work_ import about_macs
 from tetrapla.ir.errors import UnsupportedError, some
@@ -72,6 +73,11 @@ def lower(
             )
         else:
             program = one_range_each(calibrate.calibrated(program, spec, calibration))
+    if spec.recovery.outputs == "reestimated" and not program.shape_only:
+        if calibration is None:
+            warnings.append("outputs are not re-estimated: no calibration data")
+        else:
+            program = replace(program, trial=tried(program, calibration))
     if spec.mapping.replicate:
         program = replicated(program, spec)
     program = spread(program, spec)

@@ -28,11 +28,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import erf, sqrt
 from typing import Final
 
 import numpy as np
 
+from tetrapla.backends.analog import flicker, uneven
+from tetrapla.backends.analog.normal import FAR, phi
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog.cells import Cells
 from tetrapla.simulators.analog.circuits.effective import effective
@@ -45,8 +46,6 @@ from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.random_ import Key
 
 ATOM: Final = 2.0**-16
-_FAR: Final = 6.0  # standard deviations: Phi(-6) = 1e-9
-_PER_SD: Final = 256  # table entries; linear between them, within 5e-7 of Phi
 
 
 @dataclass(frozen=True)
@@ -135,6 +134,8 @@ def read_sd(spec: AnalogSpec, cells: Cells, goal: Array, address: Key) -> Array:
     held = d.device.held(aim, d.g_max_siemens, d.time_s, given)
     at_first = d.device.programmed(aim, d.g_max_siemens, given.programming)
     own = d.device.read_sigma(at_first, held, d.g_max_siemens, d.time_s)
+    if d.frozen:
+        held, own = held + flicker.shift(spec, aim, address, d.time_s), np.zeros_like(own)
     sd = np.hypot(d.read_noise_frac * held, own) / unit
     return sd if made is None else np.sqrt(made.variance(sd))
 
@@ -289,15 +290,7 @@ def code_moments(
 
 def reach_of(sd: Array) -> int:
     """How many thresholds to either side a normal can cross: r - 1 > 6 sd is out of reach."""
-    return int(_FAR * float(sd.max(initial=0))) + 1
-
-
-def phi(t: Array) -> Array:
-    """The standard normal's distribution, within 5e-7; exactly 0 or 1 beyond 6."""
-    place = np.clip((t + _FAR) * _PER_SD, 0, 2 * _FAR * _PER_SD)
-    low = place.astype(np.intp)
-    found: Array = _PHI.take(low) + (place - low) * _PHI_STEP.take(low)
-    return found
+    return int(FAR * float(sd.max(initial=0))) + 1
 
 
 def through(made: Columns, spec: AnalogSpec, placed: Array) -> Array:
@@ -331,8 +324,11 @@ def _conversions(
     if cells.converters is not None:
         gain, offset = cells.converters.of(made.conversions)
         centre, sd = centre * gain + offset, sd * np.abs(gain)
-    mean, variance = code_moments(centre, sd, spec.adc.highest, spec.adc.lowest)
     shape = (len(driven), *made.converted)
+    if cells.converters is not None and cells.converters.thresholds is not None:
+        found = uneven.moments(centre, sd, cells.converters)
+        return found.mean.reshape(shape), found.variance.reshape(shape), found.reach
+    mean, variance = code_moments(centre, sd, spec.adc.highest, spec.adc.lowest)
     return mean.reshape(shape), variance.reshape(shape), reach_of(sd) if sd.any() else 0
 
 
@@ -365,12 +361,3 @@ def _weights(product: Product, tile: Tile, spec: AnalogSpec, digit: int) -> Arra
 def _digit(inputs: Array, digit: int, spec: AnalogSpec) -> Array:
     base = 1 << spec.dac.bits
     return np.asarray(inputs.astype(np.int64) // base**digit % base, np.float64)
-
-
-_PHI: Final = np.array(
-    [
-        (1 + erf(t / sqrt(2))) / 2 if abs(t) < _FAR else float(t > 0)
-        for t in (n / _PER_SD - _FAR for n in range(int(2 * _FAR * _PER_SD) + 1))
-    ]
-)
-_PHI_STEP: Final = np.append(np.diff(_PHI), 0.0)

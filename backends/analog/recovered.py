@@ -10,11 +10,15 @@ from typing import Final
 
 import numpy as np
 
-from tetrapla.backends.analog import predict
+from tetrapla.backends.analog import flicker, predict
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog.cells import Cells
 from tetrapla.simulators.analog.circuits.effective import effective
-from tetrapla.simulators.analog.circuits.precompensation import SHARE, precompensated
+from tetrapla.simulators.analog.circuits.precompensation import (
+    SHARE,
+    precompensated,
+    precompensated_pairs,
+)
 from tetrapla.simulators.analog.circuits.wires import Wires
 from tetrapla.simulators.analog.devices.cells import draws
 from tetrapla.simulators.analog.mapping import Columns, targets
@@ -43,6 +47,11 @@ def aimed(
     g = goal * unit + d.g_min_siemens
     if not g.any():
         return goal, 1.0
+    if spec.array.interleaved:
+        half, g_min = g.shape[1] // 2, d.g_min_siemens
+        both = g[:, :half], g[:, half:]
+        *cells, gain = precompensated_pairs(*both, lines, d.g_max_siemens, g_min_siemens=g_min)
+        return (np.concatenate(cells, axis=1) - g_min) / unit, gain
     gain = SHARE * float(effective(g, lines).sum() / g.sum())
     # currents of g_min are not divided by the gain
     g = g + d.g_min_siemens * (1 / gain - 1)
@@ -74,6 +83,7 @@ def _at_first(spec: AnalogSpec, cells: Cells, goal: Array, address: Key) -> Arra
     unit = (d.g_max_siemens - d.g_min_siemens) / spec.array.top_level
     aim = goal * unit + d.g_min_siemens
     held = d.device.held(aim, d.g_max_siemens, None, draws(d.device, address, aim.shape))
+    held = held + flicker.shift(spec, aim, address, None)
     if cells.defects is not None:
         held = cells.defects.applied(held, d.g_min_siemens, d.g_max_siemens)
     return np.asarray((held - d.g_min_siemens) / unit)

@@ -5,16 +5,12 @@ is an integer number of units where nothing is off.
 
 A linear array with wires is one matrix, its effective one (`circuits.effective`): what a row
 adds to a column does not depend on the other rows' inputs. So wires, pairs and offsets are all
-in `Cells.levels`, and a read is one matrix product. Levels are rounded to a binary grid so fine
-that floating sums are exact in any order (`gridded`): results do not depend on BLAS, chunks or
-threads.
+in `Cells.levels`, and a read is one matrix product, exact in any order (`grids`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, log2
-from typing import Final
 
 import numpy as np
 
@@ -26,13 +22,12 @@ from tetrapla.simulators.analog.circuits.read_noise import variances
 from tetrapla.simulators.analog.circuits.wires import Wires
 from tetrapla.simulators.analog.devices.cells import state
 from tetrapla.simulators.analog.devices.faults import Defects, Faults, defects
+from tetrapla.simulators.analog.grids import gridded, gridded_variances
 from tetrapla.simulators.analog.mapping import Columns, columns, targets
 from tetrapla.simulators.analog.program import Product
 from tetrapla.simulators.analog.recovery import Reference
-from tetrapla.simulators.analog.spec import AnalogSpec, lossless_bits
+from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.random_ import Key
-
-_FRACTION_BITS: Final = 10  # of a level, that a cell's grid must have
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,8 @@ class Cells:
         gain: what wires leave of a cell's change, [rows, columns]; None without wires.
         levels: [rows, conversions], what a step of a row adds to what converters see, in
             levels; of an array that is not linear, as if it had no wires.
-        read_variance: [rows, conversions] of one read, in levels squared; None: silent reads.
+        read_variance: [rows, conversions] of one read, in levels squared, for `grids.squares`
+            of digits; None: silent reads.
         grid: what `levels` are multiples of.
         converters: how the array's converters differ; None where they do not.
         defects: what is broken, and the devices' factors; None where nothing can be.
@@ -99,8 +95,8 @@ def programmed(product: Product, number: int, spec: AnalogSpec, key: Key | None)
         spread = made.spread(heard * heard)
         if reference is not None:
             spread = spread * reference.scale**2
-        variance = gridded(spread, spec, square=True)[0]
-    table = mismatch(spec.adc, key, *place)
+        variance = gridded_variances(spread, spec)
+    table = mismatch(spec.adc, spec.converter.circuit, key, *place)
     return Cells(placed, read_sd, gain, levels, variance, grid, table, broken, order, reference)
 
 
@@ -116,7 +112,8 @@ def aimed(goal: Array, spec: AnalogSpec) -> tuple[Array, float]:
         return goal, 1.0
     d = spec.device
     limits = d.g_min_siemens, d.g_max_siemens
-    found, gain = recovery.bent(siemens(goal, spec), wires(spec), *limits)
+    bent = recovery.bent_pairs if spec.array.interleaved else recovery.bent
+    found, gain = bent(siemens(goal, spec), wires(spec), *limits)
     return (found - d.g_min_siemens) / unit_siemens(spec), gain
 
 
@@ -182,22 +179,6 @@ def wired(placed: Array, made: Columns, spec: AnalogSpec) -> tuple[Array, Array 
     return made.summed(found / unit), np.concatenate(each, axis=-1)
 
 
-def gridded(values: Array, spec: AnalogSpec, *, square: bool = False) -> tuple[Array, float]:
-    """Values rounded so that sums over the rows, times a digit, are exact; and the step.
-
-    float32 holds 24 bits; an array whose sums need so many of them that less than
-    `_FRACTION_BITS` remain for the fraction of a level is computed in float64.
-    """
-    step = (1 << spec.dac.bits) - 1
-    largest = max(float(np.abs(values).max(initial=0)), 1e-30)
-    whole = ceil(log2(spec.array.rows * largest * (step * step if square else step)))
-    dtype: type = np.float32
-    scale = 2.0 ** (23 - whole)
-    if lossless_bits(spec, spec.array.rows) > 23 - _FRACTION_BITS:
-        dtype, scale = np.float64, 2.0 ** (52 - whole)
-    return (np.rint(values * scale) / scale).astype(dtype), 1 / scale
-
-
 def faults(spec: AnalogSpec) -> Faults:
     """What is broken, on average, and how devices differ."""
     f = spec.faults
@@ -224,13 +205,16 @@ def _landed(
     d, unit = spec.device, unit_siemens(spec)
     held, variance = goal, np.zeros_like(goal)
     if d.noisy or not d.device.exact:
-        found = state(d.device, siemens(goal, spec), d.g_max_siemens, time_s, key)
+        aim = siemens(goal, spec)
+        found = state(d.device, aim, d.g_max_siemens, time_s, key, frozen=d.frozen)
         held = found.held
         # noise of reads that the device has, and what the spec adds to it
         variance = (d.read_noise_frac * held) ** 2
         if found.read_sigma is not None:
             variance += found.read_sigma**2
-        held_levels = goal if d.device.exact else (held - d.g_min_siemens) / unit
+        held_levels = (
+            goal if d.device.exact and not d.frozen else (held - d.g_min_siemens) / unit
+        )
     else:
         held_levels = goal
     if broken is None:

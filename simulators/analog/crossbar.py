@@ -7,7 +7,7 @@ every digit. Unsigned codes read a sum below zero as zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -61,7 +61,12 @@ def folded(product: Product, inputs: Array) -> Array:
 
 
 def sliced(
-    product: Product, spec: AnalogSpec, inputs: Array, key: Key, chunk: int | None = None
+    product: Product,
+    spec: AnalogSpec,
+    inputs: Array,
+    key: Key,
+    chunk: int | None = None,
+    kept: Sequence[Cells] | None = None,
 ) -> Array:
     """The product as the arrays give it, int64 [invocations, positions, outputs].
 
@@ -71,17 +76,18 @@ def sliced(
         inputs: unsigned, [invocations, positions, rows].
         key: its `read` is the number of the first invocation.
         chunk: column sums held at once; the result does not depend on it.
+        kept: the cells of its tiles, where they are programmed already.
     """
     invocations, positions, _ = inputs.shape
     result = np.zeros((invocations, positions, product.matrix.shape[1]), np.int64)
     # decided once, by what all blocks read
     fast = noise.compiles(result.size * spec.digits, None)
     for number, tile in enumerate(product.tiles):
-        held = cells.programmed(product, number, spec, key)
+        held = cells.programmed(product, number, spec, key) if kept is None else kept[number]
         rows = held.routed(inputs[:, :, tile.row_start : tile.row_stop])
         # every cell has a normal of its own where reads are sampled
         sampled = spec.device.reads == "sampled"
-        each = held.placed.size if sampled else held.placed.shape[1]
+        each = held.placed.size if sampled else held.levels.shape[1]
         room = HELD if sampled else max(HELD, _FEWEST * each)
         for block, places in _blocks(invocations, positions, each, chunk or room):
             area = slice(block.start, block.stop), slice(places.start, places.stop)
@@ -109,12 +115,12 @@ def _tile(
     narrow = spec.adc.bits + INPUT_BITS <= 24
     codes = np.zeros((len(flat), made.conversions), np.float32 if narrow else np.float64)
     # the usual read, in one pass from sums to codes
-    in_one = linear(spec) and spec.device.reads == "closed_form"
+    in_one = linear(spec) and spec.device.reads == "closed_form" and not spec.adc.tabled
     for digit in range(spec.digits):
         driven = digits_of(flat, digit, spec.dac.bits)
         weight = 1 << digit * spec.dac.bits
         if in_one and held.read_variance is not None:
-            add_read(codes, driven, held, lsb, spec.adc, weight, reads, digit, fast=fast)
+            add_read(codes, driven, held, lsb, spec, weight, reads, digit, fast=fast)
             continue
         sums = read(held, made, spec, driven, digit, reads)
         if held.converters is not None:

@@ -1,9 +1,10 @@
 """The joules of a product's arrays, from the cells that are programmed and the inputs driven.
 
 Counted where a chip prices ``crossbar.joule``; what the price is of is said in `energy`. Arrays
-with resistive word lines are taken with their wires. Of gated arrays, whose current depends on
-which rows are selected together, and of curved cells the energy is that without either: an
-upper bound there, and an estimate here.
+with resistive word lines are taken with their wires. Where a digit is a share of the time, in
+gated arrays and with pulses of one height, the current depends on which rows are on together:
+there, and of curved cells, the energy is that without wires and straight, an upper bound there
+and an estimate here.
 """
 
 from __future__ import annotations
@@ -50,13 +51,14 @@ def _tile(step: Product, place: int, spec: AnalogSpec, inputs: Array, key: Key |
     cells, inputs = siemens(held.placed, spec), held.routed(inputs)
     read_s, bits = spec.array.read_s, spec.dac.bits
     volts = spec.array.drive_v or _NO_VOLTS
-    if spec.wires.lossy and not spec.array.gated:
+    timed = spec.array.gated or spec.dac.pulse == "width"
+    if spec.wires.lossy and not timed:
         plus, minus = polarities(cells, columns(step, step.tiles[place], spec), spec)
         seen = admittance(plus, wires(spec), minus)
         gram = energy.drive_gram(inputs, INPUT_BITS, bits)
         found = energy.wired_joules(gram, seen, read_s=read_s, volts=volts, dac_bits=bits)
         # the last bits of Y are those of a solver, and go with the number of its threads
         return float(f"{found:.{_DIGITS}g}")
-    squares = energy.drive_squares(inputs, INPUT_BITS, bits, gated=spec.array.gated)
+    squares = energy.drive_squares(inputs, INPUT_BITS, bits, timed=timed)
     rows = np.asarray(cells.sum(axis=1))
     return energy.joules(squares, rows, read_s=read_s, volts=volts, dac_bits=bits)

@@ -3,10 +3,10 @@
 A row at V volts gives V^2 G watts to each cell of G siemens on it, so a read of t seconds takes
 ``t sum_i V_i^2 sum_j G_ij``; through wires it takes ``t V' Y V`` with the admittance matrix Y
 that the rows see. V_i is d_i / (2^bits - 1) of the highest level's, d_i the digit that is
-driven. A gated row is at the whole voltage for that share of the time instead, so there d_i
-counts itself in place of its square. Squares and products of digits are whole numbers, so they
-add up to the same whatever the chunks and threads: only then are they multiplied with
-conductances, in one fixed order.
+driven. A row that is gated, or driven by pulses of one height, is at the whole voltage for that
+share of the time instead, so there d_i counts itself in place of its square. Squares and
+products of digits are whole numbers, so they add up to the same whatever the chunks and
+threads: only then are they multiplied with conductances, in one fixed order.
 Peripheral circuits have prices of their own.
 """
 
@@ -22,7 +22,7 @@ _CHUNK: Final = 1 << 12  # inputs at a time; digits of 8 bits then sum below 2^5
 
 
 def drive_squares(
-    inputs: Array, input_bits: int, dac_bits: int, *, gated: bool = False
+    inputs: Array, input_bits: int, dac_bits: int, *, timed: bool = False
 ) -> Array:
     """The sum over inputs and digits of the digit's square, int64 [rows].
 
@@ -30,12 +30,12 @@ def drive_squares(
         inputs: unsigned whole numbers [..., rows].
         input_bits: of an input.
         dac_bits: of a digit.
-        gated: a digit is a share of the time, d (2^bits - 1) in place of d^2.
+        timed: a digit is a share of the time, d (2^bits - 1) in place of d^2.
     """
     flat = inputs.reshape(-1, inputs.shape[-1])
     total = np.zeros(flat.shape[1], np.int64)
     for digit in _digits(input_bits, dac_bits):
-        table = _squares(digit, input_bits, dac_bits, gated=gated)
+        table = _squares(digit, input_bits, dac_bits, timed=timed)
         for start in range(0, len(flat), _CHUNK):
             total += table[flat[start : start + _CHUNK]].sum(axis=0)
     return total
@@ -101,8 +101,8 @@ def _digits(input_bits: int, dac_bits: int) -> range:
     return range(0, input_bits, dac_bits)
 
 
-def _squares(shift: int, input_bits: int, dac_bits: int, *, gated: bool) -> Array:
+def _squares(shift: int, input_bits: int, dac_bits: int, *, timed: bool) -> Array:
     """The square of a digit, or what stands for it, by the whole input."""
     top = (1 << dac_bits) - 1
     digit = np.arange(1 << input_bits, dtype=np.int64) >> shift & top
-    return np.asarray(digit * (top if gated else digit))
+    return np.asarray(digit * (top if timed else digit))

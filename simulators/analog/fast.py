@@ -91,7 +91,7 @@ def add_codes(
     Args:
         draws: address, reads, start and table as of `fill`.
         sums: floats [reads * places, columns].
-        spread: variances of the same shape and type.
+        spread: variances of the same shape, f32 or the type of the sums.
         per_unit: steps of a unit, by column, of that type: powers of two, so that this is
             the division by the step.
         limits: lowest and highest code and the weight, of that type.
@@ -117,3 +117,28 @@ def add_codes(
                     value = np.rint((sums[row, column] + noise) * per_unit[column])
                     value = min(max(value, lowest), highest)
                     codes[row, column] += value * weight
+
+
+@_compiled
+def squares(driven: Array, limit: Any, found: Array, unit: Array) -> None:
+    """What `grids.squares` gives.
+
+    Args:
+        driven: whole numbers, f32 [vectors, rows].
+        limit: of squares in their unit, a power of two that they are below before rounding.
+        found: written, f32 [vectors, rows].
+        unit: written, f32 [vectors, 1].
+    """
+    for vector in range(len(driven)):
+        # of whole numbers a maximum is found several at a time
+        top = np.int32(0)
+        for row in range(driven.shape[1]):
+            top = max(top, np.int32(driven[vector, row]))
+        step = np.float32(1)
+        while top * top >= step * limit:
+            step *= np.float32(2)
+        share = np.float32(1) / step
+        unit[vector, 0] = step
+        for row in range(driven.shape[1]):
+            value = driven[vector, row]
+            found[vector, row] = np.rint(value * value * share)

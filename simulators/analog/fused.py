@@ -11,8 +11,9 @@ from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog import noise
 from tetrapla.simulators.analog.adc import convert
 from tetrapla.simulators.analog.cells import Cells
-from tetrapla.simulators.analog.reads import Reads
+from tetrapla.simulators.analog.reads import Reads, variances
 from tetrapla.simulators.analog.sections import AdcSection
+from tetrapla.simulators.analog.spec import AnalogSpec
 
 
 def add_read(
@@ -20,7 +21,7 @@ def add_read(
     driven: Array,
     held: Cells,
     lsb: Array,
-    adc: AdcSection,
+    spec: AnalogSpec,
     weight: int,
     reads: Reads,
     digit: int,
@@ -28,18 +29,15 @@ def add_read(
     fast: bool | None = None,
 ) -> None:
     """Add a noisy read of a linear array by digits [vectors, rows] to `codes` (`add_codes`)."""
-    assert held.read_variance is not None
-    steps = driven.astype(held.levels.dtype)
-    sums = steps @ held.levels
-    steps *= steps
-    spread = steps @ held.read_variance
+    sums = driven.astype(held.levels.dtype, copy=False) @ held.levels
+    spread = variances(held, spec, driven, fast=noise.compiles(sums.size, fast))
     if held.converters is not None:
         # as `adc.mismatched` does, before the noise is added: it has the gain too
         gain, offset = held.converters.of(sums.shape[1])
         lsb = lsb.astype(np.float64)
         sums = sums * gain + offset * lsb
         spread = spread * (gain * gain)
-    add_codes(codes, sums, spread, lsb, adc, weight, reads, digit, fast=fast)
+    add_codes(codes, sums, spread, lsb, spec.adc, weight, reads, digit, fast=fast)
 
 
 def add_codes(
@@ -59,8 +57,8 @@ def add_codes(
     Args:
         codes: floats [invocations x places, conversions], added to.
         sums: in units, floats of the same shape.
-        spread: variances of the sums, of the same type.
-        lsb: of every conversion, of the same type.
+        spread: variances of the sums, floats, of no wider a type.
+        lsb: of every conversion, of the sums' type.
         adc: the lowest and the highest code.
         weight: what a code of this digit counts.
         reads: the address of the block.
@@ -72,8 +70,7 @@ def add_codes(
     if not (powers and noise.compiles(sums.size, fast)):
         spread = np.sqrt(spread)
         spread *= reads.normals(digit, sums.shape[1])
-        spread += sums
-        found = convert(spread, adc, lsb)
+        found = convert(sums + spread, adc, lsb)
         found *= weight
         codes += found
         return

@@ -11,7 +11,8 @@ and digits add up to one integer product. `fold=False` computes them all the sam
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -21,9 +22,18 @@ from tetrapla.ir.graph import Array
 from tetrapla.ir.nn.linear import windows
 from tetrapla.ir.op import OPS
 from tetrapla.ir.quant.linear import wrap
-from tetrapla.simulators.analog import crossbar, dissipation, timing
+from tetrapla.simulators.analog import (
+    crossbar,
+    dissipation,
+    reestimation,
+    testing,
+    timing,
+)
 from tetrapla.simulators.analog.costing import JOULE
+from tetrapla.simulators.analog.kept import Kept
 from tetrapla.simulators.analog.program import Digital, Product, Program
+from tetrapla.simulators.analog.reestimation import Affine, Statistics
+from tetrapla.simulators.analog.scene import AnalogScene
 from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import Run
@@ -38,12 +48,17 @@ class AnalogRun(Run):
     Attributes:
         key: of the noise; `cells.programmed` reads the cells back with it.
         probed: numbers of the invocations below, spread evenly, at most `PROBED`.
-        accumulators: of every product by its name, int32 [probed, ...result shape].
+        accumulators: of every product by its name, int32 [probed, ...result shape], as the
+            arrays give them.
+        affines: by product, what its accumulators go through; empty without re-estimation.
+        trial: the run on calibration inputs that the affines are from.
     """
 
     key: Key = field(default_factory=lambda: Key(0))
     probed: tuple[int, ...] = ()
     accumulators: Mapping[str, Array] = field(default_factory=dict[str, Array])
+    affines: dict[str, Affine] = field(default_factory=dict[str, Affine])
+    trial: AnalogRun | None = None
 
 
 def run(
@@ -75,23 +90,81 @@ def run(
         raise SpecError(f"chunk must be a number of sums from 1 up, not {chunk}; leave it out")
     if program.shape_only:
         return AnalogRun(**_held(timing.timed(program, spec, {})), key=key)
+    trial: AnalogRun | None = None
+    affines: dict[str, Affine] = {}
+    helps = program.trial is not None and _helps(program, spec)
+    kept = Kept(program, spec, key, again=helps)
+    through = partial(_passed, program, spec, kept, fold=fold, chunk=chunk)
+    if program.trial is not None and helps:
+        wanted = _Outputs(program.trial.wanted)
+        address = key.at(read=reestimation.FIRST_READ)
+        trial = through(program.trial.inputs, address, wanted)
+        affines = trial.affines
+    found = through(inputs, key, _Outputs(affines=affines))
+    said = (*found.warnings, *testing.note(program, spec, trial))
+    return replace(found, trial=trial, warnings=said)
+
+
+def _helps(program: Program, spec: AnalogSpec) -> bool:
+    """Whether outputs can be off at all, and the chip is to do something about it."""
+    exact = all(crossbar.folds(step, spec) for step in program.products)
+    return spec.recovery.outputs == "reestimated" and not exact
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """What becomes of accumulators: gains and offsets that are given, or found.
+
+    Attributes:
+        wanted: statistics of the exact network, by product; in a trial only.
+        affines: by product; those found are added.
+    """
+
+    wanted: Mapping[str, Statistics] = field(default_factory=dict[str, Statistics])
+    affines: dict[str, Affine] = field(default_factory=dict[str, Affine])
+
+    def of(self, step: Product, accumulators: Array) -> Array:
+        """What the steps behind a product get."""
+        axis = output_axis(step)
+        if step.name in self.wanted:
+            found = reestimation.statistics(accumulators, axis)
+            self.affines[step.name] = reestimation.affine(found, self.wanted[step.name])
+        own = self.affines.get(step.name)
+        return accumulators if own is None else own.applied(accumulators, axis)
+
+
+def _passed(
+    program: Program,
+    spec: AnalogSpec,
+    kept: Kept,
+    inputs: Mapping[str, Array],
+    key: Key,
+    through: _Outputs,
+    *,
+    fold: bool,
+    chunk: int | None,
+) -> AnalogRun:
+    """The inputs through all steps."""
     count = len(next(iter(inputs.values()), ()))
     probed = spread(count, PROBED)
     accumulators: dict[str, Array] = {}
+    first: dict[str, Array] = {}
     joules: dict[str, float] = {}
     values = _given(program, inputs)
     last = program.last_uses()
     for place, step in enumerate(program.steps):
         if isinstance(step, Product):
             x = values[step.operand]
-            values[step.result] = product(step, spec, x, key, fold=fold, chunk=chunk)
-            accumulators[step.name] = values[step.result][probed]
+            made = product(step, spec, x, key, fold=fold, chunk=chunk, kept=kept)
+            accumulators[step.name] = made[probed]
+            values[step.result] = through.of(step, made)
+            first[step.name] = values[step.result][:1].copy()
             if JOULE in spec.cost:
-                rows = driven(step, values[step.operand])[0]
+                rows = driven(step, x)[0]
                 joules[step.name] = dissipation.joules(step, spec, rows, key)
         else:
-            made = digital(step, values, program.constants)
-            values.update(zip(step.results, made, strict=True))
+            results = digital(step, values, program.constants)
+            values.update(zip(step.results, results, strict=True))
         for index in (*step.operands, *step.results):
             if last.get(index, place) == place:
                 values.pop(index, None)
@@ -100,11 +173,14 @@ def run(
         for name, index in program.outputs
     }
     timed = timing.timed(program, spec, outputs, joules)
+    start = {name: array[:1].copy() for name, array in inputs.items()}
+    scene = AnalogScene(program, spec, key, _given(program, start), first, driven, digital)
     return AnalogRun(
-        **_held(timed),
+        **{**_held(timed), "scene": scene},
         key=key,
         probed=tuple(int(number) for number in probed),
         accumulators=accumulators,
+        affines=through.affines,
     )
 
 
@@ -121,6 +197,7 @@ def product(
     *,
     fold: bool = True,
     chunk: int | None = None,
+    kept: Kept | None = None,
 ) -> Array:
     """The accumulators of every invocation, int32 [invocations, ...result shape]."""
     rows, shape = driven(step, x)
@@ -131,8 +208,14 @@ def product(
         for number in range(step.copies):
             own = slice(number, None, step.copies)
             one = step.copy(number)
-            sums[:, own] = crossbar.sliced(one, spec, rows[:, own], key, chunk)
+            held = kept.cells(one) if kept is not None and kept.keeps(one) else None
+            sums[:, own] = crossbar.sliced(one, spec, rows[:, own], key, chunk, held)
     return wrap(shaped(step, corrected(step, sums), shape))
+
+
+def output_axis(step: Product) -> int:
+    """Of the accumulators [invocations, ...result shape], the axis of a product's outputs."""
+    return -1 if step.window is None else 2
 
 
 def driven(step: Product, x: Array) -> tuple[Array, tuple[int, ...]]:

@@ -126,6 +126,8 @@ class Columns:
         elif not self.paired:
             # an offset's column, or the sum of none
             parts = parts - found[:, 0, :, self.outputs :].sum(axis=-1, keepdims=True)
+        if len(self.scales) == 1:
+            return np.asarray(parts[:, 0] * self.scales)
         return np.asarray(np.einsum("mko,k->mo", parts, self.scales))
 
     @property

@@ -30,6 +30,8 @@ SHORT_ROW: Final = 8
 SHORT_COLUMN: Final = 9
 SPREAD: Final = 10  # of a cell, for as long as the chip lives
 CONVERTER: Final = 11  # mismatch of an ADC
+UNIT: Final = 12  # of an ADC's elements
+COMPARATOR: Final = 13
 
 _HALVES = 8  # 16-bit halves in a block of Philox
 _WORTH_COMPILING: Final = 1 << 16  # normals, assumed: importing numba takes half a second

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tetrapla.ir.graph import Array, Attribute
+from tetrapla.simulators.analog.reestimation import Trial
 from tetrapla.simulators.arrays_ import packed, unpacked
 from tetrapla.simulators.program_ import listed, reading, tupled
 
@@ -173,6 +174,7 @@ class Program:
         shapes: of every value that is computed or given, without the invocations.
         constants: of digital steps and of outputs that nothing computes, by value.
         shape_only: whether no weight is known; matrices are zeros of their shape.
+        trial: what outputs are re-estimated on; None where they are not.
     """
 
     name: str
@@ -190,6 +192,7 @@ class Program:
     pairs: int = 1
     signed: bool = False
     interleaved: bool = False
+    trial: Trial | None = None
 
     @property
     def products(self) -> tuple[Product, ...]:
@@ -229,6 +232,7 @@ class Program:
             "shapes": {str(key): list(shape) for key, shape in self.shapes.items()},
             "constants": {str(key): packed(array) for key, array in self.constants.items()},
             "steps": [_step_dict(step) for step in self.steps],
+            **({} if self.trial is None else {"trial": self.trial.to_dict()}),
         }
 
     @staticmethod
@@ -246,6 +250,7 @@ class Program:
                 shapes={int(key): tuple(shape) for key, shape in data["shapes"].items()},
                 constants={int(k): unpacked(item) for k, item in data["constants"].items()},
                 steps=tuple(_step(item) for item in data["steps"]),
+                trial=Trial.from_dict(data["trial"]) if "trial" in data else None,
             )
 
 

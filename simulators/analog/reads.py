@@ -29,6 +29,7 @@ from tetrapla.simulators.analog.cells import (
 from tetrapla.simulators.analog.circuits.cells import Cell, Linear, Milo, Polynomial, Sinh
 from tetrapla.simulators.analog.circuits.ladder import gated
 from tetrapla.simulators.analog.circuits.newton import nonlinear, nonlinear_gated
+from tetrapla.simulators.analog.grids import squares
 from tetrapla.simulators.analog.mapping import Columns
 from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.random_ import Key
@@ -80,11 +81,18 @@ def read(
         return sums
     if spec.device.reads == "sampled":
         return sums + _sampled(cells, made, driven, reads.normals(digit, cells.placed.size))
-    spread = (inputs * inputs) @ cells.read_variance
-    np.sqrt(spread, out=spread)
-    spread *= reads.normals(digit, made.conversions)
-    sums += spread
-    return sums
+    spread = np.sqrt(variances(cells, spec, driven))
+    return np.asarray(sums + spread * reads.normals(digit, made.conversions))
+
+
+def variances(cells: Cells, spec: AnalogSpec, driven: Array, *, fast: bool = False) -> Array:
+    """Of sums of a read [vectors, conversions], float32, in units squared."""
+    assert cells.read_variance is not None
+    parts, unit = squares(driven, spec, fast=fast)
+    found: Array = parts @ cells.read_variance
+    if unit is not None:
+        found *= unit
+    return found
 
 
 def linear(spec: AnalogSpec) -> bool:

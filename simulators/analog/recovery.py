@@ -25,7 +25,11 @@ import numpy as np
 
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog.circuits.effective import Cache, effective
-from tetrapla.simulators.analog.circuits.precompensation import SHARE, precompensated
+from tetrapla.simulators.analog.circuits.precompensation import (
+    SHARE,
+    precompensated,
+    precompensated_pairs,
+)
 from tetrapla.simulators.analog.circuits.wires import Wires
 from tetrapla.simulators.analog.devices.faults import Defects
 
@@ -78,6 +82,27 @@ def bent(
         found = precompensated(wanted, lines, high, g_min_siemens=low, gain=gain).cells
         _cache.put(content, found)
     return found, gain
+
+
+def bent_pairs(
+    target: Array, lines: Wires, g_min_siemens: float, g_max_siemens: float
+) -> tuple[Array, float]:
+    """`bent` for pairs on one bit line: positive cells [rows, columns / 2], then negative ones.
+
+    What g_min adds to a pair cancels.
+    """
+    half = target.shape[1] // 2
+    limits = f"pairs {target.shape} {lines} {g_min_siemens!r} {g_max_siemens!r}"
+    content = blake2b(limits.encode() + target.tobytes(), digest_size=32).digest()
+    found = _cache.get(content)
+    if found is None:
+        both = target[:, :half], target[:, half:]
+        made = precompensated_pairs(*both, lines, g_max_siemens, g_min_siemens=g_min_siemens)
+        # the gain lies behind the cells, in a row of its own
+        found = np.concatenate(made[:2], axis=1)
+        found = np.concatenate([found, np.full((1, target.shape[1]), made[2])])
+        _cache.put(content, found)
+    return found[:-1], float(found[-1, 0])
 
 
 def drifted(first: Array, now: Array, how: Literal["global", "column"]) -> Array:

@@ -60,6 +60,17 @@ def spans(program: Program, works: Sequence[Work | None], *, streams: bool) -> l
     return found
 
 
+def rows(program: Program, works: Sequence[Work | None]) -> list[list[float]]:
+    """By step, when each row of its result is there, where layers stream."""
+    ready: dict[int, list[float]] = {}
+    found: list[list[float]] = []
+    for step, work in zip(program.steps, works, strict=True):
+        _, times = _streamed(step, work, program, ready)
+        ready.update(dict.fromkeys(step.results, times))
+        found.append(times)
+    return found
+
+
 def _streamed(
     step: Step, work: Work | None, program: Program, ready: Mapping[int, list[float]]
 ) -> tuple[Span, list[float]]:

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tetrapla.ir.errors import SpecError, nearest
 from tetrapla.simulators import units_
+from tetrapla.simulators.analog.code_tables import MOST_BITS
 from tetrapla.simulators.analog.devices import DEVICES, Device
 from tetrapla.simulators.spec_ import (
     Bits,
@@ -163,6 +164,7 @@ class DeviceSection(Section):
         programming, drift, read: factors on what the model says, 0 for none of it; None: as
             published, or of a generic device its own magnitude.
         reads: noise of reads drawn per column from its exact distribution, or per cell.
+        flicker: 1/f noise of a device is another at every read, or one for all of a run.
         spread_frac: standard deviation of a factor that each cell has for life, over 1.
         iv: current of a cell at a voltage v, over its conductance: v; sinh(b v) / b; or
             v + a2 v^2 + a3 v^3; or the fit to ReRAM of Milo et al., 50 to 225 uS. The highest
@@ -178,6 +180,7 @@ class DeviceSection(Section):
     drift: Number | None = Field(default=None, ge=0)
     read: Number | None = Field(default=None, ge=0)
     reads: Literal["closed_form", "sampled"] = "closed_form"
+    flicker: Literal["read", "run"] = "read"
     spread_frac: Fraction = Field(default=0.0, alias="spread", description="equal cells")
     iv: Literal["linear", "sinh", "polynomial", "milo"] = "linear"
     sinh_per_v: Number = Field(default=0.0, alias="sinh", ge=0, description="linear cells")
@@ -239,6 +242,11 @@ class DeviceSection(Section):
         return own or self.read_noise_frac > 0 or self.spread_frac > 0
 
     @property
+    def frozen(self) -> bool:
+        """Whether 1/f noise of the device is there, and the same at every read."""
+        return self.flicker == "run" and self.device.flickers and not self.device.silent
+
+    @property
     def curved(self) -> bool:
         """Whether a cell's current is not proportional to its voltage."""
         match self.iv:
@@ -252,53 +260,17 @@ class DeviceSection(Section):
                 return self.quadratic_per_v != 0 or self.cubic_per_v2 != 0
 
 
-class FaultsSection(Section):
-    """Defects of manufacture, as the share of cells or lines that have them.
-
-    A cell that is stuck is at g_min (`stuck_low`) or at g_max (`stuck_high`) for ever; a line
-    that is open carries nothing; one that is shorted is tied to the next one.
-    """
-
-    stuck_low_frac: Fraction = Field(default=0.0, alias="stuck_low", description="none")
-    stuck_high_frac: Fraction = Field(default=0.0, alias="stuck_high", description="none")
-    open_rows_frac: Fraction = Field(default=0.0, alias="open_rows", description="none")
-    open_cols_frac: Fraction = Field(default=0.0, alias="open_cols", description="none")
-    shorted_rows_frac: Fraction = Field(default=0.0, alias="shorted_rows", description="none")
-    shorted_cols_frac: Fraction = Field(default=0.0, alias="shorted_cols", description="none")
-
-    @model_validator(mode="after")
-    def _shares(self) -> Self:
-        if self.stuck_low_frac + self.stuck_high_frac > 1:
-            raise ValueError(
-                "faults.stuck_low and faults.stuck_high must be at most 1 together, not "
-                f"{self.stuck_low_frac:g} and {self.stuck_high_frac:g}; lower one"
-            )
-        return self
-
-    @property
-    def any(self) -> bool:
-        """Whether there are any."""
-        return any(float(getattr(self, name)) > 0 for name in type(self).model_fields)
-
-
-class RecoverySection(Section):
-    """What a chip does about its faults; nothing by default (`recovery`).
+class DacSection(Section):
+    """Row drivers: an input is fed in digits of this many bits, the lowest first.
 
     Attributes:
-        wires: conductances are bent so that they arrive as wanted through resistive wires.
-        drift: converters' references follow the cells, those of a tile or of each column.
-        rows: weights move away from broken cells, to other rows of their tile.
+        bits: of a digit.
+        pulse: what a digit is of the highest one: a pulse's ``height``, in volts, or its
+            ``width``, in time. Charges are the same, the arrays' own energy is not.
     """
 
-    wires: Literal["none", "precompensated"] = "none"
-    drift: Literal["none", "global", "column"] = "none"
-    rows: Literal["none", "permuted"] = "none"
-
-
-class DacSection(Section):
-    """Row drivers: an input is fed in digits of this many bits, the lowest first."""
-
     bits: Bits = Field(ge=1, le=8)
+    pulse: Literal["height", "width"] = "height"
 
 
 class AdcSection(Section):
@@ -313,6 +285,8 @@ class AdcSection(Section):
         sign: of its codes.
         offset_steps: standard deviation of an offset that each converter has, in steps.
         gain_frac: standard deviation of each converter's gain, over 1.
+        unit_frac: of a unit element of its circuit (`code_tables`), over 1.
+        comparator_steps: of the offset of each of a flash converter's comparators.
     """
 
     bits: Bits = Field(ge=1, le=24)
@@ -322,6 +296,20 @@ class AdcSection(Section):
     sign: Literal["unsigned", "signed"] = "unsigned"
     offset_steps: Number = Field(default=0.0, alias="offset", ge=0, description="no mismatch")
     gain_frac: Fraction = Field(default=0.0, alias="gain", description="no mismatch")
+    unit_frac: Fraction = Field(default=0.0, alias="unit", description="no mismatch")
+    comparator_steps: Number = Field(
+        default=0.0, alias="comparator", ge=0, description="no mismatch"
+    )
+
+    @model_validator(mode="after")
+    def _tables_fit(self) -> Self:
+        if self.tabled and self.bits > MOST_BITS:
+            raise ValueError(
+                f"adc.bits must be at most {MOST_BITS} where adc.unit or adc.comparator is "
+                f"given, since every converter has a table of its codes, not {self.bits}; "
+                "lower it or leave them out"
+            )
+        return self
 
     @property
     def lowest(self) -> int:
@@ -341,7 +329,12 @@ class AdcSection(Section):
     @property
     def mismatched(self) -> bool:
         """Whether converters differ."""
-        return self.offset_steps > 0 or self.gain_frac > 0
+        return self.offset_steps > 0 or self.gain_frac > 0 or self.tabled
+
+    @property
+    def tabled(self) -> bool:
+        """Whether converters have steps of different sizes."""
+        return self.unit_frac > 0 or self.comparator_steps > 0
 
 
 class IdealAdcSection(AdcSection):

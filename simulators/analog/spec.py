@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from tetrapla.simulators.analog import costing
+from tetrapla.simulators.analog.defect_sections import FaultsSection, RecoverySection
 from tetrapla.simulators.analog.devices import EXACT
 from tetrapla.simulators.analog.sections import (
     AdcSection,
@@ -16,12 +17,11 @@ from tetrapla.simulators.analog.sections import (
     DacSection,
     DeviceSection,
     DigitalSection,
-    FaultsSection,
     IdealAdcSection,
     MappingSection,
-    RecoverySection,
     WiresSection,
 )
+from tetrapla.simulators.roof_ import Roof
 from tetrapla.simulators.spec_ import Cost, Hertz, Spec
 
 _DRIVE_V = 0.2  # assumed: W. Wan et al. and V. Milo et al. read ReRAM at 0.1 to 0.5 V
@@ -64,16 +64,43 @@ class AnalogSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _compares(self) -> Self:
+        if self.adc.comparator_steps and self.converter.circuit != "flash":
+            raise ValueError(
+                "adc.comparator must be 0 where converter.circuit is "
+                f"{self.converter.circuit}, which has one comparator, not "
+                f"{self.adc.comparator_steps:g}; set adc.offset, or converter.circuit=flash"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _recovers(self) -> Self:
         bends = self.recovery.wires == "precompensated"
-        if bends and (self.array.topology != "input_source" or self.device.curved):
+        if bends and (self.array.gated or self.device.curved):
             raise ValueError(
-                "recovery.wires must be none where array.topology is not input_source or "
-                "device.iv is not linear, since such arrays are not one matrix to invert, not "
+                "recovery.wires must be none where array.topology is gated or device.iv is "
+                "not linear, since such arrays are not one matrix to invert, not "
                 f"precompensated with {self.array.topology} arrays of {self.device.iv} cells; "
                 "leave it out"
             )
         return self
+
+    @property
+    def on_chip_bytes(self) -> int:
+        """What the cells of all arrays hold."""
+        array = self.array
+        return array.total * array.rows * array.cols * array.cell_bits // 8
+
+    def roof(self, number_format: str | None = None) -> Roof:
+        """None, and why."""
+        del number_format
+        return Roof(
+            None,
+            None,
+            "a layer multiplies in the arrays that hold its weights and in no others, so each "
+            "has a peak of its own",
+            "weights stay in the arrays: no memory feeds them",
+        )
 
     @property
     def noisy(self) -> bool:
@@ -200,6 +227,7 @@ class AnalogSpec(Spec):
         bits = max(self.adc.bits, lossless_bits(self, self.array.rows))
         given: dict[str, Any] = dict(self.adc)
         given |= {"bits": bits, "range": "full", "offset_steps": 0.0, "gain_frac": 0.0}
+        given |= {"unit_frac": 0.0, "comparator_steps": 0.0}
         # not validated: a sum may have more bits than a converter can be asked for
         return IdealAdcSection.model_construct(None, **given, given_bits=self.adc.bits)
 

@@ -76,6 +76,11 @@ def timed(
     )
 
 
+def works(program: Program, spec: AnalogSpec) -> list[schedule.Work | None]:
+    """What every step of a program takes; None where it is nothing or the host's."""
+    return [_work(step, layer, program, spec) for step, layer in _layers(program, spec, None)]
+
+
 def read_cycles(product: Product, spec: AnalogSpec) -> tuple[int, str]:
     """Clock cycles of one read of a layer's tiles, and which unit sets them."""
     most = max((_codes(product, tile, spec) for tile in product.tiles), default=0)
@@ -84,6 +89,14 @@ def read_cycles(product: Product, spec: AnalogSpec) -> tuple[int, str]:
     both = adc_s + spec.array.read_s
     read_s = max(adc_s, spec.array.read_s) if spec.converter.overlaps else both
     return max(1, ceil(read_s * spec.clock_hz - _ROUNDING)), bound_by
+
+
+def rounds(step: Product, spec: AnalogSpec) -> tuple[int, int]:
+    """How often a layer's arrays are loaded for it, and the cycles of that; (1, 0) if never."""
+    if spec.array.reload_s is None:
+        return 1, 0
+    count = ceil(len(step.tiles) * step.copies / spec.array.total)
+    return count, ceil(spec.array.reload_s * spec.clock_hz - _ROUNDING)
 
 
 def interval_cycles(program: Program, spec: AnalogSpec) -> float:
@@ -162,10 +175,8 @@ def _reads(step: Product, program: Program, spec: AnalogSpec) -> int:
 def _busy_cycles(step: Product, program: Program, spec: AnalogSpec) -> float:
     """What a layer's arrays take, without what drains behind them."""
     reads = _reads(step, program, spec) * read_cycles(step, spec)[0]
-    if spec.array.reload_s is None:
-        return float(reads)
-    rounds = ceil(len(step.tiles) * step.copies / spec.array.total)
-    return float(rounds * (reads + ceil(spec.array.reload_s * spec.clock_hz - _ROUNDING)))
+    count, load = rounds(step, spec)
+    return float(count * (reads + load))
 
 
 def _product(
@@ -225,8 +236,11 @@ def _array_energy(
         cells = sum(tile.rows * sizes(step, tile, spec)[0] for tile in step.tiles)
         loaded[LOAD] = cells * step.copies
     if JOULE in spec.cost:
-        # what is not known is an action without a price, never nothing
-        return {**loaded, UNKNOWN: 1} if joules is None else {**loaded, JOULE: joules}
+        if joules is not None:
+            return {**loaded, JOULE: joules}
+        if spec.cost.get(READ) is None:
+            # what is not known is an action without a price, never nothing
+            return {**loaded, UNKNOWN: 1}
     return {**loaded, READ: positions * spec.digits * len(step.tiles)}
 
 
@@ -288,7 +302,8 @@ def _warnings(
             f"the host does {', '.join(extra)}; neither time nor energy is counted for it"
         )
     if joules is None and JOULE in spec.cost:
+        found = "unknown" if spec.cost.get(READ) is None else "that of a read's price"
         said.append(
-            "the arrays' own energy depends on values, and none are computed: it is unknown"
+            f"the arrays' own energy depends on values, and none are computed: it is {found}"
         )
     return tuple(said)

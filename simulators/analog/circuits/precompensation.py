@@ -7,6 +7,11 @@ gain a < 1, which digital logic or the ADC's range divides out, and the cells ar
     G <- clip(G a T / G_eff(G), g_min, g_max),   from G = T,   where T > 0
 
 until G_eff = a T but for cells that are clipped. Each update costs one effective matrix.
+
+Pairs on one bit line (`interleaved`) have one effective matrix for the difference of the two.
+There the larger cell of a pair moves, by what the difference lacks:
+
+    G+ - G-  <-  (G+ - G-) a (T+ - T-) / G_eff(G+, G-)
 """
 
 from __future__ import annotations
@@ -83,6 +88,47 @@ def precompensated(
         factor = np.divide(gain * goal, reached, out=np.ones_like(goal), where=reached > 0)
         cells = np.where(goal > 0, np.clip(cells * factor, g_min_siemens, g_max_siemens), 0.0)
     return Precompensated(cells, gain)
+
+
+def precompensated_pairs(
+    plus: Array,
+    minus: Array,
+    wires: Wires,
+    g_max_siemens: float,
+    *,
+    g_min_siemens: float = 0.0,
+    updates: int = UPDATES,
+) -> tuple[Array, Array, float]:
+    """Conductances of an `interleaved` array whose effective matrix is gain (plus - minus).
+
+    Args:
+        plus: wanted conductances of the cells on the inputs' lines, siemens [rows, columns].
+        minus: on the lines of the negated inputs; one of a pair at least is at g_min.
+        wires: of the array.
+        g_max_siemens: the most that a device can hold.
+        g_min_siemens: the least.
+        updates: at least 0.
+
+    Returns:
+        Conductances of both, and the gain: `SHARE` of what arrives of the differences.
+    """
+    goal = plus - minus
+    reached = solve(plus, wires, minus)
+    wanted = float(np.abs(goal).sum())
+    if not wanted or not updates:
+        return plus, minus, 1.0
+    gain = SHARE * float((reached * np.sign(goal)).sum()) / wanted
+    for update in range(updates):
+        if update:
+            reached = solve(plus, wires, minus)
+        helps = reached * goal > 0
+        factor = np.divide(gain * goal, reached, out=np.ones_like(goal), where=helps)
+        net = np.abs((plus - minus) * factor)
+        limits = g_min_siemens, g_max_siemens
+        larger = np.where(goal > 0, np.clip(minus + net, *limits), plus)
+        minus = np.where(goal < 0, np.clip(plus + net, *limits), minus)
+        plus = larger
+    return plus, minus, gain
 
 
 def _attenuation(goal: Array, reached: Array) -> float:

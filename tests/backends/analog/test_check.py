@@ -250,10 +250,10 @@ def wrong_rounding(patch: pytest.MonkeyPatch) -> None:
         return np.asarray(np.clip(np.floor(sums / lsb), adc.lowest, adc.highest))
 
     def add_read(codes: Array, driven: Array, held: Cells, *given: Any, **_: Any) -> None:
-        lsb, adc, weight, reads, digit = given
+        lsb, spec, weight, reads, digit = given
         spread = np.sqrt((driven * driven) @ held.read_variance)
         sums = driven @ held.levels + spread * reads.normals(digit, len(lsb))
-        codes += weight * convert(sums, adc, lsb)
+        codes += weight * convert(sums, spec.adc, lsb)
 
     patch.setattr(crossbar, "convert", convert)
     patch.setattr(crossbar, "add_read", add_read)

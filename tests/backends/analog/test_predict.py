@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tetrapla.backends.analog import TARGET, deviations, predict
+from tetrapla.backends.analog.normal import phi
 from tetrapla.backends.target_ import Options
 from tetrapla.ir.build import ModuleBuilder
 from tetrapla.simulators.analog import crossbar, noise
@@ -109,13 +110,13 @@ def test_the_fourth_cumulant_of_a_code_is_at_most_its_variance() -> None:
 def test_phi_is_the_normal_distribution() -> None:
     t = np.linspace(-7, 7, 4001)
     exact = np.array([(1 + erf(v / sqrt(2))) / 2 for v in t])
-    assert np.abs(predict.phi(t) - exact).max() < 5e-7
+    assert np.abs(phi(t) - exact).max() < 5e-7
 
 
 def test_normals_of_reads_are_within_an_atom_of_phi() -> None:
     table = np.sort(np.unique(noise.quantiles()).astype(np.float64))
     assert len(table) == 1 << 16
-    exact = predict.phi(table)
+    exact = phi(table)
     steps = np.arange(1 << 16) / 65536
     assert np.abs(exact - steps).max() < predict.ATOM
     assert np.abs(exact - steps - 1 / 65536).max() < predict.ATOM

@@ -71,6 +71,14 @@ def net(rng: np.random.Generator, spec: AnalogSpec, copies: int = 1) -> Program:
     )
 
 
+def on_hermes(rng: np.random.Generator, spec: AnalogSpec) -> Program:
+    """The product on one tile of HERMES."""
+    program = net(rng, spec)
+    (step,) = program.products
+    one = replace(step, slices=1, tiles=(Tile(0, 150, 0, 20, (8,)),))
+    return replace(program, steps=(one,), signed=True)
+
+
 def brute(inputs: Array, cells: Array, dac_bits: int, *, gated: bool = False) -> float:
     """Every vector and digit on its own, in the order of a loop."""
     total, top = 0.0, (1 << dac_bits) - 1
@@ -90,7 +98,7 @@ def test_one_cell_by_hand() -> None:
     assert found == pytest.approx(8e-14, rel=1e-15)
     # 2-bit digits: 1 and 1, a ninth of the power each; gated, a third of the time each
     assert drive_squares(np.array([[5]], np.uint8), 8, 2).tolist() == [2]
-    assert drive_squares(np.array([[5]], np.uint8), 8, 2, gated=True).tolist() == [6]
+    assert drive_squares(np.array([[5]], np.uint8), 8, 2, timed=True).tolist() == [6]
 
 
 @pytest.mark.parametrize("dac_bits", [1, 2, 3, 8])
@@ -100,7 +108,7 @@ def test_squares_are_every_read_added_up(
 ) -> None:
     inputs = rng.integers(0, 256, (3, 40, 12)).astype(np.uint8)
     cells = rng.random((12, 7)) * 1e-5
-    squares = drive_squares(inputs, 8, dac_bits, gated=gated)
+    squares = drive_squares(inputs, 8, dac_bits, timed=gated)
     found = joules(squares, cells.sum(axis=1), read_s=READ_S, volts=VOLTS, dac_bits=dac_bits)
     assert found == pytest.approx(brute(inputs, cells, dac_bits, gated=gated), rel=1e-12)
 
@@ -187,3 +195,36 @@ def test_the_price_of_a_joule_takes_the_place_of_a_reads() -> None:
         "cost.crossbar.joule needs array.drive, the volts that the rows are driven with; add "
         "it, or leave the price of a read, cost.crossbar.read, alone"
     )
+
+
+def test_pulses_of_one_height_take_the_whole_voltage_for_their_width(
+    rng: np.random.Generator,
+) -> None:
+    spec = load_spec("hermes", AnalogSpec, ("device.model=exact",)).spec
+    (step,) = on_hermes(rng, spec).products
+    inputs = rng.integers(0, 256, (2, 6, 150)).astype(np.uint8)
+    cells = siemens(programmed(step, 0, spec, Key(3)).placed, spec)
+    # V^2 G for the share of 133 ns that the input is of the highest one
+    shares = inputs.reshape(-1, 150).sum(axis=0) / 255 / 2
+    expected = 0.2**2 * 133e-9 * float(shares @ cells.sum(axis=1))
+    assert dissipation.joules(step, spec, inputs, Key(3)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_core_of_hermes_takes_the_published_energy_and_cells_their_own(
+    rng: np.random.Generator,
+) -> None:
+    spec = load_spec("hermes", AnalogSpec).spec
+    program = on_hermes(rng, spec)
+    known = []
+    for inputs in (np.full((1, 6, 150), -128), rng.integers(-128, 128, (1, 6, 150))):
+        layer = run(program, spec, {"x": inputs.astype(np.int8)}, Key(1)).layers[0]
+        known.append(price(summed([layer.actions]), spec.prices).by_unit)
+    # an input that is 0 everywhere drives no row
+    assert known[0]["crossbar"] == 0
+    assert (known[1]["crossbar"] or 0) > 0
+    assert known[0]["sample_hold"] == known[1]["sample_hold"] == 6 * 12.5e3
+    cells, rest = (spec.prices[f"{unit}.read"] or 0.0 for unit in ("crossbar", "sample_hold"))
+    assert cells + rest == 13.4e3
+    # half of 65,536 pairs' conductance, half of the time
+    typical = 65536 * 10.35e-6 / 2 * 0.2**2 * 133e-9 / 2 * 1e12
+    assert cells == pytest.approx(typical, rel=0.005)

@@ -100,6 +100,20 @@ def test_bent_weights_divide_the_error_of_wires_by_twenty() -> None:
     assert bent <= raw / 20
 
 
+def test_pairs_on_one_bit_line_are_bent_too() -> None:
+    inputs, matrix = drawn(128, 64)
+    chip = (
+        *("array.rows=128", "array.cols=128", "array.cell=7 bit", *QUIET, *PCM[1:]),
+        *("wires.r_row=4 ohm", "wires.r_col=4 ohm", "array.topology=interleaved"),
+    )
+    for g_min in ("device.g_min=0 uS", "device.g_min=1 uS"):
+        raw, bent = (
+            product_error(matrix, inputs, 0, *chip, g_min, f"recovery.wires={how}")
+            for how in ("none", "precompensated")
+        )
+        assert bent <= raw / 20
+
+
 def test_g_min_and_errors_of_cells_go_through_the_gain() -> None:
     inputs, matrix = drawn(64, 12)
     chip = ("array.rows=64", *QUIET, "wires.r_row=4 ohm", "wires.r_col=4 ohm")
@@ -256,7 +270,7 @@ def test_only_linear_arrays_can_be_bent(override: str, why: str) -> None:
     with pytest.raises(SpecError) as raised:
         isaac(*given, "recovery.wires=precompensated")
     assert (
-        "recovery.wires must be none where array.topology is not input_source or device.iv "
+        "recovery.wires must be none where array.topology is gated or device.iv "
         "is not linear, since such arrays are not one matrix to invert, not precompensated "
         f"with {why}; leave it out"
     ) in str(raised.value)
@@ -297,6 +311,7 @@ def judged(*overrides: str, patch: Any = None) -> Any:
     [
         BENT,
         (*BENT, "device.g_min=1 uS", "mapping.weights=offset_column"),
+        (*BENT, "device.g_min=1 uS", "adc.sign=signed", "array.topology=interleaved"),
         (*LATER, RECOVERED[1]),
         (*LATER, RECOVERED[2], "device.g_min=1 uS"),
         (*LATER, *WIRES, RECOVERED[1], "adc.sign=signed", "array.topology=interleaved"),
