@@ -22,6 +22,7 @@ class LayerRow:
     utilization_frac: float | None
     bound_by: str
     energy_pj: float | None
+    traffic_bytes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,22 @@ class Layers:
             ) from None
         return pandas.DataFrame([asdict(row) for row in self.rows], columns=list(_COLUMNS))
 
+    def to_polars(self) -> Any:
+        """Return a `polars.DataFrame`, a row per layer."""
+        try:
+            polars: Any = import_module("polars")
+        except ImportError:
+            raise UnsupportedError(
+                "to_polars needs polars, which is not installed; pip install polars"
+            ) from None
+        rows = [asdict(row) for row in self.rows]
+        kinds = {"text": polars.String, "count": polars.Int64, "number": polars.Float64}
+        return polars.DataFrame(
+            {name: [row[name] for row in rows] for name in _COLUMNS},
+            schema={name: kinds[_KINDS.get(name, "number")] for name in _COLUMNS},
+            strict=False,
+        )
+
     def to_html(self) -> str:
         """Return the table as HTML, escaped."""
         head = "".join(f"<th>{escape(name)}</th>" for name in _COLUMNS)
@@ -62,6 +79,7 @@ class Layers:
 
 
 _COLUMNS = tuple(LayerRow.__dataclass_fields__)
+_KINDS = {"name": "text", "op": "text", "bound_by": "text", "macs": "count"}
 
 
 def shown(value: object) -> str:

@@ -24,7 +24,7 @@ ASSUMED: Final = "assumed"
 USER: Final = "user"
 GRADES: Final = ("measured", "published", "derived", ASSUMED)
 STATIC_POWER: Final = ("chip", "static_power")
-_LEAF_KEYS = ("value", "source", "grade", "range")
+LEAF_KEYS: Final = ("value", "source", "grade", "range")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Leaf:
     """One value of a file; `source` and `grade` are empty where the file gives none.
 
     `range` is the two ends of a price as text; empty for what is none or has none.
+    `range_place` is where they stand.
     """
 
     path: KeyPath
@@ -39,6 +40,7 @@ class Leaf:
     source: str
     grade: str
     range: tuple[str, ...] = ()
+    range_place: Place | None = None
 
     @property
     def number(self) -> tuple[str, str]:
@@ -173,41 +175,39 @@ def _data(tree: Tree, path: KeyPath, found: list[Leaf], errors: list[str]) -> An
 def _sourced(tree: Mapping, path: KeyPath, found: list[Leaf], errors: list[str]) -> Any:
     thing = dotted(path) or "the file"
     for key in tree.entries:
-        if key not in _LEAF_KEYS:
-            hint = nearest(key, _LEAF_KEYS) or f"; it can have: {', '.join(_LEAF_KEYS)}"
+        if key not in LEAF_KEYS:
+            hint = nearest(key, LEAF_KEYS) or f"; it can have: {', '.join(LEAF_KEYS)}"
             errors.append(f"{tree.keys[key]}: {thing} has no key '{shortened(key)}'{hint}")
     source, grade = _text(tree, "source", thing, errors), _text(tree, "grade", thing, errors)
     if grade not in ("", *GRADES):
-        hint = nearest(grade, GRADES)
+        hint = nearest(grade, GRADES) or "; take one of them"
         errors.append(
             f"{tree.keys['grade']}: {thing}.grade must be {', '.join(GRADES[:-1])} or "
             f"{GRADES[-1]}, not '{shortened(grade)}'{hint}"
         )
     value = tree.entries["value"]
     if isinstance(value, Mapping):
-        errors.append(f"{tree.keys['value']}: {thing}.value must be a value, not a section")
+        errors.append(
+            f"{tree.keys['value']}: {thing}.value must be a value, not a section; "
+            "write the number itself"
+        )
         return None
-    ends = _ends(tree, path, thing, errors)
-    found.append(Leaf(path, value, source, grade, ends))
+    ends = _ends(tree, thing, errors)
+    found.append(Leaf(path, value, source, grade, ends, tree.keys.get("range")))
     return _value(value)
 
 
-def _ends(tree: Mapping, path: KeyPath, thing: str, errors: list[str]) -> tuple[str, ...]:
+def _ends(tree: Mapping, thing: str, errors: list[str]) -> tuple[str, ...]:
     entry = tree.entries.get("range")
     if entry is None:
         return ()
     place = tree.keys["range"]
-    if path[:1] != ("cost",) and path != STATIC_POWER:
-        errors.append(
-            f"{place}: {thing}.range can be given for a price or chip.static_power alone; "
-            "remove it"
-        )
-        return ()
     items = entry.items if isinstance(entry, Sequence) else []
     ends = tuple(item.text for item in items if isinstance(item, Scalar))
     if len(ends) != 2 or len(items) != 2:
         errors.append(
-            f"{place}: {thing}.range must be the least and the most, not {written(entry)}; "
+            f"{place}: {thing}.range must be the least and the most, not "
+            f"{shortened(written(entry))}; "
             "write '[1 pJ, 2 pJ]'"
         )
         return ()
@@ -220,7 +220,10 @@ def _text(tree: Mapping, key: str, thing: str, errors: list[str]) -> str:
         return ""
     if isinstance(entry, Scalar) and isinstance(entry.value, str):
         return entry.value.strip()
-    errors.append(f"{tree.keys[key]}: {thing}.{key} must be text, not {kind_of(entry)}")
+    errors.append(
+        f"{tree.keys[key]}: {thing}.{key} must be text, not {kind_of(entry)}; "
+        "write it in quotes"
+    )
     return ""
 
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tetrapla.ir.errors import nearest
-from tetrapla.simulators.leaves_ import dotted, is_leaf, written
+from tetrapla.simulators.leaves_ import LEAF_KEYS, dotted, is_leaf, written
 from tetrapla.simulators.schema_ import KeyPath, aliases, models_at, unit_at
 from tetrapla.simulators.units_ import RULE, is_quantity
 from tetrapla.simulators.yaml_ import Mapping, Place, Scalar, Sequence, Tree, kind_of, shortened
@@ -21,21 +21,21 @@ _BOUNDS = {
     "less_than_equal": ("le", "at most", "give a smaller one"),
 }
 _KINDS = {
-    "int": "must be a whole number",
-    "float": "must be a number",
-    "finite": "must be finite",
-    "string": "must be text",
-    "bool": "must be true or false",
-    "list": "must be a list",
-    "tuple": "must be a list",
-    "dict": "must be a section",
-    "model": "must be a section",
+    "int": ("must be a whole number", "write digits alone, 64"),
+    "float": ("must be a number", "write digits alone, 0.5"),
+    "finite": ("must be finite", "give a number"),
+    "string": ("must be text", "write a name, in quotes where it looks like a number"),
+    "bool": ("must be true or false", "write one of them"),
+    "list": ("must be a list", "write it in brackets, [a, b]"),
+    "tuple": ("must be a list", "write it in brackets, [a, b]"),
+    "dict": ("must be a section", "write its keys on lines of their own below it"),
+    "model": ("must be a section", "write its keys on lines of their own below it"),
 }
 
 
 def messages(refused: ValidationError, tree: Mapping, model: Any, shown: str) -> list[str]:
     """Return one message for each defect, in the order of the file."""
-    findings = [(error, _path(tree, error["loc"])) for error in refused.errors()]
+    findings = [(error, _path(tree, error)) for error in refused.errors()]
     known: list[tuple[Place, str]] = []
     misspelt: set[KeyPath] = set()
     missing = [path for error, path in findings if error["type"] == "missing"]
@@ -44,16 +44,18 @@ def messages(refused: ValidationError, tree: Mapping, model: Any, shown: str) ->
             absent = [str(other[-1]) for other in missing if other[:-1] == path[:-1]]
             text, meant = _unknown(path, model, absent)
             misspelt.add((*path[:-1], meant))
-            known.append((_place(tree, path), text))
+            known.append((_key_place(tree, path), text))
     for error, path in findings:
         if error["type"] == "extra_forbidden":
             continue
         if error["type"] == "missing" and path in misspelt:
             continue
+        if _is_no_value(_lookup(tree, path)):
+            continue  # said where leaves were read
         if error["type"] == "value_error":
             known.append(_judged(error, path, tree))
         else:
-            known.append((_place(tree, path), _sentence(error, path, tree, model)))
+            known.append((_where(error, path, tree), _sentence(error, path, tree, model)))
     known.sort(key=lambda entry: (entry[0].line == 0, entry[0].line, entry[0].column))
     return [_at(place, text, shown) for place, text in known]
 
@@ -84,16 +86,18 @@ def _at(place: Place, text: str, shown: str) -> str:
     return f"{place}: {text}" if place.line or place.name == shown else f"{place} {text}"
 
 
-def _path(tree: Tree, loc: tuple[int | str, ...]) -> KeyPath:
+def _path(tree: Tree, error: Any) -> KeyPath:
     """Return the part of pydantic's location that is keys; it also names members of unions."""
     path: list[str | int] = []
     here: Tree | None = tree
+    loc = error["loc"]
+    absent = error["type"] in ("missing", "extra_forbidden")  # the last key is not there
     for i, part in enumerate(loc):
         if isinstance(here, Mapping) and part in here.entries:
             here = here.entries[str(part)]
         elif isinstance(here, Sequence) and isinstance(part, int) and part < len(here.items):
             here = here.items[part]
-        elif not (isinstance(here, Mapping) and not is_leaf(here) and i == len(loc) - 1):
+        elif not (absent and isinstance(here, Mapping) and i == len(loc) - 1):
             continue  # the name of a union's member, or '[key]'
         path.append(part)
     return tuple(path)
@@ -116,11 +120,33 @@ def _place(tree: Mapping, path: KeyPath) -> Place:
     for length in range(len(path), 0, -1):
         parent, part = _lookup(tree, path[: length - 1]), path[length - 1]
         if isinstance(parent, Mapping) and part in parent.keys:
-            return parent.keys[str(part)]
+            return parent.place_of(str(part)) if length == len(path) else parent.keys[str(part)]
         item = _lookup(tree, path[:length])
         if item is not None:
             return item.place
     return Place(tree.place.name, 1, 1)
+
+
+def _where(error: Any, path: KeyPath, tree: Mapping) -> Place:
+    """The place of what is wrong: a field, its key alone, or a key beside source and grade."""
+    here = _lookup(tree, path)
+    if error["loc"] and error["loc"][-1] == "[key]":
+        return _key_place(tree, path)
+    if isinstance(here, Mapping) and _without_value(here, error):
+        return next((here.keys[key] for key in here.keys if key not in LEAF_KEYS), here.place)
+    return _place(tree, path)
+
+
+def _key_place(tree: Mapping, path: KeyPath) -> Place:
+    """The place of a key itself, wherever its value stands."""
+    section = _lookup(tree, path[:-1])
+    if isinstance(section, Mapping) and path[-1] in section.keys:
+        return section.keys[str(path[-1])]
+    return _place(tree, path)
+
+
+def _is_no_value(tree: Tree | None) -> bool:
+    return isinstance(tree, Mapping) and isinstance(tree.entries.get("value"), Mapping)
 
 
 def _unknown(path: KeyPath, model: Any, missing: list[str]) -> tuple[str, str]:
@@ -140,7 +166,12 @@ def _judged(error: Any, path: KeyPath, tree: Mapping) -> tuple[Place, str]:
     """
     text = str(error["ctx"]["error"])
     thing, _, rest = text.partition(" ")
-    place = _place(tree, _path_of(tree, thing) or path)
+    named, section = _path_of(tree, thing), _lookup(tree, path)
+    if not named and isinstance(section, Mapping) and not is_leaf(section):
+        inner = _path_of(section, thing)  # a section's own check names its own fields
+        named = (*path, *inner) if inner else ()
+        text = f"{dotted(path)}.{text}" if inner else text
+    place = _place(tree, named or path)
     if not place.line:
         return place, rest
     changed = ", ".join(_overrides(tree))
@@ -180,6 +211,8 @@ def _sentence(error: Any, path: KeyPath, tree: Mapping, model: Any) -> str:
         thing = dotted(path[:-1]) or "the file"
         return f"{thing} needs the key '{path[-1]}'; add '{path[-1]}: …'"
     here = _lookup(tree, path)
+    if isinstance(here, Mapping) and (sourced := _without_value(here, error)):
+        return f"{dotted(path)} {sourced}"
     override = not _place(tree, path).line
     rule, way_out = _rule(error, unit_at(model, path))
     if error["loc"] and error["loc"][-1] == "[key]":
@@ -200,18 +233,30 @@ def _rule(error: Any, unit: str) -> tuple[str, str]:
     if kind in ("literal_error", "enum"):
         allowed = re.findall(r"'([^']*)'", context["expected"])
         hint = nearest(str(error["input"]), allowed).removeprefix("; ")
-        return f"must be {context['expected']}", hint
+        return f"must be {context['expected']}", hint or "take one of them"
     if kind == "string_pattern_mismatch":
         # the one pattern of a chip is that of an action
         return "must be an action, unit.action in small letters", "write 'mac.int8'"
     if kind in ("too_short", "too_long"):
         words = {"too_short": "at least", "too_long": "at most"}[kind]
         count = context.get("min_length", context.get("max_length"))
-        return f"must have {words} {count} items", ""
+        return f"must have {words} {count} items", "mend the list"
     family = kind.partition("_")[0]
     if family in _KINDS:
-        return _KINDS[family], ""
+        return _KINDS[family]
     return f"must be right: {error['msg']}", ""
+
+
+def _without_value(section: Mapping, error: Any) -> str:
+    """What is wrong with ``{source: …, grade: …}``, meant as a number with its source."""
+    sourced = any(key in section.entries for key in LEAF_KEYS)
+    if not sourced or is_leaf(section) or error["type"] in ("missing", "model_type"):
+        return ""
+    odd = next((key for key in section.entries if key not in LEAF_KEYS), None)
+    if odd is None:
+        return "needs the key 'value'; add 'value: …'"
+    hint = nearest(odd, ["value"]) or "; write 'value'"
+    return f"has no key '{shortened(odd)}'{hint}"
 
 
 def _shown(tree: Tree | None) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 STATIC = "static.second"  # its price is chip.static_power
 CLOCK = "clock.cycle"
 
+_LEAST_SHARE = 0.01  # of an energy that is worth a warning, assumed
+
 # of a sum of up to a million products, 2^-53 each
 _ROUNDING = 1e-10
 
@@ -30,6 +32,14 @@ class Energy:
     total_pj: float | None
     by_unit: Mapping[str, float | None]
     warnings: tuple[str, ...] = ()
+
+    @property
+    def dynamic_pj(self) -> float | None:
+        """What the work takes: all but `static`, which draws for as long as it lasts."""
+        static = STATIC.partition(".")[0]
+        parts = [pj for unit, pj in self.by_unit.items() if unit != static]
+        known = [pj for pj in parts if pj is not None]
+        return fsum(known) if len(known) == len(parts) else None
 
 
 def price(actions: Mapping[str, int | float], cost: Mapping[str, float | None]) -> Energy:
@@ -117,6 +127,31 @@ def power_warnings(energy: Energy, time_s: float, tdp_w: float | None) -> tuple[
     return (
         f"the average power, {power_w:.3g} W, is over chip.tdp, {tdp_w:.3g} W: the prices are "
         "too high together or the chip would lower its clock, so time is a lower bound",
+    )
+
+
+def weak_warnings(
+    actions: Mapping[str, int | float], cost: Mapping[str, float | None], weak: Iterable[str]
+) -> tuple[str, ...]:
+    """A sentence on the share of a run's energy that rests on assumed prices.
+
+    Args:
+        actions: counts by action.
+        cost: picojoules by action; where one that is needed is unknown nothing is said, since
+            the total is unknown too.
+        weak: the actions whose price is assumed.
+    """
+    if any(count and cost.get(action) is None for action, count in actions.items()):
+        return ()
+    energies = {action: float(n) * (cost[action] or 0.0) for action, n in actions.items() if n}
+    guessed = {action: energies[action] for action in set(weak) & set(energies)}
+    total, part = fsum(energies.values()), fsum(guessed.values())
+    if part < _LEAST_SHARE * total or not part:
+        return ()
+    names = [_shown(action) for action in sorted(guessed, key=lambda a: (-guessed[a], a))]
+    return (
+        f"{100 * part / total:.3g} % of the energy rests on assumed prices, most of it on "
+        f"{names[0]}; {len(names)} of {len(energies)} prices are assumed",
     )
 
 

@@ -7,31 +7,32 @@ the public contract ``tetrapla.report/1``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from html import escape
 from math import isfinite
-from typing import Any, Literal, cast
-
-import numpy as np
+from typing import Any, Literal
 
 from tetrapla.ir.graph import Array
+from tetrapla.simulators.json_ import InternalError as InternalError
+from tetrapla.simulators.json_ import plain_of
+from tetrapla.simulators.json_ import to_json as to_json
 from tetrapla.simulators.layers_ import LayerRow, Layers, shown
+from tetrapla.simulators.leaves_ import ASSUMED
+from tetrapla.simulators.price_ import STATIC, energy_range, power_warnings, weak_warnings
 from tetrapla.simulators.price_ import Energy as Energy
-from tetrapla.simulators.price_ import energy_range, power_warnings
 from tetrapla.simulators.price_ import price as price
 from tetrapla.simulators.price_ import standing as standing
 from tetrapla.simulators.price_ import summed as summed
-from tetrapla.simulators.scene_ import Scene
+from tetrapla.simulators.roof_ import Roof
+from tetrapla.simulators.scene_ import Scene, Sight, plain
+from tetrapla.simulators.scene_ import Slice as Slice
 from tetrapla.simulators.spec_ import Provenance
 from tetrapla.simulators.yield_ import Yield
 
 SCHEMA = "tetrapla.report/1"
-
-
-class InternalError(RuntimeError):
-    """A result that cannot be: a defect of the program, so nothing is reported."""
+_TRAFFIC = ("dram.read_byte", "dram.write_byte")
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,7 @@ class LayerRun:
     utilization_frac: float | None
     bound_by: str
     actions: Mapping[str, int | float]
-
-
-@dataclass(frozen=True)
-class Slice:
-    """One stretch of a trace: `unit` was busy with `name` from start to end."""
-
-    unit: str
-    name: str
-    start_cycle: float
-    end_cycle: float
-    traffic_bytes: int = 0
+    moved_bytes: float | None = None  # off the chip, where no action counts them
 
 
 @dataclass(frozen=True)
@@ -131,15 +122,41 @@ class Report:
     scene: Scene | None = field(default=None, compare=False, repr=False)
     interval_s: float | None = None
     chip_yield: Yield | None = None
+    roof: Roof | None = None
+    trace: tuple[Slice, ...] = field(default=(), compare=False, repr=False)
+    seen: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    more: Mapping[str, Any] = field(default_factory=dict[str, Any])  # what a command adds
 
-    def to_dict(self) -> dict[str, Any]:
+    @cached_property
+    def sight(self) -> Sight | None:
+        """What there is to draw of the machine, computed when it is first asked for."""
+        return None if self.scene is None else self.scene.look()
+
+    @cached_property
+    def drawn(self) -> Mapping[str, Any]:
+        """The same as plain data, with the timeline; `seen` where the report was read."""
+        if self.seen is not None:
+            return self.seen
+        return plain(self.sight, self.trace, self.time_s / self.cycles if self.cycles else 0.0)
+
+    def to_dict(self, *, sight: bool = True) -> dict[str, Any]:
         """Return the public contract's fields, as plain Python values, in its order.
 
-        `second_check` (a GPU's emitted kernels) and `yield` (of noisy chips) are there only
-        when they are known.
+        `second_check` (a GPU's emitted kernels), `yield` (of noisy chips), `roofline` and
+        `sight` are there only when they are known; `sight`, which takes about as long as one
+        inference, only where it is asked for.
         """
         late = {"second_check": self.second_check, "yield": self.chip_yield}
-        extra = {name: asdict(each) for name, each in late.items() if each is not None}
+        extra: dict[str, Any] = {
+            name: asdict(each) for name, each in late.items() if each is not None
+        }
+        if self.interval_s is not None:
+            extra["interval_s"] = self.interval_s
+        if self.roof is not None:
+            extra["roofline"] = self.roof.to_dict()
+        extra |= self.more
+        if sight and self.drawn:
+            extra["sight"] = dict(self.drawn)
         raw = {
             "schema": SCHEMA,
             "model": self.model,
@@ -163,7 +180,7 @@ class Report:
             "provenance": [asdict(entry) for entry in self.provenance],
             **extra,
         }
-        plain: dict[str, Any] = _plain(raw, "report")
+        plain: dict[str, Any] = plain_of(raw)
         return plain
 
     def to_json(self) -> str:
@@ -205,6 +222,7 @@ def assemble(
     chip_yield: Yield | None = None,
     cross_check: CrossCheck | None = None,
     second_check: CrossCheck | None = None,
+    roof: Roof | None = None,
     warnings: Sequence[str] = (),
     provenance: Sequence[Provenance] = (),
 ) -> Report:
@@ -243,6 +261,7 @@ def assemble(
             *run.warnings,
             *energy.warnings,
             *power_warnings(energy, run.time_s, tdp_w),
+            *weak_warnings(actions, cost, _guessed(provenance)),
         ),
         provenance=tuple(provenance),
         second_check=second_check,
@@ -250,7 +269,16 @@ def assemble(
         scene=run.scene,
         interval_s=run.interval_s,
         chip_yield=chip_yield,
+        roof=roof,
+        trace=run.trace,
     )
+
+
+def _guessed(provenance: Sequence[Provenance]) -> list[str]:
+    """The actions whose price is assumed, the static power's included."""
+    fields = [entry.field for entry in provenance if entry.grade == ASSUMED]
+    prices = [name.removeprefix("cost.") for name in fields if name.startswith("cost.")]
+    return [*prices, *([STATIC] if "chip.static_power" in fields else [])]
 
 
 def check_invariants(
@@ -293,12 +321,6 @@ def check_invariants(
         raise InternalError(f"macs of the layers must be the model's {macs}, not {done}")
 
 
-def to_json(content: Mapping[str, Any]) -> str:
-    """Return JSON with a newline at its end; NaN and infinities are refused."""
-    text = json.dumps(_plain(content, "report"), indent=2, ensure_ascii=False, allow_nan=False)
-    return text + "\n"
-
-
 def _row(layer: LayerRun, cost: Mapping[str, float | None]) -> LayerRow:
     return LayerRow(
         name=layer.name,
@@ -308,7 +330,16 @@ def _row(layer: LayerRun, cost: Mapping[str, float | None]) -> LayerRow:
         utilization_frac=layer.utilization_frac,
         bound_by=layer.bound_by,
         energy_pj=price(layer.actions, cost).total_pj,
+        traffic_bytes=_traffic_bytes(layer),
     )
+
+
+def _traffic_bytes(layer: LayerRun) -> float | None:
+    """What a layer moves from and to the memory beside the chip; None where there is none."""
+    if layer.moved_bytes is not None:
+        return layer.moved_bytes
+    found = [layer.actions[name] for name in _TRAFFIC if name in layer.actions]
+    return sum(found) if found else None
 
 
 def _at_least(thing: str, value: float, least: float) -> None:
@@ -322,22 +353,6 @@ def _at_least(thing: str, value: float, least: float) -> None:
 def _count(value: float) -> int | float:
     # a mean of counts is written as a whole number where it is one
     return int(value) if isfinite(value) and value == int(value) else value
-
-
-def _plain(value: Any, path: str) -> Any:
-    """Return `value` as what JSON has; NumPy scalars and tuples become plain ones."""
-    if isinstance(value, Mapping):
-        entries = cast("Mapping[str, Any]", value)
-        return {key: _plain(item, f"{path}.{key}") for key, item in entries.items()}
-    if isinstance(value, list | tuple):
-        items = cast("Sequence[Any]", value)
-        return [_plain(item, f"{path}[{i}]") for i, item in enumerate(items)]
-    plain: Any = cast("Any", value).item() if isinstance(value, np.generic) else value
-    if isinstance(plain, float) and not isfinite(plain):
-        raise InternalError(f"{path} must be finite, not {plain}")
-    if plain is None or isinstance(plain, bool | int | float | str):
-        return plain
-    raise InternalError(f"{path} must be plain data, not {type(plain).__name__}")
 
 
 def _verdict(check: CrossCheck | None) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -22,6 +22,7 @@ from tetrapla.simulators.arrays_ import packed, unpacked
 from tetrapla.simulators.program_ import reading
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.report import LayerRun, Run, Slice
+from tetrapla.simulators.roof_ import Roof
 from tetrapla.simulators.spec_ import (
     Bytes,
     BytesPerSecond,
@@ -38,10 +39,11 @@ NOMINAL_HZ = 1e9  # where no clock is published, a cycle of the report is a nano
 
 
 class MemorySection(Section):
-    """The memory that holds weights and activations."""
+    """The memory that holds weights and activations, on the chip or beside it."""
 
     capacity_bytes: Bytes = Field(alias="capacity", gt=0)
     bandwidth_bytes_per_s: BytesPerSecond = Field(alias="bandwidth", gt=0)
+    placed: Literal["on_chip", "off_chip"] = "off_chip"
 
 
 class RooflineSpec(Spec):
@@ -58,7 +60,7 @@ class RooflineSpec(Spec):
             if name not in ELEMENT_BYTES:
                 hint = nearest(name, ELEMENT_BYTES) or "; take one of them"
                 known = ", ".join(ELEMENT_BYTES)
-                raise ValueError(f"peak must be of {known}, not {name}{hint}")
+                raise ValueError(f"peak.{name} must be one of {known}, not {name}{hint}")
             if rate <= 0:
                 raise ValueError(
                     f"peak.{name} must be greater than 0 op/s, not {rate:g}; "
@@ -74,6 +76,26 @@ class RooflineSpec(Spec):
                 f"not {self.chip.default_format}; add its peak"
             )
         return self
+
+    @property
+    def on_chip_bytes(self) -> int | None:
+        """The memory, where it is on the chip."""
+        return self.memory.capacity_bytes if self.memory.placed == "on_chip" else None
+
+    @property
+    def off_chip_bytes(self) -> int | None:
+        """The memory, where it is beside the chip."""
+        return self.memory.capacity_bytes if self.memory.placed == "off_chip" else None
+
+    def roof(self, number_format: str | None = None) -> Roof:
+        """The datasheet's own."""
+        name = number_format if number_format in self.peak else self.chip.default_format
+        return Roof(
+            self.peak[name] / 2,
+            self.memory.bandwidth_bytes_per_s,
+            f"peak.{name} / 2",
+            "memory.bandwidth",
+        )
 
 
 @dataclass(frozen=True)
@@ -216,6 +238,7 @@ def _row(layer: Layer, number_format: str, spec: RooflineSpec) -> LayerRun:
         utilization_frac=times_s["compute"] / time_s if layer.macs else None,
         bound_by=bound_by,
         actions={"chip.nanosecond": time_s * 1e9},
+        moved_bytes=layer.traffic_bytes,
     )
 
 

@@ -9,20 +9,22 @@ that follow from cost tables in `derive_`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, ClassVar, Generic, Self, TypeAlias, TypeVar
 
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator
 
 from tetrapla.ir.errors import RegistryError, SpecError, nearest
 from tetrapla.simulators import units_
 from tetrapla.simulators.derive_ import derive, is_recipe_key
+from tetrapla.simulators.html_ import as_html
 from tetrapla.simulators.leaves_ import (
     ASSUMED,
     GRADES,
-    STATIC_POWER,
     USER,
     Leaf,
     dotted,
@@ -31,10 +33,12 @@ from tetrapla.simulators.leaves_ import (
 )
 from tetrapla.simulators.messages_ import foreign_names, messages
 from tetrapla.simulators.price_ import STATIC
+from tetrapla.simulators.ranges_ import price_ranges
+from tetrapla.simulators.roof_ import Roof
 from tetrapla.simulators.schema_ import annotation_at, is_numeric, unit_at
 from tetrapla.simulators.section_ import Section as Section
 from tetrapla.simulators.yaml_ import Mapping as YamlMapping
-from tetrapla.simulators.yaml_ import Scalar, listed, read_file, read_text
+from tetrapla.simulators.yaml_ import Scalar, kind_of, listed, read_file, read_text, shortened
 
 Amperes = units_.Amperes
 Bits = units_.Bits
@@ -57,6 +61,8 @@ SquareMillimetres = units_.SquareMillimetres
 Volts = units_.Volts
 Watts = units_.Watts
 
+_LAST = 2**31  # behind every line
+_PLACED = re.compile(r".*?:(\d+):(\d+): ")
 Action = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")]
 Cost: TypeAlias = dict[Action, Picojoules | None]  # a price is null where no source gives one
 
@@ -120,6 +126,21 @@ class Spec(Section):
         """A sentence on what stays as the YAML states it when fields are overridden."""
         return "area, power and prices that the chip's YAML states are not rescaled by --set"
 
+    def roof(self, number_format: str | None = None) -> Roof | None:
+        """What the chip can do at most in a format; None where nothing is known of it."""
+        del number_format
+        return None
+
+    @property
+    def on_chip_bytes(self) -> int | None:
+        """What the chip's own memories hold; None where its fields do not say."""
+        return None
+
+    @property
+    def off_chip_bytes(self) -> int | None:
+        """What the memory beside it holds; None where there is none or no field says it."""
+        return None
+
     def ideal(self) -> Self:
         """Return the spec with every non-ideality off; a digital machine has none."""
         return self
@@ -156,6 +177,10 @@ class Loaded(Generic[S]):
         default_factory=dict[str, tuple[float, float]]
     )
     warnings: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """For a notebook: every number with its source."""
+        return as_html(self.name, self.spec.family, self.provenance, dump(self))
 
 
 def load_spec(
@@ -206,7 +231,7 @@ def load_tree(
     for assignment in late:
         override(tree, assignment, spec_type, refusals)
     found = leaves(tree, errors)
-    ranges = _ranges(found.leaves, errors)
+    ranges = price_ranges(found.leaves, spec_type, errors)
     errors += foreign_names(tree, spec_type, shown)
     spec: S | None = None
     try:
@@ -215,7 +240,7 @@ def load_tree(
     except ValidationError as refused:
         errors += messages(refused, tree, spec_type, shown)
     if spec is None or errors or refusals:
-        raise SpecError(listed([*errors, *refusals]))
+        raise SpecError(listed([*sorted(errors, key=_order), *refusals]))
     provenance = tuple(_provenance(found.leaves, spec_type, spec))
     if spec.chip.deviation:
         said = (f"{spec.name} is not the chip in all: {spec.chip.deviation}", *said)
@@ -224,6 +249,11 @@ def load_tree(
 
 def chips() -> dict[str, Path]:
     """Return the shipped chips' files by name."""
+    return dict(_shipped())
+
+
+@cache
+def _shipped() -> Mapping[str, Path]:
     folder = Path(__file__).parent / "chips"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
@@ -249,15 +279,28 @@ def family_of(source: str | Path, known: Sequence[str] | None = None) -> str:
     path, shown = locate(source)
     tree = read_text(read_file(path, shown), shown)
     family = tree.entries.get("family")
+    if family is None:
+        raise SpecError(_without_family(tree))
     if not isinstance(family, Scalar) or not isinstance(family.value, str):
-        place = tree.keys.get("family", tree.place)
-        raise SpecError(f"{place}: family must be the name of a family; add 'family: …'")
+        there = kind_of(family) if not isinstance(family, Scalar) else family.text or "null"
+        raise SpecError(
+            f"{tree.keys['family']}: family must be the name of a family, not "
+            f"{shortened(there)}; write 'family: systolic'"
+        )
     if known is not None and family.value not in known:
         raise SpecError(
             f"{family.place}: family must be {', '.join(known)}, not '{family.value}'"
             f"{nearest(family.value, known)}"
         )
     return family.value
+
+
+def _without_family(tree: YamlMapping) -> str:
+    """What is said of a file that names no family: the key that was meant to, or its place."""
+    for key, place in tree.keys.items():
+        if hint := nearest(key, ["family"]):
+            return f"{place}: the file has no key '{shortened(key)}'{hint}"
+    return f"{tree.place}: the file needs the key 'family'; add 'family: …'"
 
 
 def unsourced(path: Path) -> list[str]:
@@ -276,38 +319,16 @@ def dump(loaded: Loaded[S]) -> str:
     return changed + loaded.text
 
 
+def _order(message: str) -> tuple[int, int]:
+    """Line and column that a message begins with."""
+    found = _PLACED.match(message)
+    return (int(found[1]), int(found[2])) if found else (_LAST, 0)
+
+
 def _sets_a_price(assignment: str) -> bool:
     """Whether an override is of a price, which a table may have to give first."""
     section, _, key = assignment.partition("=")[0].strip().partition(".")
     return section == "cost" and not is_recipe_key(key)
-
-
-def _ranges(found: Sequence[Leaf], errors: list[str]) -> dict[str, tuple[float, float]]:
-    """Ends of the prices that have them; what is no range is added to `errors`."""
-    energies = TypeAdapter(tuple[Picojoules, Picojoules, Picojoules])
-    powers = TypeAdapter(tuple[Watts, Watts, Watts])
-    ranges: dict[str, tuple[float, float]] = {}
-    for leaf in found:
-        if not leaf.range or not isinstance(leaf.tree, Scalar):
-            continue
-        written = (leaf.range[0], leaf.tree.text, leaf.range[1])
-        static = leaf.path == STATIC_POWER
-        try:
-            low, value, high = (powers if static else energies).validate_python(
-                written, context={units_.FROM_YAML: True}
-            )
-        except ValidationError:
-            low, value, high = 1.0, 0.0, 0.0
-        if not low <= value <= high:
-            kind = "powers" if static else "energies"
-            errors.append(
-                f"{leaf.tree.place}: {dotted(leaf.path)}.range must be {kind} from below the "
-                f"value to above it, not [{', '.join(leaf.range)}]; mend it"
-            )
-        ranges[STATIC if static else str(leaf.path[-1])] = (
-            (low * 1e12, high * 1e12) if static else (low, high)
-        )
-    return ranges
 
 
 def _provenance(found: Sequence[Leaf], spec_type: type[Spec], spec: Spec) -> list[Provenance]:

@@ -55,11 +55,11 @@ class Unit:
         if isinstance(raw, str):
             return self._number(raw)
         if not isfinite(raw):
-            raise _error("must be finite")
+            raise _error("must be finite", f"write '64 {self.usual}'")
         if info.context and info.context.get(FROM_YAML):
             raise _error("needs a unit", f"write '{raw} {self.usual}'")
         if self.whole and raw != int(raw):
-            raise _error("must be a whole number")
+            raise _error("must be a whole number", "round it")
         return int(raw) if self.whole else float(raw)
 
     def _number(self, text: str) -> float | int:
@@ -76,11 +76,11 @@ class Unit:
         except ArithmeticError:  # an exponent beyond Decimal's own
             exact, value = Decimal(0), 0.0 if "-" in digits[1:] else float("inf")
         if abs(value) > _MOST:
-            raise _error(f"must be at most {_MOST:.0e} {self.base}")
+            raise _error(f"must be at most {_MOST:.0e} {self.base}", "give a smaller one")
         if abs(value) < _LEAST and re.search("[1-9]", re.split("[eE]", digits)[0]):
-            raise _error(f"must be 0 or at least {_LEAST:.0e} {self.base}")
+            raise _error(f"must be 0 or at least {_LEAST:.0e} {self.base}", "give 0")
         if self.whole and exact != int(exact):
-            raise _error(f"must be a whole number of {self.base}")
+            raise _error(f"must be a whole number of {self.base}", "round it")
         return int(exact) if self.whole else value
 
     def _meant(self, symbol: str) -> str:
@@ -127,17 +127,17 @@ def _whole(raw: object, info: ValidationInfo) -> object:
         return raw
     if isinstance(raw, float) and abs(raw) >= 1e18:
         raise _error("must be a whole number of at most 18 digits", "give a smaller one")
-    raise _error("must be a whole number without a unit")
+    raise _error("must be a whole number without a unit", "write digits alone, 64")
 
 
 def _plain(raw: object, info: ValidationInfo) -> object:
     if isinstance(raw, int | float) and not isinstance(raw, bool):
         if isinstance(raw, float) and not isfinite(raw):
-            raise _error("must be finite")
+            raise _error("must be finite", "give a number")
         return raw
     if isinstance(raw, str) and re.fullmatch(r"(\d+(\.\d*)?|\.\d+) ?%", raw):
         return float(Decimal(raw.rstrip("% ")) / 100)
-    raise _error("must be a number without a unit")
+    raise _error("must be a number without a unit", "write digits alone, 0.5")
 
 
 HERTZ = Unit("Hz", _si("Hz", "1kMGT"), "MHz")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 256 * 1024
 MOST_SCALARS = 4096
 _DEPTH = 16
+TAG = "!"  # the entry of a section that holds its tag, where those are read
 _MOST_DEFECTS = 20
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _REAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -92,6 +93,14 @@ class Mapping:
     entries: dict[str, Tree]
     keys: dict[str, Place]
 
+    def place_of(self, key: str) -> Place:
+        """Where to look for an entry: at its key, or at ``value:`` on a line below it."""
+        inner, place = self.entries[key], self.keys[key]
+        if isinstance(inner, Mapping) and "value" in inner.keys:
+            below = inner.keys["value"]
+            return below if below.line != place.line else place
+        return place
+
 
 Tree: TypeAlias = Scalar | Sequence | Mapping
 
@@ -114,21 +123,22 @@ def read_file(path: Path, name: str) -> str:
         raise SpecError(f"{name} must be readable, not refused: {error.strerror}") from None
 
 
-def read_text(text: str, name: str) -> Mapping:
+def read_text(text: str, name: str, *, tags: bool = False) -> Mapping:
     """Return the tree of a YAML text whose top is a mapping; the text may be hostile.
 
-    The caller may write into it. A text is parsed once: a sweep reads the same file for each
-    of its points.
+    With `tags`, a section may have one (``!Memory``), which is then its entry `TAG`, as other
+    tools' files have them. The caller may write into it. A text is parsed once: a sweep reads
+    the same file for each of its points.
 
     Raises:
         SpecError: what is not YAML, or is more of YAML than a chip needs; one line per defect.
     """
-    return _copied(_parsed(text, name))
+    return _copied(_parsed(text, name, tags))
 
 
 @lru_cache(maxsize=32)
-def _parsed(text: str, name: str) -> Mapping:
-    builder = _Builder(name)
+def _parsed(text: str, name: str, tags: bool) -> Mapping:
+    builder = _Builder(name, tags)
     reader: Any = YAML(typ="safe", pure=True)
     try:
         for event in reader.parse(text):
@@ -219,8 +229,8 @@ def _placed(tree: Scalar | Sequence, place: Place) -> Scalar | Sequence:
 class _Builder:
     """Takes parser events one at a time; `stack` holds the open collections."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, tags: bool = False) -> None:
+        self.name, self.tags = name, tags
         self.top: Tree | None = None
         self.errors: list[str] = []
         self.documents = 0
@@ -235,7 +245,7 @@ class _Builder:
             scalar: Any = event
             self._scalar(Scalar(scalar.value, scalar.style is not None, place))
         elif isinstance(event, MappingStartEvent):
-            self._open(Mapping(place, {}, {}))
+            self._open(Mapping(place, *self._tagged(event, place)))
         elif isinstance(event, SequenceStartEvent):
             self._open(Sequence(place, []))
         elif isinstance(event, MappingEndEvent | SequenceEndEvent):
@@ -253,11 +263,16 @@ class _Builder:
                 f"{place}: a chip must do without anchors and aliases, not use "
                 f"'{shortened(str(anchor))}'; write the value out"
             )
-        if tag is not None:
+        if tag is not None and not (self.tags and isinstance(event, MappingStartEvent)):
             raise SpecError(
                 f"{place}: a chip must do without tags, not use '{shortened(str(tag))}'; "
                 "write the plain value"
             )
+
+    def _tagged(self, event: Any, place: Place) -> tuple[dict[str, Tree], dict[str, Place]]:
+        if event.tag is None:
+            return {}, {}
+        return {TAG: Scalar(str(event.tag), True, place)}, {TAG: place}
 
     def _scalar(self, scalar: Scalar) -> None:
         self.scalars += 1

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from tetrapla.ir.errors import UnsupportedError
+from tetrapla.simulators.roof_ import Roof
 from tetrapla.simulators.spec_ import (
     Bytes,
     BytesPerSecond,
@@ -116,7 +117,7 @@ class Stream(Section):
         if cached is not None and cached < self.dram_efficiency_frac:
             raise ValueError(
                 "l2_efficiency must be at least dram_efficiency, "
-                f"{self.dram_efficiency_frac:g}, not {cached:g}"
+                f"{self.dram_efficiency_frac:g}, not {cached:g}; raise it"
             )
         return self
 
@@ -158,7 +159,7 @@ class GpuSpec(Spec):
         if self.chip.default_format not in self.formats:
             raise ValueError(
                 f"chip.default_format must be one of {', '.join(self.formats)}, "
-                f"not {self.chip.default_format}"
+                f"not {self.chip.default_format}; take one of them"
             )
         return self
 
@@ -167,9 +168,30 @@ class GpuSpec(Spec):
         tdp_w, idle_w = self.chip.tdp_w, self.chip.static_power_w
         if tdp_w is not None and idle_w is not None and tdp_w <= idle_w:
             raise ValueError(
-                f"chip.tdp must be more than chip.static_power, {idle_w:g} W, not {tdp_w:g} W"
+                f"chip.tdp must be more than chip.static_power, {idle_w:g} W, not {tdp_w:g} "
+                "W; raise it"
             )
         return self
+
+    def roof(self, number_format: str | None = None) -> Roof:
+        """The dense peak, and the device memory."""
+        name = number_format if number_format in self.formats else self.chip.default_format
+        return Roof(
+            self.peak_op_per_s(name) / 2,
+            self.dram.bandwidth_bytes_per_s,
+            f"streaming_multiprocessors x clock x throughput.{name} / 2",
+            "dram.bandwidth",
+        )
+
+    @property
+    def on_chip_bytes(self) -> int:
+        """The L2 cache."""
+        return self.l2.capacity_bytes
+
+    @property
+    def off_chip_bytes(self) -> int:
+        """The device memory."""
+        return self.dram.capacity_bytes
 
     @property
     def formats(self) -> tuple[str, ...]:

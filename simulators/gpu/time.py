@@ -44,12 +44,14 @@ class KernelTime:
             l2, dram, split-k sum or power.
         dram_bytes: read and written.
         l2_bytes: between the L2 cache and the multiprocessors.
+        launch_s: of it, before the kernel does anything.
     """
 
     time_s: float
     bound_by: str
     dram_bytes: float
     l2_bytes: float
+    launch_s: float = 0.0
 
 
 def kernel_times(program: Program, spec: GpuSpec) -> list[KernelTime]:
@@ -91,14 +93,14 @@ def _recurrent_time(
     launch_s = spec.timing.product.launch_s + spec.synchronize_s
     name = found.bound_by if found.busy_s > launch_s else "launch"
     moved = moved_bytes(kernel, memory)
-    return KernelTime(launch_s + found.busy_s, name, moved, moved + found.l2_bytes)
+    return KernelTime(launch_s + found.busy_s, name, moved, moved + found.l2_bytes, launch_s)
 
 
 def _attention_time(kernel: FusedAttention, moved: int, spec: GpuSpec) -> KernelTime:
     found = parts(kernel, moved, spec, FORMAT_OF_OPERAND[kernel.operand])
     launch_s = spec.timing.product.launch_s + spec.synchronize_s
     name = found.bound_by if found.busy_s > launch_s else "launch"
-    return KernelTime(launch_s + found.busy_s, name, moved, moved)
+    return KernelTime(launch_s + found.busy_s, name, moved, moved, launch_s)
 
 
 def stream_time(moved: int, stream: Stream, spec: GpuSpec) -> KernelTime:
@@ -109,7 +111,7 @@ def stream_time(moved: int, stream: Stream, spec: GpuSpec) -> KernelTime:
     launch_s = stream.launch_s + spec.synchronize_s
     moving_s = moved / (share * spec.dram.bandwidth_bytes_per_s)
     name = bound if moving_s > launch_s else "launch"
-    return KernelTime(launch_s + moving_s, name, moved, moved)
+    return KernelTime(launch_s + moving_s, name, moved, moved, launch_s)
 
 
 def capped(time: KernelTime, dynamic_pj: float | None, spec: GpuSpec) -> KernelTime:
@@ -209,7 +211,13 @@ def _product_times(
     total_s = times.time_s + spec.synchronize_s
     names = times.bound_by(launch_s)
     return [
-        KernelTime(float(total_s[i]), names[i], float(times.dram_bytes[i]), float(l2))
+        KernelTime(
+            float(total_s[i]),
+            names[i],
+            float(times.dram_bytes[i]),
+            float(l2),
+            float(launch_s[i]),
+        )
         for i, l2 in enumerate(times.l2_bytes)
     ]
 

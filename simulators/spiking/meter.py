@@ -84,6 +84,11 @@ class Meter:
         parts["packets out"] = _mean(out)
         return parts
 
+    @property
+    def halves_s(self) -> tuple[Array, Array]:
+        """By timestep and inference, the slowest core's neurons, and its synapses."""
+        return self._neurons_s, self._synapses_s
+
     def seconds(self, tiles: int) -> Array:
         """Duration of each inference [B]."""
         steps = step_seconds(self._spec, self._neurons_s, self._synapses_s, tiles)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tetrapla.ir.graph import Array
 from tetrapla.ir.spike.loihi import FRACTION_BITS
-from tetrapla.simulators.scene_ import Load, Membrane, Raster, Sight
+from tetrapla.simulators.scene_ import Load, Membrane, Raster, Sight, Slice
 from tetrapla.simulators.spiking.axons import reaches
 from tetrapla.simulators.spiking.cells import Activity
 from tetrapla.simulators.spiking.counters import core_events
@@ -55,7 +55,15 @@ class SpikingScene:
             membranes=tuple(each for each in membranes if each is not None),
             slots=self.spec.mesh.cores_per_tile,
             loads=self._loads(made, done),
+            busy=self._busy(made, done),
         )
+
+    def _busy(self, made: Engine, done: Mapping[str, Activity]) -> tuple[Slice, ...]:
+        # that file's recording is of a run, whose scene this is
+        from tetrapla.simulators.spiking.recorded import layers_busy
+
+        found = layers_busy(self.program, self.spec, made, done)
+        return tuple(Slice(layer, layer, start, end) for layer, start, end in found)
 
     def _loads(self, made: Engine, done: Mapping[str, Activity]) -> tuple[Load, ...]:
         program, spec = self.program, self.spec

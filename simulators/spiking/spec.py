@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
+from tetrapla.simulators.roof_ import Roof
 from tetrapla.simulators.spec_ import Bits, Count, Seconds, Section, Spec
 
 LEARNING = "learning.update"  # a rule's look at one synapse, at the end of an epoch
@@ -177,6 +178,22 @@ class SpikingSpec(Spec):
     timing: TimingSection
     noc: NocSection
     barrier: BarrierSection
+
+    @property
+    def on_chip_bytes(self) -> int:
+        """The synapses' memory of all cores."""
+        return self.cores * self.core.synapse_memory * self.core.synapse_word_bits // 8
+
+    def roof(self, number_format: str | None = None) -> Roof:
+        """None, and why."""
+        del number_format
+        return Roof(
+            None,
+            None,
+            "cores add a weight for each spike, so the work depends on the data and no peak of "
+            "multiply-accumulates bounds it",
+            "synapses are kept on the cores: no memory feeds them",
+        )
 
     @property
     def cores(self) -> int:

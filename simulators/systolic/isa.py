@@ -224,7 +224,7 @@ TABLE: tuple[Operation, ...] = (
         10,
         "LUW",
         "LW",
-        "fill a weight-memory slot from the unified buffer: slot[r][c] = x(row + r, k + c), "
+        "fill a weight-memory slot from the unified buffer: slot[r, c] = x(row + r, k + c), "
         "transposed x(row + c, k + r), less zero_x; the rest of the slot becomes zero",
         (
             _DESCRIPTOR,

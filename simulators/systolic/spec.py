@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from tetrapla.ir.errors import SpecError, nearest
+from tetrapla.simulators.roof_ import Roof
 from tetrapla.simulators.spec_ import (
     Bytes,
     BytesPerSecond,
@@ -63,7 +64,7 @@ class ArraySection(Section):
             if name not in FORMATS:
                 known = ", ".join(FORMATS)
                 raise ValueError(
-                    f"array.formats must be of {known}, not {name}"
+                    f"array.formats.{name} must be one of {known}, not {name}"
                     f"{nearest(name, FORMATS) or '; take one of them'}"
                 )
             if cycles < 1:
@@ -149,6 +150,31 @@ class SystolicSpec(Spec):
     vector: VectorSection
     dram: DramSection
     host: HostSection
+
+    @property
+    def on_chip_bytes(self) -> int:
+        """Activations, tiles of weights, and 32-bit sums."""
+        array, held = self.array, self.memories
+        tile = array.rows * array.cols * array.element_bytes
+        sums = held.accumulator_rows * array.units * array.cols * 4
+        return held.unified_buffer_bytes + held.weight_tiles * tile + sums
+
+    @property
+    def off_chip_bytes(self) -> int:
+        """The accelerator's own memory."""
+        return self.dram.capacity_bytes
+
+    def roof(self, number_format: str | None = None) -> Roof:
+        """All PEs at a format's pace, by default the fastest, and the accelerator's DRAM."""
+        array = self.array
+        fastest = min(array.formats, key=lambda each: array.formats[each])
+        name = number_format if number_format in array.formats else fastest
+        return Roof(
+            array.rows * array.cols * array.units * self.clock_hz / array.formats[name],
+            self.dram.bandwidth_bytes_per_s,
+            f"array.rows x array.cols x array.units x clock / array.formats.{name}",
+            "dram.bandwidth",
+        )
 
     @model_validator(mode="after")
     def _holds_one_tile(self) -> SystolicSpec:

@@ -271,7 +271,7 @@ def test_two_families_stand_beside_each_other_only_with_a_reason(tmp_path: Path)
         ),
         (
             ("range: [0.4 pJ, 0.6 pJ]", "range: [0.6 pJ, 0.7 pJ]"),
-            "mine.yaml:11:21: cost.mac.idle.range must be energies from below the value to "
+            "mine.yaml:11:71: cost.mac.idle.range must be energies from below the value to "
             "above it, not [0.6 pJ, 0.7 pJ]; mend it",
         ),
         (
@@ -286,7 +286,7 @@ def test_two_families_stand_beside_each_other_only_with_a_reason(tmp_path: Path)
         ),
         (
             ("area: 5 mm2", "area: 5 mm2, static_power: {value: 3 W, range: [4 W, 5 W]}"),
-            "mine.yaml:12:43: chip.static_power.range must be powers from below the value to "
+            "mine.yaml:12:48: chip.static_power.range must be powers from below the value to "
             "above it, not [4 W, 5 W]; mend it",
         ),
         (

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tetrapla.ir.errors import SpecError, TetraplaError, UnsupportedError
+from tetrapla.simulators.price_ import weak_warnings
 from tetrapla.simulators.report import (
     Accuracy,
     CrossCheck,
@@ -161,6 +162,7 @@ def test_the_json_has_the_fields_of_the_contract() -> None:
                 "utilization_frac": 0.8,
                 "bound_by": "compute",
                 "energy_pj": 320.0,
+                "traffic_bytes": None,
             },
             {
                 "name": "dense",
@@ -170,6 +172,7 @@ def test_the_json_has_the_fields_of_the_contract() -> None:
                 "utilization_frac": None,
                 "bound_by": "memory",
                 "energy_pj": 230.0,
+                "traffic_bytes": 10,
             },
         ],
         "warnings": ["T = 32 timesteps"],
@@ -275,3 +278,16 @@ def test_layers_without_pandas_say_what_to_install(monkeypatch: pytest.MonkeyPat
     assert str(caught.value) == (
         "to_pandas needs pandas, which is not installed; pip install pandas"
     )
+
+
+def test_a_report_says_how_much_of_its_energy_is_assumed() -> None:
+    # of 10 x 3 + 2 x 10 + 1 x 50 pJ: 20 and 50
+    actions, cost = {"mac.op": 10, "sram.read": 2, "static.second": 1}, {
+        "mac.op": 3.0, "sram.read": 10.0, "static.second": 50.0, "dram.read": None
+    }  # fmt: skip
+    assert weak_warnings(actions, cost, ["sram.read", "static.second", "dram.read"]) == (
+        "70 % of the energy rests on assumed prices, most of it on static.second "
+        "(chip.static_power); 2 of 3 prices are assumed",
+    )
+    assert weak_warnings(actions, cost, []) == ()
+    assert weak_warnings({**actions, "dram.read": 1}, cost, ["sram.read"]) == ()

@@ -161,8 +161,8 @@ def test_what_is_odd_is_said(tmp_path: Path) -> None:
         (
             "int8: 2 Top/s",
             "int7: 2 Top/s",
-            "sheet.yaml:3:1: peak must be of int8, bf16, fp16, fp32, not int7; did you mean "
-            "'int8'?",
+            "sheet.yaml:3:8: peak.int7 must be one of int8, bf16, fp16, fp32, not int7; did "
+            "you mean 'int8'?",
         ),
         (
             "int8: 2 Top/s",

@@ -39,7 +39,8 @@ def test_all_defects_are_reported_in_the_order_of_the_file(folder: Path) -> None
     assert str(caught.value) == (
         "mine.yaml:5:3: array.cols must be at least 0, not -1; give a larger one\n"
         "mine.yaml:7:1: clock must be in Hz, not '700 MHzz'; did you mean 'MHz'?\n"
-        "mine.yaml:9:11: bits[1] must be a whole number without a unit, not 'x'\n"
+        "mine.yaml:9:11: bits[1] must be a whole number without a unit, not 'x'; write "
+        "digits alone, 64\n"
         "--set memories.unified_buffer needs a unit, not 3; write '3 KiB'"
     )
 
@@ -89,24 +90,28 @@ def test_all_defects_are_reported_in_the_order_of_the_file(folder: Path) -> None
             "[700 MHz]",
             "7:1: clock must be a number with a unit, not [700 MHz]; write '64 MHz'",
         ),
-        ("700 MHz", ".nan", "7:1: clock must be finite, not .nan"),
-        ("700 MHz", "1e999 MHz", "7:1: clock must be at most 1e+30 Hz, not 1e999 MHz"),
+        ("700 MHz", ".nan", "7:1: clock must be finite, not .nan; write '64 MHz'"),
+        ("700 MHz", "1e999 MHz", "7:1: clock must be at most 1e+30 Hz, not 1e999 MHz; "
+         "give a smaller one"),
         ("64 KiB", "0.3 B", "8:12: memories.unified_buffer must be a whole number of bytes, "
-         "not 0.3 B"),
+         "not 0.3 B; round it"),
         ("64 KiB", "64 KB", "8:12: memories.unified_buffer must be in bytes, not '64 KB'; "
          "did you mean 'kB'?"),
         ("cols: 128", "cols: true", "5:3: array.cols must be a whole number without a unit, "
-         "not true"),
+         "not true; write digits alone, 64"),
         ("cols: 128", "cols: 128.5", "5:3: array.cols must be a whole number without a unit, "
-         "not 128.5"),
+         "not 128.5; write digits alone, 64"),
         ("cols: 128", "cols: '128'", "5:3: array.cols must be a whole number without a unit, "
-         "not '128'"),
-        ("name: mine", "name: 3", "1:1: name must be text, not 3"),
-        ("family: toy", "family: [a]", "2:1: family must be text, not [a]"),
+         "not '128'; write digits alone, 64"),
+        ("name: mine", "name: 3", "1:1: name must be text, not 3; write a name, in quotes "
+         "where it looks like a number"),
+        ("family: toy", "family: [a]", "2:1: family must be text, not [a]; write a name, in "
+         "quotes where it looks like a number"),
         (
             "memories: {unified_buffer: 64 KiB}",
             "memories: 3",
-            "8:1: memories must be a section, not 3",
+            "8:1: memories must be a section, not 3; write its keys on lines of their own "
+            "below it",
         ),
         (
             "grade: published",
@@ -184,7 +189,7 @@ def test_a_family_is_needed(folder: Path) -> None:
     with pytest.raises(SpecError) as caught:
         family_of("mine.yaml")
     assert str(caught.value) == (
-        "mine.yaml:1:1: family must be the name of a family; add 'family: …'"
+        "mine.yaml:1:1: the file needs the key 'family'; add 'family: …'"
     )
 
 

@@ -32,8 +32,8 @@ def test_an_array_is_one_dense_int8_unit_unless_it_says_more() -> None:
     [
         (
             {"formats": {"int9": 1}},
-            "array.formats must be of int8, int16x8, int16, bf16, fp16, int4, not int9; did "
-            "you mean 'int8'?",
+            "array.formats.int9 must be one of int8, int16x8, int16, bf16, fp16, int4, not "
+            "int9; did you mean 'int8'?",
         ),
         (
             {"formats": {"int8": 0}},

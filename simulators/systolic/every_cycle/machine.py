@@ -20,7 +20,7 @@ from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.systolic.every_cycle import stretches
 from tetrapla.simulators.systolic.every_cycle.memory import Memory
-from tetrapla.simulators.systolic.every_cycle.product import CATCH_UP, Product
+from tetrapla.simulators.systolic.every_cycle.product import CATCH_UP, Product, Watch
 from tetrapla.simulators.systolic.every_cycle.vector import requantize, routine, vector
 from tetrapla.simulators.systolic.isa import ENGINES, WORD_BYTES, Instruction, decode
 from tetrapla.simulators.systolic.program import Program
@@ -54,6 +54,7 @@ def every_cycle(
     region: bytes = b"",
     fast: bool = False,
     most_cycles: int = MOST_CYCLES,
+    watch: Watch | None = None,
 ) -> Trace:
     """Run one invocation of a legal program.
 
@@ -65,11 +66,13 @@ def every_cycle(
             arrays and bytes cross the links for several cycles at once where nothing else
             happens in them.
         most_cycles: where to give up.
+        watch: is told of every row of sums that is written, not always in their order.
 
     Raises:
         ModelError: the program takes more cycles.
     """
     machine = _Machine(program, spec, Memory(program, region), fast)
+    machine.product.watch = watch
     machine.run(most_cycles)
     memory = machine.memory
     return Trace(

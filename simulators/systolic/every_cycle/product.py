@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from tetrapla.simulators.systolic.program import Program
 from tetrapla.simulators.systolic.spec import SystolicSpec
 
 CATCH_UP = plain.WINDOW // 2  # cycles between two times at which all arrays are stepped
+
+Watch = Callable[[int, int, int, Any], None]
+"""Told of a row of sums: the cycle at whose end it is written, its unit, the row, column 0."""
 
 _OPERANDS = ("i8", "i16", "i16", "bf16", "f16")
 
@@ -76,6 +81,7 @@ class Product:
         self._weights: list[Slot] = []
         self._stream = self._next_stream = [0] * spec.array.units
         self.last_capture: int | None = None
+        self.watch: Watch | None = None
         self._filling: Array = np.zeros(0, np.int64)
 
     def shift(self, i: Instruction, p: int, t: int, cycles: int) -> None:
@@ -270,6 +276,10 @@ class Product:
             held[:] = 0
         own = held[:, first : first + cols]
         own[:] = own + rows if leaving.add else rows
+        if self.watch is not None:
+            for n, value in enumerate(own[:, 0]):
+                at = leaving.due + n * leaving.pace
+                self.watch(at, leaving.unit, leaving.row + n, value)
         kinds = [leaving.kind] * leaving.count
         self.kinds[leaving.row : leaving.row + leaving.count] = kinds
 

@@ -212,7 +212,7 @@ def test_the_default_format_must_exist(tmp_path: Path) -> None:
     line = 1 + text.splitlines().index("  default_format: fp16")
     assert str(refused.value) == (
         f"{wrong}:{line}:3: chip.default_format must be one of fp32, tf32, fp16, bf16, int8, "
-        "fp8, not fp4"
+        "fp8, not fp4; take one of them"
     )
 
 

@@ -194,11 +194,11 @@ def test_the_power_limit_by_hand() -> None:
     [
         (
             "chip.static_power=700 W",
-            "chip.tdp must be more than chip.static_power, 700 W, not 700 W",
+            "chip.tdp must be more than chip.static_power, 700 W, not 700 W; raise it",
         ),
         (
             "timing.addition.l2_efficiency=0.5",
-            "l2_efficiency must be at least dram_efficiency, 1, not 0.5",
+            "l2_efficiency must be at least dram_efficiency, 1, not 0.5; raise it",
         ),
     ],
 )

@@ -1,0 +1,1 @@
+"""Architecture files of AccelForge and of Timeloop v4, as systolic chips."""
