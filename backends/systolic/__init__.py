@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from weakref import WeakKeyDictionary
 
 from tetrapla.backends.systolic.array.formats import CLAMPED, stores_narrow
 from tetrapla.backends.systolic.check import cross_check
+from tetrapla.backends.systolic.closed.form import SystolicForm, form
 from tetrapla.backends.systolic.compile import compile_graph
 from tetrapla.backends.systolic.dimensions import check_dimensions
 from tetrapla.backends.systolic.partition import Refusal, on_floats, refuse
@@ -16,7 +18,7 @@ from tetrapla.ir.module import Module
 from tetrapla.ir.unfuse import unfused
 from tetrapla.passes.cells_ import CELLS
 from tetrapla.passes.pass_ import run as run_passes
-from tetrapla.passes.pipeline_ import ARRAY, flattened
+from tetrapla.passes.pipeline_ import ARRAY, CLEANING, flattened
 from tetrapla.passes.unroll_loops import UnrollLoops
 from tetrapla.passes.unroll_recurrence import UnrollRecurrence
 from tetrapla.passes.widen_weights import WidenWeights
@@ -45,6 +47,30 @@ def lower(
         SpecError: the chip's default format is none of this family's.
         UnsupportedError: the array has not the number format, or no instruction can do a node.
     """
+    lowered, quant = _quantised(module, spec, calibration, options)
+    program = compile_graph(lowered.graph, spec, lowered.name)
+    return Lowered(lowered, program, tuple(_warnings(quant, spec, module, lowered)))
+
+
+def closed_form(module: Module, spec: SystolicSpec, options: Options) -> SystolicForm:
+    """The time and the counts of a model on designs like this one, by formula.
+
+    Args:
+        module: shape-only, so that no value is calibrated.
+        spec: has what all designs have in common.
+        options: of the lowering.
+
+    Raises:
+        UnsupportedError: no formula is for the model or the machine.
+    """
+    lowered, _ = _quantised(module, spec, None, options)
+    return form(lowered.graph, spec)
+
+
+def _quantised(
+    module: Module, spec: SystolicSpec, calibration: Inputs | None, options: Options
+) -> tuple[Module, str]:
+    """The module that is compiled, and its number format."""
     quant = options.quant or spec.chip.default_format
     if options.quant is None and quant not in ARRAY:
         raise SpecError(
@@ -52,12 +78,22 @@ def lower(
             "name one or give --quant"
         )
     check_dimensions(module.graph)
-    lowered = _lowered(module, calibration, quant, tuple(spec.array.formats))
-    # RQ clamps; what else a float product has behind it is a routine's
-    lowered = unfused(lowered, CLAMPED)
-    refuse(_left(lowered))
-    program = compile_graph(lowered.graph, spec, lowered.name)
-    return Lowered(lowered, program, tuple(_warnings(quant, spec, module, lowered)))
+    formats = tuple(spec.array.formats)
+    # a sweep lowers one model for one machine after another: their passes are the same
+    arrays = () if calibration is None else tuple(calibration.items())
+    known = tuple((name, id(array)) for name, array in arrays)
+    kept, key = _kept.setdefault(module, {}), (calibration is None, known, quant, formats)
+    if key not in kept:
+        lowered = _lowered(module, calibration, quant, formats)
+        # RQ clamps; what else a float product has behind it is a routine's
+        lowered = unfused(lowered, CLAMPED)
+        refuse(_left(lowered))
+        kept[key] = lowered, arrays  # which keep their identity while they are held
+    return kept[key][0], quant
+
+
+_kept: WeakKeyDictionary[Module, dict[tuple[object, ...], tuple[Module, object]]]
+_kept = WeakKeyDictionary()
 
 
 def _warnings(quant: str, spec: SystolicSpec, module: Module, lowered: Module) -> Iterator[str]:
@@ -126,4 +162,6 @@ TARGET = Target(
     stochastic=_never,
     least_cycles=least_cycles,
     sources=lambda program: {"program.bin": program.binary()},
+    schemes={name: (each, *CLEANING) for name, each in ARRAY.items()},
+    closed_form=closed_form,
 )

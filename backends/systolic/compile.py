@@ -61,6 +61,37 @@ def _uncollected() -> Generator[None]:
 
 
 def _compiled(graph: Graph, spec: SystolicSpec, name: str) -> Program:
+    machine, found = Machine.of(spec), staged(graph, spec)
+    memory = Memory(spec.memories.unified_buffer_bytes, machine, spec.vector.lanes)
+    made = plan(values_of(found), memory)
+    held = found.parts, found.stages, made, found.arriving, found.leaving
+    build = _Build(found.graph, spec, name, *held)
+    program = fastest(build.program, machine, spec)
+    program.binary()  # every operand fits its field
+    return program
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A graph's stages, before they have a place.
+
+    Attributes:
+        arriving, leaving: values that the host gives and takes.
+    """
+
+    graph: Graph
+    parts: Partition
+    stages: Stages
+    arriving: list[Value]
+    leaving: list[Value]
+
+
+def staged(graph: Graph, spec: SystolicSpec) -> Staged:
+    """What the accelerator computes of a graph, stage by stage.
+
+    Raises:
+        UnsupportedError: nodes that no instruction can do, all in one message.
+    """
     machine = Machine.of(spec)
     graph = on_integers(graph)
     parts = partition(graph, machine.formats)
@@ -71,12 +102,7 @@ def _compiled(graph: Graph, spec: SystolicSpec, name: str) -> Program:
     stages.add_all(parts.device)
     for value in leaving:
         stages.read(value)
-    memory = Memory(spec.memories.unified_buffer_bytes, machine, spec.vector.lanes)
-    made = plan(_values(stages, arriving, leaving), memory)
-    build = _Build(graph, spec, name, parts, stages, made, arriving, leaving)
-    program = fastest(build.program, machine, spec)
-    program.binary()  # every operand fits its field
-    return program
+    return Staged(graph, parts, stages, arriving, leaving)
 
 
 @dataclass(frozen=True)
@@ -126,12 +152,17 @@ class _Build:
         )
 
 
-def _values(stages: Stages, arriving: list[Value], leaving: list[Value]) -> Values:
-    def buffers(values: list[Value]) -> tuple[Buffer, ...]:
-        return tuple(dict.fromkeys(stages.values[value.index].buffer for value in values))
-
+def values_of(found: Staged) -> Values:
+    """What a plan knows of the buffers."""
+    stages = found.stages
+    arriving, leaving = (buffers_of(stages, v) for v in (found.arriving, found.leaving))
     constants = tuple(target.buffer for target, _ in stages.constants)
-    return Values(stages.found, buffers(arriving), constants, buffers(leaving))
+    return Values(stages.found, arriving, constants, leaving)
+
+
+def buffers_of(stages: Stages, values: list[Value]) -> tuple[Buffer, ...]:
+    """Where some values lie, each buffer once."""
+    return tuple(dict.fromkeys(stages.values[value.index].buffer for value in values))
 
 
 @dataclass

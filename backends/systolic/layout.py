@@ -105,7 +105,7 @@ class Placed:
 class Moving:
     """Weights of a product that lie in the unified buffer, where a stage before writes them.
 
-    LUW fills the slots: ``slot[r][c] = x(row + r, k + c)``, transposed ``x(row + c, k + r)``,
+    LUW fills the slots: ``slot[r, c] = x(row + r, k + c)``, transposed ``x(row + c, k + r)``,
     with row and k those of the tile. Rows beyond the operand may be padding.
 
     Attributes:

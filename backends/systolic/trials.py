@@ -18,8 +18,8 @@ from tetrapla.simulators.systolic.timing import schedule
 MOST_INSTRUCTIONS = 4096
 """Of a program that is made several times, assumed: each takes about 20 ms then."""
 
-_TILES = (16, 8, 4, 2)
-_SHARES = (2, 4, 8)  # of the accumulators
+TILES = (16, 8, 4, 2)
+SHARES = (2, 4, 8)  # of the accumulators
 
 
 def fastest(
@@ -46,14 +46,14 @@ def fastest(
 
 def _fewer_tiles(machine: Machine) -> Iterator[Machine]:
     """With at least two for each array: one in use, one on its way."""
-    for tiles in _TILES:
+    for tiles in TILES:
         if 2 * machine.units <= tiles < machine.weight_tiles:
             yield replace(machine, weight_tiles=tiles)
 
 
 def _fewer_sums(machine: Machine) -> Iterator[Machine]:
     """With at least the rows that fill the array's pipeline twice."""
-    for share in _SHARES:
+    for share in SHARES:
         rows = machine.accumulator_rows // share
         if rows >= 2 * machine.leaving_cycles:
             yield replace(machine, accumulator_rows=rows)

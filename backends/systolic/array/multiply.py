@@ -29,7 +29,7 @@ from tetrapla.backends.systolic.hazards import (
 
 _TABLES_AHEAD = 3  # uses; the tables of one leave entries for those that are being read
 _AT_ONCE = 2
-_MOST_AHEAD = 16  # tiles; more hide little, and finding room for them takes its time
+MOST_AHEAD = 16  # tiles; more hide little, and finding room for them takes its time
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Multiplier:
     def prefetch(self) -> None:
         """LDW of the tiles that come next."""
         ahead = self._machine.weight_tiles // self._width - 1 - self._stays
-        ahead = min(ahead, _MOST_AHEAD)
+        ahead = min(ahead, MOST_AHEAD)
         if self._begun < 0:  # more would keep the first layer from beginning
             ahead = min(ahead, _AT_ONCE)
         # a few at a time: each takes a cycle of the dispatcher, which the next MM waits for
