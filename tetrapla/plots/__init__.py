@@ -1,0 +1,1 @@
+"""Figures for papers out of the JSON of simulate, compare, demo and sweep (extra `plot`)."""
