@@ -47,7 +47,7 @@ class Ray:
         if ours:
             try:
                 ray.init(self.address, log_to_driver=False, include_dashboard=False)
-            except (OSError, ValueError) as error:
+            except Exception as error:  # of a cluster that does not start, Ray raises just this
                 raise ModelError(
                     f"--executor must name a Ray cluster that answers, not {self.address} "
                     f"({type(error).__name__}); start one with `ray start --head`"
