@@ -8,22 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from tetrapla.ir.errors import RegistryError, nearest
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module
+from tetrapla.passes.pass_ import Pass
 from tetrapla.simulators.random_ import Key
+from tetrapla.simulators.recording_ import Recording, of_slices
 from tetrapla.simulators.report import CrossCheck, Run
 from tetrapla.simulators.spec_ import Loaded, Spec, chips, family_of, load_spec
+from tetrapla.simulators.systolic.architecture.components import is_architecture
 
 S = TypeVar("S", bound=Spec)
 P = TypeVar("P")
 
+_ARCHITECTURE = "tetrapla.simulators.systolic.architecture.chip"
 # files of other tools: by suffix, the family and the module that reads them as its chips
 _READERS = {".cfg": ("systolic", "tetrapla.simulators.systolic.scalesim.chip")}
 
@@ -107,12 +112,43 @@ def no_least_cycles(program: object, spec: object) -> dict[str, float]:
     return {}
 
 
+def kept_slices(program: object, spec: object, run: Run) -> Recording:
+    """Return the slices that the run keeps."""
+    del program, spec
+    return of_slices(run)
+
+
 def no_second_check(
     lowered: object, inputs: object, reference: object
 ) -> tuple[CrossCheck | None, str]:
     """Return nothing: what the family emits is what its machine runs."""
     del lowered, inputs, reference
     return None, ""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Cycles and counted actions of one invocation, an entry for each of many designs."""
+
+    cycles: Array
+    actions: Mapping[str, Array]
+
+
+class ClosedForm(Protocol):
+    """A model's cycles and counts as formulas over fields of a spec."""
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """By path in a spec's data, what the YAML calls a field; other fields have no part."""
+        ...
+
+    def illegal(self, columns: Mapping[str, Array]) -> Array:
+        """Which combinations of values that are legal alone are no machine together."""
+        ...
+
+    def __call__(self, columns: Mapping[str, Array]) -> Estimate:
+        """Of each design; `columns` has the values of all `fields`, by path."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -142,6 +178,11 @@ class Target(Generic[S, P]):
         run_chunked: `run` with the size of its chunks behind; None where it has none.
         second_check: (lowered, inputs, reference outputs) -> a check of what is emitted, or
             None, and a sentence for the report that says what was run or why it was not.
+        recorded: (program, spec, run) -> what `simulate --trace` writes.
+        schemes: the passes that follow a canonical model, by the formats that `lower` quantises
+            to; empty where it does not.
+        closed_form: (shape-only module, spec, options) -> its time and counts by formula, for
+            many designs; None where the family has none.
     """
 
     family: str
@@ -165,6 +206,13 @@ class Target(Generic[S, P]):
     second_check: Callable[
         [Lowered[P], Inputs, Mapping[str, Array]], tuple[CrossCheck | None, str]
     ] = no_second_check
+    recorded: Callable[[P, S, Run], Recording] = kept_slices
+    schemes: Mapping[str, tuple[Pass, ...]] = field(default_factory=dict[str, tuple[Pass, ...]])
+    closed_form: Callable[[Module, S, Options], ClosedForm] | None = None
+
+    def __reduce__(self) -> tuple[Callable[[str], Target[Any, Any]], tuple[str]]:
+        # to another process it goes by name: its functions may have none of their own
+        return target, (self.family,)
 
 
 AnyTarget: TypeAlias = Target[Any, Any]
@@ -173,8 +221,7 @@ AnyTarget: TypeAlias = Target[Any, Any]
 def families() -> tuple[str, ...]:
     """Names of the families: the files of this folder, then outsiders' entry points."""
     own = _own()
-    others = {point.name for point in entry_points(group="tetrapla.targets")}
-    return (*own, *sorted(others - set(own)))
+    return (*own, *sorted(_others() - set(own)))
 
 
 def target(family: str) -> AnyTarget:
@@ -218,6 +265,8 @@ def find(name: str, overrides: Sequence[str] = ()) -> tuple[AnyTarget, Loaded[An
         if path.suffix in _READERS:
             family, reader = _READERS[path.suffix]
             return target(family), import_module(reader).load(path, overrides)
+        if is_architecture(path):
+            return target("systolic"), import_module(_ARCHITECTURE).load(path, overrides)
         found = target(family_of(path, families()))
         return found, load_spec(path, found.spec_type, overrides)
     catalogue = chips()
@@ -244,6 +293,13 @@ def _outsider(family: str) -> object:
     return found
 
 
+@cache
+def _others() -> frozenset[str]:
+    """Families of other packages; to ask all that are installed takes milliseconds."""
+    return frozenset(point.name for point in entry_points(group="tetrapla.targets"))
+
+
+@cache
 def _own() -> tuple[str, ...]:
     """The built-in families: this folder's files, without the contract's."""
     found = iter_modules([str(Path(__file__).parent)])

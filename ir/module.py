@@ -18,6 +18,7 @@ import tetrapla.ir.dialects  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from tetrapla.ir.emit import emit, read
 from tetrapla.ir.errors import IRError
 from tetrapla.ir.graph import DTYPES, Array, Graph, Value
+from tetrapla.ir.html import as_html
 from tetrapla.ir.memory import Peak, peak_bytes
 from tetrapla.ir.mlir import Location, MLIRError, context, fingerprint
 from tetrapla.ir.mlir import Module as MlirModule
@@ -149,6 +150,10 @@ class Module:
     def shape_only(self) -> bool:
         """Whether it names weights that it does not have."""
         return bool(self._read[1]) and not self.weights
+
+    def _repr_html_(self) -> str:
+        """For a notebook: what goes in and out, which operators there are, and the text."""
+        return as_html(self.name, self.graph, self.text())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Module.parse, (self.text(), dict(self.weights), self.name)

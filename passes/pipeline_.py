@@ -118,6 +118,10 @@ PIPELINES: Mapping[str, tuple[Pass, ...]] = MappingProxyType(
 # many and minutes for ten times as many
 MOST_REPAIRED = 2**20
 SCHEMES = ("int8", "int4")  # those that turn a float model into integers
+# by scheme, what follows the canonical passes
+FOLLOWING: Mapping[str, tuple[Pass, ...]] = MappingProxyType(
+    {name: PIPELINES[name][len(CANONICAL) :] for name in SCHEMES}
+)
 
 
 def canonical(module: Module) -> Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import zlib
@@ -15,6 +16,9 @@ from hypothesis import HealthCheck, settings
 
 from tetrapla.ir import irdl
 from tetrapla.ir.module import Module
+
+# a comparison's rows stay in this process: starting others is what tests of executors do
+os.environ.setdefault("TETRAPLA_EXECUTOR", "serial")
 
 # both of these would test how busy the machine is
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])

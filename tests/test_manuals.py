@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tetrapla import glossary
+from tetrapla.columns import every
 from tetrapla.ir import manual
 from tetrapla.ir.op import OPS
 from tetrapla.passes import manual_
@@ -20,6 +22,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
     [
         ("operators.md", "tetrapla.ir.manual", manual.markdown),
         ("passes.md", "tetrapla.passes.manual_", manual_.markdown),
+        ("glossary.md", "tetrapla.glossary", glossary.markdown),
     ],
 )
 def test_the_manual_is_made_from_the_classes(
@@ -35,6 +38,10 @@ def test_every_operator_and_pass_has_a_text_of_its_own() -> None:
         assert (vars(op)["__doc__"] or "").strip(), kind
     for name, pass_ in passes().items():
         assert (vars(pass_).get("__doc__") or "").strip(), name
+
+
+def test_every_column_has_a_sentence_in_the_glossary() -> None:
+    assert [each.key for each in every() if each.heading and not each.about] == []
 
 
 def test_a_signature_shows_what_may_be_absent_and_bodies() -> None:

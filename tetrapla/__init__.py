@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tetrapla.api import compare, compile, simulate, sweep
+    from tetrapla.api import chip, compare, compile, simulate, sweep
     from tetrapla.comparison import Comparison
     from tetrapla.frontend import zoo
     from tetrapla.frontend.builder import Builder, Layers
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tetrapla.ir.module import Module
     from tetrapla.models import load
     from tetrapla.precision import choose_precision
+    from tetrapla.retraining import retrain
     from tetrapla.run import Executable
     from tetrapla.saving import save
     from tetrapla.simulators.report import Report
@@ -47,6 +48,7 @@ __all__ = [
     "Optimizer",
     "Report",
     "__version__",
+    "chip",
     "choose_precision",
     "compare",
     "compile",
@@ -56,6 +58,7 @@ __all__ = [
     "gradients",
     "load",
     "nn",
+    "retrain",
     "save",
     "simulate",
     "sweep",
@@ -74,6 +77,7 @@ _PLACES = {
     "Module": "ir.module",
     "Optimizer": "ir.gradient",
     "Report": "simulators.report",
+    "chip": "api",
     "choose_precision": "precision",
     "compare": "api",
     "compile": "api",
@@ -82,6 +86,7 @@ _PLACES = {
     "from_torch": "frontend.torch_export.memory",
     "gradients": "ir.gradient",
     "load": "models",
+    "retrain": "retraining",
     "save": "saving",
     "simulate": "api",
     "sweep": "api",

@@ -14,9 +14,14 @@ from tetrapla.commands import (
     calibration,
     catalogue,
     compiling,
+    importing,
     models,
+    plotting,
+    regions,
     results,
+    retraining,
     rtl,
+    searching,
     sweeping,
     validation,
 )
@@ -45,16 +50,23 @@ calibrate = typer.Typer(
 app.command("demo")(results.demo)
 app.command("run")(models.run)
 app.command("compile")(compiling.compile_)
+app.command("retrain")(retraining.retrain)
 app.command("simulate")(results.simulate)
 app.command("compare")(results.compare)
 app.command("sweep")(sweeping.sweep)
+app.command("search")(searching.search)
+app.command("plot")(plotting.plot)
 app.command("validate")(validation.validate)
 app.command("rtl")(rtl.rtl)
 app.command("targets")(catalogue.targets)
+app.command("regions")(regions.regions)
 app.command("zoo")(catalogue.zoo)
+app.command("schema")(catalogue.schema)
+app.command("doctor")(catalogue.doctor)
 app.command("ops")(models.ops)
 app.command("ir")(models.ir)
 arch.command("show")(catalogue.show)
+arch.command("import")(importing.import_)
 app.add_typer(arch, name="arch")
 calibrate.command("gpu")(calibration.gpu)
 app.add_typer(calibrate, name="calibrate")
@@ -116,7 +128,8 @@ def _defect(error: Exception) -> int:
     text = " ".join(str(error).split())[:500]
     return _fail(
         f"internal error, a defect of tetrapla: {kind}: {text} "
-        "(TETRAPLA_TRACEBACK=1 shows where; please report it)",
+        "(nothing was reported; TETRAPLA_TRACEBACK=1 shows where; please report it with this "
+        "line, the command and the chip's YAML; no weights are needed)",
         _INTERNAL,
     )
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from tetrapla.backends.target_ import find
+from tetrapla.compared import Asked, check_unsupported, compared
 from tetrapla.comparison import Comparison
 from tetrapla.designs import designs
 from tetrapla.executors import executor_for
+from tetrapla.executors.local import Serial
 from tetrapla.grid import Sweep, swept
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
@@ -18,10 +22,11 @@ from tetrapla.models import load_for
 from tetrapla.points import Points
 from tetrapla.run import Executable, compile_for
 from tetrapla.search import searched
-from tetrapla.settings import Settings, command
+from tetrapla.settings import ADDED, Settings, command
 from tetrapla.simulators.report import Report
+from tetrapla.simulators.spec_ import Loaded
 from tetrapla.store import Store
-from tetrapla.trials import labels, options_of, reports
+from tetrapla.trials import options_of
 
 Model: TypeAlias = Module | str | os.PathLike[str]
 
@@ -45,18 +50,56 @@ def compile(
     return compile_for(module, target, calibration, options, settings.overrides)
 
 
+def chip(name: str, overrides: Sequence[str] = ()) -> Loaded[Any]:
+    """A chip's numbers and where they come from; a notebook shows them.
+
+    Args:
+        name: a chip, a family's default, or the path of a YAML file.
+        overrides: ``FIELD=VALUE`` laid over it.
+    """
+    return find(name, overrides)[1]
+
+
 def simulate(model: Model, target: str, **chosen: Any) -> Report:
     """Run a model on one target; `chosen` are the fields of `Settings`: `data="digits"`."""
-    return _reports("simulate", [model], [target], _settings(chosen))[0]
+    settings = _settings(chosen)
+    asked = _asked("simulate", [model], [target], settings)
+    return compared(asked, Serial()).reports[0]
 
 
 def compare(
-    model: Model | Sequence[Model], targets: str | Sequence[str], **chosen: Any
+    model: Model | Sequence[Model],
+    targets: str | Sequence[str],
+    *,
+    batch: int | Sequence[int] | None = None,
+    quant: str | Sequence[str] | None = None,
+    on_unsupported: str = "error",
+    executor: str | None = None,
+    **chosen: Any,
 ) -> Comparison:
-    """Run one or more models on several targets; `chosen` are the fields of `Settings`."""
+    """Run one or more models on several targets.
+
+    Args:
+        model: one or more modules or paths of files.
+        targets: chips, families or YAML files.
+        batch: one or more sizes of a symbolic leading dimension.
+        quant: one or more number formats.
+        on_unsupported: "error", or "skip" for a comparison of what the machines can do.
+        executor: "serial" (the default), "processes", "dask://host:port" or "ray"; a script
+            that starts processes needs ``if __name__ == "__main__"``.
+        chosen: the other fields of `Settings`.
+    """
     models = [model] if isinstance(model, (Module, str, os.PathLike)) else list(model)
     names = targets.split(",") if isinstance(targets, str) else list(targets)
-    return Comparison(tuple(_reports("compare", models, names, _settings(chosen))))
+    batches = [batch] if batch is None or isinstance(batch, int) else list(batch)
+    quants = [quant] if quant is None or isinstance(quant, str) else list(quant)
+    settings = _settings(chosen)
+    for size in batches:
+        for form in quants:
+            replace(settings, batch=size, quant=form)  # judges both
+    asked = _asked("compare", models, names, settings, batches, quants)
+    asked = replace(asked, skip=check_unsupported(on_unsupported))
+    return compared(asked, executor_for(executor))
 
 
 def sweep(
@@ -84,6 +127,10 @@ def sweep(
         executor: "serial", "processes", "dask://host:port" or "ray".
         chosen: the fields of `Settings`.
     """
+    settings = _settings(chosen)
+    for name in ADDED:
+        if getattr(settings, name) is not None:
+            raise ModelError(f"a sweep takes no {name}; give it to simulate of a chosen point")
     texts = {field: tuple(str(value) for value in values) for field, values in grid.items()}
     path = None if isinstance(model, Module) else os.fspath(model)
     kept = None if store is None else Store(Path(store))
@@ -91,7 +138,7 @@ def sweep(
         lambda settings: _module(model, settings),
         path,
         target,
-        _settings(chosen),
+        settings,
         kept,
         executor_for(executor),
     )
@@ -100,17 +147,37 @@ def sweep(
     return searched(points, texts, objectives, trials, None if study is None else Path(study))
 
 
-def _reports(
-    verb: str, models: Sequence[Model], targets: Sequence[str], settings: Settings
-) -> list[Report]:
-    found = designs(targets, settings.overrides)
-    modules = [_module(each, settings) for each in models]
+def _asked(
+    verb: str,
+    models: Sequence[Model],
+    targets: Sequence[str],
+    settings: Settings,
+    batches: Sequence[int | None] = (None,),
+    quants: Sequence[str | None] = (None,),
+) -> Asked:
+    if verb == "simulate":
+        batches, quants = [settings.batch], [settings.quant]
     paths = [None if isinstance(each, Module) else os.fspath(each) for each in models]
     # a module made in Python has no path, so no command repeats the run
     known = [path for path in paths if path is not None]
-    said = command(verb, known, targets, settings) if len(known) == len(paths) else ""
-    words = [paths[i] or f"{module.name} ({i + 1})" for i, module in enumerate(modules)]
-    return reports(modules, labels(modules, words), found, settings, said)
+    lists = {
+        "batch": [str(size) for size in batches if size is not None],
+        "quant": [form for form in quants if form is not None],
+    }
+    said = command(verb, known, targets, settings, lists) if len(known) == len(paths) else ""
+    words = [
+        path or f"{model.name if isinstance(model, Module) else ''} ({i + 1})"
+        for i, (path, model) in enumerate(zip(paths, models, strict=True))
+    ]
+    return Asked(
+        words,
+        lambda number, chosen: _module(models[number], chosen),
+        designs(targets, settings.overrides),
+        settings,
+        batches,
+        quants,
+        said,
+    )
 
 
 def _settings(chosen: Mapping[str, Any]) -> Settings:

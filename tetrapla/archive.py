@@ -1,4 +1,4 @@
-"""Arrays as an .npz whose bytes depend on nothing but the arrays."""
+"""Arrays as an .npz or .safetensors whose bytes depend on nothing but the arrays."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from tetrapla.files import STDOUT
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import bits_of
+from tetrapla.ir.safetensors import SUFFIX as SAFETENSORS
+from tetrapla.ir.safetensors import packed
 
 SUFFIX = ".npz"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
@@ -22,11 +24,22 @@ def check_name(option: str, path: Path) -> None:
     """Refuse a file of another kind by its name; a stream has none.
 
     Raises:
-        ModelError: the name does not end in .npz.
+        ModelError: the name ends in neither .npz nor .safetensors.
     """
     stream = path == STDOUT or (path.exists() and not path.is_file())
-    if path.suffix != SUFFIX and not stream:
-        raise ModelError(f"{option} must be a file in {SUFFIX}, not '{path}'; rename it")
+    if path.suffix not in (SUFFIX, SAFETENSORS) and not stream:
+        raise ModelError(
+            f"{option} must be a file in {SUFFIX} or {SAFETENSORS}, not '{path}'; rename it"
+        )
+
+
+def written(path: Path, arrays: Mapping[str, Array]) -> bytes:
+    """The file that its name asks for; a stream is an .npz.
+
+    Raises:
+        UnsupportedError: .safetensors has no type for an array.
+    """
+    return packed(arrays) if path.suffix == SAFETENSORS else npz(arrays)
 
 
 def npz(arrays: Mapping[str, Array]) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from math import ceil, floor, log10
 
 from tetrapla import svg
@@ -19,18 +20,33 @@ _WIDTH, _HEIGHT = 460, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 24, 14, 50
 _LETTER = 6.9  # assumed width of a letter at 13 px, for labels that keep clear of each other
 _LINE = 19
+_BESIDE = 6  # places of a label that are beside its mark
+_PIECES = 24  # of a line, that labels keep clear of
 _NAMES, _NUMBERS = 118, 124  # columns of the dot plot, left and right of its axis
 
 
 @dataclass(frozen=True)
 class Dot:
-    """One design in a scatter; `note` is written behind the label."""
+    """One design in a scatter.
+
+    Attributes:
+        note: written behind the label.
+        spread: of y, drawn upwards and downwards.
+        mark: which shape and colour; its place among the dots for None.
+        radius: of the mark.
+        hollow: whether the mark is an outline, since its size says nothing.
+        tip: shown over the mark; label and note for none.
+    """
 
     label: str
     x: float
     y: float
     note: str = ""
-    spread: float = 0.0  # of y, drawn upwards and downwards
+    spread: float = 0.0
+    mark: int | None = None
+    radius: float = 6.0
+    hollow: bool = False
+    tip: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +75,7 @@ class Parts:
     label: str
     total: float | None
     parts: Sequence[tuple[str, float | None]]
+    mark: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,21 +112,44 @@ def share_axis(title: str, values: Sequence[float]) -> Axis:
     return Axis(title, first, first + count * step, False, ticks)
 
 
-def scatter(dots: Sequence[Dot], x: Axis, y: Axis, title: str) -> str:
-    """Designs as labelled shapes over two axes."""
+def scatter(
+    dots: Sequence[Dot], x: Axis, y: Axis, title: str, line: Sequence[tuple[float, float]] = ()
+) -> str:
+    """Designs as labelled shapes over two axes; `line` joins points, drawn below them."""
     wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     parts = [_frame(x, y, wide, high)]
     places = [
         (_LEFT + wide * x.place(dot.x), _TOP + high * (1 - y.place(dot.y))) for dot in dots
     ]
-    taken = [_Box(left - 8, top - 8, left + 8, top + 8) for left, top in places]
+    sides = [dot.radius + 2 for dot in dots]
+    taken = [
+        _Box(left - side, top - side, left + side, top + side)
+        for (left, top), side in zip(places, sides, strict=True)
+    ]
+    for start, end in pairwise(line):
+        (x1, y1), (x2, y2) = (
+            (_LEFT + wide * x.place(a), _TOP + high * (1 - y.place(b))) for a, b in (start, end)
+        )
+        parts.append(svg.line(x1, y1, x2, y2, 0.6))
+        taken += [
+            _Box(
+                x1 + (x2 - x1) * k / _PIECES,
+                y1 + (y2 - y1) * k / _PIECES - 1,
+                x1 + (x2 - x1) * (k + 1) / _PIECES,
+                y1 + (y2 - y1) * (k + 1) / _PIECES + 1,
+            )
+            for k in range(_PIECES)
+        ]
     for index, (dot, (left, top)) in enumerate(zip(dots, places, strict=True)):
         text = f"{dot.label} {dot.note}".strip()
         if dot.spread:
             ends = [_TOP + high * (1 - y.place(dot.y + s * dot.spread)) for s in (1, -1)]
             parts.append(svg.line(left, ends[0], left, ends[1], 0.8))
-        parts.append(_mark(index, left, top, escape(text)))
-        parts.append(_label(left, top, text, taken))
+        number = index if dot.mark is None else dot.mark
+        tip = escape(dot.tip or text)
+        parts.append(mark(number, left, top, tip, dot.radius, hollow=dot.hollow))
+        if text:
+            parts.append(_label(left, top, text, taken, dot.radius))
     return svg.drawing(_WIDTH, _HEIGHT, title, "".join(parts))
 
 
@@ -136,7 +176,14 @@ def dot_plot(rows: Sequence[Parts], title: str) -> str:
             if amount:
                 left = _NAMES + wide * axis.place(1e-12 * amount)
                 drawn.append(svg.line(_NAMES, top - 4, left, top - 4, 0.4))
-                drawn.append(_mark(index, left, top - 4, escape(f"{part} {energy(amount)}")))
+                drawn.append(
+                    mark(
+                        row.mark if row.mark is not None else index,
+                        left,
+                        top - 4,
+                        escape(f"{part} {energy(amount)}"),
+                    )
+                )
         top += 6
     for place, text in axis.ticks:
         left = _NAMES + wide * place
@@ -170,27 +217,44 @@ def _frame(x: Axis, y: Axis, wide: float, high: float) -> str:
     return "".join(parts)
 
 
-def _mark(index: int, x: float, y: float, tip: str) -> str:
-    """A circle, square, diamond or triangle: the shape repeats what the colour says."""
-    fill = svg.COLOURS[index % len(svg.COLOURS)]
+def mark(
+    index: int, x: float, y: float, tip: str, radius: float = 6.0, *, hollow: bool = False
+) -> str:
+    """A circle, square, diamond or triangle: the shape repeats what the colour says.
+
+    Args:
+        index: of the colour and the shape; twelve differ.
+        x: of the middle.
+        y: of the middle.
+        tip: escaped.
+        radius: of the circle; the others have about its area.
+        hollow: an outline.
+    """
+    colour = svg.COLOURS[index % len(svg.COLOURS)]
+    r, a, b, c = radius, radius * 5 / 6, radius * 7 / 6, radius * 2
     shapes = (
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6"',
-        f'<rect x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10"',
-        f'<path d="M{x:.1f} {y - 7:.1f}l7 7l-7 7l-7 -7z"',
-        f'<path d="M{x:.1f} {y - 7:.1f}l7 12h-14z"',
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:g}"',
+        f'<rect x="{x - a:.1f}" y="{y - a:.1f}" width="{2 * a:g}" height="{2 * a:g}"',
+        f'<path d="M{x:.1f} {y - b:.1f}l{b:g} {b:g}l-{b:g} {b:g}l-{b:g} -{b:g}z"',
+        f'<path d="M{x:.1f} {y - b:.1f}l{b:g} {c:g}h-{2 * b:g}z"',
     )
     shape = shapes[index % len(shapes)]
     tag = shape[1 : shape.index(" ")]
-    return f'{shape} fill="{fill}" stroke="currentColor"><title>{tip}</title></{tag}>'
+    look = f'fill="none" stroke="{colour}" stroke-width="2"'
+    if not hollow:
+        look = f'fill="{colour}" fill-opacity="0.85" stroke="currentColor"'
+    return f"{shape} {look}><title>{tip}</title></{tag}>"
 
 
-def _label(x: float, y: float, text: str, taken: list[_Box]) -> str:
+def _label(x: float, y: float, text: str, taken: list[_Box], radius: float) -> str:
     """The name beside, under or over its mark: the first place that is free."""
-    width, frame = _LETTER * len(text), _Box(0, 0, _WIDTH, _HEIGHT - _BOTTOM + 8)
+    width, frame = _LETTER * len(text), _Box(_LEFT, 0, _WIDTH, _HEIGHT - _BOTTOM)
     anchors = {"start": 0.0, "end": width, "middle": width / 2}
-    choices = [("start", x + 11, y + 4), ("end", x - 11, y + 4)]
-    choices += [("middle", x, y + 4 + dy) for dy in (18, -16)]
-    choices += [(side, at, y + 4 + dy) for dy in (18, -16, 34) for side, at, _ in choices[:2]]
+    away = radius + 5
+    choices = [("start", x + away, y + 4), ("end", x - away, y + 4)]
+    choices += [("middle", x, y + 4 + dy) for dy in (radius + 12, -radius - 10)]
+    further = (18, -16, 34, -32, 50, -48, 66, 82)
+    choices += [(side, at, y + 4 + dy) for dy in further for side, at, _ in choices[:2]]
     boxes = [
         _Box(at - anchors[side], top - 11, at - anchors[side] + width, top + 3)
         for side, at, top in choices
@@ -198,9 +262,15 @@ def _label(x: float, y: float, text: str, taken: list[_Box]) -> str:
     free = [
         i
         for i, box in enumerate(boxes)
-        if frame.left <= box.left and box.right <= frame.right and box.bottom <= frame.bottom
+        if frame.left <= box.left and box.right <= frame.right
+        if frame.top <= box.top and box.bottom <= frame.bottom
         if not any(box.meets(other) for other in taken)
     ]
-    side, at, top = choices[free[0] if free else 0]
-    taken.append(boxes[free[0] if free else 0])
-    return svg.text(at, top, escape(text), side)
+    number = free[0] if free else 0
+    side, at, top = choices[number]
+    taken.append(boxes[number])
+    found = svg.text(at, top, escape(text), side)
+    if number < _BESIDE:
+        return found
+    # farther away, a thin line says whose name it is
+    return svg.line(x, y, at, top - 4, 0.35) + found

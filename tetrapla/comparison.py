@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from tetrapla import quantities
+from tetrapla.columns import Facts as Facts
+from tetrapla.columns import bound_by as bound_by
+from tetrapla.columns import columns as columns
+from tetrapla.columns import energy_pj, every, judged, names, objectives, pareto
 from tetrapla.ir.errors import RegistryError
 from tetrapla.simulators.report import Report, to_json
 
-Facts: TypeAlias = Mapping[str, Any]  # a report's dictionary, schema tetrapla.report/1
+if TYPE_CHECKING:
+    from tetrapla.frames import Frame
 
 SCHEMA = "tetrapla.compare/1"
+_FEW = 3  # of a tie among all, more are not named one by one
 _CHECKS = ("cross_check", "second_check")
-COLUMNS = (
-    "model",
-    "target",
-    "family",
-    "batch",
-    "cycles",
-    "time_s",
-    "energy_pj",
-    "area_mm2",
-    "accuracy_reference",
-    "accuracy_target",
-    "accuracy_target_std",
-    "cross_check_kind",
-    "cross_check_mismatches",
-    "cross_check_max_rel_error",
-    "cross_check_passed",
-    "bound_by",
-)
+COLUMNS = tuple(column.key for column in every())  # of CSV
 
 
 @dataclass(frozen=True)
@@ -51,8 +40,11 @@ class _Contest:
         if not values:
             return ""
         top = self.best(list(values.values()))
-        names = [reports[i]["target"] for i, value in values.items() if value == top]
-        return f"{self.what}: {_listed(names)} ({self.shown(top)})"
+        called = names(reports)
+        winners = [called[i] for i, value in values.items() if value == top]
+        if len(winners) == len(reports) > _FEW:
+            winners = ["all"]
+        return f"{self.what}: {_listed(winners)} ({self.shown(top)})"
 
 
 def _accuracy(report: Facts) -> float | None:
@@ -63,7 +55,7 @@ _CONTESTS = (
     _Contest(
         "lowest latency", lambda r: r["time_s"], min, lambda s: quantities.quantity(s, "s")
     ),
-    _Contest("lowest energy", lambda r: r["energy_pj"]["total"], min, quantities.energy),
+    _Contest("lowest energy", energy_pj, min, quantities.energy),
     _Contest(
         "highest accuracy",
         _accuracy,
@@ -74,10 +66,28 @@ _CONTESTS = (
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """What was asked for and a machine cannot do; `quant` is None for the chip's own format."""
+
+    model: str
+    target: str
+    batch: int
+    quant: str | None
+    why: str
+
+    @property
+    def label(self) -> str:
+        """In a few words."""
+        form = "" if self.quant is None else f", {self.quant}"
+        return f"{self.model} on {self.target} (batch {self.batch}{form})"
+
+
+@dataclass(frozen=True)
 class Comparison:
     """The reports of one or more models on one or more targets, in the order asked."""
 
     reports: tuple[Report, ...]
+    skipped: tuple[Skipped, ...] = ()
 
     def __iter__(self) -> Iterator[Report]:
         return iter(self.reports)
@@ -99,9 +109,17 @@ class Comparison:
         checks = [c for r in self.reports for c in (r.cross_check, r.second_check)]
         return all(check is None or check.passed for check in checks)
 
+    def reasons(self) -> dict[str, list[str]]:
+        """Who was left out, by why."""
+        return why_of(self.skipped)
+
     def to_dict(self) -> dict[str, Any]:
-        """The public contract's fields."""
-        return {"schema": SCHEMA, "reports": [report.to_dict() for report in self.reports]}
+        """The public contract's fields; `skipped` is there where something was left out."""
+        found: dict[str, Any] = {"schema": SCHEMA}
+        found["reports"] = [report.to_dict() for report in self.reports]
+        if self.skipped:
+            found["skipped"] = [asdict(each) for each in self.skipped]
+        return found
 
     def to_json(self) -> str:
         """The public contract's JSON: the same command gives the same bytes."""
@@ -109,19 +127,41 @@ class Comparison:
 
     def to_csv(self) -> str:
         """One row per report, empty where a figure is not known."""
-        return csv_of([report.to_dict() for report in self.reports])
+        return csv_of([report.to_dict(sight=False) for report in self.reports])
+
+    def to_frame(self) -> Frame:
+        """The rows of the CSV, for pandas, polars and Parquet."""
+        from tetrapla.frames import of_reports
+
+        return of_reports(report.to_dict(sight=False) for report in self.reports)
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame`, a row per report."""
+        return self.to_frame().to_pandas()
+
+    def to_polars(self) -> Any:
+        """A `polars.DataFrame`, a row per report."""
+        return self.to_frame().to_polars()
 
     def to_html(self) -> str:
         """A page of its own that opens offline."""
         from tetrapla.page import page
 
-        sights = [report.scene.look() if report.scene else None for report in self.reports]
-        return page([report.to_dict() for report in self.reports], sights)
+        sights = [report.sight for report in self.reports]
+        return page([report.to_dict() for report in self.reports], sights, self.reasons())
 
     def _repr_html_(self) -> str:
         from tetrapla.page import summary
 
-        return summary([report.to_dict() for report in self.reports])
+        return summary([report.to_dict(sight=False) for report in self.reports])
+
+
+def why_of(skipped: Iterable[Skipped]) -> dict[str, list[str]]:
+    """What cannot be done, together where the reason is one."""
+    found = dict[str, list[str]]()
+    for each in skipped:
+        found.setdefault(each.why, []).append(each.label)
+    return found
 
 
 def csv_of(reports: Iterable[Facts]) -> str:
@@ -129,18 +169,12 @@ def csv_of(reports: Iterable[Facts]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for report in reports:
-        row = _flat(report)
-        writer.writerow(["" if row[name] is None else row[name] for name in COLUMNS])
+    held = list(reports)
+    best = pareto(held)
+    for report, on in zip(held, best, strict=True):
+        row = [on if column.key == "pareto" else column.value(report) for column in every()]
+        writer.writerow(["" if value is None else value for value in row])
     return text.getvalue()
-
-
-def bound_by(report: Facts) -> str | None:
-    """What bounds most of a report's time: the layers' bounds weighted by their cycles."""
-    cycles: dict[str, float] = {}
-    for layer in report["layers"]:
-        cycles[layer["bound_by"]] = cycles.get(layer["bound_by"], 0) + layer["cycles"]
-    return max(cycles, key=lambda name: (cycles[name], name)) if cycles else None
 
 
 def verdict(reports: Sequence[Facts]) -> str:
@@ -149,7 +183,21 @@ def verdict(reports: Sequence[Facts]) -> str:
     if len(reports) < 2:
         return f"{_checked(reports)}."
     best = "; ".join(known)
-    return f"{best[:1].upper()}{best[1:]}. {_checked(reports)}."
+    return f"{best[:1].upper()}{best[1:]}. {_front(reports)} {_checked(reports)}."
+
+
+def _front(reports: Sequence[Facts]) -> str:
+    """Who is on the Pareto front, and who could not be held against the others."""
+    aims, called = objectives(reports), names(reports)
+    on = [name for name, best in zip(called, pareto(reports), strict=True) if best]
+    if not on:
+        return f"There is no Pareto front: of nobody all of {_listed(aims)} are known."
+    text = f"On the Pareto front of {_listed(aims)}: {_listed(on)}."
+    for aim in aims:
+        left = [n for n, r in zip(called, reports, strict=True) if judged(r, aim) is None]
+        if left:
+            text += f" Without {aim}, which is not known, no judgement of {_listed(left)}."
+    return text
 
 
 def _checked(reports: Sequence[Facts]) -> str:
@@ -167,15 +215,3 @@ def _checked(reports: Sequence[Facts]) -> str:
 def _listed(names: Sequence[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
-
-
-def _flat(report: Facts) -> dict[str, Any]:
-    accuracy, check = report["accuracy"] or {}, report["cross_check"] or {}
-    row = {name: report[name] for name in COLUMNS if name in report}
-    row["energy_pj"] = report["energy_pj"]["total"]
-    for key in ("reference", "target", "target_std"):
-        row[f"accuracy_{key}"] = accuracy.get(key)
-    for key in ("kind", "mismatches", "max_rel_error", "passed"):
-        row[f"cross_check_{key}"] = check.get(key)
-    row["bound_by"] = bound_by(report)
-    return row

@@ -92,8 +92,8 @@ class CompatReport(Report):
     extras: tuple[Mapping[str, Any], ...] = ()
     memories: _Memories | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        found = super().to_dict()
+    def to_dict(self, *, sight: bool = True) -> dict[str, Any]:
+        found = super().to_dict(sight=sight)
         for i, (layer, extra) in enumerate(zip(found["layers"], self.extras, strict=True)):
             moved = None if self.memories is None else self.memories.traffic(i)
             said = {**extra["scalesim"], **_moved(moved, extra["scalesim"]["layers"])}
@@ -121,13 +121,8 @@ def report(
     """
     spec: object = design.chip.spec
     if not isinstance(spec, SystolicSpec):
-        raise UnsupportedError(
-            f"--compat scalesim must have a systolic target, not {design.label} of the family "
-            f"{design.target.family}; name a systolic chip or a .cfg"
-        )
-    nodes = [node for node in module.graph.nodes if _macs(node)]
-    config = design.chip.config if isinstance(design.chip, ScaleSimChip) else None
-    layers = _layers(nodes, module, config)
+        raise needs_systolic(design)
+    nodes, config, layers = layers_of(module, design)
     array = spec.array
     found = folded(layers, array.rows, array.cols, DATAFLOWS[array.dataflow])
     memories = _memories(nodes, module, layers, spec, config)
@@ -154,6 +149,25 @@ def report(
         ),
         memories=None if brief else memories,
     )
+
+
+def needs_systolic(design: Design) -> UnsupportedError:
+    """What to say of a machine that is no systolic array."""
+    return UnsupportedError(
+        f"--compat scalesim must have a systolic target, not {design.label} of the family "
+        f"{design.target.family}; name a systolic chip or a .cfg"
+    )
+
+
+def layers_of(module: Module, design: Design) -> tuple[list[Node], Config | None, Layers]:
+    """The nodes that SCALE-Sim has layers for, the .cfg if the design is of one, the layers.
+
+    Raises:
+        UnsupportedError: a layer's products are none of SCALE-Sim's.
+    """
+    nodes = [node for node in module.graph.nodes if _macs(node)]
+    config = design.chip.config if isinstance(design.chip, ScaleSimChip) else None
+    return nodes, config, _layers(nodes, module, config)
 
 
 def _layers(nodes: Sequence[Node], module: Module, config: Config | None) -> Layers:

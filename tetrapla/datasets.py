@@ -15,6 +15,7 @@ import numpy as np
 
 from tetrapla.ir.errors import ModelError, nearest
 from tetrapla.ir.npz import Npz
+from tetrapla.ir.safetensors import SUFFIX, Safetensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,12 +77,13 @@ def load_data(source: str | Path) -> Data:
 
 
 def load_inputs(source: str | Path) -> Npz:
-    """The arrays of an `.npz` file by name, a model's inputs; each is read when asked for.
+    """The arrays of an .npz or .safetensors file, a model's inputs, each read when asked for.
 
     Raises:
         ModelError: the file is missing, broken, or holds something other than numbers.
     """
-    return _arrays(Path(source))
+    path = Path(source)
+    return Safetensors(path) if path.suffix == SUFFIX else _arrays(path)
 
 
 def _arrays(path: Path) -> Npz:

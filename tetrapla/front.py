@@ -35,7 +35,15 @@ _VALUES: Mapping[str, tuple[str, Callable[[Report], float | None]]] = {
     ),
     "accuracy": ("", _accuracy),
     "area": ("mm2", lambda report: report.area_mm2),
+    "dynamic_energy": (
+        "J",
+        lambda report: (
+            None if report.energy.dynamic_pj is None else 1e-12 * report.energy.dynamic_pj
+        ),
+    ),
 }
+
+_TITLES: Final = {"dynamic_energy": "dynamic energy"}
 
 
 def picture(sweep: Sweep) -> str:
@@ -63,7 +71,8 @@ def picture(sweep: Sweep) -> str:
         for point, x, y in known
     ]
     first = sweep.points[0].report
-    title = f"{first.model} on {first.target}: {up} over {across}, {len(known)} points"
+    axes = " over ".join(_TITLES.get(name, name) for name in (up, across))
+    title = f"{first.model} on {first.target}: {axes}, {len(known)} points"
     body = _frame(title, x_axis, y_axis) + _line(placed) + _marks(placed)
     drawn = svg.drawing(_WIDTH, _HEIGHT, title, body)
     style = 'xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="13"'
@@ -118,12 +127,16 @@ def _frame(title: str, x: Axis, y: Axis) -> str:
         parts.append(svg.line(_LEFT, top, _LEFT + wide, top))
         parts.append(svg.text(_LEFT - 8, top + 4, escape(text), "end"))
     middle = _TOP + high / 2
-    parts.append(svg.text(_LEFT + wide / 2, _HEIGHT - 10, x.title, "middle"))
+    parts.append(svg.text(_LEFT + wide / 2, _HEIGHT - 10, _title(x), "middle"))
     parts.append(
         f'<text x="14" y="{middle:.1f}" text-anchor="middle" '
-        f'transform="rotate(-90 14 {middle:.1f})">{y.title}</text>'
+        f'transform="rotate(-90 14 {middle:.1f})">{_title(y)}</text>'
     )
     return "".join(parts)
+
+
+def _title(axis: Axis) -> str:
+    return _TITLES.get(axis.title, axis.title)
 
 
 def _line(placed: Sequence[tuple[Point, float, float]]) -> str:

@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tetrapla.ir.errors import ModelError, nearest
 from tetrapla.points import Held, Points
 from tetrapla.ranges import MAX_POINTS
 from tetrapla.simulators.report import Report, to_json
+
+if TYPE_CHECKING:
+    from tetrapla.frames import Frame
 
 SCHEMA = "tetrapla.sweep/1"
 OBJECTIVES: Mapping[str, Callable[[Report], float | None]] = {
@@ -20,6 +23,7 @@ OBJECTIVES: Mapping[str, Callable[[Report], float | None]] = {
     # every objective is made smaller, so accuracy counts its errors
     "accuracy": lambda report: None if report.accuracy is None else 1 - report.accuracy.target,
     "area": lambda report: report.area_mm2,
+    "dynamic_energy": lambda report: report.energy.dynamic_pj,
 }
 
 
@@ -56,6 +60,29 @@ class Sweep:
     def to_json(self) -> str:
         """As JSON: the same command gives the same bytes."""
         return to_json(self.to_dict())
+
+    def to_frame(self) -> Frame:
+        """A row per point, for CSV, pandas, polars and Parquet."""
+        from tetrapla.frames import of_sweep
+
+        return of_sweep(self)
+
+    def to_csv(self) -> str:
+        """One row per point: what it sets, and what `compare --csv` has of a report."""
+        return self.to_frame().to_csv()
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame`, a row per point."""
+        return self.to_frame().to_pandas()
+
+    def to_polars(self) -> Any:
+        """A `polars.DataFrame`, a row per point."""
+        return self.to_frame().to_polars()
+
+    def _repr_html_(self) -> str:
+        from tetrapla.notebook import sweep_html
+
+        return sweep_html(self)
 
 
 def swept(

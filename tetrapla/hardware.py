@@ -109,8 +109,8 @@ class RtlReport(Report):
         wrong = self.value_mismatches + self.cycle_differences + moved
         return judged and not wrong and self.rtl_cycles == self.cycles
 
-    def to_dict(self) -> dict[str, Any]:
-        found = super().to_dict()
+    def to_dict(self, *, sight: bool = True) -> dict[str, Any]:
+        found = super().to_dict(sight=sight)
         for layer, check in zip(found["layers"], self.checks, strict=True):
             layer.update({f.name: getattr(check, f.name) for f in fields(check)})
         return {**found, "rtl": {name: getattr(self, name) for name in _SUMMARY}}

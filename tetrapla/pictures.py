@@ -45,11 +45,12 @@ def drawn(target: str, sight: Sight) -> str:
         )
         parts.append((heat(sight.loads, sight.slots), text))
     figures = "".join(
-        f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
-        for drawing, caption in parts
+        f'<figure data-name="{escape(target)} {number}">{drawing}'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for number, (drawing, caption) in enumerate(parts)
         if drawing
     )
-    return f'<h3>{escape(target)}, inside</h3><div class="charts inside">{figures}</div>'
+    return f'<h4>{escape(target)}, inside</h4><div class="charts inside">{figures}</div>'
 
 
 def raster(sight: Sight) -> str:

@@ -13,8 +13,10 @@ from tetrapla.ir.errors import SpecError, TetraplaError, UnsupportedError
 from tetrapla.ir.module import Module
 from tetrapla.progress import bar
 from tetrapla.run import Trial
+from tetrapla.schemes import PREFIX, varied
 from tetrapla.settings import Settings, command, whole
 from tetrapla.simulators.report import Report
+from tetrapla.simulators.spec_ import Provenance
 from tetrapla.store import Store, point_key, trial_digest
 from tetrapla.trials import results, trial
 
@@ -23,6 +25,11 @@ OPTIONS: Mapping[str, Callable[[str, str], int | str | None]] = {  # swept like 
     "batch": whole,
     "quant": lambda option, text: text,
 }
+
+
+def is_option(name: str) -> bool:
+    """Whether an axis is of the lowering, not a field of the chip."""
+    return name in OPTIONS or name.startswith(PREFIX)
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class Points:
         self._store, self._executor = store, executor or Serial()
         self._trials: dict[int | None, Trial] = {}
         self._digests: dict[int | None, str] = {}
+        self._same: dict[Any, Any] = {}  # what many points have in common, held once
 
     def held(self, point: Mapping[str, str]) -> Held:
         """What a point sets, judged.
@@ -69,9 +77,23 @@ class Points:
             SpecError, ModelError: a field or a value is wrong.
         """
         chosen = _settings(self.settings, point)
+        found = design(self._target, chosen.overrides)
+        fields = {n.removeprefix(PREFIX): v for n, v in point.items() if n.startswith(PREFIX)}
+        if fields:
+            chosen = replace(chosen, quant=varied(found, chosen.quant, fields))
         words = [self._path] if self._path else []
         said = command("simulate", words, [self._target], chosen) if words else ""
-        return Held(self._target, design(self._target, chosen.overrides), chosen, said)
+        text = self._same.setdefault(found.chip.text, found.chip.text)
+        chip = replace(found.chip, provenance=self._once(found.chip.provenance), text=text)
+        return Held(self._target, replace(found, chip=chip), chosen, said)
+
+    def _once(self, provenance: tuple[Provenance, ...]) -> tuple[Provenance, ...]:
+        """The same numbers, of which equal ones of all points are one."""
+        return tuple(self._same.setdefault(each, each) for each in provenance)
+
+    def model(self, settings: Settings) -> Module:
+        """The float model that settings ask for."""
+        return self._read(settings)
 
     def trials(self, held: Sequence[Held]) -> list[Trial]:
         """What the points are run on, read once for each batch."""
@@ -108,10 +130,14 @@ class Points:
             if known is not None:
                 found[number] = known
         left = [number for number in range(len(held)) if number not in found]
+        if self._store:
+            self._store.check_room(len(left))
         with bar(len(held)) as step:
             step("", len(found))
             for place, made in self._executor.run(work, self._trials, [held[n] for n in left]):
                 number = left[place]
+                if isinstance(made, Report):
+                    made = replace(made, provenance=self._once(made.provenance))
                 found[number] = made
                 if self._store and isinstance(made, Report):
                     self._store.put(keys[number], made)
@@ -129,7 +155,7 @@ def _measured(trials: Mapping[int | None, Trial], held: Held) -> Report:
     """One point's figures, without its outputs and pictures, which no sweep shows."""
     chosen = held.settings
     (done,) = results(trials[chosen.batch], [held.design], chosen, held.said, brief=True)
-    return replace(done.report, outputs={}, scene=None)
+    return replace(done.report, outputs={}, scene=None, trace=())
 
 
 def _tried(trials: Mapping[int | None, Trial], held: Held) -> Report | TetraplaError:
@@ -140,7 +166,7 @@ def _tried(trials: Mapping[int | None, Trial], held: Held) -> Report | TetraplaE
 
 
 def _settings(settings: Settings, point: Mapping[str, str]) -> Settings:
-    fields = [f"{name}={value}" for name, value in point.items() if name not in OPTIONS]
+    fields = [f"{name}={value}" for name, value in point.items() if not is_option(name)]
     options: dict[str, Any] = {
         name: OPTIONS[name](f"--set {name}", value)
         for name, value in point.items()

@@ -19,14 +19,23 @@ def silent(text: str, count: int) -> None:
 @contextmanager
 def bar(total: int) -> Generator[Step]:
     """Show a bar while the block runs; silent when stderr is not a terminal."""
-    if not sys.stderr.isatty():
+    if not total or not sys.stderr.isatty():
         yield silent
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.text import Text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
+        *(TimeRemainingColumn(), TextColumn("left")),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=total)
 

@@ -65,6 +65,13 @@ def area(square_millimetres: float | None) -> str:
     return f"{square_millimetres:{digits}} mm2"
 
 
+def mass(grams: float | None) -> str:
+    """Grams with a prefix, ``12.1 mg``; from a tonne on in tonnes."""
+    if grams is not None and abs(grams) >= 1e6:
+        return quantity(grams * 1e-6, "t")
+    return quantity(grams, "g")
+
+
 def accuracy(report: Mapping[str, Any]) -> str:
     """A report's accuracy, with its spread over seeds where there is one."""
     found = report["accuracy"]
@@ -116,6 +123,11 @@ def check(found: Mapping[str, Any] | None, short: bool = False) -> str:
         bound = "" if found["bound"] is None else f" ≤ {found['bound']:.1e}"
         text = f"{kind} {found['max_rel_error']:.1e}{bound}"
     return f"{text}: {'passed' if found['passed'] else 'FAILED'}"
+
+
+def passed(found: Mapping[str, Any] | None) -> str:
+    """Whether a cross-check passed, and no more."""
+    return UNKNOWN if found is None else "passed" if found["passed"] else "FAILED"
 
 
 def _power(exponent: int) -> int:

@@ -13,15 +13,17 @@ MAX_POINTS = 100_000  # assumed: more is a typing error
 _NUMBER = r"\d{1,18}(?:\.\d{1,18})?"
 _RANGE = re.compile(
     rf"(?P<first>{_NUMBER})\s*(?P<unit>[A-Za-z%]*)\s*:\s*(?P<last>{_NUMBER})"
-    rf"\s*(?P<last_unit>[A-Za-z%]*)\s*(?::\s*(?P<step>\*?\s*{_NUMBER})\s*)?",
+    rf"\s*(?P<last_unit>[A-Za-z%]*)\s*"
+    rf"(?::\s*(?:(?P<step>\*?\s*{_NUMBER})|(?P<spread>lin|log)(?P<count>\d{{1,6}}))\s*)?",
     re.ASCII,
 )
 
 
 def parse_grid(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Read ``FIELD=V1,V2`` and the ranges ``A:B``, ``A:B:STEP`` and ``A:B:*FACTOR``.
+    """Read ``FIELD=V1,V2``, ``A:B``, ``A:B:STEP``, ``A:B:*FACTOR``, ``A:B:lin5``, ``A:B:log5``.
 
-    A range starts at A and does not go beyond B; it may have a unit, ``100MHz:1600MHz:*2``.
+    A range starts at A and does not go beyond B; it may have a unit, ``100MHz:1600MHz:*2``. So
+    many values of ``lin`` or ``log`` have both ends and equal steps or factors between them.
 
     Raises:
         ModelError: one is neither, or is given twice.
@@ -55,7 +57,11 @@ def _values(text: str, values: str) -> tuple[str, ...]:
             "--set A:B must be two numbers of one unit, and a step or a factor may follow, "
             f"not '{text}'; write 16:256:*2 or list the values"
         )
-    numbers = _range(Decimal(match["first"]), Decimal(match["last"]), match["step"] or "1")
+    ends = Decimal(match["first"]), Decimal(match["last"])
+    if match["spread"]:
+        numbers = _spread(*ends, match["spread"], int(match["count"]))
+    else:
+        numbers = _range(*ends, match["step"] or "1")
     if not numbers:
         raise ModelError(
             f"--set A:B must go upwards over at most {MAX_POINTS} values, not '{text}'; "
@@ -77,3 +83,22 @@ def _range(first: Decimal, last: Decimal, step: str) -> list[Decimal]:
             return found
         found.append(value)
     return []
+
+
+def _spread(first: Decimal, last: Decimal, by: str, count: int) -> list[Decimal]:
+    """So many values with both ends; none if they are too few, or cannot be.
+
+    Between whole ends they are whole: a count of rows has no fraction, and a clock needs none.
+    """
+    if last <= first or not 2 <= count <= MAX_POINTS or (by == "log" and first <= 0):
+        return []
+    whole = first == int(first) and last == int(last)
+    found = [first]
+    for place in range(1, count - 1):
+        share = Decimal(place) / (count - 1)
+        value = first + (last - first) * share
+        if by == "log":
+            value = first * (last / first) ** share
+        rounded = value.quantize(Decimal(1)) if whole else Decimal(f"{value:.6g}").normalize()
+        found.append(rounded)
+    return [*dict.fromkeys((*found, last))]

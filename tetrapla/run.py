@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from tetrapla.accuracy import accuracy, shares_of
 from tetrapla.backends.target_ import Lowered, Options
 from tetrapla.designs import Design, design
+from tetrapla.digests import model_sha256
 from tetrapla.ir.errors import ModelError, SpecError, UnsupportedError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.interpret import evaluate_many
@@ -24,7 +26,9 @@ from tetrapla.origins import provenance
 from tetrapla.progress import Step, silent
 from tetrapla.samples import Samples, as_invocations, batch_of
 from tetrapla.simulators.random_ import Key
-from tetrapla.simulators.report import Accuracy, CrossCheck, Report, Run, assemble
+from tetrapla.simulators.recording_ import Recording
+from tetrapla.simulators.report import Accuracy, CrossCheck, Report, Run, assemble, summed
+from tetrapla.simulators.roof_ import most_used
 from tetrapla.simulators.yield_ import Yield, yield_of
 
 POINT = 0.01  # of accuracy, assumed: what a good chip may lose
@@ -38,6 +42,8 @@ class Result:
 
     report: Report
     runs: tuple[Run, ...]
+    executable: Executable | None = None
+    inputs: Mapping[str, Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,11 @@ class Trial:
     samples: Samples
     expected: Mapping[str, Array] | None = None
     least_accuracy: float | None = None
+
+    @cached_property
+    def model_sha256(self) -> str:
+        """Of the model, computed once."""
+        return model_sha256(self.module)
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ class Executable:
                 *([sentence] if sentence else []),
             ],
         )
-        return Result(report, tuple(runs))
+        return Result(report, tuple(runs), self, samples.inputs)
 
     def _report(
         self,
@@ -137,7 +148,7 @@ class Executable:
     ) -> Report:
         """Price the first run and put everything known about all of them beside it."""
         try:
-            return assemble(
+            found = assemble(
                 runs[0],
                 model=trial.name,
                 target=self.design.label,
@@ -153,13 +164,21 @@ class Executable:
                 chip_yield=chip_yield,
                 cross_check=cross_check,
                 second_check=second_check,
+                roof=self.spec.roof(
+                    most_used(summed([layer.actions for layer in runs[0].layers]))
+                ),
                 macs=macs(self.lowered.module.graph.nodes),
                 least_cycles=self.design.target.least_cycles(self.lowered.program, self.spec),
                 warnings=warnings,
                 provenance=provenance(self.design.chip),
             )
+            return replace(found, more={"model_sha256": trial.model_sha256})
         except SpecError as error:
             raise SpecError(f"{self.design.label}: {error}") from None
+
+    def recorded(self, run: Run) -> Recording:
+        """What the machine's units did in a run of this, for a trace."""
+        return self.design.target.recorded(self.lowered.program, self.spec, run)
 
     def sources(self) -> dict[str, str | bytes]:
         """Files that the target emits beside its program: a gpu's kernels, a TPU's binary."""

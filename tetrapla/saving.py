@@ -29,9 +29,7 @@ def save(module: Module, path: str | os.PathLike[str]) -> None:
     from tetrapla.files import write_all
     from tetrapla.frontend.mlir_text import dialect_of_name, foreign_text
 
-    place = Path(path)
-    if place.suffix not in SUFFIXES:
-        raise ModelError(f"a model must be saved as {' or '.join(SUFFIXES)}, not '{place}'")
+    place = checked(Path(path))
     if place.suffix == ".onnx":
         from tetrapla.frontend.onnx.export import export
 
@@ -45,6 +43,17 @@ def save(module: Module, path: str | os.PathLike[str]) -> None:
     text, weights = files_of(place)
     held: dict[Path, str | bytes] = {weights: npz(module.weights)} if module.weights else {}
     write_all({**held, text: module.text()})
+
+
+def checked(path: Path) -> Path:
+    """The path of a model to save.
+
+    Raises:
+        ModelError: its name ends otherwise.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ModelError(f"a model must be saved as {' or '.join(SUFFIXES)}, not '{path}'")
+    return path
 
 
 def files_of(path: Path) -> list[Path]:

@@ -116,6 +116,7 @@ class Study:
     ) -> None:
         self._optuna = _optuna()
         self._axes, self._seed, self._many = axes, seed, len(objectives) > 1
+        self._path = path
         self._directions = ["minimize"] * len(objectives)
         self._ranges = {
             name: self._optuna.distributions.CategoricalDistribution(tuple(values))
@@ -149,15 +150,25 @@ class Study:
             self._study.tell(self._asked[number - first], values, state=known)
             if self._file is None or number in self._kept:
                 continue
-            self._file.add_trial(
-                self._optuna.trial.create_trial(
-                    state=known,
-                    params=dict(point),
-                    distributions=self._ranges,
-                    values=values,
-                    user_attrs={_NUMBER: number},
-                )
+            trial = self._optuna.trial.create_trial(
+                state=known,
+                params=dict(point),
+                distributions=self._ranges,
+                values=values,
+                user_attrs={_NUMBER: number},
             )
+            self._keep(trial)
+
+    def _keep(self, trial: Any) -> None:
+        sqlalchemy: Any = import_module("sqlalchemy")
+        try:
+            self._file.add_trial(trial)
+        except (sqlalchemy.exc.SQLAlchemyError, self._optuna.exceptions.OptunaError) as error:
+            said = str(error.__cause__ or error).splitlines()[0]
+            raise ModelError(
+                f"study '{self._path}' must take another trial, not refuse it: {said}; it "
+                "keeps what is finished: make room and run the same command again"
+            ) from None
 
     def _sampler(self, number: int) -> Any:
         # a sampler of its own for each trial: none remembers what an ended run drew

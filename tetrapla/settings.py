@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tetrapla.ir.errors import ModelError, nearest
 
 MAX_SEED = 2**32 - 8  # a generator key holds 32 bits, and noise takes the seeds behind it
 MAX_CHIPS = 100_000  # assumed: more is a typing error
+ADDED = ("normalize", "region", "pue", "price_per_kwh")  # what a report gets beside its own
 _PLAIN = (
     *("data", "calib", "calib_fraction", "samples", "quant", "timesteps", "code", "batch"),
     *("tuning", "discretisation", "dt", "chips", "least_accuracy"),
+    *ADDED,
 )
 _QUANT = ("int8", "int4", "int16", "fp32", "tf32", "bf16", "fp16", "fp8", "none")
+MAX_PUE = 10  # assumed: more is a typing error
 _COMPAT = ("scalesim",)
 _VALUES = ("data", "calib", "calib_fraction", "samples", "quant", "timesteps", "code", "ideal")
 _DIGITS = 18  # fits 64 bits; more is a typing error
@@ -48,6 +51,10 @@ class Settings:
             `words` leaves it out.
         chips: how many of a noisy kind are simulated, by seeds from `seed` on; None for five.
         least_accuracy: what a good chip has, None for one point below the float model.
+        normalize: a node or an area, "7nm" or "100mm2", to which figures are also scaled.
+        region: a grid's code or country, for the emissions of CO2.
+        pue: what a site draws over what its computers draw; None for `carbon.PUE`.
+        price_per_kwh: of electricity, in any currency.
     """
 
     data: str | None = None
@@ -71,6 +78,10 @@ class Settings:
     chunk: int | None = None
     chips: int | None = None
     least_accuracy: float | None = None
+    normalize: str | None = None
+    region: str | None = None
+    pue: float | None = None
+    price_per_kwh: float | None = None
 
     def __post_init__(self) -> None:
         least_of = {"samples": 1, "timesteps": 1, "batch": 1, "chunk": 1, "chips": 1, "seed": 0}
@@ -102,6 +113,7 @@ class Settings:
                 "--calib must not be given with --calib-fraction; drop one of them"
             )
         self._check_compat()
+        self._check_added()
         text = self.quant or ""
         if "," in text and all(part in _QUANT for part in text.split(",")):
             raise ModelError(
@@ -114,6 +126,26 @@ class Settings:
                 f"'canonical,quantize{{weights=i4}}', not '{self.quant}'"
                 f"{nearest(text, _QUANT)}"
             )
+
+    def _check_added(self) -> None:
+        if self.normalize is not None:
+            from tetrapla.normalize import scale_of
+
+            scale_of(self.normalize)
+        from_one, price = self.pue, self.price_per_kwh
+        if self.region is not None:
+            from tetrapla.carbon import region
+
+            region(self.region)
+        if from_one is not None and not 1 <= from_one <= MAX_PUE:
+            raise ModelError(
+                f"--pue must be from 1 to {MAX_PUE}, not {from_one:g}; it is what a site draws "
+                "over what its computers draw"
+            )
+        if price is not None and not 0 <= price < float("inf"):
+            raise ModelError(f"--price-per-kwh must be at least 0, not {price:g}")
+        if from_one is not None and self.region is None and price is None:
+            raise ModelError("--pue must come with --region or --price-per-kwh, not alone")
 
     def _check_compat(self) -> None:
         if self.compat is None:
@@ -130,13 +162,19 @@ class Settings:
                     "computes no values; drop one of them"
                 )
 
-    def words(self) -> list[str]:
-        """The options that differ from their defaults, as command line words."""
+    def words(self, lists: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+        """The options that differ from their defaults, as command line words.
+
+        Args:
+            lists: values of those that a comparison has several of, by field.
+        """
         found: list[str] = []
         for name in _PLAIN:
             value = getattr(self, name)
-            if value is not None:
-                found += [f"--{name.replace('_', '-')}", str(value)]
+            values = (lists or {}).get(name) or ([] if value is None else [str(value)])
+            # a pipeline has commas of its own
+            for text in values if any("," in each for each in values) else [",".join(values)]:
+                found += [f"--{name.replace('_', '-')}", text] if text else []
         for name, size in self.dims:
             found += ["--dim", f"{name}={size}"]
         for name, file in self.fixed:
@@ -153,10 +191,16 @@ class Settings:
         return found
 
 
-def command(verb: str, models: Sequence[str], names: Sequence[str], settings: Settings) -> str:
+def command(
+    verb: str,
+    models: Sequence[str],
+    names: Sequence[str],
+    settings: Settings,
+    lists: Mapping[str, Sequence[str]] | None = None,
+) -> str:
     """The command that repeats a run, without its output paths."""
     flag = "--target" if verb in ("simulate", "sweep", "compile", "rtl") else "--targets"
-    words = ["tetrapla", verb, *models, flag, ",".join(names), *settings.words()]
+    words = ["tetrapla", verb, *models, flag, ",".join(names), *settings.words(lists)]
     return shlex.join(words)
 
 
@@ -196,6 +240,38 @@ def parse_fixed(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
             raise ModelError(f"--fix must name '{name}' once, not twice; drop one of them")
         found[name] = file
     return tuple(found.items())
+
+
+def parse_formats(texts: Sequence[str]) -> tuple[str | None, ...]:
+    """Read the ``--quant`` of a comparison: formats joined by commas, or one pipeline each.
+
+    Raises:
+        ModelError: a format is given twice.
+    """
+    found: list[str] = []
+    for text in texts:
+        parts = [part.strip() for part in text.split(",")]
+        found += parts if all(part in _QUANT for part in parts) else [text]
+    _once("--quant", found)
+    return tuple(found) or (None,)
+
+
+def parse_batches(texts: Sequence[str]) -> tuple[int | None, ...]:
+    """Read the ``--batch`` of a comparison, ``1,8,32``.
+
+    Raises:
+        ModelError: one is no whole number, or is given twice.
+    """
+    parts = [part for text in texts for part in text.split(",")]
+    found = [whole("--batch", part) for part in parts]
+    _once("--batch", [str(each) for each in found])
+    return tuple(found) or (None,)
+
+
+def _once(option: str, values: Sequence[str]) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise ModelError(f"{option} must name {value} once, not twice; drop one of them")
 
 
 def whole(option: str, text: str | None) -> int | None:

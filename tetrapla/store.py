@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any, Final
 
 import numpy as np
@@ -33,6 +34,7 @@ _WAIT_S: Final = 60.0  # for another run's transaction, which takes milliseconds
 _OPTIONS: Final = (
     *("quant", "timesteps", "code", "ideal", "compat", "seed", "chips", "least_accuracy"),
 )
+POINT_BYTES: Final = 20_000  # of a point in a file, about; measured on the digits models
 _CODE: Final = (".py", ".yaml", ".h", ".sv")
 
 
@@ -61,10 +63,26 @@ class Store:
                     self._file.execute(
                         "CREATE TABLE IF NOT EXISTS points (key TEXT PRIMARY KEY, report TEXT)"
                     )
+            # a store that was there, on a disk that cannot be written now
+            self._file.execute("BEGIN IMMEDIATE")
+            self._file.rollback()
         if kinds not in ([], [SCHEMA]):
             raise ModelError(
                 f"store '{path}' must be of kind {SCHEMA}, not {', '.join(sorted(kinds))}; "
                 "name another file"
+            )
+
+    def check_room(self, count: int) -> None:
+        """Refuse to begin so many points where the disk has no room for them.
+
+        Raises:
+            ModelError: the disk would be full before they are done.
+        """
+        needed, free = count * POINT_BYTES, disk_usage(self.path.absolute().parent).free
+        if needed > free:
+            raise ModelError(
+                f"store '{self.path}' must have room for {count} points, about "
+                f"{needed / 1e6:.3g} MB, not {free / 1e6:.3g} MB; name another place"
             )
 
     def get(self, key: str, said: str) -> Report | None:
@@ -96,6 +114,11 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                raise ModelError(
+                    f"store '{self.path}' must have room for another point, not a full disk; "
+                    "it keeps what is finished: make room and run the same command again"
+                ) from None
             raise ModelError(
                 f"store '{self.path}' must be a writable SQLite file: {error}; name another "
                 "place"
@@ -112,7 +135,7 @@ def point_key(trial: str, design: Design, settings: Settings) -> str:
     """
     tuning = settings.tuning and Path(settings.tuning).read_bytes()
     parts: list[Any] = [
-        *(_package(), trial, design.label, design.target.family, design.chip.text),
+        *(package_digest(), trial, design.label, design.target.family, design.chip.text),
         list(design.chip.overrides),
         design.chip.spec.model_dump_json(),
         {name: getattr(settings, name) for name in _OPTIONS},
@@ -141,7 +164,7 @@ def trial_digest(trial: Trial) -> str:
 
 
 @cache
-def _package() -> str:
+def package_digest() -> str:
     """Of this package's own files: another version may compute another thing."""
     import tetrapla
 

@@ -8,6 +8,7 @@ from typing import Any
 from tetrapla.simulators.layers_ import LayerRow, Layers
 from tetrapla.simulators.price_ import Energy
 from tetrapla.simulators.report import Accuracy, CrossCheck, Report
+from tetrapla.simulators.roof_ import roof_of
 from tetrapla.simulators.spec_ import Provenance
 from tetrapla.simulators.yield_ import Yield
 
@@ -31,6 +32,10 @@ def report_of(data: Mapping[str, Any]) -> Report:
         warnings=tuple(data["warnings"]),
         provenance=tuple(Provenance(**entry) for entry in data["provenance"]),
         chip_yield=_yield(data.get("yield")),
+        roof=roof_of(data.get("roofline")),
+        seen=data.get("sight"),
+        interval_s=data.get("interval_s"),
+        more={name: data[name] for name in _MORE if name in data},
     )
 
 
@@ -38,6 +43,7 @@ _PLAIN = (
     *("model", "target", "family", "command", "seed", "batch", "cycles", "time_s"),
     "area_mm2",
 )
+_MORE = ("model_sha256", "quant", "normalised", "co2", "cost")
 
 
 def _yield(data: Mapping[str, Any] | None) -> Yield | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from tetrapla import quantities
-from tetrapla.comparison import bound_by, verdict
+from tetrapla.columns import ADDED, NAMING, Column, columns, names
+from tetrapla.comparison import verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,29 +19,35 @@ if TYPE_CHECKING:
     from tetrapla.grid import Sweep
     from tetrapla.simulators.report import Report
 
+Cells: TypeAlias = list[tuple[Column, list[str]]]  # each column with the cells below it
+
 _ROOMY = 100  # columns from which a check's figures have their place
 _UNBOUNDED = 10_000  # a pipe has no width of its own
 _WORDS = ("bound by", "cross-check", "op", "layer")  # columns of text, which may fold
 _EVIDENCE = "its energy by what the sources of its prices say:"
-_HEADINGS = ("target", "latency", "energy", "accuracy", "area", "bound by", "cross-check")
+_GAP = 2  # between two columns
+_STARRED = "* is the best"
 
 
 def show(comparison: Comparison, err: bool = False) -> None:
     """Print one table per model, what it comes to, and the notes; `err`: on stderr."""
     console = _console(err)
-    reports = [report.to_dict() for report in comparison]
+    reports = [report.to_dict(sight=False) for report in comparison]
     for model in dict.fromkeys(report["model"] for report in reports):
         held = [r for r in reports if r["model"] == model]
-        _print(console, _title(model, held), _compared(held, console.width))
+        starred = f"; {_STARRED}" if len(held) > 1 else ""
+        _show_compared(console, f"{_title(model, held)}{starred}", held)
         _say(console, verdict(held))
     _yields(console, reports)
+    for why, who in comparison.reasons().items():
+        _say(console, f"left out: {', '.join(who)}: {why}")
     _notes(console, reports)
 
 
 def show_report(report: Report, err: bool = False) -> None:
     """Print a report's headline and its layers."""
-    console, found = _console(err), report.to_dict()
-    _print(console, _title(found["model"], [found]), _compared([found], console.width))
+    console, found = _console(err), report.to_dict(sight=False)
+    _show_compared(console, _title(found["model"], [found]), [found])
     _print(console, f"layers on {found['target']}", _layers(found))
     _print(console, "energy by unit", _units(found))
     _yields(console, [found])
@@ -49,13 +56,18 @@ def show_report(report: Report, err: bool = False) -> None:
 
 def show_sweep(sweep: Sweep, err: bool = False) -> None:
     """Print a row per point; a star is on the Pareto front."""
-    console, reports = _console(err), [point.report.to_dict() for point in sweep.points]
+    console = _console(err)
+    reports = [point.report.to_dict(sight=False) for point in sweep.points]
     fields = list(sweep.points[0].settings)
-    headings = [*fields, "latency", "energy", "accuracy", "area", "cross-check", "front"]
+    headings = [*fields, "latency", "energy", "accuracy", "area"]
+    # what static power hides
+    dynamic = "dynamic_energy" in sweep.objectives
+    headings += [*(["dynamic energy"] if dynamic else []), "cross-check", "front"]
     rows = [
         [
             *point.settings.values(),
             *_figures(report),
+            *([quantities.energy(point.report.energy.dynamic_pj)] if dynamic else []),
             _check(report, console.width),
             "*" if point.pareto else "",
         ]
@@ -65,6 +77,11 @@ def show_sweep(sweep: Sweep, err: bool = False) -> None:
     title = f"{first.model} on {first.target}, objectives: {', '.join(sweep.objectives)}"
     _print(console, title, _table(headings, rows, left=len(fields)))
     _notes(console, reports)
+
+
+def show_note(text: str, err: bool = False) -> None:
+    """Print a sentence below a table."""
+    _say(_console(err), text)
 
 
 def show_rows(
@@ -88,7 +105,8 @@ def layer_cells(row: dict[str, Any]) -> list[str]:
 
 
 def _title(model: str, reports: Sequence[dict[str, Any]]) -> str:
-    title = f"{model}, batch {reports[0]['batch']}"
+    batches = dict.fromkeys(str(r["batch"]) for r in reports)
+    title = f"{model}, batch {', '.join(batches)}"
     accuracy = next((r["accuracy"] for r in reports if r["accuracy"]), None)
     if accuracy is None:
         return title
@@ -96,12 +114,78 @@ def _title(model: str, reports: Sequence[dict[str, Any]]) -> str:
     return f"{title}; float reference {share:.1f} % on {samples} samples"
 
 
-def _compared(reports: Sequence[dict[str, Any]], width: int) -> Table:
-    rows = [
-        [r["target"], *_figures(r), bound_by(r) or quantities.UNKNOWN, _check(r, width)]
-        for r in reports
+def _show_compared(console: Console, title: str, reports: Sequence[dict[str, Any]]) -> None:
+    """Print the table of one model in as many columns as the terminal has room for."""
+    parts, left_out = fitted(reports, console.width)
+    for number, shown in enumerate(parts):
+        cells = [_starred(column, texts, reports) for column, texts in shown]
+        headings = [column.heading for column, _ in shown]
+        wordy = {i for i, (column, _) in enumerate(shown) if column.words}
+        rows = list(zip(*cells, strict=True))
+        _print(console, title if number == 0 else "", _table(headings, rows, wordy))
+    if left_out:
+        _say(
+            console,
+            f"(no room at {console.width} columns for {', '.join(left_out)}: a wider terminal, "
+            "--csv and --report show all)",
+        )
+
+
+def fitted(reports: Sequence[dict[str, Any]], width: int) -> tuple[list[Cells], list[str]]:
+    """The columns that fit a width, with their cells, and the headings of the others.
+
+    First a cross-check goes without its figures. Then what options add (`ADDED`) goes to a
+    table of its own below. Then columns go by their `drop`, the largest first, and the
+    cross-check keeps its verdict alone.
+    """
+    every = columns(reports)
+    for short in (0, 1):
+        whole = _cells(every, reports, short)
+        if _width(whole) <= width:
+            return [whole], []
+    below = [column for column in every if column.key in ADDED]
+    first = [column for column in every if column.key not in ADDED]
+    drops = sorted({column.drop for column in first} - {0}, reverse=True)
+    levels = [(0, 1), (1, 1), *((count, 2) for count in range(1, len(drops) + 1))]
+    steps = [
+        _cells([column for column in first if column.drop not in drops[:count]], reports, short)
+        for count, short in levels
     ]
-    return _table(_HEADINGS, rows, left=1)
+    shown = next((step for step in steps if _width(step) <= width), steps[-1])
+    parts = [shown]
+    if below:
+        keys = [column for column in every if column.key in NAMING]
+        parts.append(_cells([*keys, *below], reports))
+    kept = {column.key for column, _ in shown}
+    return parts, [column.heading for column in first if column.key not in kept]
+
+
+def _cells(shown: Sequence[Column], reports: Sequence[dict[str, Any]], short: int = 0) -> Cells:
+    return [(column, [_cell(column, report, short) for report in reports]) for column in shown]
+
+
+def _width(shown: Cells) -> int:
+    """Of a table, with room for a star behind each figure that may be the best."""
+    wide = [
+        max(len(column.heading), *(len(text) + bool(column.better) for text in texts))
+        for column, texts in shown
+    ]
+    return sum(wide) + _GAP * (len(wide) - 1)
+
+
+def _cell(column: Column, report: dict[str, Any], short: int) -> str:
+    texts = (column.text, *column.brief)
+    return texts[min(short, len(texts) - 1)](report)
+
+
+def _starred(
+    column: Column, texts: Sequence[str], reports: Sequence[dict[str, Any]]
+) -> list[str]:
+    """Cells with a star behind the best, and room for it behind the others."""
+    best = column.best(reports)
+    if not best:
+        return list(texts)
+    return [f"{text}{'*' if i in best else ' '}" for i, text in enumerate(texts)]
 
 
 def _figures(report: dict[str, Any]) -> list[str]:
@@ -156,30 +240,42 @@ def _layers(report: dict[str, Any]) -> Table:
 
 def _yields(console: Console, reports: Sequence[dict[str, Any]]) -> None:
     """Print how many of each kind of noisy chips are good."""
-    for report in reports:
+    for name, report in zip(_called(reports), reports, strict=True):
         if found := report.get("yield"):
-            _say(console, f"{report['target']}: {quantities.chip_yield(found)}")
+            _say(console, f"{name}: {quantities.chip_yield(found)}")
+
+
+def _called(reports: Sequence[dict[str, Any]]) -> list[str]:
+    """What to call reports of one or more models."""
+    if len({report["model"] for report in reports}) < 2:
+        return names(reports)
+    pairs = zip(names(reports), reports, strict=True)
+    return [f"{report['model']} on {name}" for name, report in pairs]
 
 
 def _notes(console: Console, reports: Sequence[dict[str, Any]]) -> None:
     """Print the second checks, and every warning once, with the targets that gave it."""
-    for report in reports:
+    called = _called(reports)
+    for name, report in zip(called, reports, strict=True):
         if report.get("second_check"):
-            _say(console, f"{report['target']}, second check: {_second(report)}")
-    for report in reports:
+            _say(console, f"{name}, second check: {_second(report)}")
+    for name, report in zip(called, reports, strict=True):
         if ends := quantities.energy_range(report):
-            _say(console, f"note: {report['target']}: {_EVIDENCE} {ends}")
+            _say(console, f"note: {name}: {_EVIDENCE} {ends}")
     found: dict[str, list[str]] = {}
     for report in reports:
         for text in report["warnings"]:
-            names = found.setdefault(text, [])
-            if report["target"] not in names:
-                names.append(report["target"])
-    for text, names in found.items():
-        _say(console, f"note: {', '.join(names)}: {text}")
+            who = found.setdefault(text, [])
+            if report["target"] not in who:
+                who.append(report["target"])
+    for text, who in found.items():
+        _say(console, f"note: {', '.join(who)}: {text}")
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> Table:
+def _table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], left: int | set[int]
+) -> Table:
+    """A table; `left`: how many of the first columns are text, or which columns are."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -191,7 +287,7 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int) ->
         padding=(0, 1, 0, 0),
     )
     for i, heading in enumerate(headings):
-        words = i < left or heading in _WORDS
+        words = i in left if isinstance(left, set) else i < left or heading in _WORDS
         aligned: Literal["left", "right"] = "left" if words else "right"
         # a figure stays on one line; a name may fold, since nothing may be cut
         table.add_column(heading, justify=aligned, no_wrap=not words, overflow="fold")
@@ -204,12 +300,12 @@ def _print(console: Console, title: str, table: Table) -> None:
     from rich.text import Text
 
     # not the table's own title, which folds where the table is narrower
-    heading = Text(title, style="bold")
+    parts = (Text(title, style="bold"), table) if title else (table,)
     if console.is_terminal:
-        console.print(heading, table, "", sep="\n")
+        console.print(*parts, "", sep="\n")
         return
     with console.capture() as printed:
-        console.print(heading, table, sep="\n")
+        console.print(*parts, sep="\n")
     lines = [line.rstrip() for line in printed.get().splitlines()]
     console.file.write("\n".join([*lines, "", ""]))
 

@@ -48,6 +48,7 @@ def train(
     seed: int = 0,
     options: GradientOptions | None = None,
     progress: Callable[[int], None] | None = None,
+    held: Callable[[int, Mapping[str, Array]], Mapping[str, Array]] | None = None,
 ) -> Trained:
     """Train a model of one input on samples in an order that the seed decides.
 
@@ -63,6 +64,8 @@ def train(
         seed: of the order of the samples: Philox4x32-10, one stream for each epoch.
         options: of rules whose derivative is zero almost everywhere (spikes, rounding).
         progress: is called with 1 after each step.
+        held: of the number of a step and the weights, those that the step is computed with in
+            their place: what changes is still the weights (noise that training sees).
 
     Raises:
         ModelError: the samples do not fit the model, or its learning rate is left open.
@@ -74,10 +77,16 @@ def train(
     state = {name: np.zeros(v.shape, DTYPES[v.dtype]) for name, v in step.inputs.items()}
     state = {**state, **{name: module.weights[name] for name in names}}
     losses: list[float] = []
-    for some in _batches(seed, epochs, len(x), step.inputs["target"].shape[0]):
+    batches = _batches(seed, epochs, len(x), step.inputs["target"].shape[0])
+    for number, some in enumerate(batches):
         batch = {name: array[some].astype(state[name].dtype) for name, array in given.items()}
-        found = evaluate(step, {**state, **batch})
-        state = {name: found.get(f"new_{name}", array) for name, array in state.items()}
+        seen = {} if held is None else held(number, {name: state[name] for name in names})
+        found = evaluate(step, {**state, **batch, **seen})
+        state = {name: found.get(f"new_{name}", array) for name, array in state.items()} | {
+            # the step's own change, of the weights that it did not see
+            name: state[name] + (found[f"new_{name}"] - array)
+            for name, array in seen.items()
+        }
         losses.append(float(found["loss"]))
         if progress is not None:
             progress(1)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tetrapla.accuracy import check_labels, classes
+from tetrapla.additions import added
 from tetrapla.backends.target_ import Options
 from tetrapla.designs import Design
 from tetrapla.ir.errors import ModelError
@@ -17,7 +18,6 @@ from tetrapla.progress import Step, bar, silent
 from tetrapla.run import Executable, Result, Trial, compile_for
 from tetrapla.samples import Samples, batch_of, samples_for
 from tetrapla.settings import Settings, command
-from tetrapla.simulators.report import Report
 
 UNJUDGED = "the labels are not used: accuracy needs one output of shape [batch, classes]"
 
@@ -105,33 +105,8 @@ def simulated(path: str, target: str, design: Design, settings: Settings) -> Res
     said = command("simulate", [path], [target], settings)
     given = trial(load_for(path, settings), settings)
     with bar(design.seeds(options_of(settings))) as step:
-        return results(given, [design], settings, said, step)[0]
-
-
-def reports(
-    modules: Sequence[Module],
-    names: Sequence[str],
-    found: Sequence[Design],
-    settings: Settings,
-    said: str,
-) -> list[Report]:
-    """Every model on every machine, a model's reports together.
-
-    Args:
-        modules: the float models.
-        names: what reports call them.
-        found: the machines.
-        settings: the common options.
-        said: the command to record.
-    """
-    options = options_of(settings)
-    runs = len(modules) * sum(design.seeds(options) for design in found)
-    with bar(runs) as step:
-        return [
-            result.report
-            for module, name in zip(modules, names, strict=True)
-            for result in results(trial(module, settings, name), found, settings, said, step)
-        ]
+        done = results(given, [design], settings, said, step)[0]
+    return replace(done, report=added(done.report, settings))
 
 
 def labels(modules: Sequence[Module], paths: Sequence[str]) -> list[str]:

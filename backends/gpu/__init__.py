@@ -7,7 +7,9 @@ from tetrapla.backends.gpu.lower import lower
 from tetrapla.backends.gpu.machine_code import ARCHITECTURES, ahead
 from tetrapla.backends.gpu.triton.source import sources
 from tetrapla.backends.target_ import Target
+from tetrapla.passes.pipeline_ import FOLLOWING
 from tetrapla.simulators.gpu.machine import least_cycles, run
+from tetrapla.simulators.gpu.recorded import recorded
 from tetrapla.simulators.gpu.spec import GpuSpec
 
 TARGET = Target(
@@ -15,6 +17,7 @@ TARGET = Target(
     spec_type=GpuSpec,
     default_chip="h100",
     lower=lower,
+    schemes=FOLLOWING,
     run=run,
     cross_check=cross_check,
     stochastic=lambda spec, options: False,
@@ -24,6 +27,7 @@ TARGET = Target(
     second_check=second_check,
     ahead=ahead,
     architectures=ARCHITECTURES,
+    recorded=recorded,
 )
 
 __all__ = ["TARGET"]

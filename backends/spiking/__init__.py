@@ -22,6 +22,7 @@ from tetrapla.ir.module import Module
 from tetrapla.passes.pipeline_ import canonical
 from tetrapla.simulators.report import CrossCheck, Run
 from tetrapla.simulators.spiking import Program, SpikingSpec, run
+from tetrapla.simulators.spiking.recorded import recorded
 
 _UNPRICED = (
     "the energy holds the chip's events and leakage; the host, input and output are not in it: "
@@ -193,4 +194,5 @@ TARGET: Target[SpikingSpec, Program] = Target(
     run=run,
     cross_check=cross_check,
     stochastic=_never,
+    recorded=recorded,
 )

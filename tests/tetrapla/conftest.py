@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from tetrapla.__main__ import run
+from tetrapla.validation import Row, validate
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 
@@ -44,6 +47,12 @@ def refused(cli: Callable[..., Done]) -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
+def shipped() -> Callable[[str], list[Row]]:
+    """The rows of a suite on the shipped tables, which several tests look at."""
+    return cache(lambda name: validate([name]))
+
+
+@pytest.fixture(scope="session")
 def mlp() -> str:
     """The shipped MLP."""
     return str(EXAMPLES / "digits_mlp.onnx")
@@ -53,3 +62,15 @@ def mlp() -> str:
 def cnn() -> str:
     """The shipped CNN."""
     return str(EXAMPLES / "digits_cnn.onnx")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[[Any], Path]:
+    """Write a result's JSON."""
+
+    def write(content: Any) -> Path:
+        path = tmp_path / "run.json"
+        path.write_text(json.dumps(content), "utf-8")
+        return path
+
+    return write

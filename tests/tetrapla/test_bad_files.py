@@ -279,7 +279,8 @@ def test_a_loop_that_does_not_end_is_refused(refused: Refused, tmp_path: Path) -
         (
             "rows: {value: 256",
             "rows: {value: many",
-            ":19:3: array.rows must be a whole number without a unit, not 'many'",
+            ":19:3: array.rows must be a whole number without a unit, not 'many'; write digits "
+            "alone, 64",
         ),
         (
             "24 MiB",
@@ -287,7 +288,11 @@ def test_a_loop_that_does_not_end_is_refused(refused: Refused, tmp_path: Path) -
             ":30:3: memories.unified_buffer must hold one row in and one row out, 768 bytes, "
             "not 100 bytes; enlarge it or shrink the array",
         ),
-        ("700 MHz", "1e99999 GHz", ":27:1: clock must be at most 1e+30 Hz, not 1e99999 GHz"),
+        (
+            "700 MHz",
+            "1e99999 GHz",
+            ":27:1: clock must be at most 1e+30 Hz, not 1e99999 GHz; give a smaller one",
+        ),
         (
             "name: tpu-v1",
             "name: " + "[" * 100_000,

@@ -28,7 +28,8 @@ def test_a_defect_is_one_line_and_status_one(
     assert done.status == 1
     assert done.err == (
         "error: internal error, a defect of tetrapla: ZeroDivisionError: planted "
-        "(TETRAPLA_TRACEBACK=1 shows where; please report it)\n"
+        "(nothing was reported; TETRAPLA_TRACEBACK=1 shows where; please report it with "
+        "this line, the command and the chip's YAML; no weights are needed)\n"
     )
     monkeypatch.setenv("TETRAPLA_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
@@ -92,7 +93,9 @@ def test_a_run_that_cannot_be_reports_nothing(
     assert done.status == 1
     assert done.err == (
         "error: internal error, a defect of tetrapla: InternalError: macs of the layers must "
-        "be the model's 6464, not 0 (TETRAPLA_TRACEBACK=1 shows where; please report it)\n"
+        "be the model's 6464, not 0 (nothing was reported; TETRAPLA_TRACEBACK=1 shows where; "
+        "please report it with this line, the command and the chip's YAML; no weights are "
+        "needed)\n"
     )
     assert not path.exists()
 

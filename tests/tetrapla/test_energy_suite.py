@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from tetrapla.validation import Row, validate
+from tetrapla.validation import Row
 
 
 @pytest.fixture(scope="module")
-def rows() -> dict[tuple[str, str], Row]:
-    return {(row.case, row.quantity): row for row in validate(["energy"])}
+def rows(shipped: Callable[[str], list[Row]]) -> dict[tuple[str, str], Row]:
+    return {(row.case, row.quantity): row for row in shipped("energy")}
 
 
 def test_every_row_informs_and_names_its_source(rows: dict[tuple[str, str], Row]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -164,3 +165,37 @@ def _wait_for_points(path: Path, count: int) -> None:
                 return
         time.sleep(0.1)
     raise AssertionError("the cluster computes nothing")
+
+
+@pytest.fixture
+def ray(work: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Ray on this machine; its workers find what a test's processes run."""
+    pytest.importorskip("ray", reason="needs Ray, of the extra ray")
+    paths = os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))
+    monkeypatch.setenv("PYTHONPATH", paths)
+    return executor_for("ray")
+
+
+@pytest.mark.slow
+def test_ray_does_every_item_though_a_worker_ends(ray: Any, work: Any, tmp_path: Path) -> None:
+    assert sorted(ray.run(work.times, 3, ITEMS)) == [(i, 3 * i) for i in ITEMS]
+    assert sorted(ray.run(work.odd, tmp_path / "ended", ITEMS)) == [(i, i) for i in ITEMS]
+
+
+@pytest.mark.slow
+def test_ray_tells_what_the_work_refuses_and_which_item_ends_workers(
+    ray: Any, work: Any
+) -> None:
+    with pytest.raises(ModelError, match=r"^item 0 must be another; choose one$"):
+        list(ray.run(work.wrong, None, [0]))
+    with pytest.raises(WorkerError, match=r"^point 3 must be computable in a worker, but "):
+        list(ray.run(work.fatal, None, ITEMS))
+
+
+@pytest.mark.slow
+def test_a_sweep_on_ray_is_the_serial_one(ray: Any, cli: Cli, mlp: str, tmp_path: Path) -> None:
+    words = ["sweep", mlp, "--target", "tpu-v1", "--samples", 2]
+    words += ["--set", "clock=100MHz:800MHz:100", "--json"]
+    assert cli(*words, tmp_path / "serial.json").status == 0
+    assert cli(*words, tmp_path / "ray.json", "--executor", "ray").status == 0
+    assert (tmp_path / "ray.json").read_bytes() == (tmp_path / "serial.json").read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,28 @@ def test_accuracy_is_read_upwards(cli: Cli, mlp: str, tmp_path: Path) -> None:
     }
     assert dots["timesteps=2"][0] < dots["timesteps=16"][0]
     assert dots["timesteps=2"][1] > dots["timesteps=16"][1]
+
+
+def test_energy_without_what_is_drawn_all_the_time_is_an_objective(
+    cli: Cli, mlp: str, tmp_path: Path
+) -> None:
+    words = ["sweep", mlp, "--target", "isaac", "--samples", 1, "--figure", tmp_path / "f.svg"]
+    words += ["--set", "adc.bits=6 bit,8 bit", "--json", tmp_path / "f.json"]
+    found = cli(*words, "--objective", "dynamic_energy,area")
+    assert found.status == 0
+    points = json.loads((tmp_path / "f.json").read_text("utf-8"))["points"]
+    totals, parts = [], []
+    for point in points:
+        energy = point["report"]["energy_pj"]
+        totals.append(energy["total"])
+        parts.append(energy["total"] - energy["by_unit"]["static"])
+    # the links' 10.4 W hide what two bits of the converters change
+    assert totals[1] < 1.001 * totals[0]
+    assert parts[1] > 1.2 * parts[0]
+    assert [point["pareto"] for point in points] == [True, False]
+    assert "dynamic energy" in found.out
+    names = [each.text for each in drawn(tmp_path / "f.svg").iter(f"{SVG}text")]
+    assert "dynamic energy" in names
 
 
 def test_what_cannot_be_drawn_is_said(refused: Refused, mlp: str, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_chip_fields_take_quantities_and_ranges(cli: Cli, mlp: str) -> None:
         ),
         (
             "no objective 'laten'; did you mean 'latency', or another of: latency, energy, "
-            "accuracy, area",
+            "accuracy, area, dynamic_energy",
             ["--set", "timesteps=4", "--objective", "laten"],
         ),
         (
@@ -169,3 +169,66 @@ def test_the_front_is_what_no_other_point_beats(rows: list[tuple[float | None, .
         )
         assert on == (None not in row and not beaten)
     assert any(found) == bool(known)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("1:100:log3", ("1", "10", "100")),
+        ("1:9:lin5", ("1", "3", "5", "7", "9")),
+        ("1:4:log5", ("1", "2", "3", "4")),  # rows are whole, so some fall together
+        ("0.5V:2.0V:lin4", ("0.5V", "1V", "1.5V", "2.0V")),
+        ("100MHz:1600MHz:log5", ("100MHz", "200MHz", "400MHz", "800MHz", "1600MHz")),
+    ],
+)
+def test_so_many_values_have_both_ends(text: str, values: tuple[str, ...]) -> None:
+    assert parse_grid([f"a={text}"]) == {"a": values}
+
+
+@pytest.mark.parametrize("text", ["1:9:lin1", "0:9:log3", "9:1:lin3", "1:9:log"])
+def test_so_many_values_must_be_possible(text: str) -> None:
+    with pytest.raises(ModelError, match=r"^--set A:B must "):
+        parse_grid([f"a={text}"])
+
+
+def test_fields_of_the_quantisation_are_swept(cli: Cli, mlp: str, tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    words = ["sweep", mlp, "--target", "isaac", "--data", "digits", "--samples", 10]
+    done = cli(*words, "--set", "quant.weights=i8,i4", "--ideal", "--json", path)
+    assert done.status == 0
+    reports = [each["report"] for each in json.loads(path.read_text("utf-8"))["points"]]
+    assert reports[0]["energy_pj"]["total"] > reports[1]["energy_pj"]["total"]
+    plain = tmp_path / "plain.json"
+    cli("simulate", *words[1:], "--ideal", "--json", plain)
+    alone = json.loads(plain.read_text("utf-8"))
+    assert alone["energy_pj"] == reports[0]["energy_pj"], "i8 is what int8 is anyway"
+
+
+@pytest.mark.parametrize(
+    ("message", "target", "text"),
+    [
+        (
+            "--set quant.bits: quantize: bits must be 8 or 16, not 2; weights of fewer are "
+            "weights=i4",
+            "tpu-v1",
+            "quant.bits=2:8",
+        ),
+        (
+            "--set quant.weight: no option 'weight' of quantize; did you mean 'weights'?; "
+            "there are: bits, weights, activations, method, percentile_pct, rounding, group, "
+            "per_channel, correct_bias, all_operators, whole",
+            "tpu-v1",
+            "quant.weight=i4",
+        ),
+        (
+            "--set quant.… must come with a format that loihi quantises to, none, not int8; "
+            "leave it out",
+            "loihi",
+            "quant.weights=i4",
+        ),
+    ],
+)
+def test_a_wrong_field_of_the_quantisation_is_refused(
+    refused: Refused, mlp: str, message: str, target: str, text: str
+) -> None:
+    refused(message, "sweep", mlp, "--target", target, "--samples", 1, "--set", text)

@@ -16,6 +16,7 @@ from tetrapla import charts
 from tetrapla.comparison import verdict
 from tetrapla.page import page
 
+NAMESPACE = "http://www.w3.org/2000/svg"
 EVIL = "<script>alert('x')</script>&\"\n"
 VOID = {"meta", "br", "link", "img"}
 
@@ -86,12 +87,13 @@ class Elements(HTMLParser):
 def test_nothing_is_fetched() -> None:
     text = page([report(), report(target="u", time_s=2e-6)])
     for tag, attributes in Elements(text).found:
-        assert tag not in {"script", "link", "img", "iframe", "object", "embed", "base"}
+        assert tag not in {"link", "img", "iframe", "object", "embed", "base"}
         assert "style" not in attributes
         assert not any(name.startswith("on") for name in attributes)
         for name in ("src", "href", "xlink:href", "action", "data", "poster", "srcset"):
-            assert (attributes.get(name) or "data:").startswith("data:")
-    assert not re.search(r"url\(|@import|https?:", text)
+            assert (attributes.get(name) or "data:").startswith(("data:", "#"))
+    # the name of SVG, which a saved chart begins with, is nowhere to be fetched from
+    assert not re.search(r"url\(|@import|https?:", text.replace(NAMESPACE, ""))
 
 
 def test_every_text_is_escaped() -> None:
@@ -107,19 +109,21 @@ def test_every_text_is_escaped() -> None:
         energy_pj={"total": 1.0, "by_unit": {EVIL: 1.0}, "range": None},
     )
     text = page([evil])
-    assert "<script" not in text
+    assert text.count("<script") == 1
+    assert "alert(" not in text.replace("alert(&#x27;", "")
     tags = {tag for tag, _ in Elements(text).found}
     assert tags <= {
         *("html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "h3", "p"),
         *("pre", "section", "div", "table", "thead", "tbody", "tr", "th", "td", "b", "ul"),
         *("li", "a", "details", "summary", "figure", "figcaption", "svg", "text", "line"),
-        *("rect", "circle", "path"),
+        *("rect", "circle", "path", "header", "nav", "dl", "dt", "dd", "span", "strong"),
+        *("mark", "small", "h4", "article", "script"),
     }
 
 
 def test_the_downloads_hold_the_data() -> None:
     given = [report()]
-    links = [a for tag, a in Elements(page(given)).found if tag == "a"]
+    links = [a for tag, a in Elements(page(given)).found if tag == "a" and "download" in a]
     data = (links[0]["href"] or "").partition("base64,")[2]
     found = json.loads(base64.b64decode(data))
     assert found == {"schema": "tetrapla.compare/1", "reports": given}
@@ -144,7 +148,8 @@ def test_the_verdict_names_the_best_and_a_failure() -> None:
     slow = report(target="slow", time_s=1.0, accuracy={**report()["accuracy"], "target": 0.99})
     assert verdict([report(), slow]) == (
         "Lowest latency: t (1.00 us); lowest energy: t and slow (7.00 pJ); highest accuracy: "
-        "slow (99.0 %). Every machine agrees with the reference interpreter within its bound."
+        "slow (99.0 %). On the Pareto front of latency, energy and accuracy: t and slow. Every "
+        "machine agrees with the reference interpreter within its bound."
     )
     failed = report(cross_check={**report()["cross_check"], "passed": False})
     assert verdict([failed]) == "The cross-check FAILED on t."
@@ -180,14 +185,6 @@ def test_a_source_is_written_out_once() -> None:
     assert "given by the user" in text
     assert "3 constants" in text
     assert "tdp" not in text
-
-
-def test_everything_is_open_for_the_printer() -> None:
-    details = [
-        attributes for tag, attributes in Elements(page([report()])).found if tag == "details"
-    ]
-    assert details
-    assert all("open" in attributes for attributes in details)
 
 
 @pytest.mark.parametrize("count", [1, 4, 9])

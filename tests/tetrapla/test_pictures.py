@@ -178,8 +178,8 @@ def test_the_page_of_a_comparison_has_the_pictures_of_spiking_machines_alone() -
     model = str(EXAMPLES / "digits_mlp.onnx")
     found = compare(model, ["loihi", "tpu-v1"], data="digits", samples=2, timesteps=4)
     text = found.to_html()
-    assert text.count(", inside</h3>") == 1
-    assert "<h3>loihi, inside</h3>" in text
+    assert text.count(", inside</h4>") == 1
+    assert "<h4>loihi, inside</h4>" in text
     assert text == found.to_html()
     names = ("Spike raster", "Membrane voltages", "Busy time by core")
     assert [text.count(f'aria-label="{name}"') for name in names] == [1, 1, 1]

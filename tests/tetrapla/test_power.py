@@ -128,8 +128,8 @@ def test_a_format_can_be_added_and_its_price(mlp: str) -> None:
     [
         (
             "array.formats.bf17=1",
-            "tpu-v1.yaml:22:3: with --set array.formats.bf17=1, array.formats must be of int8, "
-            "int16x8, int16, bf16, fp16, int4, not bf17; did you mean 'bf16'?",
+            "--set array.formats.bf17 must be one of int8, int16x8, int16, bf16, fp16, int4, "
+            "not bf17; did you mean 'bf16'?",
         ),
         (
             "array.formats.int8=0",

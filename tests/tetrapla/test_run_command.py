@@ -19,6 +19,7 @@ from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.interpret import gathered
 from tetrapla.ir.module import Module
+from tetrapla.ir.safetensors import Safetensors, packed
 from tetrapla.samples import samples_for
 from tetrapla.settings import Settings
 from tetrapla.streams import stream
@@ -91,7 +92,7 @@ def test_another_kind_of_output_is_refused(
     refused: Refused, cnn: str, images: Path, tmp_path: Path, name: str
 ) -> None:
     path = tmp_path / name
-    message = f"--output must be a file in .npz, not '{path}'; rename it"
+    message = f"--output must be a file in .npz or .safetensors, not '{path}'; rename it"
     refused(message, "run", cnn, "--input", images, "-o", path)
     assert not path.exists()
 
@@ -225,3 +226,16 @@ def test_one_invocation_is_held_at_a_time() -> None:
 
     outputs = gathered(tetrapla.evaluate_batches(module, inputs()), 5)
     assert outputs["y"][:, 0].tolist() == [0, -1, -2, -3, -4]
+
+
+def test_safetensors_go_in_and_out(cli: Cli, mlp: str, tmp_path: Path) -> None:
+    x = np.linspace(0, 1, 128, dtype=np.float32).reshape(2, 64)
+    np.savez(tmp_path / "x.npz", x=x)
+    (tmp_path / "x.safetensors").write_bytes(packed({"x": x}))
+    for form in ("npz", "safetensors"):
+        words = ("--input", tmp_path / f"x.{form}", "-o", tmp_path / f"y.{form}")
+        assert cli("run", mlp, *words).status == 0
+    expected = np.load(tmp_path / "y.npz")
+    found = Safetensors(tmp_path / "y.safetensors")
+    assert set(found) == set(expected)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import optuna
 import pytest
 
 from tetrapla.grid import OBJECTIVES, Sweep, swept
-from tetrapla.ir.errors import SpecError, UnsupportedError
+from tetrapla.ir.errors import ModelError, SpecError, UnsupportedError
 from tetrapla.models import load_for
 from tetrapla.points import Points
 from tetrapla.search import BATCH, searched
@@ -106,6 +107,29 @@ def test_a_point_that_cannot_be_is_a_failed_trial(mlp: str, tmp_path: Path) -> N
     states = {trial.state.name for trial in study.trials}
     assert states == {"COMPLETE", "FAIL"}
     assert all(point.settings["array.cols"] == "128" for point in found.points)
+
+
+def test_a_disk_that_fills_up_keeps_the_trials(
+    mlp: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, kept = tmp_path / "study.db", optuna.Study.add_trial
+
+    def full(study: optuna.Study, trial: Any) -> None:
+        if len(study.trials) == 3:
+            raise optuna.exceptions.StorageInternalError from sqlite3.OperationalError(
+                "database or disk is full"
+            )
+        kept(study, trial)
+
+    monkeypatch.setattr(optuna.Study, "add_trial", full)
+    with pytest.raises(ModelError) as refused:
+        searched(points(mlp), AXES, (), 9, path)
+    assert str(refused.value) == (
+        f"study '{path}' must take another trial, not refuse it: database or disk is full; it "
+        "keeps what is finished: make room and run the same command again"
+    )
+    study = optuna.load_study(study_name="tetrapla", storage=f"sqlite:///{path}")
+    assert len(study.trials) == 3
 
 
 def test_where_no_point_can_be_the_first_reason_is_told(mlp: str) -> None:

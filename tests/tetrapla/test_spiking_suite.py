@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ FILE = Path("neuro", "lava_dense_lif.npz")
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[Row]:
-    return validate(["spiking"])
+def rows(shipped: Callable[[str], list[Row]]) -> list[Row]:
+    return shipped("spiking")
 
 
 def test_every_number_of_22_traces_is_ours(rows: list[Row]) -> None:

@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 import pytest
 
 from tetrapla.designs import design
 from tetrapla.grid import swept
+from tetrapla.ir.errors import ModelError
 from tetrapla.models import load_for
 from tetrapla.points import Points
 from tetrapla.settings import Settings
@@ -175,6 +177,52 @@ def test_a_full_disk_is_one_sentence(mlp: str, tmp_path: Path) -> None:
         f"error: store '{tmp_path / 's.db'}' must be a writable SQLite"
     )
     assert "Traceback" not in done.stderr
+
+
+def test_a_disk_that_fills_up_keeps_what_is_finished(
+    mlp: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, connect = tmp_path / "s.db", sqlite3.connect
+
+    def small(*given: Any, **more: Any) -> sqlite3.Connection:
+        file = connect(*given, **more)
+        file.execute("PRAGMA max_page_count = 20")  # room for a few points
+        return file
+
+    monkeypatch.setattr(sqlite3, "connect", small)
+    store = Store(path)
+    grid = {"clock": tuple(f"{n}00MHz" for n in range(1, 9))}
+    settings = Settings(samples=1)
+    points = Points(lambda each: load_for(mlp, each), mlp, "tpu-v1", settings, store)
+    with pytest.raises(ModelError) as refused:
+        swept(points, grid)
+    store.close()
+    assert str(refused.value) == (
+        f"store '{path}' must have room for another point, not a full disk; it keeps what is "
+        "finished: make room and run the same command again"
+    )
+    assert 0 < len(content(path)) < 8
+
+
+def test_a_disk_without_room_is_refused_before_the_work(
+    refused: Refused,
+    mlp: str,
+    tmp_path: Path,
+    computed: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nearly_full(path: Path) -> Any:
+        return disk_usage(path)._replace(free=30_000)
+
+    monkeypatch.setattr("tetrapla.store.disk_usage", nearly_full)
+    words_ = ("sweep", mlp, "--target", "tpu-v1", "--samples", 1, "--store", tmp_path / "s.db")
+    refused(
+        f"store '{tmp_path / 's.db'}' must have room for 2 points, about 0.04 MB, not 0.03 MB; "
+        "name another place",
+        *words_,
+        *("--set", "clock=200MHz,400MHz"),
+    )
+    assert computed == []
 
 
 def test_the_python_call_keeps_its_points_too(mlp: str, tmp_path: Path) -> None:

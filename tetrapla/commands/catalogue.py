@@ -1,27 +1,36 @@
-"""Commands that list what there is: targets, zoo, arch show."""
+"""Commands that list what there is: targets, zoo, arch show, schema, doctor."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tetrapla.commands.options import Json
 
-def targets() -> int:
-    """List the chips and the families that they belong to."""
-    from tetrapla.backends.target_ import families, find, target
-    from tetrapla.quantities import area
-    from tetrapla.simulators.spec_ import chips
+
+def targets(
+    family: Annotated[
+        str | None, typer.Argument(metavar="[FAMILY]", help="One family alone.")
+    ] = None,
+    json: Json = None,
+) -> int:
+    """List the chips: node, peak, memories, power, area, and what their figures rest on."""
+    from tetrapla.catalogue import HEADINGS, LEGEND, catalogue, cells, to_dict
+    from tetrapla.files import STDOUT, check_outputs, write_all
+    from tetrapla.simulators.report import to_json
     from tetrapla.table import show_rows
 
-    defaults = {family: target(family).default_chip for family in families()}
-    rows = []
-    for name in chips():
-        _, chip = find(name)
-        family, box = chip.spec.family, chip.spec.chip
-        default = "default" if defaults.get(family) == name else ""
-        rows.append((name, family, default, box.default_format, area(box.area_mm2)))
-    show_rows("targets", ("chip", "family", "of its family", "format", "area"), rows)
+    check_outputs([json])
+    found = catalogue(family)
+    if json is not None:
+        write_all({json: to_json(to_dict(found))})
+    for name in dict.fromkeys(entry.family for entry in found):
+        held = [entry for entry in found if entry.family == name]
+        title = f"{name}: {len(held)} chips"
+        show_rows(title, HEADINGS, [cells(entry) for entry in held], err=json == STDOUT)
+    typer.echo(LEGEND, err=json == STDOUT)
     return 0
 
 
@@ -61,10 +70,48 @@ def zoo(
 def show(
     name: Annotated[str, typer.Argument(metavar="TARGET", help="A chip, family or YAML.")],
 ) -> int:
-    """Print a chip's YAML: start from a shipped one, edit it, pass its path as a target."""
+    """Print a chip's YAML with what its fields mean: edit it, pass its path as a target."""
     from tetrapla.backends.target_ import find
-    from tetrapla.simulators.spec_ import dump
+    from tetrapla.simulators.editor_ import commented
 
     _, chip = find(name)
-    typer.echo(dump(chip).rstrip("\n"))
+    typer.echo(commented(chip).rstrip("\n"))
+    return 0
+
+
+def schema(
+    family: Annotated[
+        str | None, typer.Argument(metavar="[FAMILY]", help="One family alone.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write it, in place of printing."),
+    ] = None,
+) -> int:
+    """Print the JSON schema of a chip's YAML, by which editors check and complete it."""
+    from tetrapla.catalogue import schemas
+    from tetrapla.files import check_outputs, write_all
+    from tetrapla.simulators.report import to_json
+
+    check_outputs([output])
+    text = to_json(schemas(family))
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_all({output: text})
+    return 0
+
+
+def doctor(json: Json = None) -> int:
+    """Say which versions and extras are here, and what needs those that are not."""
+    from tetrapla.doctor import HEADINGS, examined, to_dict
+    from tetrapla.files import STDOUT, check_outputs, write_all
+    from tetrapla.simulators.report import to_json
+    from tetrapla.table import show_rows
+
+    check_outputs([json])
+    found = examined()
+    if json is not None:
+        write_all({json: to_json(to_dict(found))})
+    show_rows("tetrapla", HEADINGS, [part.cells() for part in found], err=json == STDOUT)
     return 0

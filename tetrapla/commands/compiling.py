@@ -33,7 +33,9 @@ Codegen = Annotated[
 ]
 
 
-@options.with_settings("samples", "compat", "chunk", "chips", "least_accuracy")
+@options.with_settings(
+    *("samples", "compat", "chunk", "chips", "least_accuracy", *options.ADDED)
+)
 def compile_(
     chosen: Settings,
     model: Model,

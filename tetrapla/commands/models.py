@@ -33,10 +33,15 @@ def run(
     model: Model,
     input_: Annotated[
         str,
-        typer.Option("--input", metavar="FILE", help="An .npz with one array per input, or x."),
+        typer.Option(
+            "--input",
+            metavar="FILE",
+            help="An .npz or .safetensors: an array per input, or x.",
+        ),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="The .npz to write.")
+        Path,
+        typer.Option("-o", "--output", metavar="FILE", help="The .npz or .safetensors file."),
     ],
     engine: Annotated[
         str,
@@ -67,7 +72,8 @@ def run(
 
     Samples along the model's batch give outputs along it; others are stacked by invocation.
     """
-    from tetrapla.archive import check_name, npz
+    from tetrapla.archive import check_name
+    from tetrapla.archive import written as filed
     from tetrapla.batches import STACKED, joinable, joined
     from tetrapla.engines import results
     from tetrapla.files import STDOUT, check_outputs, write_all
@@ -95,7 +101,7 @@ def run(
         one = inputs.count == 1
         written = {name: array[0] if one else array for name, array in found.items()}
     written |= on_host(module, {name: found[name] for name in module.outputs})
-    write_all({output: npz(written)})
+    write_all({output: filed(output, written)})
     options.note(*inputs.warnings, *([STACKED] if stacked else []))
     for name, array in written.items():
         typer.echo(f"{name}: {array.dtype} {list(array.shape)}", err=output == STDOUT)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, cast, 
 
 import typer
 
+from tetrapla.settings import ADDED as ADDED
+
 if TYPE_CHECKING:
     from tetrapla.settings import Settings
 
@@ -146,6 +148,64 @@ LeastAccuracy = Annotated[
         help="What a good chip has, 0..1. [default: a point below the float model's]",
     ),
 ]
+Normalize = Annotated[
+    str | None,
+    typer.Option(
+        "--normalize", metavar="7nm|100mm2", help="Figures also at one node, or at one area."
+    ),
+]
+Region = Annotated[
+    str | None,
+    typer.Option(
+        "--region",
+        metavar="R",
+        help="CO2 on a country's grid: DEU or Germany (`regions`).",
+    ),
+]
+Pue = Annotated[
+    str | None,
+    typer.Option(
+        "--pue", metavar="X", help="What a site draws over its computers. [default: 1.1]"
+    ),
+]
+Price = Annotated[
+    str | None,
+    typer.Option("--price-per-kwh", metavar="X", help="Of electricity: adds its cost."),
+]
+Batches = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--batch",
+        metavar="N1,N2,...",
+        help="Sizes of a symbolic leading dimension. [default: 1]",
+    ),
+]
+Quants = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--quant",
+        metavar="F1,F2,...",
+        help="int8, int4, int16, fp32, tf32, bf16, fp16, fp8, none; a pipeline has an option "
+        "of its own. [default: the chip's]",
+    ),
+]
+Unsupported = Annotated[
+    str,
+    typer.Option(
+        "--on-unsupported",
+        metavar="error|skip",
+        help="What a machine cannot do is an error before the work, or left out and named.",
+    ),
+]
+Executor = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        metavar="E",
+        help="serial, processes[:N], dask://HOST:PORT, ray or ray://HOST:PORT. [default: "
+        "processes where it pays]",
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Over the chip's YAML (`arch show`)."),
@@ -166,8 +226,12 @@ Page = Annotated[
     Path | None,
     typer.Option("--report", metavar="FILE", help="Write a self-contained HTML page."),
 ]
+Parquet = Annotated[
+    Path | None,
+    typer.Option("--parquet", metavar="FILE", help="The rows of --csv (extra parquet)."),
+]
 Csv = Annotated[
-    Path | None, typer.Option("--csv", metavar="FILE", help="Write one row per target.")
+    Path | None, typer.Option("--csv", metavar="FILE", help="Write one row per result.")
 ]
 
 
@@ -193,6 +257,10 @@ def settings(
     chunk: Chunk = None,
     chips: Chips = None,
     least_accuracy: LeastAccuracy = None,
+    normalize: Normalize = None,
+    region: Region = None,
+    pue: Pue = None,
+    price_per_kwh: Price = None,
 ) -> Settings:
     """The options as one frozen value, checked.
 
@@ -223,6 +291,10 @@ def settings(
         chunk=whole("--chunk", chunk),
         chips=whole("--chips", chips),
         least_accuracy=share("--least-accuracy", least_accuracy),
+        normalize=normalize,
+        region=region,
+        pue=share("--pue", pue),
+        price_per_kwh=share("--price-per-kwh", price_per_kwh),
     )
 
 

@@ -29,6 +29,10 @@ def validate(
         Path | None,
         typer.Option("--golden", metavar="DIR", help="Other golden tables, laid out alike."),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", metavar="FILE", help="Write all as a Markdown page."),
+    ] = None,
 ) -> int:
     """Compare published or golden numbers with ours; 1 if a bound is broken."""
     from tetrapla.files import STDOUT, check_outputs, write_all
@@ -36,8 +40,9 @@ def validate(
     from tetrapla.table import show_rows
     from tetrapla.validation import SCHEMA
     from tetrapla.validation import validate as rows_of
+    from tetrapla.validation_page import markdown
 
-    check_outputs([json])
+    check_outputs([json, page])
     rows = rows_of(suite or (), golden)
     headings = ("suite", "quantity", "rows", "passed", "largest error", "bound")
     show_rows("validation", headings, _summary(rows), err=json == STDOUT)
@@ -51,9 +56,13 @@ def validate(
         shown = [_cells(row) for row in broken[:_MOST]]
         title = f"{len(broken)} rows break their bound, the first {len(shown)}"
         show_rows(title, _HEADINGS, shown, err=json == STDOUT)
+    contents = dict[Path, str]()
     if json is not None:
         found = {"schema": SCHEMA, "rows": [row.to_dict() for row in rows]}
-        write_all({json: to_json(found)})
+        contents[json] = to_json(found)
+    if page is not None:
+        contents[page] = markdown(rows)
+    write_all(contents)
     return 1 if broken else 0
 
 

@@ -143,7 +143,7 @@ def _hermes() -> Iterator[Row]:
     array_pj = (energy_pj.total_pj or 0.0) - memory
     interval_s = timing.interval_cycles(full(spec), spec) / spec.clock_hz
     tops = 2 * macs * spec.array.total / interval_s * 1e-12
-    closes = "; the price of a read is this energy: it closes"
+    closes = "; the prices of a read are made from it: it closes"
     for quantity, unit, published, ours, bound, source in (
         ("energy_per_mac", "fJ", 205.0, array_pj / macs * 1e3, _CLOSES, _HERMES + closes),
         ("interval", "ns", 133.0, interval_s * 1e9, _CLOSES, _HERMES + closes),
