@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tetrapla.api import chip, compare, compile, simulate, sweep
+    from tetrapla.api import chip, compare, compile, simulate, sweep, sweep_closed_form
     from tetrapla.comparison import Comparison
     from tetrapla.frontend import zoo
     from tetrapla.frontend.builder import Builder, Layers
@@ -62,6 +62,7 @@ __all__ = [
     "save",
     "simulate",
     "sweep",
+    "sweep_closed_form",
     "train",
     "training_step",
     "vjp",
@@ -90,6 +91,7 @@ _PLACES = {
     "save": "saving",
     "simulate": "api",
     "sweep": "api",
+    "sweep_closed_form": "api",
     "train": "training",
     "training_step": "ir.gradient",
     "vjp": "ir.gradient",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tetrapla.backends.target_ import find
 from tetrapla.compared import Asked, check_unsupported, compared
@@ -27,6 +27,9 @@ from tetrapla.simulators.report import Report
 from tetrapla.simulators.spec_ import Loaded
 from tetrapla.store import Store
 from tetrapla.trials import options_of
+
+if TYPE_CHECKING:
+    from tetrapla.closed import ClosedSweep
 
 Model: TypeAlias = Module | str | os.PathLike[str]
 
@@ -127,6 +130,51 @@ def sweep(
         executor: "serial", "processes", "dask://host:port" or "ray".
         chosen: the fields of `Settings`.
     """
+    points, texts = _points(model, target, grid, store, executor, chosen)
+    if trials is None:
+        return swept(points, texts, objectives)
+    return searched(points, texts, objectives, trials, None if study is None else Path(study))
+
+
+def sweep_closed_form(
+    model: Model,
+    target: str,
+    grid: Mapping[str, Sequence[object]],
+    objectives: Sequence[str] = (),
+    *,
+    store: str | os.PathLike[str] | None = None,
+    executor: str | None = None,
+    **chosen: Any,
+) -> ClosedSweep:
+    """Time, energy and area of every point by formula, then the front by simulation.
+
+    Args:
+        model: a module or the path of a file.
+        target: a systolic chip's name, or the path of a YAML or SCALE-Sim file.
+        grid: values by field, up to a million points.
+        objectives: of "latency", "energy" and "area"; what is known when empty.
+        store: a file that keeps the simulated points.
+        executor: where those are computed, as in `sweep`.
+        chosen: the fields of `Settings`.
+
+    Raises:
+        UnsupportedError: no formula is for the model, the machine or a field.
+    """
+    from tetrapla.closed import closed
+
+    points, texts = _points(model, target, grid, store, executor, chosen)
+    return closed(points, texts, objectives)
+
+
+def _points(
+    model: Model,
+    target: str,
+    grid: Mapping[str, Sequence[object]],
+    store: str | os.PathLike[str] | None,
+    executor: str | None,
+    chosen: Mapping[str, Any],
+) -> tuple[Points, dict[str, tuple[str, ...]]]:
+    """What every point has in common, and the grid as text."""
     settings = _settings(chosen)
     for name in ADDED:
         if getattr(settings, name) is not None:
@@ -142,9 +190,7 @@ def sweep(
         kept,
         executor_for(executor),
     )
-    if trials is None:
-        return swept(points, texts, objectives)
-    return searched(points, texts, objectives, trials, None if study is None else Path(study))
+    return points, texts
 
 
 def _asked(

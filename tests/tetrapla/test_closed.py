@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tetrapla
 from tetrapla.closed import best, estimates
 from tetrapla.designs import Design, design
 from tetrapla.grid import front, swept
@@ -194,3 +195,16 @@ def test_scalesim_s_stalls_have_no_formula(refused: Refused, cnn: str, tmp_path:
         *("sweep", cnn, "--target", path, "--compat", "scalesim", "--closed-form"),
         *("--set", "array.rows=8,16"),
     )
+
+
+def test_python_sweeps_in_closed_form_as_the_command_does(
+    cli: Cli, cnn: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "c.json"
+    words = ["--set", "array.rows=64,128", "--samples", "1", "--closed-form", "--json", path]
+    assert cli("sweep", cnn, "--target", "tpu-v1", *words).status == 0
+    found = tetrapla.sweep_closed_form(cnn, "tpu-v1", {"array.rows": [64, 128]}, samples=1)
+    ours, theirs = found.to_dict(), json.loads(path.read_text("utf-8"))
+    for each in (*ours["points"], *theirs["points"]):
+        each["report"].pop("command")  # Python has none
+    assert json.loads(json.dumps(ours)) == theirs
