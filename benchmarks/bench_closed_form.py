@@ -18,12 +18,12 @@ from functools import partial
 import numpy as np
 from closed_designs import Judge, drawn
 
-from tetrapla.closed import estimates
-from tetrapla.grid_columns import Grid
 from tetrapla.models import load_for
-from tetrapla.points import Points
-from tetrapla.ranges import parse_grid
 from tetrapla.settings import Settings
+from tetrapla.sweeps.closed import estimates
+from tetrapla.sweeps.columns import Grid
+from tetrapla.sweeps.points import Points
+from tetrapla.sweeps.ranges import parse_grid
 
 BUDGET_S = 5.0
 GRID = (

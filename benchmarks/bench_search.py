@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tetrapla.search import BATCH, Study
+from tetrapla.sweeps.search import BATCH, Study
 
 TRIALS = 240
 BUDGET_MS = 20.0

@@ -14,22 +14,22 @@ from tetrapla.comparison import Comparison
 from tetrapla.designs import designs
 from tetrapla.executors import executor_for
 from tetrapla.executors.local import Serial
-from tetrapla.grid import Sweep, swept
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.graph import Array
 from tetrapla.ir.module import Module
 from tetrapla.models import load_for
-from tetrapla.points import Points
 from tetrapla.run import Executable, compile_for
-from tetrapla.search import searched
 from tetrapla.settings import ADDED, Settings, command
 from tetrapla.simulators.report import Report
 from tetrapla.simulators.spec_ import Loaded
-from tetrapla.store import Store
+from tetrapla.sweeps.grid import Sweep, swept
+from tetrapla.sweeps.points import Points
+from tetrapla.sweeps.search import searched
+from tetrapla.sweeps.store import Store
 from tetrapla.trials import options_of
 
 if TYPE_CHECKING:
-    from tetrapla.closed import ClosedSweep
+    from tetrapla.sweeps.closed import ClosedSweep
 
 Model: TypeAlias = Module | str | os.PathLike[str]
 
@@ -160,7 +160,7 @@ def sweep_closed_form(
     Raises:
         UnsupportedError: no formula is for the model, the machine or a field.
     """
-    from tetrapla.closed import closed
+    from tetrapla.sweeps.closed import closed
 
     points, texts = _points(model, target, grid, store, executor, chosen)
     return closed(points, texts, objectives)

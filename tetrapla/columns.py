@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from tetrapla import quantities
-from tetrapla.grid import front
+from tetrapla.pareto import front
 
 Facts: TypeAlias = Mapping[str, Any]  # a report's dictionary, schema tetrapla.report/1
 

@@ -14,7 +14,7 @@ MISSING: Final = "missing"
 
 _CORE = ("numpy", "torch-mlir", "ml_dtypes", "onnx", "pydantic", "ruamel.yaml", "typer", "rich")
 # distribution, extra, what does not work without it
-_OPTIONAL = (
+OPTIONAL = (
     ("scipy", "analog", "validate analog: its nodal judge"),
     ("numba", "fast", "nothing; spiking and systolic machines are slower without it"),
     ("triton", "gpu", "simulate on a GPU: the second check, of emitted kernels"),
@@ -57,8 +57,8 @@ def examined() -> list[Part]:
     return [
         Part("python", platform.python_version(), "", "everything"),
         Part("tetrapla", __version__, "", "everything"),
-        *(Part(name, _version(name), "", "everything") for name in _CORE),
-        *(Part(name, _version(name), extra, use) for name, extra, use in _OPTIONAL),
+        *(Part(name, installed(name), "", "everything") for name in _CORE),
+        *(Part(name, installed(name), extra, use) for name, extra, use in OPTIONAL),
         *(Part(name, "there" if shutil.which(name) else None, "", use) for name, use in _TOOLS),
     ]
 
@@ -68,7 +68,8 @@ def to_dict(parts: list[Part]) -> dict[str, Any]:
     return {"schema": SCHEMA, "parts": [asdict(part) for part in parts]}
 
 
-def _version(name: str) -> str | None:
+def installed(name: str) -> str | None:
+    """A package's version; None where it is missing."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -20,7 +20,7 @@ from tetrapla.ir.errors import ModelError, UnsupportedError
 
 if TYPE_CHECKING:
     from tetrapla.columns import Facts
-    from tetrapla.grid import Sweep
+    from tetrapla.sweeps.grid import Sweep
 
 SUFFIX = ".parquet"
 

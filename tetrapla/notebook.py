@@ -10,7 +10,7 @@ from tetrapla import quantities
 from tetrapla.ir.errors import ModelError
 
 if TYPE_CHECKING:
-    from tetrapla.grid import Sweep
+    from tetrapla.sweeps.grid import Sweep
 
 _ROWS = 50  # of a table; the rest is counted
 
@@ -57,7 +57,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], bold: set[int]
 
 
 def _picture(sweep: Sweep) -> str:
-    from tetrapla.front import picture
+    from tetrapla.sweeps.figure import picture
 
     try:
         return f'<div style="max-width: 560px">{picture(sweep)}</div>'

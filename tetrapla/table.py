@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tetrapla.comparison import Comparison
-    from tetrapla.grid import Sweep
     from tetrapla.simulators.report import Report
+    from tetrapla.sweeps.grid import Sweep
 
 Cells: TypeAlias = list[tuple[Column, list[str]]]  # each column with the cells below it
 

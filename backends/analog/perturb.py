@@ -76,7 +76,7 @@ class Chips:
         rows = matrix.rows(weight).astype(np.float64)
         largest = np.abs(rows).max(axis=0, initial=0)
         scale = np.where(largest > 0, largest, 1.0) / _TOP
-        product = _product(np.rint(rows / scale).astype(np.int16), matrix, self.spec)
+        product = product_of(np.rint(rows / scale).astype(np.int16), matrix, self.spec)
         found = on_arrays(product, self.spec, key) * scale
         return matrix.back(found, weight.shape).astype(weight.dtype)
 
@@ -128,10 +128,10 @@ def _read(held: Cells, made: Columns, spec: AnalogSpec, address: Key) -> Array:
     if held.reference is not None:
         variance = variance * held.reference.scale**2
     z = noise.of_cells(address, noise.READ, variance.shape)
-    return np.asarray(np.sqrt(variance * _share(spec)) * z)
+    return np.asarray(np.sqrt(variance * read_share(spec)) * z)
 
 
-def _share(spec: AnalogSpec) -> float:
+def read_share(spec: AnalogSpec) -> float:
     """Of a read's variance, what is left where every digit is a read of its own.
 
     An input u = sum_t B^t d_t adds sum_t B^2t d_t^2 s^2, a weight that is off adds u^2 s^2:
@@ -162,7 +162,8 @@ def _on_arrays(node: Node) -> bool:
     return node.kind == "nn.matmul" and len(node.operands[1].shape) == 2
 
 
-def _product(matrix: Array, of: Matrix, spec: AnalogSpec) -> Product:
+def product_of(matrix: Array, of: Matrix, spec: AnalogSpec) -> Product:
+    """A product of a matrix alone, as the machine programs it."""
     rows, outputs = matrix.shape
     count = slices(matrix, spec)
     return Product(

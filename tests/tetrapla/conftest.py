@@ -49,7 +49,12 @@ def refused(cli: Callable[..., Done]) -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def shipped() -> Callable[[str], list[Row]]:
     """The rows of a suite on the shipped tables, which several tests look at."""
-    return cache(lambda name: validate([name]))
+
+    @cache
+    def rows(name: str) -> list[Row]:
+        return validate([name])
+
+    return rows
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 from tetrapla.backends.target_ import families, find, target
 from tetrapla.catalogue import HEADINGS, Entry, catalogue, cells, schemas
-from tetrapla.doctor import _OPTIONAL
+from tetrapla.doctor import OPTIONAL
 from tetrapla.simulators.editor_ import commented
 from tetrapla.simulators.fields_ import field_text, models_of
 from tetrapla.simulators.leaves_ import leaves
@@ -233,9 +233,13 @@ def test_doctor_names_versions_and_what_needs_what_is_missing(
 ) -> None:
     from tetrapla import doctor
 
-    real = doctor._version
+    real = doctor.installed
+
+    def absent(name: str) -> str | None:
+        return None if name == "optuna" else real(name)
+
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(doctor, "_version", lambda n: None if n == "optuna" else real(n))
+    monkeypatch.setattr(doctor, "installed", absent)
     done = cli("doctor", "--json", tmp_path / "d.json")
     assert done.status == 0
     row = next(line for line in done.out.splitlines() if line.startswith("optuna"))
@@ -251,5 +255,5 @@ def test_doctor_knows_the_extras_of_the_project() -> None:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    for name, extra, _ in _OPTIONAL:
+    for name, extra, _ in OPTIONAL:
         assert any(part.startswith(name) for part in extras[extra]), (name, extra)

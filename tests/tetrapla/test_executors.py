@@ -154,7 +154,7 @@ def test_a_sweep_on_dask_is_the_serial_one_though_a_worker_is_killed(
 
 
 def _wait_for_points(path: Path, count: int) -> None:
-    from tetrapla.store import Store
+    from tetrapla.sweeps.store import Store
 
     for _ in range(600):
         if path.exists():

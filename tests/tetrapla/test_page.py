@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tetrapla import charts
 from tetrapla.comparison import verdict
+from tetrapla.drawing import charts
 from tetrapla.page import page
 
 NAMESPACE = "http://www.w3.org/2000/svg"

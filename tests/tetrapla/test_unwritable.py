@@ -51,7 +51,7 @@ SUFFIXES = {
 
 def outputs(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
     """Every command and each of its options that names a file or folder to write."""
-    command = group or typer.main.get_command(app)
+    command: Any = group or typer.main.get_command(app)
     if hasattr(command, "commands"):
         for name, inner in command.commands.items():
             yield from outputs(inner, (*path, name))

@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from tetrapla import pareto
 from tetrapla.architecture.moves import drawn, mutated
 from tetrapla.architecture.proxies import ranks
 from tetrapla.frontend.zoo.digits import Shape
@@ -97,13 +98,9 @@ def evolved(
 
 def front(members: Sequence[Member]) -> list[Member]:
     """Those that no other beats in cost and loss, from the cheapest on."""
-    kept = [m for m in members if not any(_beats(other, m) for other in members)]
+    on = pareto.front([(m.cost, m.loss) for m in members])
+    kept = [m for m, best in zip(members, on, strict=True) if best]
     return sorted(kept, key=lambda m: (m.cost, m.loss, m.priced.shape.label))
-
-
-def _beats(a: Member, b: Member) -> bool:
-    no_worse = a.cost <= b.cost and a.loss <= b.loss
-    return no_worse and (a.cost < b.cost or a.loss < b.loss)
 
 
 def _ceiling(costs: Sequence[float | None], most: float, rng: np.random.Generator) -> float:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tetrapla.designs import Design, design
-from tetrapla.grid import OBJECTIVES
 from tetrapla.ir.errors import ModelError
 from tetrapla.ir.interpret import evaluate_many
 from tetrapla.run import Trial, compile_for
 from tetrapla.samples import CALIBRATION_SAMPLES, Samples
 from tetrapla.settings import Settings
+from tetrapla.sweeps.grid import OBJECTIVES
 from tetrapla.trials import options_of
 
 if TYPE_CHECKING:

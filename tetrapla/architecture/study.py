@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tetrapla.ir.errors import ModelError
-from tetrapla.store import package_digest
+from tetrapla.sweeps.store import package_digest
 
-SCHEMA: Final = "tetrapla.search-study/1"
+SCHEMA: Final = "tetrapla.sweeps.search-study/1"
 _WAIT_S: Final = 60.0  # for another run's transaction
 
 

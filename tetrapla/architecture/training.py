@@ -78,14 +78,16 @@ def trained(
         seen = rounded(weights, shape.weight_bits)
         for name in seen:
             normals = rng.standard_normal(seen[name].shape, np.float32)
-            seen[name] = seen[name] * (1 + np.float32(NOISE_FRAC) * normals)
+            noisy = seen[name] * (1 + np.float32(NOISE_FRAC) * normals)
+            seen[name] = noisy.astype(np.float32, copy=False)
         passed = forward(shape, seen, moved(x[some], rng))
         _, d_scores = cross_entropy(passed.scores, y[some], SMOOTHING)
         rate = RATE * 0.5 * (1 + np.cos(np.pi * step / steps))
         _adamw(weights, backward(shape, seen, passed, d_scores), states, step + 1, rate)
         kept = np.float32(min(MEAN_FRAC, step / (step + 10)))
         for name, array in weights.items():
-            mean[name] = kept * mean[name] + (1 - kept) * array
+            mixed = kept * mean[name] + (1 - kept) * array
+            mean[name] = mixed.astype(np.float32, copy=False)
     return rounded(mean, shape.weight_bits)
 
 

@@ -71,17 +71,17 @@ def sweep(
 ) -> int:
     """Run a model on every point of a grid of a machine's fields, or search it."""
     from tetrapla import table
-    from tetrapla.closed import closed
     from tetrapla.executors import executor_for
     from tetrapla.files import STDOUT, check_outputs, write_all
     from tetrapla.frames import check_parquet
-    from tetrapla.front import check_drawable, picture
-    from tetrapla.grid import swept
     from tetrapla.models import load_for
-    from tetrapla.points import Points
-    from tetrapla.ranges import parse_grid
-    from tetrapla.search import searched
-    from tetrapla.store import Store
+    from tetrapla.sweeps.closed import closed
+    from tetrapla.sweeps.figure import check_drawable, picture
+    from tetrapla.sweeps.grid import swept
+    from tetrapla.sweeps.points import Points
+    from tetrapla.sweeps.ranges import parse_grid
+    from tetrapla.sweeps.search import searched
+    from tetrapla.sweeps.store import Store
 
     check_outputs(
         [json, store, study, figure, csv, parquet],

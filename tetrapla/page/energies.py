@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 
-from tetrapla import charts, quantities
+from tetrapla import quantities
 from tetrapla.columns import Facts
+from tetrapla.drawing import charts
 from tetrapla.page import parts
 
 _IDLE = 3  # units that took nothing

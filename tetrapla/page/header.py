@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from tetrapla import __version__, charts, quantities, svg
+from tetrapla import __version__, quantities
 from tetrapla.columns import Facts, columns
 from tetrapla.comparison import verdict
+from tetrapla.drawing import charts, svg
 from tetrapla.page.evidence import weak
 from tetrapla.page.parts import badge, table
 from tetrapla.page.published import judged

@@ -7,7 +7,8 @@ from html import escape
 from math import log10
 from typing import Any, Final
 
-from tetrapla import quantities, svg
+from tetrapla import quantities
+from tetrapla.drawing import svg
 
 _WIDTH, _LEFT, _RIGHT = 460, 96, 14
 _HIGH, _GAP, _TOP = 56, 40, 10

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from tetrapla import pictures, quantities
+from tetrapla import quantities
 from tetrapla.columns import Facts
+from tetrapla.drawing import pictures
 from tetrapla.page import histograms, lanes, parts
 from tetrapla.simulators.scene_ import Sight
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
 
-from tetrapla import quantities, svg
+from tetrapla import quantities
+from tetrapla.drawing import svg
 
 _WIDTH, _LEFT, _RIGHT = 460, 84, 10
 _LANE, _BAR, _TOP = 30, 20, 6

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from tetrapla import charts, quantities
+from tetrapla import quantities
 from tetrapla.columns import Facts
+from tetrapla.drawing import charts
 from tetrapla.page import parts
 
 _MOST: Final = 48  # layers that are drawn: those with most multiply-accumulates

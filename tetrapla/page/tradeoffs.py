@@ -7,8 +7,9 @@ from html import escape
 from math import sqrt
 from typing import Final
 
-from tetrapla import charts, quantities
+from tetrapla import quantities
 from tetrapla.columns import Facts, energy_pj, pareto
+from tetrapla.drawing import charts
 from tetrapla.page import parts
 
 _SMALLEST, _LARGEST, _USUAL = 5.0, 14.0, 6.0  # radii of marks

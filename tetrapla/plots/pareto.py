@@ -9,8 +9,8 @@ from itertools import pairwise
 from math import fsum
 from typing import TYPE_CHECKING, Any, Final
 
-from tetrapla.grid import front
 from tetrapla.ir.errors import ModelError, nearest
+from tetrapla.pareto import front
 from tetrapla.plots.figure import BLUE, COLOURS, GREY, MARKS, blank, label_apart, micro, ticks
 from tetrapla.plots.runs import Facts, RunFile, chosen
 from tetrapla.quantities import quantity

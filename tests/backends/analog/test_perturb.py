@@ -33,7 +33,7 @@ def weights(groups: int = 1) -> Array:
 
 def product(spec: AnalogSpec, groups: int = 1) -> Product:
     of = perturb.Matrix("w", 3, groups > 1, groups)
-    return perturb._product(weights(groups), of, spec)
+    return perturb.product_of(weights(groups), of, spec)
 
 
 @pytest.mark.parametrize("groups", [1, 4])
@@ -80,8 +80,8 @@ def test_a_simulation_multiplies_with_the_same_matrix(chip: tuple[str, ...]) -> 
 def test_reads_of_digits_add_their_share() -> None:
     # one digit of 8 bits is the input itself; of single bits, sum 4^t / 2 over
     # E[u^2] = sum 4^t (1/2 - 1/4) + (255 / 2)^2
-    assert perturb._share(isaac("dac.bits=8 bit")) == pytest.approx(1.0)
-    assert perturb._share(isaac()) == pytest.approx(10922.5 / (5461.25 + 127.5**2))
+    assert perturb.read_share(isaac("dac.bits=8 bit")) == pytest.approx(1.0)
+    assert perturb.read_share(isaac()) == pytest.approx(10922.5 / (5461.25 + 127.5**2))
 
 
 def test_noise_of_reads_has_the_spread_of_the_cells() -> None:

@@ -174,7 +174,12 @@ def off_by_a_little(context: pytest.MonkeyPatch) -> None:
 
 def forgotten(context: pytest.MonkeyPatch) -> None:
     """Gains that are found, and not used."""
-    context.setattr(Affine, "applied", lambda own, accumulators, axis: accumulators)
+
+    def applied(own: Affine, accumulators: Array, axis: int) -> Array:
+        del own, axis
+        return accumulators
+
+    context.setattr(Affine, "applied", applied)
 
 
 def quiet_trial(context: pytest.MonkeyPatch) -> None:

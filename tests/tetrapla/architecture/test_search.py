@@ -21,7 +21,7 @@ from tetrapla.architecture.training import Recipe, answers, trained
 from tetrapla.datasets import load_data
 from tetrapla.frontend.zoo.digits import parse
 from tetrapla.settings import Settings
-from tetrapla.store import Store
+from tetrapla.sweeps.store import Store
 
 PLAN = Plan(trainings=3, epochs=4, seed=5, finalists=1, folds=2)
 FEW = Settings(samples=20)
@@ -153,7 +153,7 @@ def test_the_command_takes_what_a_study_has(
         ),
         (
             ["digits", "--study", "{tmp}/other.db"],
-            "study '{tmp}/other.db' must be of kind tetrapla.search-study/1, not "
+            "study '{tmp}/other.db' must be of kind tetrapla.sweeps.search-study/1, not "
             "tetrapla.store/1; name another file",
         ),
     ],

@@ -9,16 +9,16 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from tetrapla import pictures
 from tetrapla.api import compare
+from tetrapla.drawing import pictures
 from tetrapla.simulators.random_ import Key
 from tetrapla.simulators.scene_ import Load, Membrane, Raster, Sight
 from tetrapla.simulators.spec_ import load_spec
 from tetrapla.simulators.spiking import Core, Population, Program, SpikingSpec, Synapses, run
 from tetrapla.simulators.spiking.program import Encoder, Readout
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "spiking_pictures.svg"
-EXAMPLES = Path(__file__).parents[2] / "examples"
+GOLDEN = Path(__file__).parents[2] / "golden" / "spiking_pictures.svg"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 EVIL = "<script>alert('x')</script>&\"\n"
 SIGHT = Sight(
     timesteps=3,

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tetrapla.grid import front
 from tetrapla.ir.errors import ModelError
-from tetrapla.ranges import parse_grid
+from tetrapla.pareto import front
+from tetrapla.sweeps.ranges import parse_grid
 
 Cli = Callable[..., Any]
 Refused = Callable[..., None]

@@ -9,9 +9,10 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from tetrapla.ir.errors import ModelError, nearest
-from tetrapla.points import Held, Points
-from tetrapla.ranges import MAX_POINTS
+from tetrapla.pareto import front
 from tetrapla.simulators.report import Report, to_json
+from tetrapla.sweeps.points import Held, Points
+from tetrapla.sweeps.ranges import MAX_POINTS
 
 if TYPE_CHECKING:
     from tetrapla.frames import Frame
@@ -104,25 +105,6 @@ def swept(
     held = [points.held(each) for each in combinations]
     check_known(points, held, objectives)
     return judged(combinations, points.computed(held), objectives)
-
-
-def front(rows: Sequence[Sequence[float | None]]) -> list[bool]:
-    """Whether no other row is at least as small everywhere and smaller somewhere.
-
-    A row with an unknown is never on the front.
-    """
-    known = [(tuple(row), i) for i, row in enumerate(rows) if None not in row]
-    best: list[Sequence[Any]] = []
-    found = [False] * len(rows)
-    # in ascending order what beats a row comes before it, and something on the front does
-    for row, i in sorted(known):
-        if all(
-            row == other or any(x < y for x, y in zip(row, other, strict=True))
-            for other in best
-        ):
-            best.append(row)
-            found[i] = True
-    return found
 
 
 def judged(

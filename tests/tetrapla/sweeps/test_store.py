@@ -18,14 +18,14 @@ from typing import Any
 import pytest
 
 from tetrapla.designs import design
-from tetrapla.grid import swept
 from tetrapla.ir.errors import ModelError
 from tetrapla.models import load_for
-from tetrapla.points import Points
 from tetrapla.settings import Settings
 from tetrapla.simulators.random_ import Key, words
-from tetrapla.store import Store, point_key, trial_digest
-from tetrapla.stored import report_of
+from tetrapla.sweeps.grid import swept
+from tetrapla.sweeps.points import Points
+from tetrapla.sweeps.store import Store, point_key, trial_digest
+from tetrapla.sweeps.stored import report_of
 from tetrapla.trials import results, trial
 
 Cli = Callable[..., Any]
@@ -50,7 +50,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(given[3])
         return honest(*given, **more)
 
-    monkeypatch.setattr("tetrapla.points.results", counted)
+    monkeypatch.setattr("tetrapla.sweeps.points.results", counted)
     return seen
 
 
@@ -214,7 +214,7 @@ def test_a_disk_without_room_is_refused_before_the_work(
     def nearly_full(path: Path) -> Any:
         return disk_usage(path)._replace(free=30_000)
 
-    monkeypatch.setattr("tetrapla.store.disk_usage", nearly_full)
+    monkeypatch.setattr("tetrapla.sweeps.store.disk_usage", nearly_full)
     words_ = ("sweep", mlp, "--target", "tpu-v1", "--samples", 1, "--store", tmp_path / "s.db")
     refused(
         f"store '{tmp_path / 's.db'}' must have room for 2 points, about 0.04 MB, not 0.03 MB; "

@@ -27,7 +27,7 @@ from tetrapla.ir.errors import ModelError
 from tetrapla.run import Trial
 from tetrapla.settings import Settings
 from tetrapla.simulators.report import Report
-from tetrapla.stored import report_of
+from tetrapla.sweeps.stored import report_of
 
 SCHEMA: Final = "tetrapla.store/1"
 _WAIT_S: Final = 60.0  # for another run's transaction, which takes milliseconds

@@ -13,7 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from tetrapla import quantities, svg
+from tetrapla import quantities
+from tetrapla.drawing import svg
 from tetrapla.ir.graph import Array
 from tetrapla.simulators.scene_ import Load, Membrane, Raster, Sight
 

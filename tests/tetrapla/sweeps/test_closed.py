@@ -14,15 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tetrapla
-from tetrapla.closed import best, estimates
 from tetrapla.designs import Design, design
-from tetrapla.grid import front, swept
-from tetrapla.grid_columns import Grid, columns
 from tetrapla.ir.errors import UnsupportedError
 from tetrapla.models import load_for
-from tetrapla.points import Points
-from tetrapla.ranges import parse_grid
+from tetrapla.pareto import front
 from tetrapla.settings import Settings
+from tetrapla.sweeps.closed import best, estimates
+from tetrapla.sweeps.columns import Grid, columns
+from tetrapla.sweeps.grid import swept
+from tetrapla.sweeps.points import Points
+from tetrapla.sweeps.ranges import parse_grid
 
 Cli = Callable[..., Any]
 Refused = Callable[..., None]

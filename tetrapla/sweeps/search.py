@@ -13,7 +13,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from tetrapla.grid import (
+from tetrapla.ir.errors import ModelError, TetraplaError, UnsupportedError
+from tetrapla.simulators.report import Report
+from tetrapla.sweeps.grid import (
     OBJECTIVES,
     Sweep,
     check_axes,
@@ -21,9 +23,7 @@ from tetrapla.grid import (
     check_objectives,
     judged,
 )
-from tetrapla.ir.errors import ModelError, TetraplaError, UnsupportedError
-from tetrapla.points import Points
-from tetrapla.simulators.report import Report
+from tetrapla.sweeps.points import Points
 
 BATCH: Final = 8  # trials drawn before one of them is told; part of what a seed means
 POPULATION: Final = 3 * BATCH  # assumed: of a generation

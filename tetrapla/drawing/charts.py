@@ -13,7 +13,7 @@ from html import escape
 from itertools import pairwise
 from math import ceil, floor, log10
 
-from tetrapla import svg
+from tetrapla.drawing import svg
 from tetrapla.quantities import decade, energy, share
 
 _WIDTH, _HEIGHT = 460, 320

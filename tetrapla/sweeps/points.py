@@ -13,11 +13,11 @@ from tetrapla.ir.errors import SpecError, TetraplaError, UnsupportedError
 from tetrapla.ir.module import Module
 from tetrapla.progress import bar
 from tetrapla.run import Trial
-from tetrapla.schemes import PREFIX, varied
 from tetrapla.settings import Settings, command, whole
 from tetrapla.simulators.report import Report
 from tetrapla.simulators.spec_ import Provenance
-from tetrapla.store import Store, point_key, trial_digest
+from tetrapla.sweeps.schemes import PREFIX, varied
+from tetrapla.sweeps.store import Store, point_key, trial_digest
 from tetrapla.trials import results, trial
 
 OPTIONS: Mapping[str, Callable[[str, str], int | str | None]] = {  # swept like a chip's fields

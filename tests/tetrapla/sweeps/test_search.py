@@ -11,12 +11,12 @@ from typing import Any
 import optuna
 import pytest
 
-from tetrapla.grid import OBJECTIVES, Sweep, swept
 from tetrapla.ir.errors import ModelError, SpecError, UnsupportedError
 from tetrapla.models import load_for
-from tetrapla.points import Points
-from tetrapla.search import BATCH, searched
 from tetrapla.settings import Settings
+from tetrapla.sweeps.grid import OBJECTIVES, Sweep, swept
+from tetrapla.sweeps.points import Points
+from tetrapla.sweeps.search import BATCH, searched
 
 Cli = Callable[..., Any]
 Refused = Callable[..., None]

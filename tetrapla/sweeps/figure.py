@@ -8,12 +8,12 @@ from itertools import pairwise
 from math import ceil, floor, log10
 from typing import Final
 
-from tetrapla import svg
-from tetrapla.charts import Axis, log_axis
-from tetrapla.grid import Point, Sweep
+from tetrapla.drawing import svg
+from tetrapla.drawing.charts import Axis, log_axis
 from tetrapla.ir.errors import ModelError
 from tetrapla.quantities import tick
 from tetrapla.simulators.report import Report
+from tetrapla.sweeps.grid import Point, Sweep
 
 _WIDTH, _HEIGHT = 560, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 86, 24, 34, 56

@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tetrapla.designs import Design
-from tetrapla.grid import OBJECTIVES, Sweep, check_axes, check_objectives, judged
-from tetrapla.grid_columns import AREA, PRICE, Columns, Floats, Grid, columns
 from tetrapla.ir.errors import ModelError, UnsupportedError
 from tetrapla.ir.module import Module
-from tetrapla.points import Held, Points, is_option
 from tetrapla.simulators.price_ import CLOCK, STATIC
 from tetrapla.simulators.report import to_json
 from tetrapla.simulators.systolic.scalesim.closed_form import totals
 from tetrapla.simulators.systolic.spec import SystolicSpec
+from tetrapla.sweeps.columns import AREA, PRICE, Columns, Floats, Grid, columns
+from tetrapla.sweeps.grid import OBJECTIVES, Sweep, check_axes, check_objectives, judged
+from tetrapla.sweeps.points import Held, Points, is_option
 from tetrapla.trials import options_of
 
 MAX_POINTS: Final = 1_000_000  # assumed: more is a typing error

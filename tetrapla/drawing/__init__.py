@@ -1,0 +1,1 @@
+"""Drawings as inline SVG: lines and texts, charts, and pictures of a spiking machine."""

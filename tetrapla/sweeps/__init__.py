@@ -1,0 +1,1 @@
+"""Sweeps: grids, ranges, formulas, searches, and the store of what was computed."""
