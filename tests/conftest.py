@@ -24,6 +24,9 @@ os.environ.setdefault("TETRAPLA_EXECUTOR", "serial")
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
+# pytest-xdist tells its workers how wide the terminal is; tests see what a pipe would
+os.environ.pop("COLUMNS", None)
+
 TOOL = "mlir-opt-22"  # MLIR's own, as Debian packages it
 # the tool reads the dialects again for every part of a file, and forgets it behind the part
 PART_CHARACTERS = 2**19

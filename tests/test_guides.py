@@ -74,11 +74,15 @@ class Shown:
 
 
 def shown(path: Path) -> Iterator[Shown]:
-    found = BLOCK.findall(path.read_text("utf-8"))
-    for i, (language, content) in enumerate(found):
+    whole = path.read_text("utf-8")
+    found = list(BLOCK.finditer(whole))
+    for i, block in enumerate(found):
+        language, content = block.groups()
         if language != "sh":
             continue
-        after, text = found[i + 1] if i + 1 < len(found) else ("", "")
+        after, text = found[i + 1].groups() if i + 1 < len(found) else ("", "")
+        if after and "\n#" in whole[block.end() : found[i + 1].start()]:
+            after = ""  # of another section
         lines = re.split(r"\n|&&", content.replace("\\\n", " "))
         commands = tuple(line.strip() for line in lines if _runs(line.strip()))
         if commands:

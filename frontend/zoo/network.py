@@ -24,7 +24,7 @@ _MOST_MEANT = 3  # names in a suggestion
 SMALL_MACS = 25_000_000
 SMALL = (
     *("actor-critic", "adaline", "autoencoder", "bert-tiny", "bidirectional-lstm"),
-    *("boltzmann-machine", "dqn", "duelling-dqn", "elman", "gpt2-tiny-step"),
+    *("boltzmann-machine", "digits-search", "dqn", "duelling-dqn", "elman", "gpt2-tiny-step"),
     *("graph-transformer", "graphsage", "gru", "kohonen-map", "lenet5", "lif-digits"),
     *("lif-mlp", "lstm", "mcculloch-pitts", "mlp", "neocognitron", "nettalk", "ntm-copy"),
     *("ntm-step", "ode-step", "perceptron", "pixelcnn-mnist", "rbm", "vae"),

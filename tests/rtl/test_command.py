@@ -97,7 +97,7 @@ def test_the_trace_has_the_layers_of_the_rtl(tmp_path: Path) -> None:
     file = tmp_path / "trace.json"
     assert run([*DIGITS, *SMALL, "--trace", str(file)]) == 0
     events = json.loads(file.read_text("utf-8"))["traceEvents"]
-    (track,) = [e["tid"] for e in events if e["ph"] == "M" and e["args"]["name"] == "RTL"]
+    (track,) = [e["tid"] for e in events if e["ph"] == "M" and e["args"].get("name") == "RTL"]
     layers = [e for e in events if e["ph"] == "X" and e["tid"] == track]
     assert [e["name"] for e in layers] == LAYERS
     starts = [e["args"]["start_cycle"] for e in layers]

@@ -219,7 +219,7 @@ def test_a_buffer_that_holds_no_tile_is_refused() -> None:
         "767 bytes; enlarge it or shrink the array"
     )
     assert refusal("array.units=5") == (
-        "tpu-v1.yaml:31:3: with --set array.formats.int8=1, --set array.units=5, "
+        "tpu-v1.yaml:32:5: with --set array.formats.int8=1, --set array.units=5, "
         "memories.weight_tiles must hold a tile for each of 5 units, not 4; enlarge it or take "
         "fewer units"
     )

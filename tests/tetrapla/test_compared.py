@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -154,14 +155,9 @@ def test_a_design_of_every_family_goes_to_another_process(family: str) -> None:
     assert (there.label, there.chip) == (sent.label, sent.chip)
 
 
-def double(shared: int, item: int) -> int:
-    """What a worker is given: a function of a module."""
-    return shared * item
-
-
 @pytest.mark.parametrize("patience_s", [0.0, 1e9])
 def test_adaptive_does_each_once_wherever_it_does_it(patience_s: float) -> None:
-    done = list(Adaptive(2, patience_s).run(double, 2, [5, 6, 7]))
+    done = list(Adaptive(2, patience_s).run(operator.mul, 2, [5, 6, 7]))
     assert sorted(done) == [(0, 10), (1, 12), (2, 14)]
 
 
@@ -192,7 +188,7 @@ def test_adaptive_starts_processes_where_they_pay(
 ) -> None:
     told = Told()
     monkeypatch.setattr("tetrapla.executors.adaptive.Processes", told)
-    done = list(Adaptive(count, patience_s).run(double, 1, list(range(items))))
+    done = list(Adaptive(count, patience_s).run(operator.mul, 1, list(range(items))))
     assert (told.counts, done) == (processes, [(i, i) for i in range(items)])
 
 

@@ -60,7 +60,7 @@ def test_a_row_shows_both_numbers_its_error_and_its_source() -> None:
         # a rounding depends on the processor, so its digits are not shown
         (replace(ROW, ours=2.0 + 1e-12, bound=1e-10), "2 W | 2 W | < 1e-09 | 1.0e-10"),
         (replace(ROW, ours=2.0 + 1e-5), "2 W | 2 W | 5e-06 | 10 %"),
-        (replace(ROW, published=0.0, ours=1e-14), "0 W | below 1e-09 W | inf % | 10 %: FAILED"),
+        (replace(ROW, published=0.0, ours=1e-14), "0 W | below 1e-09 | inf % | 10 %: FAILED"),
     ],
 )
 def test_an_error_is_shown_to_the_digits_that_mean_something(row: Row, cells: str) -> None:

@@ -33,10 +33,21 @@ def test_a_prediction_sees_5117_samples() -> None:
     samples = np.random.default_rng(0).integers(0, 256, (1, 6140))
     other = samples.copy()
     other[0, 0] ^= 255
-    first, second = (evaluate(module, {"samples": s})["logits"][0] for s in (samples, other))
-    changed = np.flatnonzero((first != second).any(axis=0))
-    # 5 (1 + 2 + ... + 512) + 2: the first sample is in the first field alone
-    assert changed.tolist() == [0]
+    # a layer hands on a tenth: behind more of them not even float64 shows a single sample
+    layers = [f"layer{i}.filter" for i in range(14)]
+    first, second = (
+        evaluate(module, {"samples": each}, precision="float64", keep=layers)
+        for each in (samples, other)
+    )
+    seen = 2  # by the causal convolution
+    for i, layer in enumerate(layers):
+        seen += 2 ** (i % 10)
+        changed = np.flatnonzero((first[layer] != second[layer]).any(axis=(0, 1, 2)))
+        # the first sample is in the first field alone
+        assert changed.tolist() == [0], layer
+        assert first[layer].shape[-1] == 6140 - seen + 1
+    # 5 (1 + 2 + ... + 512) + 2 in all
+    assert first["logits"].shape[-1] == 6140 - 5117 + 1
 
 
 def test_a_colour_is_predicted_from_what_comes_before_it() -> None:
