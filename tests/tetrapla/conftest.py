@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -44,6 +46,16 @@ def refused(cli: Callable[..., Done]) -> Callable[..., None]:
         assert cli(*words) == Done(2, "", f"error: {message}\n")
 
     return check
+
+
+@pytest.fixture
+def no_superuser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`os.access` by the owner's bits, which bind everybody but the superuser."""
+
+    def access(path: str | os.PathLike[str], mode: int) -> bool:
+        return mode != os.W_OK or bool(Path(path).stat().st_mode & stat.S_IWUSR)
+
+    monkeypatch.setattr(os, "access", access)
 
 
 @pytest.fixture(scope="session")

@@ -80,7 +80,7 @@ def test_a_hyphen_is_the_standard_output(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == "text\n"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+@pytest.mark.usefixtures("no_superuser")
 def test_a_closed_folder_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(ModelError, match="must be writable; choose another"):

@@ -91,7 +91,7 @@ def test_a_comparison_and_a_sweep_write_the_same_rows_in_both_forms(
 
 def test_layers_become_data_frames() -> None:
     pandas = pytest.importorskip("pandas", reason="needs the extra test")
-    polars = pytest.importorskip("polars", reason="needs polars, which no extra brings")
+    polars = pytest.importorskip("polars", reason="needs the extra test")
     layers = Layers(
         (
             LayerRow("a", "nn.conv2d", 7, 9, None, "dma", 2.5),

@@ -84,7 +84,7 @@ def test_a_missing_folder_is_said_before_the_work(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+@pytest.mark.usefixtures("no_superuser")
 def test_a_closed_folder_is_said_before_the_work(cli: Cli, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     path = tmp_path / "o.json"

@@ -199,15 +199,7 @@ def _amount(picojoules: float | None, total: float | None) -> str:
 
 
 def _frame(x: Axis, y: Axis, wide: float, high: float) -> str:
-    parts = []
-    for place, text in x.ticks:
-        left = _LEFT + wide * place
-        parts.append(svg.line(left, _TOP, left, _TOP + high))
-        parts.append(svg.text(left, _TOP + high + 18, escape(text), "middle"))
-    for place, text in y.ticks:
-        top = _TOP + high * (1 - place)
-        parts.append(svg.line(_LEFT, top, _LEFT + wide, top))
-        parts.append(svg.text(_LEFT - 8, top + 4, escape(text), "end"))
+    parts = [svg.ticks(x.ticks, y.ticks, (_LEFT, _TOP, wide, high))]
     middle = _TOP + high / 2
     parts.append(svg.text(_LEFT + wide / 2, _HEIGHT - 8, escape(x.title), "middle"))
     parts.append(

@@ -205,19 +205,30 @@ def estimates(points: Points, grid: Grid) -> Estimates:
             which &= grid.places[name] == grid.axes[name].index(value)
         # the other fields keep their order, so they are the inner grid's points in turn
         made.append((np.flatnonzero(which), _of_one(points, inner, chosen)))
-    return Estimates(*(_joined(made, name, count) for name in Estimates.__dataclass_fields__))  # type: ignore[arg-type]
+    places, parts = [where for where, _ in made], [part for _, part in made]
+    return Estimates(
+        _joined(places, [part.cycles for part in parts], count),
+        _joined(places, [part.time_s for part in parts], count),
+        _joined_if_known(places, [part.energy_pj for part in parts], count),
+        _joined_if_known(places, [part.area_mm2 for part in parts], count),
+    )
 
 
 def _joined(
-    parts: Sequence[tuple[NDArray[np.intp], Estimates]], name: str, count: int
-) -> Floats | None:
+    places: Sequence[NDArray[np.intp]], columns: Sequence[Floats], count: int
+) -> Floats:
+    """One column of parts of it."""
     found = np.empty(count)
-    for where, part in parts:
-        column: Floats | None = getattr(part, name)
-        if column is None:
-            return None
+    for where, column in zip(places, columns, strict=True):
         found[where] = column
     return found
+
+
+def _joined_if_known(
+    places: Sequence[NDArray[np.intp]], columns: Sequence[Floats | None], count: int
+) -> Floats | None:
+    known = [column for column in columns if column is not None]
+    return _joined(places, known, count) if len(known) == len(columns) else None
 
 
 def _of_one(points: Points, grid: Grid, chosen: Mapping[str, str]) -> Estimates:

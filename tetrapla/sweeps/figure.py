@@ -118,14 +118,7 @@ def _text(name: str, value: float, largest: float, step: float) -> str:
 def _frame(title: str, x: Axis, y: Axis) -> str:
     wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     parts = [svg.text(_WIDTH / 2, 18, escape(title), "middle")]
-    for place, text in x.ticks:
-        left = _LEFT + wide * place
-        parts.append(svg.line(left, _TOP, left, _TOP + high))
-        parts.append(svg.text(left, _TOP + high + 18, escape(text), "middle"))
-    for place, text in y.ticks:
-        top = _TOP + high * (1 - place)
-        parts.append(svg.line(_LEFT, top, _LEFT + wide, top))
-        parts.append(svg.text(_LEFT - 8, top + 4, escape(text), "end"))
+    parts.append(svg.ticks(x.ticks, y.ticks, (_LEFT, _TOP, wide, high)))
     middle = _TOP + high / 2
     parts.append(svg.text(_LEFT + wide / 2, _HEIGHT - 10, _title(x), "middle"))
     parts.append(

@@ -92,7 +92,7 @@ class Cpu:
                 raise RefusedError(
                     f"g++ must take the emitted kernels, not refuse them: {first}"
                 )
-            self.library = ctypes.CDLL(str(library))
+            self.emulated = ctypes.CDLL(str(library))
 
     def allocate(self, array: Array) -> int:
         self._held.append(np.array(array))
@@ -107,7 +107,7 @@ class Cpu:
     def launch(
         self, function: str, blocks: int, threads: int, arguments: Sequence[int]
     ) -> None:
-        self.library[f"emulate_{function}"](
+        self.emulated[f"emulate_{function}"](
             ctypes.c_uint(blocks), ctypes.c_uint(threads), passed(arguments)
         )
 

@@ -264,7 +264,7 @@ def test_small_floats_are_rounded_as_numpy_rounds_them(
             content if isinstance(content, bytes) else content.encode()
         )
     (tmp_path / "emulate.cpp").write_text(ROUNDED, "utf-8")
-    library = Cpu(tmp_path, FAST).library
+    library = Cpu(tmp_path, FAST).emulated
     every = np.arange(2**16, dtype=np.uint16)
     halves = (every.view(np.float16).astype(np.float32), (every.astype(np.uint32) << 16))
     x = np.concatenate([halves[0], halves[1].view(np.float32)])

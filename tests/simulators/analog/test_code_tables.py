@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from functools import cache
 from math import sqrt
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tetrapla.backends.analog import TARGET, uneven
+from tests.simulators.analog.helpers import compiled
+from tetrapla.backends.analog import uneven
 from tetrapla.backends.analog.check import cross_check
-from tetrapla.backends.target_ import Options
-from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import SpecError
-from tetrapla.ir.graph import Array, Attribute
-from tetrapla.ir.interpret import evaluate_many
+from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog import adc, code_tables, machine
 from tetrapla.simulators.analog.adc import Mismatch
 from tetrapla.simulators.analog.converters import Circuit
@@ -139,21 +136,6 @@ def test_moments_are_those_of_many_draws() -> None:
     assert (error <= 5 * np.sqrt(found.variance / len(z)) + 1e-5).all()
     assert np.allclose(drawn_codes.var(axis=0), found.variance, rtol=0.1, atol=2e-3)
     assert found.variance[0, 0] == 0
-
-
-@cache
-def compiled(*overrides: str) -> tuple[Any, AnalogSpec, dict[str, Array], dict[str, Array]]:
-    rng = np.random.default_rng(5)
-    b = ModuleBuilder("net")
-    x = b.input("x", (3, 40), "i8")
-    v = b.weight("v", rng.integers(-127, 128, (40, 8)).astype(np.int8))
-    points: dict[str, Attribute] = {"x_zero_point": -3, "w_zero_point": 0}
-    b.output("y", b.op("qnn.matmul", [x, v], points, "fc"))
-    spec = isaac("array.rows=32", *overrides)
-    data = rng.integers(-128, 128, (2, 80, 3, 40)).astype(np.int8)
-    lowered = TARGET.lower(b.finish(), spec, {"x": data[0]}, Options())
-    inputs = {"x": data[1]}
-    return lowered, spec, inputs, evaluate_many(lowered.module, inputs)
 
 
 CHIPS = [

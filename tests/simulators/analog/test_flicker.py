@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tetrapla.backends.analog import TARGET
+from tests.simulators.analog.helpers import compiled
 from tetrapla.backends.analog.check import cross_check
-from tetrapla.backends.target_ import Options
-from tetrapla.ir.build import ModuleBuilder
-from tetrapla.ir.graph import Array, Attribute
-from tetrapla.ir.interpret import evaluate_many
 from tetrapla.simulators.analog import cells, machine
 from tetrapla.simulators.analog.devices import cells as device_cells
-from tetrapla.simulators.analog.spec import AnalogSpec
 from tetrapla.simulators.random_ import Key
-from tetrapla.simulators.spec_ import load_spec
 
 RUN = "device.flicker=run"
 PCM = ("device.model=pcm_like", "device.g_max=25 uS", "device.time=3600 s")
 CMO = ("device.model=reram_cmo_2pct", "device.g_min=9 uS", "device.g_max=88.2 uS")
 QUIET = "device.read_noise=0"
-
-
-@cache
-def compiled(*overrides: str) -> tuple[Any, AnalogSpec, dict[str, Array], dict[str, Array]]:
-    rng = np.random.default_rng(5)
-    b = ModuleBuilder("net")
-    x = b.input("x", (3, 40), "i8")
-    v = b.weight("v", rng.integers(-127, 128, (40, 8)).astype(np.int8))
-    points: dict[str, Attribute] = {"x_zero_point": -3, "w_zero_point": 0}
-    b.output("y", b.op("qnn.matmul", [x, v], points, "fc"))
-    spec = load_spec("isaac", AnalogSpec, ("array.rows=32", *overrides)).spec
-    data = rng.integers(-128, 128, (2, 80, 3, 40)).astype(np.int8)
-    lowered = TARGET.lower(b.finish(), spec, {"x": data[0]}, Options())
-    inputs = {"x": data[1]}
-    return lowered, spec, inputs, evaluate_many(lowered.module, inputs)
 
 
 def test_reads_of_a_run_are_alike_and_runs_are_not() -> None:

@@ -12,13 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tetrapla.backends.analog import TARGET
+from tests.simulators.analog.helpers import compiled
 from tetrapla.backends.analog.check import cross_check
-from tetrapla.backends.target_ import Options
-from tetrapla.ir.build import ModuleBuilder
 from tetrapla.ir.errors import SpecError
-from tetrapla.ir.graph import Array, Attribute
-from tetrapla.ir.interpret import evaluate_many
+from tetrapla.ir.graph import Array
 from tetrapla.simulators.analog import cells, machine, mapping, recovery
 from tetrapla.simulators.analog.circuits.wires import Wires
 from tetrapla.simulators.analog.crossbar import folded, folds, sliced
@@ -280,21 +277,6 @@ WIRES = ("wires.r_row=4 ohm", "wires.r_col=3 ohm", "wires.r_driver=20 ohm")
 LATER = (*PCM, "device.time=86400 s")
 BENT = (*LATER, *WIRES, RECOVERED[0])
 EVERY = (*BENT, *STUCK, "faults.shorted_rows=0.03", "adc.offset=0.5", *RECOVERED[2:])
-
-
-@cache
-def compiled(*overrides: str) -> tuple[Any, AnalogSpec, dict[str, Array], dict[str, Array]]:
-    rng = np.random.default_rng(5)
-    b = ModuleBuilder("net")
-    x = b.input("x", (3, 40), "i8")
-    v = b.weight("v", rng.integers(-127, 128, (40, 8)).astype(np.int8))
-    points: dict[str, Attribute] = {"x_zero_point": -3, "w_zero_point": 0}
-    b.output("y", b.op("qnn.matmul", [x, v], points, "fc"))
-    spec = isaac("array.rows=32", *overrides)
-    data = rng.integers(-128, 128, (2, 80, 3, 40)).astype(np.int8)
-    lowered = TARGET.lower(b.finish(), spec, {"x": data[0]}, Options())
-    inputs = {"x": data[1]}
-    return lowered, spec, inputs, evaluate_many(lowered.module, inputs)
 
 
 def judged(*overrides: str, patch: Any = None) -> Any:
