@@ -42,7 +42,9 @@ class Study:
                 kinds = [row[0] for row in self._file.execute("SELECT schema FROM about")]
                 if not kinds:
                     self._file.execute("INSERT OR IGNORE INTO about VALUES (?)", (SCHEMA,))
-                    self._file.execute("CREATE TABLE entries (key TEXT PRIMARY KEY, data TEXT)")
+                    self._file.execute(
+                        "CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, data TEXT)"
+                    )
         if kinds not in ([], [SCHEMA]):
             raise ModelError(
                 f"study '{path}' must be of kind {SCHEMA}, not {', '.join(sorted(kinds))}; "
